@@ -1,0 +1,1 @@
+"""Where pure meets I/O: run, resume, replay, simulate."""

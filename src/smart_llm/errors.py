@@ -1,0 +1,76 @@
+"""What can go wrong, split by what the caller can do about it.
+
+SmartError
+├── InputError        fix the task, the table or the models            exit 2
+├── ProviderError     a model's endpoint did not deliver
+│   ├── Retryable     rate limit, timeout, overload: handled by us
+│   └── Refused       authentication, quota, content policy            exit 3
+├── BudgetExhausted   stopped cleanly; run again with more to go on    exit 4
+├── LedgerError       the record does not verify                       exit 5
+└── Interrupted       stopped by the user; run again to go on          exit 130
+
+A message is one or two lines: what happened, on which row, option or model, and what to do next.
+"""
+
+
+class SmartError(Exception):
+    """Anything this package raises on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InputError(SmartError):
+    """The task, the table, the models or an option cannot be used as given."""
+
+    exit_code = 2
+
+
+class ProviderError(SmartError):
+    """A model's endpoint did not deliver an answer."""
+
+    exit_code = 3
+
+
+class Retryable(ProviderError):
+    """Trying again may help: rate limit, timeout, overload, dropped connection, broken reply.
+
+    `retry_after` is in seconds, where the provider named a time; `throttled` marks a rate limit (429), which
+    never uses up the tries; `paid` says that the provider may have charged for the attempt.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, throttled: bool = False, paid: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.throttled = throttled
+        self.paid = paid
+
+
+class Refused(ProviderError):
+    """Trying again will not help: the key, the quota, or (where `row_only`) just this one request.
+
+    `row_only` refusals (content policy, prompt too long) become that row's error; others stop the run.
+    """
+
+    def __init__(self, message: str, *, row_only: bool = False) -> None:
+        super().__init__(message)
+        self.row_only = row_only
+
+
+class BudgetExhausted(SmartError):
+    """The next call could exceed the budget; everything bought so far is kept."""
+
+    exit_code = 4
+
+
+class LedgerError(SmartError):
+    """The record, or a certificate, does not verify."""
+
+    exit_code = 5
+
+
+class Interrupted(SmartError):
+    """The user stopped the run; what was in flight was kept."""
+
+    exit_code = 130

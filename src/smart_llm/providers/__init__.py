@@ -1,0 +1,1 @@
+"""Models behind one seam: `async complete(Request) -> Answer`."""

@@ -1,0 +1,1 @@
+"""Certificate text and reports."""

@@ -1,0 +1,1 @@
+"""Prompt, parse, equivalence, scores: pure."""

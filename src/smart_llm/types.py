@@ -1,0 +1,225 @@
+"""The vocabulary: every value that passes between layers, frozen.
+
+Two conversations meet here. A *procedure* (pure) asks for rows of the population and is sent marks; a *provider*
+(I/O) is sent one `Request` and returns one `Answer`. The engine translates between them.
+
+Model indices: 0 is the reference, 1 … m are the candidates in the order the user gave them.
+Positions: 0 … N−1, the place of a row in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+Marks: TypeAlias = NDArray[np.int8]
+Json: TypeAlias = Any  # a value msgspec can encode as JSON
+
+NOT_ASKED = -1
+"""Mark: the model was not asked, or was asked alone (without the reference there is nothing to compare with)."""
+AGREE = 0
+"""Mark: the candidate's answer is equivalent to the reference's (always so for the reference itself)."""
+BAD = 1
+"""Mark: a rule that delivers this candidate here would deliver a miss (other answer, or the reference has none)."""
+DEFER = 2
+"""Mark: the candidate broke the output contract; its answer is never delivered, the row goes to the reference."""
+ERROR = 3
+"""Mark of the reference only: it finally failed or broke the contract; the row has no answer and is a miss."""
+
+
+# --------------------------------------------------------------------------- models and calls
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What a model's calls cost. Unit: USD per million tokens; `cpu_hour` is USD per CPU-hour (local models)."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cached: float | None = None
+    cpu_hour: float = 0.0
+    source: str = "given"
+
+    def cost(self, usage: Usage) -> float:
+        """USD for one call's usage."""
+        cached = usage.cached_tokens if self.cached is not None else 0
+        tokens = (usage.input_tokens - cached) * self.input + usage.output_tokens * self.output
+        return (tokens + cached * (self.cached or 0.0)) / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as the user named it, resolved. `name` (unique in a run, no prices in it) is what `answered_by` says."""
+
+    name: str
+    provider: str
+    model: str
+    rate: Rate
+    url: str | None = None
+    key_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that decides an answer; its canonical JSON is the ledger's key.
+
+    `draw` is 0 for the answer that counts; further draws (self-check) are neither evidence nor delivered.
+    """
+
+    model: str
+    prompt: str
+    max_tokens: int
+    system: str | None = None
+    labels: tuple[str, ...] | None = None
+    schema: str | None = None
+    temperature: float = 0.0
+    logprobs: bool = False
+    draw: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one call used. Tokens as billed; `cached_tokens` are part of `input_tokens`."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's reply to one request. `error` (then `text` is None) is final: retries are over.
+
+    `logprobs` holds (token, natural-log probability) of the answer's own tokens, empty where not given.
+    `cost` is USD, filled in by the client from the model's rate.
+    """
+
+    text: str | None
+    usage: Usage = field(default_factory=Usage)
+    cost: float = 0.0
+    logprobs: tuple[tuple[str, float], ...] = ()
+    finish: str = "stop"
+    snapshot: str = ""
+    error: str | None = None
+
+
+# --------------------------------------------------------------------------- procedures
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a procedure knows before anything is asked.
+
+    rows: N. agreement, confidence: exact decimals in (0, 1). rates: expected USD per call, reference first.
+    reserve: rows of the allowance set aside for rows that finally have no answer.
+    """
+
+    rows: int
+    agreement: Fraction
+    confidence: Fraction
+    reference: str
+    candidates: tuple[str, ...]
+    rates: tuple[float, ...]
+    seed: int
+    reserve: int = 0
+
+    @property
+    def allowance(self) -> int:
+        """B = N − ⌈agreement · N⌉ − reserve: how many delivered rows may be misses."""
+        return max(0, self.rows - -((-self.agreement * self.rows) // 1) - self.reserve)
+
+    @property
+    def alpha(self) -> float:
+        """1 − confidence, rounded down."""
+        exact = 1 - self.confidence
+        value = float(exact)
+        return value if Fraction(value) <= exact else float(np.nextafter(value, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one candidate stands: for showing progress, never for deciding anything."""
+
+    model: str
+    profiled: int
+    agreeing: int
+    lower: float
+    upper: float
+    in_play: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a procedure expects while it is still asking. Costs are shares of reference-only cost."""
+
+    standings: tuple[Standing, ...]
+    expected_cost_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask these models about these rows. positions: shape (n,), no repeats; models: indices, 0 = reference."""
+
+    positions: Ints
+    models: tuple[int, ...]
+    stage: str
+    outlook: Outlook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What an `Ask` brought, all arrays of shape (n, 1 + m), column = model index.
+
+    marks: the codes above. cost: USD of each call (0 where not asked). score: the answer's own confidence, higher is
+    surer (NaN where there is none).
+    """
+
+    marks: Marks
+    cost: Floats
+    score: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Rule: of the rows not profiled, the next `count` in `order` go to each candidate in turn, the rest to the
+    reference.
+
+    shares: (candidate index, count). order: "hashed" (the blank score u_i of the seed) or "file" (the paper's).
+    """
+
+    shares: tuple[tuple[int, int], ...] = ()
+    order: str = "hashed"
+
+
+Rule: TypeAlias = Mix
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a procedure returns. `granted` = a rule that uses a candidate was certified; else everything goes to the
+    reference. `profiled`: all positions whose reference answer was asked for. `evidence` (JSON) is enough to recompute
+    the verdict."""
+
+    granted: bool
+    rule: Rule
+    profiled: Ints
+    procedure: str
+    evidence: Mapping[str, Json]
+    outlook: Outlook | None = None
+    notes: tuple[str, ...] = ()
+
+
+Conversation: TypeAlias = Generator[Ask, Answers, Verdict]
+"""A running procedure: yields `Ask`, is sent `Answers`, returns a `Verdict`."""
+
+Procedure: TypeAlias = Callable[[Problem], Conversation]
+"""A procedure: pure and deterministic in its `Problem` and the answers it is sent."""
