@@ -1,0 +1,68 @@
+"""Canonical JSON and tagged hashes: how a request, a plan or an answer is named by its content.
+
+Canonical JSON: UTF-8, keys sorted, no spaces, shortest round-trip floats; of a request, fields at their default are
+left out, so that a field added later leaves the keys of older ledgers as they are. The form is a contract: changing it
+means paying again for every recorded answer. Hashes carry the name of their algorithm (`b2:` = BLAKE2b, 128 bits), so
+that a later change is detectable.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import msgspec
+
+from smart_llm.errors import InputError
+from smart_llm.types import Answer, Json, Request
+
+TAG = "b2:"
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class _CanonicalRequest(msgspec.Struct, omit_defaults=True):
+    """`Request` on the wire: the same fields and defaults (a test compares them)."""
+
+    model: str
+    prompt: str
+    max_tokens: int
+    system: str | None = None
+    labels: tuple[str, ...] | None = None
+    schema: str | None = None
+    temperature: float = 0.0
+    logprobs: bool = False
+    draw: int = 0
+
+
+def canonical(value: Json) -> bytes:
+    """The canonical JSON of any value msgspec can encode."""
+    return _encode(value)
+
+
+def tagged(data: bytes) -> str:
+    """`b2:` and the hash of these bytes in hex."""
+    return TAG + blake2b(data, digest_size=16).hexdigest()
+
+
+def request_json(request: Request) -> bytes:
+    """The canonical JSON of a request; `InputError` for text that is no Unicode (a lone surrogate)."""
+    r = request
+    wire = _CanonicalRequest(
+        r.model, r.prompt, r.max_tokens, r.system, r.labels, r.schema, float(r.temperature), r.logprobs, r.draw
+    )
+    try:
+        return _encode(wire)
+    except UnicodeEncodeError as error:
+        raise InputError(f"A prompt holds text that is not valid Unicode: {error.reason}. Clean the table.") from error
+
+
+def request_key(request: Request) -> str:
+    """The key of a request in the ledger."""
+    return tagged(request_json(request))
+
+
+def answer_digest(key: str, answer: Answer) -> str:
+    """The hash that seals an answer to the request it belongs to; `error` is left out, errors are not recorded."""
+    a, u = answer, answer.usage
+    tokens = (u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, float(u.cpu_seconds))
+    return tagged(_encode((key, a.text, float(a.cost), a.logprobs, a.finish, a.snapshot, tokens)))

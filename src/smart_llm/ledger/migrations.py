@@ -1,0 +1,68 @@
+"""The schema, as numbered steps. A step is never edited once released; a change of the schema is a new step."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from smart_llm.errors import LedgerError
+
+
+def m001_initial(connection: sqlite3.Connection) -> None:
+    """Answers, attempts, runs, events; all but the state of a run can only be added to."""
+    connection.execute(
+        """CREATE TABLE answers (
+            id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, model TEXT NOT NULL,
+            request TEXT,                      -- canonical JSON; NULL where text is not stored
+            text TEXT, finish TEXT NOT NULL, snapshot TEXT NOT NULL, logprobs TEXT,
+            input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+            reasoning_tokens INTEGER NOT NULL, cpu_seconds REAL NOT NULL, cost REAL NOT NULL,
+            digest TEXT NOT NULL, run TEXT NOT NULL, attempt INTEGER, created REAL NOT NULL)"""
+    )
+    connection.execute(
+        """CREATE TABLE attempts (
+            id INTEGER PRIMARY KEY, settles INTEGER, run TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
+            outcome TEXT NOT NULL,             -- 'sent' until an answer or a later row settles it
+            cost REAL NOT NULL,                -- USD; of unknown outcomes the upper bound
+            created REAL NOT NULL)"""
+    )
+    connection.execute(
+        """CREATE TABLE runs (
+            id TEXT PRIMARY KEY, lookup TEXT NOT NULL, plan TEXT NOT NULL, plan_hash TEXT NOT NULL,
+            seed TEXT NOT NULL, started REAL NOT NULL, state TEXT NOT NULL, certificate TEXT)"""
+    )
+    connection.execute(
+        """CREATE TABLE events (
+            id INTEGER PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL, payload TEXT NOT NULL,
+            created REAL NOT NULL)"""
+    )
+    connection.execute("CREATE INDEX runs_lookup ON runs (lookup, started)")
+    for table in ("answers", "attempts", "events"):
+        _append_only(connection, table)
+
+
+def _append_only(connection: sqlite3.Connection, table: str) -> None:
+    for verb in ("UPDATE", "DELETE"):
+        connection.execute(
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} can only be added to'); END"
+        )
+
+
+MIGRATIONS = (m001_initial,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a ledger to this version's schema, each step in one transaction; a newer ledger is refused."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    check_version(version)
+    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        step(connection)
+        connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+
+
+def check_version(version: int) -> None:
+    """`LedgerError` for a ledger of a newer version than this software knows."""
+    if version > len(MIGRATIONS):
+        raise LedgerError(f"The ledger has schema {version}, this smart-llm knows {len(MIGRATIONS)}: upgrade it.")

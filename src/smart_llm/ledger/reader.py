@@ -1,0 +1,171 @@
+"""Reading a ledger, also while a run writes it: a read-only connection that never holds the writer up."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import msgspec
+
+from smart_llm.errors import InputError, LedgerError
+from smart_llm.ledger.keys import answer_digest, tagged
+from smart_llm.ledger.migrations import check_version
+from smart_llm.types import Answer, Json, Usage
+
+ANSWER = (
+    "text, finish, snapshot, logprobs, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cpu_seconds, cost"
+)
+RUN = "id, lookup, plan, plan_hash, seed, started, state, certificate"
+CHUNK = 500
+"""Keys per query of `get_many`."""
+
+_logprobs = msgspec.json.Decoder(tuple[tuple[str, float], ...]).decode
+_json = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as recorded. started: seconds since 1970. plan, certificate: decoded JSON; plan_hash seals the plan."""
+
+    run_id: str
+    lookup: str
+    plan: Json
+    plan_hash: str
+    seed: int
+    started: float
+    state: str
+    certificate: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a run, in the order they happened. created: seconds since 1970."""
+
+    run_id: str
+    kind: str
+    payload: Json
+    created: float
+
+
+class Reader:
+    """A ledger opened for reading only: `smart runs`, `smart verify`, and the reading side of `Ledger`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
+            self._db.execute("PRAGMA cache_size = -65536")
+            check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
+            self._db.execute("SELECT 1 FROM answers LIMIT 1")
+        except sqlite3.Error as error:
+            raise LedgerError(f"{path} is not a ledger that can be read: {error}.") from error
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open an existing ledger; `InputError` when there is none, `LedgerError` when it is not one."""
+        if not Path(path).is_file():
+            raise InputError(f"There is no ledger at {path}.")
+        return cls(Path(path))
+
+    def get(self, key: str) -> Answer | None:
+        """The answer recorded for a request, or None."""
+        row = self._db.execute(f"SELECT {ANSWER} FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else _answer(row)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
+        """The answers there are among these keys."""
+        wanted, found = list(keys), {}
+        for start in range(0, len(wanted), CHUNK):
+            part = wanted[start : start + CHUNK]
+            marks = ",".join("?" * len(part))
+            for key, *row in self._db.execute(f"SELECT key, {ANSWER} FROM answers WHERE key IN ({marks})", part):
+                found[key] = _answer(row)
+        return found
+
+    def count(self) -> int:
+        """How many answers are recorded."""
+        return int(self._db.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
+
+    def spent(self, run_id: str) -> float:
+        """USD this run has paid or may have paid: answers, failed attempts, and calls whose outcome is unknown."""
+        answers = self._sum("SELECT SUM(cost) FROM answers WHERE run = ?", run_id)
+        settled = self._sum("SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome != 'sent'", run_id)
+        unknown = self._sum(
+            "SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome = 'sent' "
+            "AND id NOT IN (SELECT attempt FROM answers WHERE attempt IS NOT NULL) "
+            "AND id NOT IN (SELECT settles FROM attempts WHERE settles IS NOT NULL)",
+            run_id,
+        )
+        return answers + settled + unknown
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        return [_run(row) for row in self._db.execute(f"SELECT {RUN} FROM runs ORDER BY started, rowid")]
+
+    def find_run(self, lookup: str) -> RunRecord | None:
+        """The newest run with this lookup key, or None."""
+        sql = f"SELECT {RUN} FROM runs WHERE lookup = ? ORDER BY started DESC, rowid DESC LIMIT 1"
+        row = self._db.execute(sql, (lookup,)).fetchone()
+        return None if row is None else _run(row)
+
+    def events(self, run_id: str) -> list[Event]:
+        """The events of a run, oldest first."""
+        rows = self._db.execute("SELECT run, kind, payload, created FROM events WHERE run = ? ORDER BY id", (run_id,))
+        return [Event(run, kind, _json(payload), created) for run, kind, payload, created in rows]
+
+    def verify(self) -> list[str]:
+        """Re-derive every hash and check the file itself; one line per problem, none when all is well."""
+        try:
+            return [*self._file_problems(), *self._answer_problems(), *self._run_problems()]
+        except sqlite3.DatabaseError as error:
+            return [f"the file is damaged: {error}"]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _sum(self, sql: str, run_id: str) -> float:
+        return float(self._db.execute(sql, (run_id,)).fetchone()[0] or 0.0)
+
+    def _file_problems(self) -> Iterator[str]:
+        for (line,) in self._db.execute("PRAGMA integrity_check"):
+            if line != "ok":
+                yield f"the file is damaged: {line}"
+
+    def _answer_problems(self) -> Iterator[str]:
+        for number, key, model, request, digest, *row in self._db.execute(
+            f"SELECT id, key, model, request, digest, {ANSWER} FROM answers"
+        ):
+            if request is not None and tagged(request.encode()) != key:
+                yield f"answer {number}: the request is not the one its key was made from"
+            if request is not None and _json(request).get("model") != model:
+                yield f"answer {number}: the model is not the request's"
+            if answer_digest(key, _answer(row)) != digest:
+                yield f"answer {number}: the answer is not the one that was recorded"
+
+    def _run_problems(self) -> Iterator[str]:
+        for run_id, plan, plan_hash in self._db.execute("SELECT id, plan, plan_hash FROM runs"):
+            if tagged(plan.encode()) != plan_hash:
+                yield f"run {run_id}: the plan is not the one that was frozen"
+
+
+def _answer(row: Any) -> Answer:
+    text, finish, snapshot, logprobs, *usage, cost = row
+    return Answer(text, Usage(*usage), cost, _logprobs(logprobs) if logprobs else (), finish, snapshot)
+
+
+def _run(row: Any) -> RunRecord:
+    run_id, lookup, plan, plan_hash, seed, started, state, certificate = row
+    return RunRecord(
+        run_id, lookup, _json(plan), plan_hash, int(seed), started, state, certificate and _json(certificate)
+    )

@@ -1,0 +1,164 @@
+"""The ledger of a run: what is bought is written before it is used, and what is written is never changed.
+
+Identity: an answer belongs to the canonical JSON of its request (`keys.py`), so the same request is paid for once,
+whatever run, row or process asks. The first answer bought stands; a second one is recorded as an attempt that cost
+money, and is not used. Answers are sealed by a hash of their own; `verify` re-derives all of them.
+
+Money: `answers` carries what each answer cost; `attempts` carries everything else that was or may have been paid. With
+a budget a call is announced (`sent`, at its upper bound) before it leaves, so that a killed process leaves no unknown
+spending behind.
+
+Storage: SQLite in WAL mode, synchronous=FULL, readable by its owner only, one writer thread (`writer.py`), one process
+(`lock.py`), any number of readers.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+from smart_llm.errors import InputError, LedgerError
+from smart_llm.ledger import lock
+from smart_llm.ledger.keys import answer_digest, canonical, request_json, tagged
+from smart_llm.ledger.migrations import migrate
+from smart_llm.ledger.reader import Reader, RunRecord
+from smart_llm.ledger.writer import Writer
+from smart_llm.types import Answer, Json, Request
+
+_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_RUN = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, 'pending', NULL)"
+_FINISH = "UPDATE runs SET state = ?, certificate = ? WHERE id = ?"
+_EVENT = "INSERT INTO events VALUES (NULL, ?, ?, ?, ?)"
+
+
+class Ledger(Reader):
+    """A ledger opened for writing by this process alone. Use `Ledger.open`."""
+
+    def __init__(self, path: Path, *, store_text: bool = True, clock: Callable[[], float] = time.time) -> None:
+        self._lock = lock.acquire(path)
+        try:
+            connection = _writable(path)
+            super().__init__(path)
+        except BaseException:
+            lock.release(self._lock)
+            raise
+        self._clock = clock
+        self._store_text = store_text
+        self._answer_ids = self._ids("answers")
+        self._attempt_ids = self._ids("attempts")
+        self._connection = connection
+        self._writer = Writer(connection)
+
+    @classmethod
+    def open(cls, path: Path | str, *, store_text: bool = True, clock: Callable[[], float] = time.time) -> Ledger:
+        """Open or create a ledger (mode 0600).
+
+        With `store_text=False` no prompt is written: a request is known by the hash of its content only (someone who
+        can guess a prompt can check the guess). Answers are written all the same: running again needs them.
+        Raises `InputError` when another run is using it or it cannot be created, `LedgerError` when it is no ledger.
+        """
+        return cls(Path(path), store_text=store_text, clock=clock)
+
+    async def put(
+        self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
+    ) -> Answer:
+        """Record an answer; returns, once it is durable, the answer that stands for this request.
+
+        attempt: the number `send` gave, which this answer settles. `ValueError` for an answer that is an error: those
+        do not stick.
+        """
+        if answer.error is not None:
+            raise ValueError("an error is not an answer; record an attempt")
+        number = next(self._answer_ids)
+        if await self._writer.submit(_PUT, (number, *self._row(key, request, answer), run, attempt, self._clock())):
+            return answer
+        return await self._standing(number, key, request.model, answer.cost, run=run, attempt=attempt)
+
+    async def send(self, key: str, model: str, bound: float, *, run: str = "") -> int:
+        """Announce a call that may cost up to `bound` USD; returns, once durable, the number to settle it by."""
+        number = next(self._attempt_ids)
+        await self._writer.submit(_ATTEMPT, (number, None, run, key, model, "sent", bound, self._clock()))
+        return number
+
+    async def attempt(
+        self, key: str, model: str, outcome: str, cost: float, *, run: str = "", settles: int | None = None
+    ) -> None:
+        """Record, durably, a call that brought no answer. cost: USD, the upper bound where it is unknown."""
+        row = (next(self._attempt_ids), settles, run, key, model, outcome, cost, self._clock())
+        await self._writer.submit(_ATTEMPT, row)
+
+    def start_run(self, plan: Json, *, lookup: str, seed: int) -> RunRecord:
+        """Record a frozen plan as a new run, state `pending`. The run's id sorts by time."""
+        now, frozen = self._clock(), canonical(plan)
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
+        self._writer.execute(_RUN, (run_id, lookup, frozen.decode(), tagged(frozen), str(seed), now))
+        record = self.find_run(lookup)
+        assert record is not None
+        return record
+
+    def finish_run(self, run_id: str, certificate: Json, *, state: str = "done") -> None:
+        """Record a run's certificate; a run that goes on may be finished again."""
+        if not self._writer.execute(_FINISH, (state, canonical(certificate).decode(), run_id)):
+            raise LedgerError(f"The ledger has no run {run_id}.")
+
+    def event(self, run_id: str, kind: str, payload: Json) -> None:
+        """Record something that happened. Blocks until durable: for decisions, not for rows."""
+        self._writer.execute(_EVENT, (run_id, kind, canonical(payload).decode(), self._clock()))
+
+    def close(self) -> None:
+        """Write what is queued, fold the write-ahead log in, give the lock up. Closing twice does no harm."""
+        if self._lock < 0:
+            return
+        self._writer.close()
+        super().close()
+        self._connection.close()
+        lock.release(self._lock)
+        self._lock = -1
+
+    def _ids(self, table: str) -> count[int]:
+        return count(1 + (self._db.execute(f"SELECT MAX(id) FROM {table}").fetchone()[0] or 0))
+
+    def _row(self, key: str, request: Request, answer: Answer) -> tuple[object, ...]:
+        u = answer.usage
+        text = request_json(request).decode() if self._store_text else None
+        logprobs = canonical(answer.logprobs).decode() if answer.logprobs else None
+        return (
+            *(key, request.model, text, answer.text, answer.finish, answer.snapshot, logprobs),
+            *(u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, u.cpu_seconds, answer.cost),
+            answer_digest(key, answer),
+        )
+
+    async def _standing(
+        self, number: int, key: str, model: str, cost: float, *, run: str, attempt: int | None
+    ) -> Answer:
+        """This write, or another in its transaction, met an answer that was there: which one stands?"""
+        stands = self.get(key)
+        assert stands is not None
+        if self._db.execute("SELECT id FROM answers WHERE key = ?", (key,)).fetchone()[0] != number:
+            await self.attempt(key, model, "superseded", cost, run=run, settles=attempt)
+        return stands
+
+
+def _writable(path: Path) -> sqlite3.Connection:
+    """The writer's connection to a ledger that is there or is made here, private from its first byte on."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        os.chmod(path, 0o600)
+    except OSError as error:
+        raise InputError(f"The ledger {path} cannot be created: {error.strerror}.") from error
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        migrate(connection)
+    except sqlite3.Error as error:
+        raise LedgerError(f"{path} is not a ledger: {error}.") from error
+    return connection
