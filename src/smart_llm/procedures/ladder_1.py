@@ -19,7 +19,7 @@ from itertools import permutations
 import numpy as np
 from scipy.special import betaincinv
 
-from smart_llm.stats.beta_binomial import Prior, expected_share, largest_share, upper_limit
+from smart_llm.stats.beta_binomial import Prior, expected_share, largest_share, log_wealth, upper_limit
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import (
     BAD,
@@ -46,22 +46,30 @@ SPLITS = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What has been seen of one candidate. Counts are of rows; `limit` is the running minimum of U_n."""
+    """What has been seen of one candidate. Counts are of rows; `limit` is the running minimum of U_n; `looks` holds
+    (seen, bad, U_n) of every look."""
 
     seen: int = 0
     bad: int = 0
     deferred: int = 0
     spent: float = 0.0
     limit: int = 0
+    looks: tuple[tuple[int, int, int], ...] = ()
     in_play: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """One way to finish: shares of the rows left, and its expected cost in USD from here on."""
+    """One way to finish, and its expected cost in USD from here on. parts: (candidate, its part of the allowance,
+    rows it is given)."""
 
-    shares: tuple[tuple[int, int], ...]
+    parts: tuple[tuple[int, int, int], ...]
     cost: float
+
+    @property
+    def rule(self) -> Mix:
+        """What is delivered."""
+        return Mix(tuple((j, rows) for j, _, rows in self.parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +122,8 @@ def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
         state = look(state, answers)
         state, view = drop(state, weigh(state))
     profiled = order[: state.seen]
-    rule, evidence = Mix(view.now.shares), describe(state, view.now)
-    return Verdict(bool(rule.shares), rule, profiled, NAME, evidence, outlook(state, view), tuple(notes))
+    evidence = describe(state, view.now)
+    return Verdict(bool(view.now.parts), view.now.rule, profiled, NAME, evidence, outlook(state, view), tuple(notes))
 
 
 def start(problem: Problem) -> tuple[State, list[str]]:
@@ -152,6 +160,7 @@ def look(state: State, answers: Answers) -> State:
             tally.deferred + int((marks == DEFER).sum()),
             tally.spent + float(answers.cost[:, j].sum()),
             min(tally.limit, int(limit)),
+            (*tally.looks, (seen, bad, int(limit))),
         )
     return replace(
         state,
@@ -198,16 +207,16 @@ def _finish(
     state: State, way: tuple[tuple[int, int], ...], tail: float, share: Callable[[int, int, int, float], int]
 ) -> Finish:
     """What a way (candidate, its part of the allowance) gives: each member draws from the rows the others left."""
-    shares, left = [], state.left
+    parts, left = [], state.left
     for j, allowance in way:
         tally = state.tallies[j - 1]
         # A dropped candidate's bad rows among those profiled since are unknown: no credit for them.
         rows = min(left, share(state.left, min(state.left, tally.limit - tally.bad), allowance, tail / len(way)))
         if rows > 0:
-            shares.append((j, rows))
+            parts.append((j, allowance, rows))
             left -= rows
-    cost = sum(rows * state.row_price(j) for j, rows in shares)
-    return Finish(tuple(shares), cost + left * state.price(0))
+    cost = sum(rows * state.row_price(j) for j, _, rows in parts)
+    return Finish(tuple(parts), cost + left * state.price(0))
 
 
 # --------------------------------------------------------------------------- whether to go on
@@ -239,7 +248,7 @@ def next_batch(state: State, view: View) -> int:
 
 def _overrun(state: State, view: View) -> bool:
     spent = sum(tally.spent for tally in state.tallies)
-    return not view.now.shares and spent > OVERRUN * state.problem.rows * state.price(0)
+    return not view.now.parts and spent > OVERRUN * state.problem.rows * state.price(0)
 
 
 def _later(state: State, j: int) -> Floats:
@@ -296,15 +305,30 @@ def outlook(state: State, view: View) -> Outlook:
 
 
 def describe(state: State, best: Finish) -> dict[str, object]:
-    """The evidence: counts, limits and shares; `verifying.ladder_1` recomputes the latter from the former."""
+    """The evidence: counts, limits and shares; `verifying.ladder_1` recomputes the latter from the former.
+
+    looks: [seen, bad, U_n, log wealth against U_n + 1] of every look (wealth null where U_n is all the table can hold).
+    """
     problem = state.problem
     return {
         "profiled": state.seen,
-        "errors": state.errors,
         "allowance": problem.allowance,
+        "errors": state.errors,
+        "allowance_left": state.allowance,
         "candidates": [
-            {"model": name, "seen": tally.seen, "bad": tally.bad, "limit": tally.limit}
+            {"model": name, "looks": [_looked(problem, *each) for each in tally.looks], "limit": tally.limit}
             for name, tally in zip(problem.candidates, state.tallies, strict=True)
         ],
-        "shares": [{"model": problem.candidates[j - 1], "rows": r} for j, r in best.shares],
+        "shares": [
+            {"model": problem.candidates[j - 1], "allowance": part, "rows": rows} for j, part, rows in best.parts
+        ],
     }
+
+
+def _looked(problem: Problem, seen: int, bad: int, limit: int) -> list[float | None]:
+    if limit == problem.rows - seen + bad:
+        return [seen, bad, limit, None]
+    wealth = log_wealth(
+        np.array(limit + 1.0), problem.rows, np.array(float(seen)), np.array(float(bad)), prior(problem)
+    )
+    return [seen, bad, limit, float(wealth)]
