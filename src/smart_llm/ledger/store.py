@@ -14,6 +14,7 @@ Storage: SQLite in WAL mode, synchronous=FULL, readable by its owner only, one w
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sqlite3
@@ -86,12 +87,14 @@ class Ledger(Reader):
         await self._writer.submit(_ATTEMPT, (number, None, run, key, model, "sent", bound, self._clock()))
         return number
 
-    async def attempt(
+    def attempt(
         self, key: str, model: str, outcome: str, cost: float, *, run: str = "", settles: int | None = None
-    ) -> None:
-        """Record, durably, a call that brought no answer. cost: USD, the upper bound where it is unknown."""
+    ) -> asyncio.Future[bool]:
+        """Record a call that brought no answer; await the result to know it durable. It is queued at once, so it is
+        durable before any answer put later. cost: USD, the upper bound where it is unknown.
+        """
         row = (next(self._attempt_ids), settles, run, key, model, outcome, cost, self._clock())
-        await self._writer.submit(_ATTEMPT, row)
+        return self._writer.submit(_ATTEMPT, row)
 
     def start_run(self, plan: Json, *, lookup: str, seed: int) -> RunRecord:
         """Record a frozen plan as a new run, state `pending`. The run's id sorts by time."""

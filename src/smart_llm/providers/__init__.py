@@ -1,1 +1,1 @@
-"""Models behind one seam: `async complete(Request) -> Answer`."""
+"""Providers: what answers a request. One seam (`base.Provider`), one file per kind."""

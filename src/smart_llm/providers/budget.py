@@ -1,0 +1,78 @@
+"""Money in flight: a call leaves only when everything unsettled, at its upper bound, still fits the budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from smart_llm.errors import BudgetExhausted
+
+
+class Budget:
+    """A hard limit in USD, or none. `spent` is what this run has paid or may have paid, earlier sessions included.
+
+    Guarantee: spent + reserved ≤ limit whenever a call leaves, so spent ≤ limit as long as no call costs more than
+    was reserved for it.
+    """
+
+    def __init__(self, limit: float | None, spent: float = 0.0) -> None:
+        self.limit = limit
+        self.spent = spent
+        self._reserved: list[float] = [0.0, 0.0]  # USD, calls
+        self._queue: deque[tuple[float, asyncio.Future[None]]] = deque()
+
+    async def reserve(self, bound: float) -> None:
+        """Set aside `bound` USD; waits for calls in flight to settle when it does not fit yet, in order of asking.
+
+        Raises `BudgetExhausted` when it would not fit even then.
+        """
+        if self.limit is None or (not self._queue and self._fits(bound)):
+            self._take(bound)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((bound, turn))
+        self._admit()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.settle(bound, 0.0)  # the turn came together with the cancellation
+            raise
+
+    def settle(self, bound: float, cost: float) -> None:
+        """A call set aside at `bound` has cost `cost`."""
+        self.spent += cost
+        self._reserved[0] -= bound
+        self._reserved[1] -= 1
+        if not self._reserved[1]:
+            self._reserved[0] = 0.0  # no rounding left behind
+        self._admit()
+
+    def _fits(self, bound: float) -> bool:
+        return self.limit is None or self.spent + self._reserved[0] + bound <= self.limit
+
+    def _take(self, bound: float) -> None:
+        self._reserved[0] += bound
+        self._reserved[1] += 1
+
+    def _admit(self) -> None:
+        """Let those in who fit; when nothing is in flight, tell the first who does not that it never will."""
+        while self._queue:
+            bound, turn = self._queue[0]
+            if turn.done():
+                self._queue.popleft()
+            elif self._fits(bound):
+                self._queue.popleft()
+                self._take(bound)
+                turn.set_result(None)
+            elif not self._reserved[1]:
+                self._queue.popleft()
+                turn.set_exception(self._exhausted(bound))
+            else:
+                return
+
+    def _exhausted(self, bound: float) -> BudgetExhausted:
+        return BudgetExhausted(
+            f"The budget of ${self.limit:.6g} is reached: ${self.spent:.6g} spent, the next may cost ${bound:.6g}. "
+            "Everything bought is kept; run again with a larger --budget to go on."
+        )

@@ -1,0 +1,54 @@
+"""A provider that answers from a function: for users' tests and ours, and as `fake:NAME` where no model is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
+
+from smart_llm.types import Answer, Model, Request, Usage
+
+
+class FakeProvider:
+    """Answers from your function, without a network or a key.
+
+    answer: takes a `Request`, returns the text, a whole `Answer`, or an exception to raise (`Retryable`, `Refused`).
+    latency: seconds per call. `calls` counts them. Where you return text or an answer without usage, usage is made up:
+    a token per four bytes.
+    """
+
+    def __init__(self, answer: Callable[[Request], str | Answer | Exception], *, latency: float = 0.0) -> None:
+        self._answer = answer
+        self._latency = latency
+        self.calls = 0
+
+    async def complete(self, request: Request) -> Answer:
+        """Ask your function."""
+        self.calls += 1
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        result = self._answer(request)
+        if isinstance(result, Exception):
+            raise result
+        answer = Answer(result) if isinstance(result, str) else result
+        return answer if answer.usage != Usage() else replace(answer, usage=_usage(request, answer.text or ""))
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+def make(model: Model) -> FakeProvider:
+    """`fake:NAME`: an instant stand-in whose answer follows from the prompt alone, the same for every NAME."""
+    return FakeProvider(_any_answer)
+
+
+def _any_answer(request: Request) -> str:
+    digest = blake2b(request.prompt.encode(), digest_size=8).digest()
+    choices = request.labels or ("0", "1")
+    return choices[int.from_bytes(digest, "big") % len(choices)]
+
+
+def _usage(request: Request, text: str) -> Usage:
+    sent = len(request.prompt.encode()) + len((request.system or "").encode())
+    return Usage(input_tokens=1 + sent // 4, output_tokens=1 + len(text.encode()) // 4)
