@@ -1,0 +1,101 @@
+"""Scores: how sure one answer is. Higher is surer, NaN is "cannot say" (such a row is deferred).
+
+A score decides what a promise costs, never whether it is kept, so anything known before the reference is asked may go
+into it. What a model tells about its own answer (`own`): the log-probability of the answer, or the margin between
+labels. What other answers tell: consensus of candidates, self-consistency over further draws. What anybody can see: how
+long the answer and the row are, and whether the answer is the candidate's usual one ("n/a", the commoner label).
+
+A procedure combines these traits linearly in a `Score`; names of the terms:
+
+own            the candidate's own score, as it came
+same:K         +½ where candidate K gave the same answer, −½ where not
+usual:KEY      +½ where the answer's key is KEY, −½ where not
+answer_length  log(1 + characters of the answer)
+text_length    log(1 + characters of the row's input)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from math import expm1, log
+
+import numpy as np
+
+from smart_llm.types import Answers, Floats, Score
+
+NAN = float("nan")
+DECIMALS = 9
+"""Combined scores are rounded here, so that a row has the same score alone and in a batch."""
+
+
+def answer_log_probability(tokens: Sequence[tuple[str, float]], label: str) -> float:
+    """Natural log of the probability of the tokens that spell `label`: the sum over all of them, not the first alone.
+
+    tokens: (text, log-probability) of the answer as it came. Blanks around the label are ignored, and so is whatever
+    follows it (end marks). NaN where the tokens do not begin with the label, or a log-probability is no number ≤ 0.
+    """
+    spelled, total = "", 0.0
+    for text, logp in tokens:
+        spelled, total = (spelled + text).lstrip(), total + min(logp, 0.0) if logp <= 1e-6 else NAN
+        if label and spelled.rstrip() == label:
+            return total
+        if not label.startswith(spelled.rstrip()):
+            break
+    return NAN
+
+
+def label_margin(logps: Mapping[str, float]) -> float:
+    """Log-probability of the best label minus that of the runner-up; ∞ becomes NaN, as does a single label."""
+    best = sorted((value for value in logps.values() if value == value), reverse=True)[:2]
+    return best[0] - best[1] if len(best) == 2 and np.isfinite(best).all() else NAN
+
+
+def log_odds(logp: float) -> float:
+    """log p − log(1 − p) of a probability given by its logarithm: the margin against all other answers together."""
+    return logp - log(-expm1(logp)) if logp < 0 else NAN
+
+
+def consensus(key: int, others: Sequence[int]) -> float:
+    """Share of the other candidates that gave the same answer (keys as `answer_key` gives them; 0 never agrees)."""
+    return sum(key == other != 0 for other in others) / len(others) if others and key else NAN
+
+
+def self_consistency(key: int, draws: Sequence[int]) -> float:
+    """Share of further draws from the same model that repeat the answer. Same rule as for other models."""
+    return consensus(key, draws)
+
+
+def answer_key(canonical: str | None) -> int:
+    """A number in 1 … 2⁶³−1 standing for an answer in canonical form, the same on every machine; 0 for none."""
+    if canonical is None:
+        return 0
+    return max(1, int.from_bytes(blake2b(canonical.encode(), digest_size=8).digest(), "little") >> 1)
+
+
+def trait(name: str, answers: Answers, candidate: int) -> Floats:
+    """Shape (n,): one trait of the candidate's answers; NaN where it is not known. KeyError: no such trait."""
+    kind, _, which = name.partition(":")
+    if kind == "own":
+        return answers.score[:, candidate]
+    if kind not in ("same", "usual", "answer_length", "text_length"):
+        raise KeyError(name)
+    if answers.traits is None:
+        return np.full(len(answers.marks), np.nan)
+    key = answers.traits.key[:, candidate]
+    if kind == "text_length":
+        return np.log1p(answers.traits.text)
+    if kind == "answer_length":
+        return np.where(key == 0, np.nan, np.log1p(answers.traits.length[:, candidate]))
+    other = answers.traits.key[:, int(which)] if kind == "same" else int(which)
+    return np.where(key == 0, np.nan, np.where(key == other, 0.5, -0.5))
+
+
+def values(score: Score, answers: Answers, candidate: int) -> Floats:
+    """Shape (n,): the score of the candidate's answer to each row."""
+    if score.terms == (("own", 1.0),):
+        return answers.score[:, candidate]
+    total = np.zeros(len(answers.marks))
+    for name, weight in score.terms:
+        total = total + weight * trait(name, answers, candidate)
+    return np.asarray(np.round(total, DECIMALS))

@@ -1,0 +1,201 @@
+"""A task: a prompt with columns, an output contract, and what it means for two answers to be the same.
+
+Everything here is pure. A broken contract is a value (None), never an exception; what the user got wrong is an
+`InputError` at construction, or at `columns`, when the table is known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from smart_llm.errors import InputError
+from smart_llm.tasks import equivalence as equivalences
+from smart_llm.tasks.contracts import Contract, choose
+from smart_llm.tasks.functions import describe
+from smart_llm.tasks.replies import spoken
+from smart_llm.tasks.template import Template, split
+from smart_llm.types import Json
+
+_compiled = lru_cache(maxsize=256)(split)
+
+
+class Task:
+    """What to ask about each row, how to read the answer, and when two answers count as the same. Immutable.
+
+    prompt: text with `{column}` places (rules: `smart_llm.tasks.template`).
+    One output contract: `labels` (two or more texts), or `answer` ("text", "number", "json"), or `schema` (a JSON
+    schema; the answer is JSON). `parse`, a function of the reply (str) to a value or None, replaces the contract's own
+    reading; its values are still checked against the contract, and an exception in it is a broken contract. It may
+    stand without a contract.
+    equivalence: a name ("label", "exact", "text", "number", "json", "json-exact") or a symmetric function of two
+    parsed answers. tolerance: for "number" and "json": |a − b| ≤ t · max(1, |a|, |b|), 1e-6 unless given.
+    max_tokens: the longest answer, in tokens; by contract unless given.
+
+    Raises InputError for whatever of this cannot be used.
+    """
+
+    __slots__ = ("_described", "_parse", "_relation", "contract", "max_tokens", "prompt", "system")
+
+    prompt: str
+    system: str | None
+    contract: Contract
+    max_tokens: int
+    _parse: Callable[[str], Any] | None
+    _relation: equivalences.Relation
+    _described: str
+
+    def __init__(
+        self,
+        prompt: str,
+        *,
+        labels: Iterable[str] | None = None,
+        answer: str | None = None,
+        schema: Mapping[str, Json] | None = None,
+        equivalence: str | Callable[[Any, Any], bool] | None = None,
+        parse: Callable[[str], Any] | None = None,
+        tolerance: float | None = None,
+        system: str | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        _check_prompt(prompt)
+        contract = choose(labels, answer, schema, parse)
+        name = contract.equivalence if equivalence is None else equivalence
+        put = object.__setattr__
+        put(self, "prompt", prompt)
+        put(self, "system", system)
+        put(self, "contract", contract)
+        put(self, "max_tokens", _check_tokens(max_tokens, contract))
+        put(self, "_parse", _check_function("parse", parse) if parse is not None else None)
+        put(self, "_relation", _relation(name, contract.kind, tolerance))
+        put(self, "_described", self._describe(name, tolerance))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a task cannot be changed: make a new one")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Task) and self._described == other._described
+
+    def __hash__(self) -> int:
+        return hash(self._described)
+
+    def __repr__(self) -> str:
+        return f"Task({self.prompt!r}, {self.contract!r})"
+
+    def template(self, columns: Sequence[str]) -> Template:
+        """The prompt split at these columns. InputError: it names an unknown column, or none."""
+        return _compiled(self.prompt, tuple(columns))
+
+    def columns(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Which of a table's columns the prompt uses. InputError: it names an unknown column, or none."""
+        return self.template(columns).columns
+
+    def prefix(self, columns: Sequence[str]) -> str:
+        """The text before the first cell: the same for every row."""
+        return self.template(columns).literals[0]
+
+    def render(self, row: Mapping[str, str]) -> str:
+        """The prompt for one row (column → text)."""
+        return self.template(tuple(row)).render(row)
+
+    def parse(self, text: str | None) -> Any:
+        """The canonical value of a reply; None where there is no reply or it breaks the contract."""
+        reply = spoken(text) if text is not None else None
+        if reply is None:
+            return None
+        if self._parse is None:
+            return self.contract.read(reply)
+        try:
+            value = self._parse(reply)
+        except Exception:  # a parser that stumbles over a reply has not found an answer: fail closed
+            return None
+        return None if value is None else self.contract.admit(value)
+
+    def equivalent(self, a: Any, b: Any) -> bool:
+        """Whether two parsed answers count as the same. None is equivalent to nothing, not even to None."""
+        return a is not None and b is not None and bool(self._relation(a, b))
+
+    def to_json(self) -> dict[str, Json]:
+        """Everything that decides prompts, answers and agreement, for the plan's hash. Functions: name and hash."""
+        described: dict[str, Json] = json.loads(self._described)
+        return described
+
+    def _describe(self, equivalence: str | Callable[[Any, Any], bool], tolerance: float | None) -> str:
+        contract = self.contract
+        return json.dumps(
+            {
+                "prompt": self.prompt,
+                "system": self.system,
+                "contract": contract.kind,
+                "labels": list(contract.labels) if contract.labels else None,
+                "schema": contract.schema,
+                "equivalence": equivalence if isinstance(equivalence, str) else describe(equivalence),
+                "tolerance": equivalences.DEFAULT_TOLERANCE if tolerance is None else tolerance,
+                "parse": None if self._parse is None else describe(self._parse),
+                "max_tokens": self.max_tokens,
+            },
+            sort_keys=True,
+            ensure_ascii=False,
+        )
+
+
+def format_value(value: Any) -> str:
+    """How a parsed answer is written in the `answer` column: texts as they are, numbers plainly, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Decimal) and value.is_finite():
+        return _plain_number(value)
+    if isinstance(value, dict | list | tuple | bool | int | float):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return "" if value is None else str(value)
+
+
+def _plain_number(value: Decimal) -> str:
+    short = value.normalize()
+    return f"{short:f}" if -12 <= short.adjusted() <= 20 else str(short)
+
+
+def _check_prompt(prompt: object) -> None:
+    if not isinstance(prompt, str):
+        raise InputError(f"the prompt must be a text, not {type(prompt).__name__}")
+    if not prompt.strip():
+        raise InputError("the prompt is empty: write what to ask, with a {column} of the table in it")
+    if "{" not in prompt:
+        raise InputError("the prompt uses no column: put the name of one in braces, such as {text}")
+
+
+def _check_tokens(max_tokens: int | None, contract: Contract) -> int:
+    if max_tokens is None:
+        return contract.max_tokens
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+        raise InputError(f"max_tokens must be a whole number of at least 1, not {max_tokens!r}")
+    return max_tokens
+
+
+def _check_function(role: str, function: object) -> Callable[..., Any]:
+    if not callable(function):
+        raise InputError(f"{role} must be a function, not {type(function).__name__}")
+    return function
+
+
+def _relation(equivalence: object, kind: str, tolerance: float | None) -> equivalences.Relation:
+    if isinstance(equivalence, str):
+        return equivalences.named(equivalence, kind, tolerance)
+    equivalences.check_tolerance(tolerance, None)
+    return _guarded(_check_function("equivalence", equivalence))
+
+
+def _guarded(function: Callable[[Any, Any], Any]) -> equivalences.Relation:
+    """A user's equivalence; a failure in it must be seen, for it would look like disagreement and cost money."""
+
+    def relation(a: Any, b: Any) -> bool:
+        try:
+            return bool(function(a, b))
+        except Exception as error:
+            name = getattr(function, "__qualname__", type(function).__name__)
+            raise InputError(f"the equivalence {name} failed on {a!r:.80} and {b!r:.80}: {error}") from error
+
+    return relation
