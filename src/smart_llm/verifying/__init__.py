@@ -1,16 +1,30 @@
 """Recomputing a verdict from its evidence, with code that shares nothing with the procedures but their definitions.
 
-Each module has `check(evidence, claim) -> list[str]`: what does not hold, empty when all does. `claim` has rows,
-agreement, confidence (exact decimals as text) and reserve. A check must reject evidence in which any one number was
+Each module has three functions. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim` has
+rows, agreement, confidence (exact decimals as text) and reserve. `recount(evidence, rounds) -> list[str]`: what differs
+from the counts in the ledger. `rule(evidence) -> dict`: the rule the evidence certifies, as the certificate shows it.
+
+A check must reject evidence in which any one number was
 changed: every number is either derived from the others or pinned by a number that is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 
-from smart_llm.types import Json
+from smart_llm.types import Json, Marks
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One ask as the ledger has it. models: indices asked; marks: shape (n, 1 + m), codes of `smart_llm.types`."""
+
+    stage: str
+    models: tuple[int, ...]
+    marks: Marks
+
 
 MODULES = {"ladder/1": "ladder_1", "reference-only": "reference_only"}
 """Versioned procedure name → module here."""
@@ -18,10 +32,20 @@ MODULES = {"ladder/1": "ladder_1", "reference-only": "reference_only"}
 
 def check(procedure: str, evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     """Problems with a procedure's evidence; an unknown procedure is one (fail closed)."""
+    return _call(procedure, "check", evidence, claim)
+
+
+def recount(procedure: str, evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
+    """Problems between a procedure's evidence and what the ledger says was asked and answered."""
+    return _call(procedure, "recount", evidence, rounds)
+
+
+def _call(procedure: str, function: str, *arguments: Json) -> list[str]:
     if procedure not in MODULES:
         return [f"procedure {procedure!r} is not known to this version"]
+    module = import_module(f"smart_llm.verifying.{MODULES[procedure]}")
     try:
-        problems: list[str] = import_module(f"smart_llm.verifying.{MODULES[procedure]}").check(evidence, claim)
+        problems: list[str] = getattr(module, function)(*arguments)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         return [f"the evidence is malformed: {type(error).__name__} {error}"]
     return problems
@@ -33,3 +57,8 @@ def allowance(claim: Mapping[str, Json]) -> int:
     scale = 10 ** len(decimals)
     needed = -(-int(whole + decimals) * int(claim["rows"]) // scale)
     return max(0, int(claim["rows"]) - needed - int(claim["reserve"]))
+
+
+def rule(procedure: str, evidence: Mapping[str, Json]) -> Json:
+    """The rule a procedure's evidence certifies, as the certificate's `rule` shows it (without `else`)."""
+    return import_module(f"smart_llm.verifying.{MODULES[procedure]}").rule(evidence)

@@ -6,15 +6,16 @@ their chance if D0 rows are bad. The procedure gets the same number from log-gam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from math import isclose
 
+import numpy as np
 from scipy.stats import betabinom, hypergeom
 
-from smart_llm.types import Json
-from smart_llm.verifying import allowance
+from smart_llm.types import BAD, ERROR, Json
+from smart_llm.verifying import Round, allowance
 
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
@@ -90,3 +91,24 @@ def _largest(rows: int, allowed: int, left: int, free: int, bad_left: int, tail:
     fits = bad_left <= allowed or hypergeom.sf(allowed, left, bad_left, rows) <= tail
     more = rows < free and (bad_left <= allowed or hypergeom.sf(allowed, left, bad_left, rows + 1) <= tail * (1 - 1e-8))
     return bool(fits and not more)
+
+
+def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
+    """Looks and errors counted again, round by round."""
+    problems = []
+    errors = sum(int((each.marks[:, 0] == ERROR).sum()) for each in rounds)
+    if errors != evidence["errors"]:
+        problems.append(f"ledger: {errors} profiled rows have no reference answer, the evidence says {evidence['errors']}")
+    for j, candidate in enumerate(evidence["candidates"], 1):
+        asked = [each.marks[:, j] for each in rounds if j in each.models]
+        seen = np.cumsum([len(marks) for marks in asked]).tolist()
+        bad = np.cumsum([(marks == BAD).sum() for marks in asked]).tolist()
+        if [look[:2] for look in candidate["looks"]] != [list(pair) for pair in zip(seen, bad, strict=True)]:
+            problems.append(f"ledger: {candidate['model']} was not seen as often, or as often bad, as the evidence says")
+    return problems
+
+
+def rule(evidence: Mapping[str, Json]) -> Json:
+    """Shares of the rows left, in the hashed order."""
+    shares = [{"model": share["model"], "rows": share["rows"]} for share in evidence["shares"]]
+    return {"shares": shares, "order": "hashed"}

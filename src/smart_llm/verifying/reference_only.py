@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from smart_llm.types import Json
+from smart_llm.verifying import Round
 
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     """Problems with the evidence."""
     return [f"reference-only has no evidence, yet there is {sorted(evidence)}"] if evidence else []
+
+
+def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
+    """It profiles nothing."""
+    return ["reference-only profiles nothing, yet rows were asked"] if rounds else []
+
+
+def rule(evidence: Mapping[str, Json]) -> Json:
+    """No shares."""
+    return {"shares": [], "order": "hashed"}

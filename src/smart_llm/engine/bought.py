@@ -1,0 +1,101 @@
+"""Counting the evidence again from the ledger: what was asked, in which order, and what the answers were.
+
+The rows asked must be a prefix of the seeded order, rebuilt here from the seed; each recorded answer is read and
+compared by the task of the plan. A task with functions of the user's own cannot be rebuilt from the plan: pass it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from smart_llm import verifying
+from smart_llm.ledger import Reader
+from smart_llm.ledger.reader import Event
+from smart_llm.stats.sampling import permutation
+from smart_llm.tasks import Task
+from smart_llm.types import AGREE, BAD, DEFER, ERROR, NOT_ASKED, Json
+from smart_llm.verifying import Round
+
+
+def recount(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task | None) -> list[str]:
+    """What differs between the certificate and the record, one line each."""
+    asks = _asks(events)
+    if asks is None:
+        return ["ledger: the run's profiling is not complete"]
+    task = task or rebuilt(c["plan"]["task"])
+    if task is None:
+        return ["task: it has functions of your own; give the task to verify (in Python) to count its answers again"]
+    rounds = [_round(c, ask, reader, task) for ask in asks]
+    problems = _order(c, asks)
+    return problems + verifying.recount(c["procedure"]["name"], c["evidence"], rounds)
+
+
+def rebuilt(described: Mapping[str, Json]) -> Task | None:
+    """The task behind its description in a plan; None where it holds functions."""
+    if described["parse"] is not None or not isinstance(described["equivalence"], str):
+        return None
+    kind = described["contract"]
+    tolerant = described["equivalence"] in ("number", "json")
+    return Task(
+        described["prompt"],
+        labels=described["labels"],
+        answer=kind if kind in ("text", "number") or (kind == "json" and described["schema"] is None) else None,
+        schema=_schema(described["schema"]),
+        equivalence=described["equivalence"],
+        tolerance=described["tolerance"] if tolerant else None,
+        system=described["system"],
+        max_tokens=described["max_tokens"],
+    )
+
+
+def _schema(text: str | None) -> Mapping[str, Json] | None:
+    import msgspec
+
+    return None if text is None else msgspec.json.decode(text)
+
+
+def _asks(events: Sequence[Event]) -> list[Mapping[str, Json]] | None:
+    """The asks in order: of a number written twice the last counts."""
+    by_number = {event.payload["number"]: event.payload for event in events if event.kind == "ask"}
+    count = next((event.payload["asks"] for event in reversed(events) if event.kind == "asks"), None)
+    if count is None or any(number not in by_number for number in range(count)):
+        return None
+    return [by_number[number] for number in range(count)]
+
+
+def _order(c: Mapping[str, Json], asks: Sequence[Mapping[str, Json]]) -> list[str]:
+    """Positions, each at its first appearance, are a prefix of the order the procedure profiles in."""
+    asked = list(dict.fromkeys(position for ask in asks for position in ask["positions"]))
+    rows = c["claim"]["rows"]
+    in_file = c["rule"]["order"] == "file"
+    order = np.arange(rows) if in_file else permutation(c["seed"], "order", rows)
+    problems = []
+    if asked != order[: len(asked)].tolist():
+        problems.append("ledger: the rows profiled are not a prefix of the seeded order")
+    if len(asked) != c["delivered"]["profiled"]:
+        problems.append(f"ledger: {len(asked)} rows were profiled, the certificate says {c['delivered']['profiled']}")
+    return problems
+
+
+def _round(c: Mapping[str, Json], ask: Mapping[str, Json], reader: Reader, task: Task) -> Round:
+    names = [c["plan"]["reference"], *c["plan"]["candidates"]]
+    answers = reader.get_many(key for row in ask["keys"] for key in row)
+    marks = np.full((len(ask["positions"]), len(names)), NOT_ASKED, np.int8)
+    for k, row in enumerate(ask["keys"]):
+        texts = {m: answers[key].text if key in answers else None for m, key in zip(ask["models"], row, strict=True)}
+        values = {m: task.parse(text) for m, text in texts.items()}
+        for m, value in values.items():
+            marks[k, m] = _mark(task, m, value, values)
+    return Round(ask["stage"], tuple(ask["models"]), marks)
+
+
+def _mark(task: Task, model: int, value: object, values: Mapping[int, object]) -> int:
+    if model == 0:
+        return ERROR if value is None else AGREE
+    if value is None:
+        return DEFER
+    if 0 not in values:
+        return NOT_ASKED
+    return AGREE if task.equivalent(value, values[0]) else BAD

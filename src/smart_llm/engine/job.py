@@ -1,0 +1,137 @@
+"""What the user asked for, checked and frozen: the job before the run, the plan it fixes, the seed it draws.
+
+A plan is everything that decides the answers: table, task, models and rates, targets, procedure, seed. Its hash stands in
+the certificate. The lookup key is the plan without what is drawn or looked up (seed, rates): the same command finds its
+own earlier run by it and takes that run's plan over, so it walks the same path and pays only for what is missing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from smart_llm import procedures
+from smart_llm.errors import InputError
+from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
+from smart_llm.tables import Table
+from smart_llm.tasks import Task
+from smart_llm.types import Json, Model, Problem, Rate
+
+RESERVE = 100
+"""One in so many of the rows that may differ is set aside for rows that finally have no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A checked request: `agreement` and `confidence` as the decimals the user wrote."""
+
+    table: Table
+    task: Task
+    models: tuple[Model, ...]  # reference first
+    agreement: str
+    confidence: str
+    procedure: str
+    seed: int | None = None
+
+    @property
+    def reference(self) -> Model:
+        """The model whose answers define the promise."""
+        return self.models[0]
+
+    @property
+    def candidates(self) -> tuple[Model, ...]:
+        """The cheaper models considered."""
+        return self.models[1:]
+
+
+def check(job: Job) -> Job:
+    """The job, or an `InputError` that says what to change; nothing has been spent."""
+    if job.table.rows == 0:
+        raise InputError(f"{job.table.name} has no rows: there is nothing to answer.")
+    share(job.agreement, "--agreement")
+    share(job.confidence, "--confidence")
+    names = [model.name for model in job.models]
+    if len(names) < 2 and job.procedure != "reference-only":
+        raise InputError("--candidate: name at least one cheaper model (or use --procedure reference-only).")
+    if job.reference.name in names[1:]:
+        raise InputError(f"--candidate {job.reference.name} is the reference itself: name a cheaper model.")
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"--candidate {min(twice)} is given twice.")
+    job.task.columns(job.table.columns)
+    return replace(job, procedure=procedures.resolve(job.procedure))
+
+
+def share(text: str, option: str) -> Fraction:
+    """A decimal strictly between 0 and 1, exactly."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"{option} {text}: give a number between 0 and 1, such as 0.95.") from None
+    if not 0 < value < 1:
+        raise InputError(f"{option} {text}: must lie strictly between 0 and 1, such as 0.95.")
+    return value
+
+
+def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
+    """The run of this job in the ledger, and whether it was there before: taken up again, or started."""
+    lookup = tagged(canonical(fixed(job)))
+    record = ledger.find_run(lookup)
+    if record is not None:
+        return record, True
+    seed = job.seed if job.seed is not None else secrets.randbits(53)
+    plan = {**fixed(job), "seed": seed, "models": [_model(model) for model in job.models], "reserve": _reserve(job)}
+    return ledger.start_run(plan, lookup=lookup, seed=seed), False
+
+
+def fixed(job: Job) -> dict[str, Json]:
+    """The part of the plan the user decided. A seed the user gave is part of it."""
+    return {
+        "table": job.table.table_hash,
+        "rows": job.table.rows,
+        "task": job.task.to_json(),
+        "reference": job.reference.name,
+        "candidates": [model.name for model in job.candidates],
+        "agreement": job.agreement,
+        "confidence": job.confidence,
+        "procedure": job.procedure,
+        "asked_seed": job.seed,
+    }
+
+
+def _model(model: Model) -> dict[str, Json]:
+    rate = model.rate
+    return {
+        "name": model.name,
+        "input": rate.input,
+        "output": rate.output,
+        "cached": rate.cached,
+        "cpu_hour": rate.cpu_hour,
+        "source": rate.source,
+    }
+
+
+def _reserve(job: Job) -> int:
+    problem = Problem(job.table.rows, Fraction(job.agreement), Fraction(job.confidence), "", (), (), 0)
+    return problem.allowance // RESERVE
+
+
+def planned_models(models: Sequence[Model], plan: Json) -> tuple[Model, ...]:
+    """The models at the rates frozen in the plan."""
+    frozen = {entry["name"]: Rate(**{k: v for k, v in entry.items() if k != "name"}) for entry in plan["models"]}
+    return tuple(replace(model, rate=frozen[model.name]) for model in models)
+
+
+def problem(plan: Json, rates: Sequence[float]) -> Problem:
+    """The procedure's view of a plan. rates: expected USD per call, reference first."""
+    return Problem(
+        plan["rows"],
+        Fraction(plan["agreement"]),
+        Fraction(plan["confidence"]),
+        plan["reference"],
+        tuple(plan["candidates"]),
+        tuple(rates),
+        plan["seed"],
+        plan["reserve"],
+    )

@@ -1,0 +1,272 @@
+"""A run from table to certificate: freeze the plan, let the procedure ask, deliver by its rule, settle the account.
+
+The procedure is the same object that replay and simulation drive. Resume needs no code of its own: the plan is taken
+from the ledger, the procedure asks the same rows again, and the client finds their answers there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smart_llm import procedures
+from smart_llm.engine.job import Job, begin, fixed, planned_models, problem
+from smart_llm.engine.live import Live
+from smart_llm.engine.pool import Stop
+from smart_llm.errors import BudgetExhausted, Interrupted, Refused
+from smart_llm.events import Listener, Said
+from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
+from smart_llm.providers.base import Provider
+from smart_llm.providers.client import Client
+from smart_llm.report.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
+from smart_llm.types import Ask, Json, Model, Outlook, Request, Usage, Verdict
+
+SAMPLE = 64
+"""Rows rendered before the start, to estimate what a call costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run's delivery, one entry per row of the table, and its certificate. cost: USD, counted once per request."""
+
+    answers: Sequence[str | None]
+    answered_by: Sequence[str]
+    status: Sequence[str]
+    certificate: Certificate
+    cost: float
+    saving: float
+    run_id: str
+
+
+class Unfinished(Exception):
+    """A run that stopped cleanly; its cause is what to tell the user."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        super().__init__(certificate.status)
+        self.certificate = certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run works with: everything that is not part of the plan."""
+
+    ledger: Ledger
+    providers: Mapping[str, Provider]
+    budget: float | None
+    concurrency: int
+    tell: Listener
+    stop: Stop
+
+
+async def execute(job: Job, means: Means) -> Finished:
+    """Run a checked job to its end. Raises `BudgetExhausted`, `Interrupted` or `Refused`, with a pending certificate in
+    the ledger; everything bought is kept."""
+    record, taken_up = begin(job, means.ledger)
+    if taken_up:
+        means.tell(Said(f"Taking up run {record.run_id}: what it bought is not bought again."))
+    models = planned_models(job.models, record.plan)
+    client = Client(
+        means.ledger,
+        models,
+        means.providers,
+        concurrency=means.concurrency,
+        budget=means.budget,
+        run=record.run_id,
+    )
+    live = Live(job.table, job.task, models, client, stop=means.stop)
+    try:
+        verdict = await _profile(job, record, live, means)
+        for note in verdict.notes:
+            means.tell(Said(note))
+        profiling = live.spent.copy()
+        await live.deliver(verdict, record.seed, means.concurrency, means.tell)
+    except (BudgetExhausted, Interrupted, Refused) as stopped:
+        pending = _certificate(job, record, live, None, live.spent.copy(), means.ledger)
+        means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
+        raise Unfinished(pending) from stopped
+    certificate = _certificate(job, record, live, verdict, profiling, means.ledger)
+    means.ledger.finish_run(record.run_id, asdict(certificate))
+    names = [model.name for model in models]
+    return Finished(
+        live.answers,
+        [names[model] for model in live.by],
+        [live.errors.get(position, "ok") for position in range(job.table.rows)],
+        certificate,
+        float(live.spent.sum()),
+        certificate.cost["saving"],
+        record.run_id,
+    )
+
+
+async def _profile(job: Job, record: RunRecord, live: Live, means: Means) -> Verdict:
+    """Drive the procedure; every ask is recorded with the ledger keys of its requests, in order."""
+    rates = [expected_cost(model, means.providers[model.name], live) for model in live.models]
+    conversation = procedures.get(job.procedure)(problem(record.plan, rates))
+    diary = Diary(means.ledger, record.run_id)
+    try:
+        ask = next(conversation)
+        while True:
+            answers, keys = await live.profile(ask, means.concurrency, means.tell)
+            diary.write(ask, keys)
+            ask = conversation.send(answers)
+    except StopIteration as stop:
+        diary.end()
+        verdict: Verdict = stop.value
+        return verdict
+
+
+class Diary:
+    """The asks of a run as events in the ledger, numbered; what stands there already is not written again.
+
+    A run taken up again may leave its old path where a failed row was answered this time: the last event of a number
+    counts, and `asks` says how many there are.
+    """
+
+    def __init__(self, ledger: Ledger, run_id: str) -> None:
+        self._ledger, self._run_id, self._count = ledger, run_id, 0
+        events = ledger.events(run_id)
+        self._written = {event.payload["number"]: event.payload for event in events if event.kind == "ask"}
+        self._ended = next((event.payload["asks"] for event in reversed(events) if event.kind == "asks"), None)
+
+    def write(self, ask: Ask, keys: list[list[str]]) -> None:
+        """One ask and the keys of its requests."""
+        entry = {"number": self._count, **_asked(ask, keys)}
+        if self._written.get(self._count) != entry:
+            self._ledger.event(self._run_id, "ask", entry)
+        self._count += 1
+
+    def end(self) -> None:
+        """The procedure is done asking."""
+        if self._ended != self._count:
+            self._ledger.event(self._run_id, "asks", {"asks": self._count})
+
+
+def _asked(ask: Ask, keys: list[list[str]]) -> dict[str, Json]:
+    return {"stage": ask.stage, "positions": ask.positions.tolist(), "models": list(ask.models), "keys": keys}
+
+
+def expected_cost(model: Model, provider: Provider, live: Live) -> float:
+    """USD of one call before any was made: by the provider's own estimate, else four bytes a token and a short answer."""
+    rows = np.linspace(0, live.table.rows - 1, num=min(SAMPLE, live.table.rows)).astype(np.int64)
+    expect = getattr(provider, "expect", _expect)
+    costs = [model.rate.cost(expect(live.request(live.models.index(model), prompt))) for prompt in live.prompts(rows)]
+    return float(np.mean(costs))
+
+
+def _expect(request: Request) -> Usage:
+    prompt = len(request.prompt.encode()) + len((request.system or "").encode())
+    return Usage(prompt // 4 + 8, min(request.max_tokens, 64) // 4 + 1)
+
+
+# --------------------------------------------------------------------------- the certificate
+
+
+def _certificate(
+    job: Job, record: RunRecord, live: Live, verdict: Verdict | None, profiling: Any, ledger: Ledger
+) -> Certificate:
+    plan = record.plan
+    shape = problem(plan, [0.0] * len(live.models))
+    profiled = verdict.profiled if verdict else np.flatnonzero(live.settled)
+    status = _status(live, verdict, plan["reserve"])
+    claim = {
+        "rows": shape.rows,
+        "agreement": job.agreement,
+        "confidence": job.confidence,
+        "reference": job.reference.name,
+        "allowance": shape.allowance + shape.reserve,
+        "reserve": shape.reserve,
+        "errors": len(live.errors),
+        "unsettled": int((~live.settled).sum()),
+    }
+    return Certificate(
+        status=status,
+        granted=status == "certified",
+        claim={**claim, "words": words(claim, status)},
+        assumptions=(ASSUMPTION, RANDOMNESS),
+        procedure={"name": job.procedure, "version": job.procedure.rpartition("/")[2]},
+        plan_hash=record.plan_hash,
+        plan=plan,
+        table_hash=job.table.table_hash,
+        seed=record.seed,
+        models=tuple(plan["models"]),
+        evidence=verdict.evidence if verdict else {},
+        rule=_rule(live, verdict),
+        delivered=_delivered(live, profiled, verdict.outlook if verdict else None),
+        cost=_cost(live, profiling, profiled),
+        errors=_errors(live, profiled),
+        notes=verdict.notes if verdict else (),
+        earlier_runs=_earlier(job, record, ledger),
+        software=_software(),
+    )
+
+
+def _status(live: Live, verdict: Verdict | None, reserve: int) -> str:
+    if verdict is None or not live.settled.all():
+        return "pending"
+    if not verdict.granted:
+        return "reference-only"
+    late = sum(position not in set(verdict.profiled.tolist()) for position in live.errors)
+    return "certified" if late <= reserve else "not-certified"
+
+
+def _rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
+    shares = verdict.rule.shares if verdict else ()
+    given = [{"model": live.models[model].name, "rows": rows} for model, rows in shares]
+    return {"shares": given, "order": verdict.rule.order if verdict else "hashed", "else": live.models[0].name}
+
+
+def _delivered(live: Live, profiled: Any, outlook: Outlook | None) -> dict[str, Json]:
+    counts = np.bincount(live.by[live.settled], minlength=len(live.models))
+    by = {model.name: int(count) for model, count in zip(live.models, counts, strict=True)}
+    return {
+        "profiled": len(profiled),
+        "by": by,
+        "standings": [asdict(standing) for standing in outlook.standings] if outlook else [],
+    }
+
+
+def _cost(live: Live, profiling: Any, profiled: Any) -> dict[str, Json]:
+    total, alone = float(live.spent.sum()), live.reference_only_cost(profiled)
+    return {
+        "total": total,
+        "profiling": float(profiling.sum()),
+        "delivery": total - float(profiling.sum()),
+        "by_model": {model.name: float(spent) for model, spent in zip(live.models, live.spent, strict=True)},
+        "reference_only": alone,
+        "saving": alone / total if total else 1.0,
+        "unit": "USD",
+    }
+
+
+def _errors(live: Live, profiled: Any) -> dict[str, Json]:
+    rows = sorted(live.errors)
+    return {"rows": len(rows), "while_profiling": len(set(rows) & set(profiled.tolist())), "first": rows[:20]}
+
+
+def _earlier(job: Job, record: RunRecord, ledger: Ledger) -> int:
+    """Runs on this table and task that were started before this one."""
+    task = tagged(canonical(fixed(job)["task"]))
+    return sum(
+        run.plan["table"] == job.table.table_hash
+        and tagged(canonical(run.plan["task"])) == task
+        and run.started < record.started
+        for run in ledger.runs()
+    )
+
+
+def _software() -> dict[str, Json]:
+    from importlib.metadata import version
+
+    return {"name": "smart-llm", "version": version("smart-llm")}
+
+
+def write_certificate(certificate: Certificate, path: Path) -> None:
+    """Write a certificate next to the output, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(certificate.to_json() + "\n", encoding="utf-8")
+    part.replace(path)
+

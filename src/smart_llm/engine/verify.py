@@ -1,0 +1,97 @@
+"""`smart verify`: does a certificate follow from its own evidence and, with the ledger, from what was bought?
+
+Without the ledger: the plan's hash, the claim against the plan, the verdict recomputed by independent code (`verifying`),
+the rule and counts against it. With the ledger: the seeded order is rebuilt, the rows asked must be its prefix, every
+answer is read again from the record and parsed and compared by the task of the plan, and the counts must be the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from smart_llm import verifying
+from smart_llm.engine.bought import recount
+from smart_llm.ledger import Reader, canonical, tagged
+from smart_llm.report import certificate as certificates
+from smart_llm.tasks import Task
+from smart_llm.types import Json
+
+
+def verify(
+    certificate: Path | str | Mapping[str, Json], ledger: Path | str | None = None, *, task: Task | None = None
+) -> list[str]:
+    """What does not hold, one line each; empty when the certificate verifies. `InputError` for unreadable files.
+
+    task: needed, with a ledger, only where the task has functions of the user's own.
+    """
+    value = certificate if isinstance(certificate, Mapping) else certificates.read(certificate)
+    try:
+        problems = [*_sealed(value), *_claimed(value), *_proved(value)]
+        if ledger is not None:
+            with Reader.open(ledger) as reader:
+                problems += _bought(value, reader, task)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return [f"the certificate is malformed: {type(error).__name__} {error}"]
+    return problems
+
+
+def _sealed(c: Mapping[str, Json]) -> list[str]:
+    """The plan is the one that was hashed, and the certificate repeats it truly."""
+    problems = [] if tagged(canonical(c["plan"])) == c["plan_hash"] else ["plan: not the one its hash was made from"]
+    plan = c["plan"]
+    pairs = {
+        "table_hash": (c["table_hash"], plan["table"]),
+        "seed": (c["seed"], plan["seed"]),
+        "procedure": (c["procedure"]["name"], plan["procedure"]),
+        "rows": (c["claim"]["rows"], plan["rows"]),
+        "agreement": (c["claim"]["agreement"], plan["agreement"]),
+        "confidence": (c["claim"]["confidence"], plan["confidence"]),
+        "reserve": (c["claim"]["reserve"], plan["reserve"]),
+        "models": ([model["name"] for model in c["models"]], [plan["reference"], *plan["candidates"]]),
+    }
+    return problems + [f"{name}: certificate says {a}, plan says {b}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _claimed(c: Mapping[str, Json]) -> list[str]:
+    """The claim's counts and words follow from its targets; the status from the claim."""
+    claim, problems = c["claim"], []
+    if claim["allowance"] != verifying.allowance({**claim, "reserve": 0}):
+        problems.append("claim: the allowance does not follow from rows and agreement")
+    if claim["words"] != certificates.words(claim, c["status"]):
+        problems.append("claim: the words do not say what the numbers say")
+    if c["granted"] != (c["status"] == "certified"):
+        problems.append("granted does not fit the status")
+    if c["status"] == "certified" and claim["unsettled"]:
+        problems.append("certified, yet rows are not settled")
+    if claim["errors"] != c["errors"]["rows"]:
+        problems.append("errors: claim and count differ")
+    if sum(c["delivered"]["by"].values()) + claim["unsettled"] != claim["rows"]:
+        problems.append("delivered: the rows by model do not add up")
+    late = c["errors"]["rows"] - c["errors"]["while_profiling"]
+    if c["status"] == "certified" and late > claim["reserve"]:
+        problems.append("certified, yet more rows have no answer than were set aside")
+    return problems
+
+
+def _proved(c: Mapping[str, Json]) -> list[str]:
+    """The verdict follows from the evidence, and the rule is the one it allows."""
+    if c["status"] == "pending":
+        return []
+    evidence = c["evidence"]
+    problems = verifying.check(c["procedure"]["name"], evidence, c["claim"])
+    if {**verifying.rule(c["procedure"]["name"], evidence), "else": c["plan"]["reference"]} != c["rule"]:
+        problems.append("rule: not the one the evidence certifies")
+    if (c["status"] in ("certified", "not-certified")) != bool(c["rule"]["shares"]):
+        problems.append("status: does not fit the rule")
+    return problems
+
+
+def _bought(c: Mapping[str, Json], reader: Reader, task: Task | None) -> list[str]:
+    """The evidence is what the ledger holds."""
+    problems = [f"ledger: {problem}" for problem in reader.verify()]
+    runs = [run for run in reader.runs() if run.plan_hash == c["plan_hash"]]
+    if not runs:
+        return [*problems, "ledger: it has no run with this plan"]
+    events = [event for run in runs for event in reader.events(run.run_id)]
+    return problems + recount(c, events, reader, task)

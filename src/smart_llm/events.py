@@ -1,0 +1,46 @@
+"""What a run tells while it goes on: frozen events, handed to `on_event`. Showing them is somebody else's job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from smart_llm.types import Outlook
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A sentence the user should see: a candidate dropped, a run taken up again, how to go on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profiling:
+    """While profiling. done, asked: rows of the current ask; settled: rows profiled before it. spent: USD."""
+
+    stage: str
+    done: int
+    asked: int
+    settled: int
+    outlook: Outlook | None
+    spent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivering:
+    """While delivering. done, rows: settled rows and all rows of the table. errors: rows without an answer. USD."""
+
+    done: int
+    rows: int
+    errors: int
+    spent: float
+
+
+Event: TypeAlias = Said | Profiling | Delivering
+Listener: TypeAlias = Callable[[Event], None]
+
+
+def nobody(event: Event) -> None:
+    """The listener that does not listen."""

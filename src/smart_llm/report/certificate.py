@@ -1,0 +1,128 @@
+"""The certificate: claim, assumptions, evidence, rule and cost in one frozen value that anyone can re-check.
+
+Status: `certified` (a rule that uses candidates was certified and every row is settled), `reference-only` (no such rule:
+the reference answered every row, so agreement holds by definition), `not-certified` (more rows ended without an answer
+than were set aside for it), `pending` (rows are left). `granted` is true for `certified` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+
+from smart_llm.errors import InputError
+from smart_llm.types import Json
+
+FORMAT = "smart-certificate/1"
+ASSUMPTION = (
+    "A model's answer to a row does not depend on the order of the rows, on the phase of the run, on the endpoint or on "
+    "neighbouring rows; the same request and model snapshot are used throughout."
+)
+RANDOMNESS = (
+    "The probability is over the seeded random order in which rows are profiled, over all runs; nothing is assumed about "
+    "the rows or about how the models' errors depend on one another."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a run proved. All fields are JSON values; `granted` and `status` as in the module's note."""
+
+    status: str
+    granted: bool
+    claim: Mapping[str, Json]
+    assumptions: tuple[str, ...]
+    procedure: Mapping[str, Json]
+    plan_hash: str
+    plan: Mapping[str, Json]
+    table_hash: str
+    seed: int
+    models: tuple[Mapping[str, Json], ...]
+    evidence: Mapping[str, Json]
+    rule: Mapping[str, Json]
+    delivered: Mapping[str, Json]
+    cost: Mapping[str, Json]
+    errors: Mapping[str, Json]
+    notes: tuple[str, ...]
+    earlier_runs: int
+    software: Mapping[str, Json]
+    format: str = FORMAT
+
+    def to_json(self) -> str:
+        """The certificate as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2).decode()
+
+    def text(self) -> str:
+        """The certificate for people: about a dozen lines."""
+        return "\n".join(_lines(self))
+
+
+def read(path: Path | str) -> dict[str, Json]:
+    """A certificate file as JSON; `InputError` when it is none."""
+    try:
+        value = msgspec.json.decode(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: not JSON ({error}).") from error
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise InputError(f"{path}: not a certificate of this program (format {FORMAT}).")
+    return value
+
+
+def words(claim: Mapping[str, Json], status: str) -> str:
+    """The claim in words, as counts."""
+    rows, differ, errors = claim["rows"], claim["allowance"], claim["errors"]
+    percent = f"{float(Fraction(claim['confidence'])) * 100:g} %"
+    lost = f" {errors} rows have no answer and count among them." if errors else ""
+    if status == "certified":
+        return (
+            f"With {percent} confidence, at most {differ:,} of the {rows:,} delivered answers differ from what "
+            f"{claim['reference']} answers.{lost}"
+        )
+    if status == "reference-only":
+        return f"All {rows:,} rows were asked of {claim['reference']} itself: agreement holds by definition.{lost}"
+    if status == "pending":
+        return f"Nothing is claimed yet: {claim['unsettled']:,} of {rows:,} rows are not settled."
+    return f"Nothing is claimed: {errors:,} rows have no answer, more than the {claim['reserve']:,} set aside for that."
+
+
+def _lines(c: Certificate) -> list[str]:
+    head = {
+        "certified": "CERTIFIED",
+        "reference-only": "REFERENCE ONLY (no candidate certified)",
+        "pending": "PENDING",
+        "not-certified": "NOT CERTIFIED",
+    }[c.status]
+    target = f"agreement ≥ {c.claim['agreement']} at confidence {c.claim['confidence']}"
+    cost, by = c.cost, c.delivered["by"]
+    return [
+        f"{head}: {target}, {c.claim['rows']:,} rows",
+        f"  claim      {c.claim['words']}",
+        f"  evidence   {c.delivered['profiled']:,} rows profiled by {c.procedure['name']}, seed {c.seed}",
+        *(f"             {line}" for line in _standings(c)),
+        f"  answers    {', '.join(f'{model} {rows:,}' for model, rows in by.items())}"
+        + (f"; {c.errors['rows']:,} without an answer" if c.errors["rows"] else ""),
+        f"  cost       ${cost['total']:.6g} (profiling ${cost['profiling']:.6g}, delivery ${cost['delivery']:.6g}); "
+        f"reference on every row ≈ ${cost['reference_only']:.6g}" + _saving(cost),
+        *(f"  note       {note}" for note in c.notes),
+        f"  assumes    {c.assumptions[0]}",
+        f"  plan       {c.plan_hash}; earlier runs on this table and task in this ledger: {c.earlier_runs}",
+    ]
+
+
+def _standings(c: Certificate) -> list[str]:
+    return [
+        f"{s['model']}: agreed on {s['agreeing']:,} of {s['profiled']:,}"
+        f" ({s['lower']:.3f} … {s['upper']:.3f}, 90 % limits)"
+        for s in c.delivered["standings"]
+        if s["profiled"]
+    ]
+
+
+def _saving(cost: Mapping[str, Json]) -> str:
+    return f", {cost['saving']:.2f}× the cost of this run" if cost["total"] else ""
