@@ -176,16 +176,31 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known of rows and answers besides marks; scores are made of it, promises never depend on it.
+
+    key: shape (n, 1 + m), a number standing for the canonical answer (equal answers, equal numbers; 0 = none, or not
+    asked). length: shape (n, 1 + m), characters of the answer. text: shape (n,), characters of the row's input (NaN
+    where it is not known).
+    """
+
+    key: Ints
+    length: Floats
+    text: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What an `Ask` brought, all arrays of shape (n, 1 + m), column = model index.
 
     marks: the codes above. cost: USD of each call (0 where not asked). score: the answer's own confidence, higher is
-    surer (NaN where there is none).
+    surer (NaN where there is none). traits: what else a score may look at (None where nothing is known).
     """
 
     marks: Marks
     cost: Floats
     score: Floats
+    traits: Traits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +215,42 @@ class Mix:
     order: str = "hashed"
 
 
-Rule: TypeAlias = Mix
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How sure an answer is: Σ weight × trait, higher is surer; the traits' names are explained in `tasks.scores`."""
+
+    terms: tuple[tuple[str, float], ...] = (("own", 1.0),)
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One step of a cascade: `candidate` is asked, and its answer accepted when its (score, u) stands before `stop`.
+
+    stop: (score, u) of the first row not accepted; rows with a higher score stand before it, and of those with the same
+    score the ones with a smaller u, the blank score of the run's seed (`uniforms(seed, "shares", rows)`). None: every
+    row with a score is accepted. peers: candidates asked along with it, because the score compares their answers.
+    """
+
+    candidate: int
+    score: Score
+    stop: tuple[float, int] | None
+    peers: tuple[int, ...] = ()
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        """Who is asked about a row that reaches this tier."""
+        return (self.candidate, *self.peers)
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """Rule: a row not profiled goes from tier to tier until one accepts it, else to the reference. Absolute: each row
+    is routed by itself, as it comes."""
+
+    tiers: tuple[Tier, ...]
+
+
+Rule: TypeAlias = Mix | Cascade
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from smart_llm.cascades import assign
-from smart_llm.types import BAD, DEFER, ERROR, NOT_ASKED, Answers, Ask, Floats, Ints, Marks, Problem, Procedure, Verdict
+from smart_llm.cascades import assign, route
+from smart_llm.types import (
+    BAD,
+    DEFER,
+    ERROR,
+    NOT_ASKED,
+    Answers,
+    Ask,
+    Cascade,
+    Floats,
+    Ints,
+    Marks,
+    Problem,
+    Procedure,
+    Traits,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +37,7 @@ class Population:
     marks: Marks
     cost: Floats
     score: Floats
+    traits: Traits | None = None
 
     def answer(self, ask: Ask) -> Answers:
         """What the models asked would have said."""
@@ -32,7 +49,17 @@ class Population:
             marks.astype(np.int8),
             np.where(columns, self.cost[ask.positions], 0.0),
             np.where(columns, self.score[ask.positions], np.nan),
+            None if self.traits is None else seen_of(self.traits, ask.positions, columns),
         )
+
+
+def seen_of(traits: Traits, positions: Ints, columns: NDArray[np.bool_]) -> Traits:
+    """The traits of these rows, as far as the models asked show them."""
+    return Traits(
+        np.where(columns, traits.key[positions], 0),
+        np.where(columns, traits.length[positions], np.nan),
+        traits.text[positions],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +100,11 @@ def simulate(procedure: Procedure, problem: Problem, population: Population) -> 
 
     verdict = drive(procedure, problem, answer)
     by = assign(verdict, problem.seed, problem.rows)
+    if isinstance(verdict.rule, Cascade):
+        left = np.setdiff1d(np.arange(problem.rows), verdict.profiled)
+        by[left] = route(
+            verdict.rule, problem.seed, problem.rows, left, lambda rows, models: answer(Ask(rows, models, "deliver"))
+        )
     rows = np.arange(problem.rows)
     paid[rows, by] = True
     deferred = population.marks[rows, by] == DEFER

@@ -9,6 +9,10 @@ from smart_llm.types import Procedure
 
 MODULES = {
     "ladder/1": "ladder_1:procedure",
+    "ladder/3": "ladder_3:procedure",
+    "smart/2024:profile-all": "smart_2024:profile_all",
+    "smart/2024:profile-smart": "smart_2024:profile_smart",
+    "smart/2024:model-mix": "smart_2024:model_mix",
     "reference-only": "reference_only:procedure",
 }
 """Versioned name → module:attribute, loaded on first use."""

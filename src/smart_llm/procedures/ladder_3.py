@@ -1,0 +1,360 @@
+"""`ladder/3`: per-row routing where a score pays, the exact mix where it does not.
+
+1. *Pilot*: a few rows answered by the reference and the candidates whose pilot costs next to nothing; a dear candidate
+   is brought in only if it could still win. Every way to order rows (a candidate's own score, or one learned from what
+   the pilot shows of answers, lengths and other candidates' answers) gets a forecast of its cost, and so does the
+   blind mix; the pilot is lengthened while a better choice would be worth its price. Pilot rows are never evidence.
+2. *Look*: candidate, score, credit c and number of rows n are now fixed. n fresh rows, uniformly drawn, are answered by
+   the candidate and the reference.
+3. *Deliver* the candidate's answer to every row before the (c+1)-th bad row of the look, surest first; the rest goes
+   to the reference (`stats.first_bad`: the promise holds whatever the score is worth).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+
+from smart_llm import planning_scores as forecast
+from smart_llm.cascades import before
+from smart_llm.procedures import ladder_1
+from smart_llm.stats.first_bad import covers_errors, credit_left, looks, upper_level
+from smart_llm.stats.sampling import permutation, uniforms
+from smart_llm.tasks.scores import trait, values
+from smart_llm.types import (
+    AGREE,
+    BAD,
+    DEFER,
+    ERROR,
+    Answers,
+    Ask,
+    Cascade,
+    Floats,
+    Ints,
+    Mix,
+    Outlook,
+    Problem,
+    Score,
+    Tier,
+    Traits,
+    Verdict,
+)
+
+NAME = "ladder/3"
+PILOT = 2.2  # × N^⅓ rows
+NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason
+HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
+LONGER = 0.5  # of the pilot: how much it grows at a time
+OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
+OWN = Score()
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """Rows answered so far (arrays of shape (n, 1 + m)) and the candidates asked about all of them."""
+
+    problem: Problem
+    rows: Ints
+    answers: Answers
+    asked: tuple[int, ...]
+
+    @property
+    def left(self) -> int:
+        """N: rows that are not pilot rows."""
+        return self.problem.rows - len(self.rows)
+
+    @property
+    def errors(self) -> int:
+        """Pilot rows the reference has no answer for: misses already."""
+        return int((self.answers.marks[:, 0] == ERROR).sum())
+
+    @property
+    def allowance(self) -> int:
+        """B: misses still allowed among the rows left, without what is still reserved for errors."""
+        return self.problem.allowance - max(0, self.errors - self.problem.reserve)
+
+    @property
+    def reserve(self) -> int:
+        """Misses still set aside for rows without an answer."""
+        return max(0, self.problem.reserve - self.errors)
+
+    def price(self, models: Sequence[int]) -> float:
+        """Of asking these models about one row, in reference calls."""
+        return sum(self.problem.rates[model] for model in models) / self.problem.rates[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to finish, with its forecast. score None: the blind mix of `candidate`. costs: shape (actions, draws), in
+    reference calls for the rows left; looks: (credit, rows looked at) of each action."""
+
+    candidate: int
+    score: Score | None
+    peers: tuple[int, ...]
+    sight: forecast.Sight
+    curve: forecast.Curve
+    costs: Floats
+    looks: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def best(self) -> int:
+        """The action of least expected cost."""
+        return int(self.costs.mean(axis=1).argmin())
+
+    @property
+    def cost(self) -> float:
+        """Its expected cost."""
+        return float(self.costs.mean(axis=1).min())
+
+
+def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
+    """Pilot, choose, look, deliver; or hand over to the mix."""
+    order = permutation(problem.seed, "order", problem.rows)
+    pilot = yield from first_pilot(problem, order)
+    if not speaks(pilot.answers):
+        return (yield from mix(pilot))
+    ways = weigh(pilot)
+    while (step := next_step(pilot, ways)) is not None:
+        pilot = yield from step_on(pilot, order, step)
+        ways = weigh(pilot)
+    best = min(ways, key=lambda way: way.cost, default=None)
+    if best is None or best.cost >= pilot.left:
+        return Verdict(False, Mix(), pilot.rows, NAME, describe(pilot))
+    if best.score is None:
+        return (yield from mix(pilot))
+    return (yield from cascade(pilot, order, best))
+
+
+# --------------------------------------------------------------------------- the pilot
+
+
+def first_pilot(problem: Problem, order: Ints) -> Generator[Ask, Answers, Pilot]:
+    """The first rows, asked of the reference and of the candidates that cost next to nothing (the cheapest anyway)."""
+    count = min(problem.rows, int(np.ceil(PILOT * problem.rows ** (1 / 3))))
+    usable = [j for j in by_price(problem) if problem.rates[j] < problem.rates[0]]
+    cap = NEXT_TO_NOTHING * problem.rows * problem.rates[0]
+    asked = tuple(j for place, j in enumerate(usable) if place == 0 or count * problem.rates[j] <= cap)
+    answers = yield Ask(order[:count], (0, *asked), "pilot")
+    return Pilot(problem, order[:count], answers, asked)
+
+
+def by_price(problem: Problem) -> list[int]:
+    """Candidates, cheapest first."""
+    return sorted(range(1, len(problem.rates)), key=lambda j: problem.rates[j])
+
+
+def speaks(answers: Answers) -> bool:
+    """Whether there is anything a score could be made of."""
+    return answers.traits is not None or not np.isnan(answers.score[:, 1:]).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to add to the pilot: a candidate on the rows there are, or rows."""
+
+    candidate: int = 0
+    rows: int = 0
+
+
+def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
+    """Bring in a candidate that could still win, else lengthen the pilot if that pays, else neither."""
+    problem, count = pilot.problem, len(pilot.rows)
+    best = min((way.cost for way in ways), default=float(pilot.left))
+    paying = min(ways, key=lambda way: way.cost).candidate if ways else 0
+    deferrals = best - pilot.left * (pilot.price((paying,)) if paying else 0.0)
+    for j in by_price(problem):
+        price = pilot.price((j,))
+        if j not in pilot.asked and price < 1 and price * problem.rows + HOPE * deferrals < min(best, pilot.left):
+            return Step(candidate=j)
+    more = min(pilot.left, int(np.ceil(LONGER * count)))
+    extra = more * (1 + pilot.price(pilot.asked) - min(1.0, best / pilot.left)) if pilot.left else np.inf
+    spent = (count + more) * pilot.price(pilot.asked)
+    if not ways or spent > OVERRUN * problem.rows:
+        return None
+    gain = forecast.value_of_more(
+        [way.curve for way in ways], [way.costs for way in ways], [way.sight for way in ways], more, problem.seed
+    )
+    return Step(rows=more) if gain > extra else None
+
+
+def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pilot]:
+    """Ask for what the step adds."""
+    if step.candidate:
+        asked = (*pilot.asked, step.candidate)
+        answers = yield Ask(pilot.rows, (0, *asked), "pilot")
+        return replace(pilot, answers=answers, asked=asked)
+    fresh = order[len(pilot.rows) : len(pilot.rows) + step.rows]
+    answers = yield Ask(fresh, (0, *pilot.asked), "pilot")
+    return replace(pilot, rows=np.concatenate([pilot.rows, fresh]), answers=joined(pilot.answers, answers))
+
+
+def joined(first: Answers, second: Answers) -> Answers:
+    """Two batches as one."""
+    traits = None
+    if first.traits is not None and second.traits is not None:
+        traits = Traits(
+            np.concatenate([first.traits.key, second.traits.key]),
+            np.concatenate([first.traits.length, second.traits.length]),
+            np.concatenate([first.traits.text, second.traits.text]),
+        )
+    return Answers(
+        np.concatenate([first.marks, second.marks]),
+        np.concatenate([first.cost, second.cost]),
+        np.concatenate([first.score, second.score]),
+        traits,
+    )
+
+
+# --------------------------------------------------------------------------- the ways to finish
+
+
+def weigh(pilot: Pilot) -> list[Way]:
+    """Every way to finish, with its forecast."""
+    ways = []
+    for j in pilot.asked:
+        ways.append(mix_way(pilot, j))
+        ways += [way for score, said, peers in orders(pilot, j) if (way := cascade_way(pilot, j, score, said, peers))]
+    return ways
+
+
+def orders(pilot: Pilot, j: int) -> list[tuple[Score, Floats, tuple[int, ...]]]:
+    """The scores there are for candidate j: (score, what it says of the pilot rows, other candidates it needs)."""
+    own = pilot.answers.score[:, j]
+    found: list[tuple[Score, Floats, tuple[int, ...]]] = [(OWN, own, ())] if np.isfinite(own).mean() > 0.5 else []
+    if pilot.answers.traits is not None:
+        usual = f"usual:{usual_key(pilot.answers.traits.key[:, j])}"
+        alone = [usual, "answer_length", "text_length"]
+        found += learned(pilot, j, alone, ())
+        for peer in pilot.asked:
+            if peer != j:
+                found += learned(pilot, j, [f"same:{peer}", *alone], (peer,))
+    return found
+
+
+def usual_key(keys: Ints) -> int:
+    """The commonest answer."""
+    known, counts = np.unique(keys[keys != 0], return_counts=True)
+    return int(known[counts.argmax()]) if len(known) else 0
+
+
+def learned(
+    pilot: Pilot, j: int, names: Sequence[str], peers: tuple[int, ...]
+) -> list[tuple[Score, Floats, tuple[int, ...]]]:
+    """A score fitted to the pilot, where the traits are known at all."""
+    columns = [(name, trait(name, pilot.answers, j)) for name in names]
+    kept = pilot.answers.marks[:, j] != DEFER
+    columns = [(name, column) for name, column in columns if np.isfinite(column[kept]).all() and np.ptp(column[kept])]
+    if not columns or kept.sum() < 10:
+        return []
+    traits = np.column_stack([column for _, column in columns])
+    bad = pilot.answers.marks[:, j] == BAD
+    score, out = forecast.learn([name for name, _ in columns], traits[kept], bad[kept])
+    said = np.full(len(kept), np.nan)
+    said[kept] = out
+    return [(score, said, peers)]
+
+
+def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[int, ...]) -> Way | None:
+    """The forecast of a cascade; None where no look is affordable."""
+    problem, price = pilot.problem, pilot.price((j, *peers))
+    most = min(pilot.left // 2, int(OVERRUN * problem.rows / max(price, 1e-9)))
+    choices = looks(pilot.left, pilot.allowance, problem.alpha, most) if pilot.allowance >= 0 else ()
+    if not choices:
+        return None
+    marks = pilot.answers.marks[:, j]
+    seen = forecast.sight(said, marks == BAD, np.isin(marks, (AGREE, BAD)))
+    name = f"{j} {sorted(name for name, _ in score.terms)}"
+    curve = forecast.curve(seen, problem.seed, name)
+    costs = forecast.look_costs(curve, price, pilot.left, choices, seed=problem.seed)
+    return Way(j, score, peers, seen, curve, costs, choices)
+
+
+def mix_way(pilot: Pilot, j: int) -> Way:
+    """The forecast of the blind mix."""
+    marks = pilot.answers.marks[:, j]
+    kept = np.isin(marks, (AGREE, BAD))
+    seen = forecast.sight(np.zeros(len(marks)), marks == BAD, kept)
+    curve = forecast.curve(seen, pilot.problem.seed, f"{j} mix")
+    price, allowance = pilot.price((j,)), max(0, pilot.allowance)
+    costs = forecast.mix_costs(curve, price, pilot.left, allowance, pilot.problem.alpha, seed=pilot.problem.seed)
+    return Way(j, None, (), seen, curve, costs)
+
+
+# --------------------------------------------------------------------------- the look
+
+
+def cascade(pilot: Pilot, order: Ints, way: Way) -> Generator[Ask, Answers, Verdict]:
+    """Look, find the stopping row, and say whether delivering pays."""
+    assert way.score is not None
+    problem, (credit, looked) = pilot.problem, way.looks[way.best]
+    rows = order[len(pilot.rows) : len(pilot.rows) + looked]
+    models = (0, way.candidate, *way.peers)
+    answers = yield Ask(rows, models, "profile", outlook(pilot, way))
+    profiled = np.concatenate([pilot.rows, rows])
+    errors = int((answers.marks[:, 0] == ERROR).sum())
+    spare = credit_left(credit, errors, pilot.reserve)
+    evidence = describe(pilot) | {
+        "candidate": problem.candidates[way.candidate - 1],
+        "score": [list(term) for term in way.score.terms],
+        "credit": credit,
+        "looked": looked,
+        "errors": errors,
+        "credit_left": spare,
+        "level": float(upper_level(pilot.left, pilot.allowance, credit, np.array([looked]))[0]),
+    }
+    covered = errors == 0 or covers_errors(
+        pilot.left, pilot.allowance, credit, looked, reserve=pilot.reserve, alpha=problem.alpha
+    )
+    if spare < 0 or not covered:
+        return Verdict(False, Mix(), profiled, NAME, evidence)
+    score = values(way.score, answers, way.candidate)
+    u = uniforms(problem.seed, "shares", problem.rows)[rows]
+    stop = stopping_row(score, u, answers.marks[:, way.candidate] == BAD, spare)
+    accepted = before(score, u, stop) & (answers.marks[:, way.candidate] != DEFER)
+    evidence |= {"stop": None if stop is None else list(stop), "stop_digest": digest(stop)}
+    if accepted.mean() <= pilot.price(models[1:]):
+        return Verdict(False, Mix(), profiled, NAME, evidence)
+    rule = Cascade((Tier(way.candidate, way.score, stop, way.peers),))
+    return Verdict(True, rule, profiled, NAME, evidence)
+
+
+def stopping_row(score: Floats, u: np.ndarray, bad: np.ndarray, spare: int) -> tuple[float, int] | None:
+    """(score, u) of the (spare + 1)-th bad row in delivery order; None if there are not so many."""
+    places = np.flatnonzero(bad & ~np.isnan(score))
+    if len(places) <= spare:
+        return None
+    place = places[np.lexsort((u[places], -score[places]))][spare]
+    return float(score[place]), int(u[place])
+
+
+def digest(stop: tuple[float, int] | None) -> str:
+    """Pins the stopping row: a changed digit shows."""
+    return blake2b(repr(stop).encode(), digest_size=8).hexdigest()
+
+
+def outlook(pilot: Pilot, way: Way) -> Outlook:
+    """What is expected of the chosen way."""
+    spent = len(pilot.rows) * (1 + pilot.price(pilot.asked))
+    return Outlook((), (spent + way.cost) / pilot.problem.rows)
+
+
+def describe(pilot: Pilot) -> dict[str, object]:
+    """The part of the evidence that does not depend on the look."""
+    return {
+        "pilot": len(pilot.rows),
+        "pilot_errors": pilot.errors,
+        "rows_left": pilot.left,
+        "allowance": pilot.allowance,
+        "reserve": pilot.reserve,
+    }
+
+
+# --------------------------------------------------------------------------- the mix
+
+
+def mix(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
+    """The blind mix, from the start."""
+    return (yield from ladder_1.procedure(pilot.problem))
