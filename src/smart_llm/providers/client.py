@@ -83,19 +83,23 @@ class Client:
         providers: Mapping[str, Provider],
         *,
         concurrency: int = 64,
-        tries: int = 5,
+        tries: int = 8,
         budget: float | None = None,
         timeout: float = 120.0,
         patience: float = 600.0,
         run: str = "",
         seed: int = 0,
     ) -> None:
-        """concurrency: calls in flight per model, at most. timeout: seconds per attempt. patience: seconds a row, or a
-        model, may be rate-limited without a success. budget: USD for `run` as a whole, earlier sessions included.
+        """concurrency: calls in flight per model, at most (a local model answers one at a time). timeout: seconds per
+        attempt. patience: seconds a row, or a model, may be rate-limited without a success. budget: USD for `run` as
+        a whole, earlier sessions included.
         """
         random = Random(seed)
         self._ledger = ledger
-        self._lanes = {m.name: Lane(m, providers[m.name], Pace(concurrency, random)) for m in models}
+        self._lanes = {
+            m.name: Lane(m, providers[m.name], Pace(1 if m.provider == "local" else concurrency, random))
+            for m in models
+        }
         self._tries, self._timeout, self._patience = tries, timeout, patience
         self._budget = Budget(budget, ledger.spent(run) if budget is not None else 0.0)
         self._run = run

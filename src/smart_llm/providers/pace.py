@@ -1,8 +1,9 @@
 """How many calls to one model may be in flight: as many as it bears.
 
-Additive increase, multiplicative decrease: every success adds a fraction of a call, a rate limit takes a third, once
-for all calls that were in flight when it came. Retry-After pauses all calls to the model; where a rate limit names no
-time, the pause doubles from half a second to a minute.
+Additive increase, multiplicative decrease: a round of successes adds a sixteenth of the ceiling, a rate limit takes a
+seventh, once for all calls that were in flight when it came. What really keeps to a limit is the pause: Retry-After
+stops all calls to the model; where a rate limit names no time, the pause doubles from half a second to a minute. A
+sharper decrease would let a few calls that hang hold up all others.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import asyncio
 from collections import deque
 from random import Random
 
-DECREASE = 2 / 3
+DECREASE = 6 / 7
+INCREASE = 1 / 16
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds."""
 
@@ -22,6 +24,7 @@ class Pace:
     def __init__(self, ceiling: int, random: Random) -> None:
         self._ceiling = float(ceiling)
         self._limit = float(ceiling)
+        self._step = max(1.0, ceiling * INCREASE)
         self._random = random
         self._in_flight = 0
         self._epoch = 0
@@ -48,7 +51,7 @@ class Pace:
         """A call brought an answer: room for a little more."""
         self._in_a_row = 0
         if self._limit < self._ceiling:
-            self._limit = min(self._ceiling, self._limit + 1 / self._limit)
+            self._limit = min(self._ceiling, self._limit + self._step / self._limit)
 
     def throttled(self, epoch: int, retry_after: float | None) -> None:
         """A call met a rate limit: fewer calls, after a pause."""

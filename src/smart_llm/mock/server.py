@@ -1,0 +1,271 @@
+"""`smart mock-provider`: a local server that speaks the OpenAI protocol, with the latency, limits and faults you set.
+
+    POST /v1/chat/completions   answers (usage and log-probabilities follow from the prompt)
+    GET  /v1/models             the models named in its options
+    GET  /stats                 what it did: requests, answered, distinct, faults by kind, per model
+
+`answered` counts replies with status 200 and a whole body: what a provider would bill. It listens on 127.0.0.1 only,
+unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from smart_llm.errors import InputError
+from smart_llm.mock.answers import BROKEN, Answerer, Recorded, Said, by_rule
+from smart_llm.mock.http import Call, Connection, Reply, reply
+from smart_llm.mock.limits import Limiter, Limits, retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """The share of calls, in [0, 1], that goes wrong in each way; at most one way per call.
+
+    throttle: 429 with Retry-After · error: 500 · hang: silence, then the connection is dropped · drop: the connection
+    is dropped at once · broken: JSON that ends early · truncated: half the body, then the connection is dropped.
+    """
+
+    throttle: float = 0.0
+    error: float = 0.0
+    hang: float = 0.0
+    drop: float = 0.0
+    broken: float = 0.0
+    truncated: float = 0.0
+
+    @classmethod
+    def all(cls, share: float) -> Faults:
+        """Every kind with the same share."""
+        return cls(*[share] * len(fields(cls)))
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: Any = ""
+
+
+class _Body(msgspec.Struct):
+    model: str
+    messages: list[_Message]
+    logprobs: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class MockServer:
+    """The server; `async with MockServer(…) as url` runs it on a free port. `url` ends in /v1.
+
+    rule: what `answers.by_rule` takes; answer: a function (model, prompt) → text instead. errors: share of prompts a
+    model strays on. latency: seconds; jitter: seconds added at random, evenly spread. hang, pause: seconds a silent
+    call lasts, and seconds a 429 asks to wait. key: the key asked for, if any. `keys` holds the keys that were sent.
+    """
+
+    def __init__(
+        self,
+        answer: Answerer | None = None,
+        *,
+        rule: str = "label:positive,negative",
+        errors: Mapping[str, float] | None = None,
+        break_contract: Iterable[str] = (),
+        refuse_logprobs: bool = False,
+        latency: float = 0.0,
+        jitter: float = 0.0,
+        limits: Limits | None = None,
+        faults: Faults | None = None,
+        hang: float = 60.0,
+        pause: float = 0.05,
+        key: str | None = None,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self._answer = answer or by_rule(rule, errors or {}, seed)
+        self._breaking = frozenset(break_contract)
+        self._models = sorted({*getattr(answer, "models", ()), *(errors or ()), *self._breaking})
+        self._refuse_logprobs = refuse_logprobs
+        self._latency, self._jitter, self._hang, self._pause = latency, jitter, hang, pause
+        self._limits = limits or Limits()
+        self._random = Random(seed)
+        self._faults = _cumulated(faults or Faults())
+        self._key = key
+        self._address = host, port
+        self._connections: set[Connection] = set()
+        self._counts: dict[str, Counter[str]] = {}
+        self._seen: dict[str, set[bytes]] = {}
+        self.faulted: Counter[str] = Counter()
+        self.keys: set[str | None] = set()
+
+    async def start(self) -> str:
+        """Listen; returns the address to give to a client."""
+        loop = asyncio.get_running_loop()
+        self._limiter = Limiter(self._limits, loop.time)
+        try:
+            self._server = await loop.create_server(lambda: Connection(self.handle, self._connections), *self._address)
+        except OSError as error:
+            raise InputError(f"Cannot listen on {self._address[0]}:{self._address[1]}: {error.strerror}.") from error
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"http://{host}:{port}/v1"
+
+    async def stop(self) -> None:
+        """Stop listening and cut what is connected."""
+        self._server.close()
+        for connection in list(self._connections):
+            connection.abort()
+        await self._server.wait_closed()
+
+    async def __aenter__(self) -> str:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def stats(self) -> dict[str, Any]:
+        """What it did so far. distinct: different (model, prompt) among the requests."""
+        models = {
+            name: {"requests": n["requests"], "answered": n["answered"], "distinct": len(self._seen[name])}
+            for name, n in self._counts.items()
+        }
+        totals = {
+            field: sum(model[field] for model in models.values()) for field in ("requests", "answered", "distinct")
+        }
+        return {**totals, "faults": dict(self.faulted), "models": models}
+
+    def handle(self, call: Call) -> Reply:
+        """One request."""
+        if call.path == "/stats":
+            return Reply(reply(200, _encode(self.stats())))
+        if call.path == "/v1/models":
+            listed = [{"id": name, "object": "model", "owned_by": "mock"} for name in self._models]
+            return Reply(reply(200, _encode({"object": "list", "data": listed})))
+        if call.method != "POST" or call.path != "/v1/chat/completions":
+            return _problem(404, f"no such address: {call.method} {call.path}", "not_found")
+        sent = call.header("authorization")
+        self.keys.add(sent.removeprefix("Bearer ") if sent else None)
+        if self._key is not None and sent != f"Bearer {self._key}":
+            return _problem(401, f"Incorrect API key provided: {sent}", "invalid_api_key")
+        try:
+            body = _decode(call.body)
+        except msgspec.MsgspecError as error:
+            return _problem(400, f"not a chat completion request: {error}", "invalid_request")
+        return self._chat(body)
+
+    def _chat(self, body: _Body) -> Reply:
+        prompt = "\n".join(str(message.content) for message in body.messages)
+        self._count(body.model, prompt)
+        tokens = 8 + len(prompt.encode()) // 4
+        wait = self._limiter.admit(tokens)
+        if wait > 0:
+            return self._throttled(wait)
+        if body.logprobs and self._refuse_logprobs:
+            return _problem(400, "This model does not support the parameter logprobs.", "unsupported", param="logprobs")
+        said = BROKEN if body.model in self._breaking else self._answer(body.model, prompt)
+        if said is None:
+            return _problem(404, f"The model {body.model} has no answer to this prompt.", "model_not_found")
+        data = _encode(_completion(body, Said(said) if isinstance(said, str) else said, tokens))
+        return self._faulty(data, body.model) or self._whole(data, body.model)
+
+    def _count(self, model: str, prompt: str) -> None:
+        self._counts.setdefault(model, Counter())["requests"] += 1
+        self._seen.setdefault(model, set()).add(blake2b(prompt.encode(), digest_size=8).digest())
+
+    def _whole(self, data: bytes, model: str) -> Reply:
+        self._counts[model]["answered"] += 1
+        return Reply(reply(200, data, self._limiter.headers()), self._delay())
+
+    def _faulty(self, data: bytes, model: str) -> Reply | None:
+        """A reply that goes wrong, or None for most calls."""
+        place = self._random.random()
+        kind = next((name for name, end in self._faults if place < end), None)
+        if kind is None:
+            return None
+        if kind == "throttle":
+            return self._throttled(self._pause)
+        self.faulted[kind] += 1
+        whole = reply(200, data)
+        replies = {
+            "error": lambda: _problem(500, "The server had an error.", "server_error", delay=self._delay()),
+            "hang": lambda: Reply(b"", self._hang, hang_up=True),
+            "drop": lambda: Reply(b"", hang_up=True),
+            "broken": lambda: Reply(reply(200, data[: len(data) // 2]), self._delay()),
+            "truncated": lambda: Reply(whole[: len(whole) - len(data) // 2], self._delay(), hang_up=True),
+        }
+        return replies[kind]()
+
+    def _throttled(self, seconds: float) -> Reply:
+        self.faulted["throttle"] += 1
+        headers = {**retry_after(seconds), **self._limiter.headers()}
+        return _problem(429, "Rate limit reached.", "rate_limit_exceeded", headers=headers)
+
+    def _delay(self) -> float:
+        return self._latency + (self._jitter * self._random.random() if self._jitter else 0.0)
+
+
+def serve(*, ready: Callable[[str], None], answers: Path | str | None = None, **options: Any) -> None:
+    """Run the server until interrupted. ready: is told the address. answers: a recorded table to answer from.
+
+    options: what `MockServer` takes.
+    """
+
+    async def run() -> None:
+        server = MockServer(Recorded(answers) if answers is not None else None, **options)
+        ready(await server.start())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop()
+
+    asyncio.run(run())
+
+
+def _cumulated(faults: Faults) -> list[tuple[str, float]]:
+    shares = {field.name: getattr(faults, field.name) for field in fields(faults)}
+    if any(not 0 <= share <= 1 for share in shares.values()) or sum(shares.values()) > 1:
+        raise InputError("The shares of faults must each lie in [0, 1], and together not pass 1.")
+    return [(name, end) for name, end in zip(shares, accumulate(shares.values()), strict=True) if shares[name]]
+
+
+def _completion(body: _Body, said: Said, tokens: int) -> dict[str, Any]:
+    """A token is four characters; what passes the limit of tokens is cut off."""
+    most = body.max_completion_tokens or body.max_tokens
+    pieces = [said.text[i : i + 4] for i in range(0, len(said.text), 4)] or [""]
+    cut = most is not None and len(pieces) > most
+    pieces = pieces[:most] if cut else pieces
+    choice: dict[str, Any] = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "".join(pieces), "refusal": None},
+        "finish_reason": "length" if cut else "stop",
+        "logprobs": None,
+    }
+    if body.logprobs:  # the first token carries the doubt
+        listed = [{"token": piece, "logprob": -1e-4 if i else said.logprob} for i, piece in enumerate(pieces)]
+        choice["logprobs"] = {"content": listed, "refusal": None}
+    usage = {"prompt_tokens": tokens, "completion_tokens": len(pieces), "total_tokens": tokens + len(pieces)}
+    head = {"id": "chatcmpl-mock", "object": "chat.completion", "created": 0, "model": body.model}
+    return {**head, "choices": [choice], "usage": usage}
+
+
+def _problem(
+    status: int,
+    message: str,
+    code: str,
+    *,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    delay: float = 0.0,
+) -> Reply:
+    error = {"message": message, "type": code, "code": code, "param": param}
+    return Reply(reply(status, _encode({"error": error}), headers), delay)
