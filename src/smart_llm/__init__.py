@@ -1,1 +1,98 @@
-"""The same answers as your best model, at the price of the cheaper ones, with a promise you can check."""
+"""The same answers as your best model, at the price of the cheaper ones, with a promise you can check.
+
+    import smart_llm as smart
+
+    task = smart.Task("Is this review positive or negative?\\n\\n{text}", labels=["positive", "negative"])
+    run = smart.run("reviews.csv", task, reference="openai:gpt-5.2", candidates=["openai:gpt-5.2-mini"])
+    run.table, run.certificate, run.cost, run.saving
+
+Names are loaded when they are first used, so that importing the package is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smart_llm.api import Options, Run, arun, run
+    from smart_llm.engine.replay import Figures, replay
+    from smart_llm.engine.verify import verify
+    from smart_llm.errors import (
+        BudgetExhausted,
+        InputError,
+        Interrupted,
+        LedgerError,
+        ProviderError,
+        Refused,
+        Retryable,
+        SmartError,
+    )
+    from smart_llm.events import Delivering, Event, Profiling, Said
+    from smart_llm.providers.base import Provider
+    from smart_llm.providers.fake import FakeProvider
+    from smart_llm.report.certificate import Certificate
+    from smart_llm.tasks import Task
+    from smart_llm.types import Answer, Request, Usage
+
+_HOMES = {
+    "smart_llm.api": ["Options", "Run", "arun", "run"],
+    "smart_llm.engine.replay": ["Figures", "replay"],
+    "smart_llm.engine.verify": ["verify"],
+    "smart_llm.errors": [
+        "BudgetExhausted",
+        "InputError",
+        "Interrupted",
+        "LedgerError",
+        "ProviderError",
+        "Refused",
+        "Retryable",
+        "SmartError",
+    ],
+    "smart_llm.events": ["Delivering", "Event", "Profiling", "Said"],
+    "smart_llm.providers.base": ["Provider"],
+    "smart_llm.providers.fake": ["FakeProvider"],
+    "smart_llm.report.certificate": ["Certificate"],
+    "smart_llm.tasks": ["Task"],
+    "smart_llm.types": ["Answer", "Request", "Usage"],
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Answer",
+    "BudgetExhausted",
+    "Certificate",
+    "Delivering",
+    "Event",
+    "FakeProvider",
+    "Figures",
+    "InputError",
+    "Interrupted",
+    "LedgerError",
+    "Options",
+    "Profiling",
+    "Provider",
+    "ProviderError",
+    "Refused",
+    "Request",
+    "Retryable",
+    "Run",
+    "Said",
+    "SmartError",
+    "Task",
+    "Usage",
+    "arun",
+    "replay",
+    "run",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

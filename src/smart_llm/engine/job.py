@@ -1,8 +1,8 @@
 """What the user asked for, checked and frozen: the job before the run, the plan it fixes, the seed it draws.
 
-A plan is everything that decides the answers: table, task, models and rates, targets, procedure, seed. Its hash stands in
-the certificate. The lookup key is the plan without what is drawn or looked up (seed, rates): the same command finds its
-own earlier run by it and takes that run's plan over, so it walks the same path and pays only for what is missing.
+A plan is everything that decides the answers: table, task, models and rates, targets, procedure, seed. Its hash stands
+in the certificate. The lookup key is the plan without what is drawn or looked up (seed, rates): the same command finds
+its own earlier run by it and takes that run's plan over, so it walks the same path and pays only for what is missing.
 """
 
 from __future__ import annotations

@@ -1,29 +1,51 @@
 """The live driver: asks and deliveries answered by calling models.
 
 `Live` renders rows into requests, sends them through the client, reads the replies by the task's contract and turns
-them into marks. What it keeps per row is what will be delivered: answer, model, status. Money is counted once per distinct
-request, whoever pays first, so that a run taken up again costs what the undisturbed run costs.
+them into marks. What it keeps per row is what will be delivered: answer, model, status. Money is counted once per
+distinct request, whoever pays first, so that a run taken up again costs what the undisturbed run costs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from smart_llm.cascades import assign
+from smart_llm.cascades import accepts, assign
 from smart_llm.engine.pool import Stop, each
 from smart_llm.events import Delivering, Listener, Profiling
 from smart_llm.ledger import request_key
+from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, format_value
-from smart_llm.types import AGREE, BAD, DEFER, ERROR, NOT_ASKED, Answer, Answers, Ask, Ints, Model, Request, Verdict
+from smart_llm.tasks.scores import answer_key, answer_log_probability
+from smart_llm.types import (
+    AGREE,
+    BAD,
+    DEFER,
+    ERROR,
+    NOT_ASKED,
+    Answer,
+    Answers,
+    Ask,
+    Cascade,
+    Ints,
+    Model,
+    Request,
+    Traits,
+    Verdict,
+)
 
 BROKEN = "error: the reference's answer breaks the output contract"
 SLICE = 4096
 """Rows rendered at a time while delivering: bounds memory, feeds thousands of calls in flight."""
+
+Delivery: TypeAlias = tuple[int, Any, Answer]
+"""The model a row is answered by, its value (None: the row has no answer), its reply."""
+Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery]]
+"""(position, prompt) → what is delivered."""
 
 
 class Client(Protocol):
@@ -39,18 +61,20 @@ class Live:
 
     def __init__(self, table: Table, task: Task, models: tuple[Model, ...], client: Client, *, stop: Stop) -> None:
         self.task, self.models, self.client, self.stop = task, models, client, stop
-        self.table, self.columns = table, task.columns(table.columns)
+        self.rows = table.rows
+        columns = task.columns(table.columns)
+        self._table, self._columns, self._render = table, columns, task.template(columns).render
         self.answers: list[str | None] = [None] * table.rows
         self.by = np.zeros(table.rows, np.int16)
         self.settled = np.zeros(table.rows, bool)
         self.errors: dict[int, str] = {}
         self.spent = np.zeros(len(models))
         self.reference_cost = np.full(table.rows, np.nan)
-        self.groups = table.groups(self.columns)
-        self._paid = np.zeros((len(models), int(self.groups.max(initial=-1)) + 1), bool)
+        self._groups = table.groups(columns)
+        self._paid = np.zeros((len(models), int(self._groups.max(initial=-1)) + 1), bool)
 
     def request(self, model: int, prompt: str) -> Request:
-        """The request for one row and model."""
+        """The request for one row and model. Candidates are asked how sure they are, where they can say."""
         task = self.task
         return Request(
             self.models[model].name,
@@ -59,12 +83,54 @@ class Live:
             system=task.system,
             labels=task.contract.labels,
             schema=task.contract.schema,
+            logprobs=model > 0,
         )
 
-    async def ask(self, position: int, model: int, prompt: str) -> tuple[Any, Answer]:
+    def prompts(self, positions: Ints) -> Iterator[str]:
+        """The rendered prompts of these rows, lazily."""
+        return map(self._render, self._table.cells_at(positions, self._columns))
+
+    # ------------------------------------------------------------------ profiling
+
+    async def profile(self, ask: Ask, workers: int, tell: Listener) -> tuple[Answers, list[list[str]]]:
+        """Answer one ask; also the ledger keys of its requests, by row and model. Reference answers are delivered."""
+        shape = (len(ask.positions), len(self.models))
+        sheet, prompts = blank(shape), list(self.prompts(ask.positions))
+        done, before = 0, int(self.settled.sum())
+
+        async def one(k: int) -> None:
+            nonlocal done
+            position = int(ask.positions[k])
+            values = await self._fill(sheet, k, position, prompts[k], ask.models)
+            if 0 in values:
+                self._settle(position, 0, *values[0])
+            done += 1
+            tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, float(self.spent.sum())))
+
+        await each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
+        return sheet, [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
+
+    async def _fill(
+        self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]
+    ) -> dict[int, tuple[Any, Answer]]:
+        """Ask these models about one row, and write marks, costs, scores and traits into line k of the sheet."""
+        replies = await asyncio.gather(*(self._ask(position, m, prompt) for m in models))
+        values = dict(zip(models, replies, strict=True))
+        assert sheet.traits is not None
+        sheet.traits.text[k] = len(prompt)
+        for m, (value, reply) in values.items():
+            sheet.cost[k, m] = reply.cost
+            sheet.marks[k, m] = self._mark(m, value, values)
+            if value is not None:
+                said = format_value(value)
+                sheet.score[k, m] = own_score(reply, self.task.contract.labels is not None)
+                sheet.traits.key[k, m], sheet.traits.length[k, m] = answer_key(said), len(said)
+        return values
+
+    async def _ask(self, position: int, model: int, prompt: str) -> tuple[Any, Answer]:
         """One row's answer from one model: its parsed value (None = contract broken or failed) and the reply."""
         reply = await self.client.ask(self.request(model, prompt))
-        group = self.groups[position]
+        group = self._groups[position]
         if model == 0 and reply.error is None:
             self.reference_cost[position] = reply.cost
         if not self._paid[model, group]:
@@ -72,67 +138,59 @@ class Live:
             self.spent[model] += reply.cost
         return self.task.parse(reply.text), reply
 
-    # ------------------------------------------------------------------ profiling
-
-    async def profile(self, ask: Ask, workers: int, tell: Listener) -> tuple[Answers, list[list[str]]]:
-        """Answer one ask; also the ledger keys of its requests, by row and model. Reference answers are delivered."""
-        shape = (len(ask.positions), len(self.models))
-        answers = Answers(np.full(shape, NOT_ASKED, np.int8), np.zeros(shape), np.full(shape, np.nan))
-        prompts = list(self.prompts(ask.positions))
-        done, before = 0, int(self.settled.sum())
-
-        async def one(k: int) -> None:
-            nonlocal done
-            await self._profile_row(ask, k, prompts[k], answers)
-            done += 1
-            tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, float(self.spent.sum())))
-
-        await each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
-        keys = [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
-        return answers, keys
-
-    async def _profile_row(self, ask: Ask, k: int, prompt: str, answers: Answers) -> None:
-        position = int(ask.positions[k])
-        replies = await asyncio.gather(*(self.ask(position, m, prompt) for m in ask.models))
-        values = {m: value for m, (value, _) in zip(ask.models, replies, strict=True)}
-        for m, (value, reply) in zip(ask.models, replies, strict=True):
-            answers.cost[k, m] = reply.cost
-            answers.marks[k, m] = self._mark(m, value, values)
-        if 0 in values:
-            self._settle(position, 0, values[0], replies[ask.models.index(0)][1])
-
-    def _mark(self, model: int, value: Any, values: dict[int, Any]) -> int:
+    def _mark(self, model: int, value: Any, values: dict[int, tuple[Any, Answer]]) -> int:
         if model == 0:
             return ERROR if value is None else AGREE
         if value is None:
             return DEFER
         if 0 not in values:
             return NOT_ASKED
-        return AGREE if self.task.equivalent(value, values[0]) else BAD
+        return AGREE if self.task.equivalent(value, values[0][0]) else BAD
 
     # ------------------------------------------------------------------ delivery
 
     async def deliver(self, verdict: Verdict, seed: int, workers: int, tell: Listener) -> None:
         """Settle every row that profiling left, by the certified rule."""
-        chosen = assign(verdict, seed, self.table.rows)
         done = int(self.settled.sum())
+        settle = (
+            self._by_tiers(verdict.rule, seed) if isinstance(verdict.rule, Cascade) else self._by_share(verdict, seed)
+        )
 
         async def one(row: tuple[int, str]) -> None:
             nonlocal done
-            position, prompt = row
-            await self._deliver_row(position, prompt, int(chosen[position]))
+            model, value, reply = await settle(*row)
+            self._settle(row[0], model, value, reply)
             done += 1
-            tell(Delivering(done, self.table.rows, len(self.errors), float(self.spent.sum())))
+            tell(Delivering(done, self.rows, len(self.errors), float(self.spent.sum())))
 
         await each(self._unsettled(), one, workers=workers, stop=self.stop)
 
-    async def _deliver_row(self, position: int, prompt: str, model: int) -> None:
-        if model:
-            value, reply = await self.ask(position, model, prompt)
-            if value is not None:
-                return self._settle(position, model, value, reply)
-        value, reply = await self.ask(position, 0, prompt)
-        return self._settle(position, 0, value, reply)
+    def _by_share(self, verdict: Verdict, seed: int) -> Settle:
+        """Each row to the model its share says; a broken contract to the reference."""
+        chosen = assign(verdict, seed, self.rows)
+
+        async def settle(position: int, prompt: str) -> Delivery:
+            if model := int(chosen[position]):
+                value, reply = await self._ask(position, model, prompt)
+                if value is not None:
+                    return model, value, reply
+            return (0, *await self._ask(position, 0, prompt))
+
+        return settle
+
+    def _by_tiers(self, rule: Cascade, seed: int) -> Settle:
+        """Each row from tier to tier until one accepts it."""
+        u = uniforms(seed, "shares", self.rows)
+
+        async def settle(position: int, prompt: str) -> Delivery:
+            for tier in rule.tiers:
+                sheet = blank((1, len(self.models)))
+                values = await self._fill(sheet, 0, position, prompt, tier.models)
+                if accepts(tier, sheet, u[position : position + 1])[0]:
+                    return (tier.candidate, *values[tier.candidate])
+            return (0, *await self._ask(position, 0, prompt))
+
+        return settle
 
     def _settle(self, position: int, model: int, value: Any, reply: Answer) -> None:
         self.settled[position] = True
@@ -141,13 +199,6 @@ class Live:
             self.errors[position] = f"error: {reply.error}" if reply.error else BROKEN
         else:
             self.answers[position] = format_value(value)
-
-    # ------------------------------------------------------------------ rows
-
-    def prompts(self, positions: Ints) -> Iterator[str]:
-        """The rendered prompts of these rows, lazily."""
-        render = self.task.template(self.columns).render
-        return (render(row) for row in self.table.cells_at(positions, self.columns))
 
     def _unsettled(self) -> Iterator[tuple[int, str]]:
         left = np.flatnonzero(~self.settled)
@@ -160,10 +211,24 @@ class Live:
 
         From the rows profiled (a uniform sample), where there are enough of them; exact when all were asked.
         """
-        rows = profiled if len(profiled) >= 30 else np.arange(self.table.rows)
-        known = self.reference_cost[rows]
-        known = known[~np.isnan(known)]
-        distinct = self._paid.shape[1]
         if self._paid[0].all():
             return float(self.spent[0])
-        return float(known.mean() * distinct) if len(known) else 0.0
+        rows = profiled if len(profiled) >= 30 else np.arange(self.rows)
+        known = self.reference_cost[rows]
+        known = known[~np.isnan(known)]
+        return float(known.mean() * self._paid.shape[1]) if len(known) else 0.0
+
+
+def blank(shape: tuple[int, int]) -> Answers:
+    """Answers of that shape with nothing in them yet."""
+    traits = Traits(np.zeros(shape, np.int64), np.full(shape, np.nan), np.full(shape[0], np.nan))
+    return Answers(np.full(shape, NOT_ASKED, np.int8), np.zeros(shape), np.full(shape, np.nan), traits)
+
+
+def own_score(reply: Answer, labelled: bool) -> float:
+    """What a model tells of its own answer: the log-probability of the label, or of the whole text; NaN for nothing."""
+    if not reply.logprobs or reply.text is None:
+        return float("nan")
+    if labelled:
+        return answer_log_probability(reply.logprobs, reply.text.strip())
+    return sum(logp for _, logp in reply.logprobs)

@@ -30,7 +30,7 @@ class Stop:
 async def each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]], *, workers: int, stop: Stop) -> None:
     """Run `work` on every item, `workers` at a time, drawing items lazily.
 
-    The first exception stops new items; the rows in flight are finished (their answers are paid for), then it is raised.
+    The first exception stops new items; the rows in flight are finished (they are paid for), then it is raised.
     """
     source = iter(items)
     failure: list[BaseException] = []

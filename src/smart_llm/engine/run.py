@@ -17,13 +17,13 @@ from smart_llm import procedures
 from smart_llm.engine.job import Job, begin, fixed, planned_models, problem
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
-from smart_llm.errors import BudgetExhausted, Interrupted, Refused
+from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Listener, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.providers.base import Provider
 from smart_llm.providers.client import Client
 from smart_llm.report.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
-from smart_llm.types import Ask, Json, Model, Outlook, Request, Usage, Verdict
+from smart_llm.types import Ask, Cascade, Json, Mix, Model, Outlook, Request, Tier, Usage, Verdict
 
 SAMPLE = 64
 """Rows rendered before the start, to estimate what a call costs."""
@@ -43,11 +43,12 @@ class Finished:
 
 
 class Unfinished(Exception):
-    """A run that stopped cleanly; its cause is what to tell the user."""
+    """A run that stopped cleanly: its pending certificate, and the error to tell the user."""
 
-    def __init__(self, certificate: Certificate) -> None:
+    def __init__(self, certificate: Certificate, reason: SmartError) -> None:
         super().__init__(certificate.status)
         self.certificate = certificate
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ async def execute(job: Job, means: Means) -> Finished:
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         pending = _certificate(job, record, live, None, live.spent.copy(), means.ledger)
         means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
-        raise Unfinished(pending) from stopped
+        raise Unfinished(pending, stopped) from stopped
     certificate = _certificate(job, record, live, verdict, profiling, means.ledger)
     means.ledger.finish_run(record.run_id, asdict(certificate))
     names = [model.name for model in models]
@@ -150,8 +151,8 @@ def _asked(ask: Ask, keys: list[list[str]]) -> dict[str, Json]:
 
 
 def expected_cost(model: Model, provider: Provider, live: Live) -> float:
-    """USD of one call before any was made: by the provider's own estimate, else four bytes a token and a short answer."""
-    rows = np.linspace(0, live.table.rows - 1, num=min(SAMPLE, live.table.rows)).astype(np.int64)
+    """USD of one call before any was made: by the provider's own estimate, else four bytes a token, a short answer."""
+    rows = np.linspace(0, live.rows - 1, num=min(SAMPLE, live.rows)).astype(np.int64)
     expect = getattr(provider, "expect", _expect)
     costs = [model.rate.cost(expect(live.request(live.models.index(model), prompt))) for prompt in live.prompts(rows)]
     return float(np.mean(costs))
@@ -214,9 +215,22 @@ def _status(live: Live, verdict: Verdict | None, reserve: int) -> str:
 
 
 def _rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
-    shares = verdict.rule.shares if verdict else ()
-    given = [{"model": live.models[model].name, "rows": rows} for model, rows in shares]
-    return {"shares": given, "order": verdict.rule.order if verdict else "hashed", "else": live.models[0].name}
+    """Which answer a row not profiled is delivered, by model names."""
+    names = [model.name for model in live.models]
+    rule = verdict.rule if verdict else Mix()
+    if isinstance(rule, Cascade):
+        return {"tiers": [_tier(tier, names) for tier in rule.tiers], "else": names[0]}
+    shares = [{"model": names[model], "rows": rows} for model, rows in rule.shares]
+    return {"shares": shares, "order": rule.order, "else": names[0]}
+
+
+def _tier(tier: Tier, names: list[str]) -> dict[str, Json]:
+    return {
+        "model": names[tier.candidate],
+        "score": [list(term) for term in tier.score.terms],
+        "stop": list(tier.stop) if tier.stop else None,
+        "peers": [names[peer] for peer in tier.peers],
+    }
 
 
 def _delivered(live: Live, profiled: Any, outlook: Outlook | None) -> dict[str, Json]:
@@ -269,4 +283,3 @@ def write_certificate(certificate: Certificate, path: Path) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(certificate.to_json() + "\n", encoding="utf-8")
     part.replace(path)
-

@@ -263,7 +263,7 @@ def _later(state: State, j: int) -> Floats:
     limit = np.minimum(tally.limit, upper_limit(problem.rows, seen, bad, level(problem), prior(problem)))
     left = state.left - more
     tail = (1 - LIMIT_SHARE) * problem.alpha
-    share = expected_share(left, np.minimum(left, limit - bad), state.allowance, tail)
+    share = expected_share(left.astype(float), np.minimum(left, limit - bad).astype(float), state.allowance, tail)
     share = np.where(limit - bad <= state.allowance, left, share)
     saved = np.maximum(0.0, share * (state.price(0) - state.row_price(j)))
     cost: Floats = more * (state.price(0) + state.price(j)) + left * state.price(0) - saved

@@ -1,6 +1,6 @@
 """The certificate: claim, assumptions, evidence, rule and cost in one frozen value that anyone can re-check.
 
-Status: `certified` (a rule that uses candidates was certified and every row is settled), `reference-only` (no such rule:
+Status: `certified` (a rule that uses candidates was certified, every row is settled), `reference-only` (no such rule:
 the reference answered every row, so agreement holds by definition), `not-certified` (more rows ended without an answer
 than were set aside for it), `pending` (rows are left). `granted` is true for `certified` alone.
 """
@@ -19,12 +19,12 @@ from smart_llm.types import Json
 
 FORMAT = "smart-certificate/1"
 ASSUMPTION = (
-    "A model's answer to a row does not depend on the order of the rows, on the phase of the run, on the endpoint or on "
-    "neighbouring rows; the same request and model snapshot are used throughout."
+    "A model's answer to a row does not depend on the order of the rows, on the phase of the run, on the endpoint or "
+    "on neighbouring rows; the same request and model snapshot are used throughout."
 )
 RANDOMNESS = (
-    "The probability is over the seeded random order in which rows are profiled, over all runs; nothing is assumed about "
-    "the rows or about how the models' errors depend on one another."
+    "The probability is over the seeded random order in which rows are profiled, over all runs; nothing is assumed "
+    "about the rows or about how the models' errors depend on one another."
 )
 
 

@@ -7,11 +7,14 @@ martingale with a beta-binomial(a, b) working prior on D. The prior changes how 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, gammaln
 from scipy.stats import hypergeom, norm
+
+Numbers: TypeAlias = NDArray[np.float64]
 
 SLACK = 1e-9  # relative; float error in log-gamma sums at N = 10⁷ stays far below it on the log scale
 
@@ -29,14 +32,15 @@ class Prior:
         return cls(rate * weight, (1 - rate) * weight)
 
 
-def log_wealth(D0: NDArray[np.float64], rows: int, seen: NDArray[np.float64], bad: NDArray[np.float64], prior: Prior):  # type: ignore[no-untyped-def]
+def log_wealth(D0: Numbers, rows: int, seen: Numbers, bad: Numbers, prior: Prior) -> Numbers:
     """log M_n(D0), elementwise: the evidence against "D = D0" after `seen` rows of which `bad` are bad."""
     mixture = betaln(prior.a + bad, prior.b + seen - bad) - betaln(prior.a, prior.b)
-    return mixture - (_log_choose(rows - seen, D0 - bad) - _log_choose(float(rows), D0))
+    return np.asarray(mixture - (_log_choose(rows - seen, D0 - bad) - _log_choose(float(rows), D0)))
 
 
-def _log_choose(n, k):  # type: ignore[no-untyped-def]
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+def _log_choose(n: Numbers | float, k: Numbers) -> Numbers:
+    chosen: Numbers = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return chosen
 
 
 def upper_limit(
@@ -79,7 +83,7 @@ def largest_share(left: int, bad_left: int, allowance: int, alpha: float) -> int
     return low
 
 
-def expected_share(left, bad_left, allowance, alpha):  # type: ignore[no-untyped-def]
+def expected_share(left: Numbers | float, bad_left: Numbers | float, allowance: int, alpha: float) -> Numbers:
     """What `largest_share` will be about, elementwise: a normal approximation for planning, never for deciding."""
     z = norm.isf(alpha)
     rate = np.clip(bad_left / np.maximum(left, 1), 1e-12, 1.0)

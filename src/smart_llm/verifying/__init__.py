@@ -1,8 +1,9 @@
 """Recomputing a verdict from its evidence, with code that shares nothing with the procedures but their definitions.
 
-Each module has three functions. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim` has
-rows, agreement, confidence (exact decimals as text) and reserve. `recount(evidence, rounds) -> list[str]`: what differs
-from the counts in the ledger. `rule(evidence) -> dict`: the rule the evidence certifies, as the certificate shows it.
+Each module has three functions. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim`
+has rows, agreement, confidence (exact decimals as text) and reserve. `recount(evidence, rounds) -> list[str]`: what
+differs from the counts in the ledger. `rule(evidence) -> dict`: the rule the evidence certifies, as the certificate
+shows it.
 
 A check must reject evidence in which any one number was
 changed: every number is either derived from the others or pinned by a number that is.
@@ -26,7 +27,13 @@ class Round:
     marks: Marks
 
 
-MODULES = {"ladder/1": "ladder_1", "reference-only": "reference_only"}
+MODULES = {
+    "ladder/1": "ladder_1",
+    "smart/2024:profile-all": "smart_2024",
+    "smart/2024:profile-smart": "smart_2024",
+    "smart/2024:model-mix": "smart_2024",
+    "reference-only": "reference_only",
+}
 """Versioned procedure name → module here."""
 
 
@@ -56,7 +63,7 @@ def allowance(claim: Mapping[str, Json]) -> int:
     whole, _, decimals = str(claim["agreement"]).partition(".")
     scale = 10 ** len(decimals)
     needed = -(-int(whole + decimals) * int(claim["rows"]) // scale)
-    return max(0, int(claim["rows"]) - needed - int(claim["reserve"]))
+    return max(0, int(claim["rows"]) - int(needed) - int(claim["reserve"]))
 
 
 def rule(procedure: str, evidence: Mapping[str, Json]) -> Json:

@@ -98,13 +98,13 @@ def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
     problems = []
     errors = sum(int((each.marks[:, 0] == ERROR).sum()) for each in rounds)
     if errors != evidence["errors"]:
-        problems.append(f"ledger: {errors} profiled rows have no reference answer, the evidence says {evidence['errors']}")
+        problems.append(f"ledger: {errors} profiled rows have no answer, the evidence says {evidence['errors']}")
     for j, candidate in enumerate(evidence["candidates"], 1):
         asked = [each.marks[:, j] for each in rounds if j in each.models]
         seen = np.cumsum([len(marks) for marks in asked]).tolist()
         bad = np.cumsum([(marks == BAD).sum() for marks in asked]).tolist()
         if [look[:2] for look in candidate["looks"]] != [list(pair) for pair in zip(seen, bad, strict=True)]:
-            problems.append(f"ledger: {candidate['model']} was not seen as often, or as often bad, as the evidence says")
+            problems.append(f"ledger: {candidate['model']} was not seen, or not bad, as often as the evidence says")
     return problems
 
 

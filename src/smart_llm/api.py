@@ -1,0 +1,217 @@
+"""The Python API: `run`, `arun`, `replay`, `verify`. Async is written once; `run` is a thin edge over `arun`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar, Unpack
+
+from smart_llm import models as model_specs
+from smart_llm import tables
+from smart_llm.engine.job import Job, check
+from smart_llm.engine.pool import Stop
+from smart_llm.engine.run import Finished, Means, Unfinished, execute, write_certificate
+from smart_llm.events import Listener, nobody
+from smart_llm.folders import user_dir
+from smart_llm.ledger import Ledger
+from smart_llm.providers.base import Provider
+from smart_llm.report.certificate import Certificate
+from smart_llm.tasks import Task
+from smart_llm.types import Model
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run. table: the kind of frame that came in (for a path: the path written, or a polars frame), with
+    `answer`, `answered_by`, `status`. cost: USD. saving: reference-only cost ÷ cost."""
+
+    table: Any
+    certificate: Certificate
+    cost: float
+    saving: float
+    run_id: str
+    ledger: Path
+
+
+class Options(TypedDict, total=False):
+    """Options of `run` and `arun`; all have defaults."""
+
+    output: str | Path | None
+    budget: float | None
+    seed: int | None
+    rows: int | None
+    procedure: str
+    ledger: str | Path | None
+    models: str | Path | None
+    providers: Mapping[str, Provider] | None
+    concurrency: int
+    store_text: bool
+    on_event: Listener
+
+
+async def arun(
+    table: Any,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = "0.95",
+    confidence: float | str = "0.95",
+    **options: Unpack[Options],
+) -> Run:
+    """Answer every row: at least `agreement` of the answers equivalent to the reference's, with `confidence`.
+
+    table: a path (CSV, TSV, JSONL, Parquet), a pandas, polars or Arrow table, or a list of dicts.
+    reference, candidates: models as `provider:model`. Options: see `Options`.
+    Raises `InputError` before anything is spent, `Refused`, `BudgetExhausted` or `Interrupted` when the run must stop:
+    run again to go on; what was bought is kept.
+    """
+    source = tables.open_table(table).head(options.get("rows"))
+    output = _checked_output(options.get("output"), source)
+    job = check(
+        Job(
+            source,
+            task,
+            _models(reference, candidates, options),
+            str(agreement),
+            str(confidence),
+            options.get("procedure", "ladder"),
+            options.get("seed"),
+        )
+    )
+    providers = {**_made(job, options.get("providers") or {}), **(options.get("providers") or {})}
+    path = Path(options.get("ledger") or default_ledger(source))
+    with Ledger.open(path, store_text=options.get("store_text", True)) as ledger, _stop_on_signals() as stop:
+        means = Means(
+            ledger,
+            providers,
+            options.get("budget"),
+            options.get("concurrency", 64),
+            options.get("on_event", nobody),
+            stop,
+        )
+        finished = await _execute(job, means, output)
+    return Run(
+        _deliver(source, finished, output),
+        finished.certificate,
+        finished.cost,
+        finished.saving,
+        finished.run_id,
+        path,
+    )
+
+
+def run(
+    table: Any,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = "0.95",
+    confidence: float | str = "0.95",
+    **options: Unpack[Options],
+) -> Run:
+    """`arun`, waited for; works inside a running event loop (a notebook) too."""
+    return _wait(
+        arun(
+            table,
+            task,
+            reference=reference,
+            candidates=candidates,
+            agreement=agreement,
+            confidence=confidence,
+            **options,
+        )
+    )
+
+
+def default_ledger(table: tables.Table) -> Path:
+    """Beside the table it belongs to; for frames, named by their content, in the user's folder."""
+    if table.path is not None:
+        return table.path.with_name(table.path.name + ".ledger.db")
+    folder = user_dir() / "ledgers"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{table.table_hash.replace(':', '-')}.ledger.db"
+
+
+def certificate_path(output: Path) -> Path:
+    """Where the certificate of an output stands."""
+    return output.with_name(output.name + ".certificate.json")
+
+
+def _models(reference: str, candidates: Sequence[str], options: Options) -> tuple[Model, ...]:
+    book = model_specs.read_book(path) if (path := options.get("models")) else None
+    return tuple(model_specs.resolve(spec, book=book) for spec in (reference, *candidates))
+
+
+def _made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
+    """Providers for the models the caller brought none for."""
+    return model_specs.make_providers(model for model in job.models if model.name not in given)
+
+
+def _checked_output(output: str | Path | None, table: tables.Table) -> Path | None:
+    if output is None:
+        tables.check_columns(table)
+        return None
+    tables.check_output(Path(output), table)
+    return Path(output)
+
+
+async def _execute(job: Job, means: Means, output: Path | None) -> Finished:
+    """Run; a run that stops early leaves a pending certificate where the whole one would be."""
+    try:
+        return await execute(job, means)
+    except Unfinished as stopped:
+        if output is not None:
+            write_certificate(stopped.certificate, certificate_path(output))
+        raise stopped.reason from None
+    finally:
+        for provider in {id(provider): provider for provider in means.providers.values()}.values():
+            await provider.close()
+
+
+def _deliver(table: tables.Table, finished: Finished, output: Path | None) -> Any:
+    columns = (finished.answers, finished.answered_by, finished.status)
+    if output is not None:
+        tables.write(table, *columns, output)
+        write_certificate(finished.certificate, certificate_path(output))
+    return tables.like_source(table, *columns)
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[Stop]:
+    """SIGINT and SIGTERM ask for a clean stop, where this thread may hear them; a second one ends the process."""
+    stop, loop = Stop(), asyncio.get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask() -> None:
+        stop.request()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, ask)
+    try:
+        yield stop
+    finally:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)
+
+
+def _wait(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
