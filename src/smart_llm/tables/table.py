@@ -1,0 +1,183 @@
+"""A table as everything else sees it: rows in order, cells as text, and an identity that depends on content only.
+
+Cells as text: texts as they are, missing values as "", true/false, ISO dates, numbers as polars writes them, nested
+values as JSON, bytes in hexadecimal. A row's identity is the hash of its cells plus how often the same cells stood
+above it; the table's hash covers column names and cells in order, whatever the file format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smart_llm.errors import InputError
+from smart_llm.types import Ints
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+ADDED = ("answer", "answered_by", "status")
+"""The columns a run adds."""
+
+_SLICE = 8192  # rows turned into Python objects at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The population. frame: all cells. format: a file format, or the kind of frame that came in.
+
+    lines: for JSONL, each row as it was written (so that it can be written back unchanged). native: the user's own
+    frame, for giving back the same kind.
+    """
+
+    frame: pl.DataFrame
+    format: str
+    path: Path | None = None
+    lines: pl.Series | None = None
+    native: Any = None
+
+    @property
+    def rows(self) -> int:
+        """N."""
+        return len(self.frame) if self.lines is None else len(self.lines)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return tuple(self.frame.columns)
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return "the table" if self.path is None else str(self.path)
+
+    def cells(self, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+        """The rows in order as dicts (column → text), made in slices. InputError: a column that is not there."""
+        for part in self._select(columns).iter_slices(_SLICE):
+            yield from as_text(part).to_dicts()
+
+    def cells_at(self, positions: Ints | Sequence[int], columns: Sequence[str]) -> list[dict[str, str]]:
+        """The rows at these positions, in this order. InputError: a column that is not there."""
+        return as_text(self._select(columns)[positions]).to_dicts() if len(positions) else []
+
+    def groups(self, columns: Sequence[str]) -> Ints:
+        """shape (N,): rows with equal cells in these columns have the same number; numbered from 0 by first row."""
+        numbers: dict[bytes, int] = {}
+        found = (numbers.setdefault(digest, len(numbers)) for digest in _digests(self._select(columns)))
+        return np.fromiter(found, np.int64, count=len(self.frame))
+
+    def _select(self, columns: Sequence[str]) -> pl.DataFrame:
+        for name in columns:
+            if name not in self.columns:
+                raise InputError(f"there is no column {name!r}; columns: {', '.join(self.columns)}")
+        return self.frame.select([self.frame[name] for name in columns])
+
+    def head(self, rows: int | None) -> Table:
+        """The first rows; all of them, if there are fewer or `rows` is None."""
+        if rows is None:
+            return self
+        if rows < 1:
+            raise InputError(f"the number of rows must be at least 1, not {rows}")
+        lines = None if self.lines is None else self.lines.head(rows)
+        native = None if self.native is None else _native_head(self.native, rows)
+        return replace(self, frame=self.frame.head(rows), lines=lines, native=native)
+
+    @cached_property
+    def _row_digests(self) -> list[bytes]:
+        return list(_digests(self.frame))
+
+    @cached_property
+    def table_hash(self) -> str:
+        """`b2:…` of column names and cells, in order. Independent of the file format."""
+        total = hashlib.blake2b("".join(f"{len(c.encode())}:{c}" for c in self.columns).encode(), digest_size=32)
+        total.update(b"\n")
+        for digest in self._row_digests:
+            total.update(digest)
+        return f"b2:{total.hexdigest()}"
+
+    def row_keys(self) -> list[tuple[str, int]]:
+        """Each row's identity: (`b2:` hash of its cells, how many equal rows stand above it)."""
+        seen: dict[bytes, int] = {}
+        keys = []
+        for digest in self._row_digests:
+            occurrence = seen.get(digest, 0)
+            seen[digest] = occurrence + 1
+            keys.append((f"b2:{digest.hex()}", occurrence))
+        return keys
+
+
+def as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same cells as text; missing ones are ""."""
+    import polars as pl
+
+    return pl.DataFrame([column_text(column) for column in frame.iter_columns()])
+
+
+def column_text(column: pl.Series) -> pl.Series:
+    """One column as text, without nulls."""
+    import polars as pl
+
+    name, column = column.name, column.alias("cell")  # polars would read a name such as "*" or "^a$" as a pattern
+    kind = column.dtype
+    if kind.is_nested() or kind == pl.Object:
+        texts = [value_text(value) for value in column.to_list()]
+        return pl.Series(name, texts, dtype=pl.String)
+    if kind == pl.Binary:
+        column = column.bin.encode("hex")
+    elif kind == pl.Duration:
+        column = column.dt.to_string("iso")
+    return column.cast(pl.String).fill_null("").alias(name)
+
+
+def value_text(value: Any) -> str:
+    """One Python value as the text of a cell."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, default=_foreign) if _is_json(value) else str(_foreign(value))
+
+
+def _is_json(value: Any) -> bool:
+    return isinstance(value, bool | int | float | dict | list | tuple)
+
+
+def _foreign(value: Any) -> Any:
+    """What JSON has no form for: arrays as lists, bytes in hexadecimal, the rest (dates, decimals) as its text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _digests(frame: pl.DataFrame) -> Iterator[bytes]:
+    """Each row's hash, 16 bytes."""
+    return (hashlib.blake2b(row.encode(), digest_size=16).digest() for row in _encoded(frame))
+
+
+def _encoded(frame: pl.DataFrame) -> Iterator[str]:
+    """Each row as one text that no other row of cells gives: every cell after its length in bytes."""
+    import polars as pl
+
+    for part in frame.iter_slices(_SLICE):
+        texts = as_text(part)
+        texts.columns = [str(i) for i in range(texts.width)]  # see `column_text`
+        parts = [part for name in texts.columns for part in (_length(name), pl.lit(":"), pl.col(name))]
+        yield from texts.select(pl.concat_str(parts)).to_series().to_list() if parts else ()
+
+
+def _length(name: str) -> pl.Expr:
+    import polars as pl
+
+    return pl.col(name).str.len_bytes().cast(pl.String)
+
+
+def _native_head(native: Any, rows: int) -> Any:
+    import narwhals as nw
+
+    return native[:rows] if isinstance(native, list) else nw.from_native(native, eager_only=True).head(rows).to_native()

@@ -1,0 +1,158 @@
+"""Writing the delivered table: same rows, same order, original columns untouched, three columns added.
+
+A file appears whole or not at all: it is written beside its place, synced, and renamed. Whether it can be written is
+found out by `check_output`, before anything is spent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from smart_llm.errors import InputError
+from smart_llm.tables.reading import SEPARATORS, format_of
+from smart_llm.tables.table import ADDED, Table, as_text, column_text
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Column = Sequence[str | None]
+
+
+def check_columns(table: Table) -> None:
+    """InputError: the table already has a column that a run would add."""
+    taken = [name for name in ADDED if name in table.columns]
+    if taken:
+        raise InputError(f"the table already has {', '.join(taken)}: rename or drop it, a run adds {', '.join(ADDED)}")
+
+
+def check_output(path: Path | str, table: Table) -> None:
+    """InputError: `write` would fail, or would overwrite the table itself. Leaves nothing behind."""
+    check_columns(table)
+    kind = format_of(path)
+    target = Path(os.path.realpath(path))
+    if _same_file(target, table.path):
+        raise InputError(f"the output {path} is the table itself: choose another name")
+    if target.is_dir():
+        raise InputError(f"the output {path} is a folder: name a file in it")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise InputError(f"the output {path} is write-protected: choose another name")
+    _check_folder(path, target)
+    _check_format(path, kind, table)
+
+
+def write(table: Table, answers: Column, answered_by: Column, status: Column, path: Path | str) -> None:
+    """Write the table with its three new columns, in the format the path's suffix names. All or nothing.
+
+    answers, answered_by, status: one entry a row, in the table's order; None is written as an empty cell (null).
+    """
+    added = dict(zip(ADDED, (answers, answered_by, status), strict=True))
+    if any(len(values) != table.rows for values in added.values()):
+        raise ValueError(f"{table.rows} rows need as many answers")
+    with _atomically(Path(os.path.realpath(path))) as file:
+        _write(table, added, format_of(path), file)
+
+
+def with_added(frame: pl.DataFrame, added: dict[str, Column]) -> pl.DataFrame:
+    """The frame with the new columns at its end."""
+    import polars as pl
+
+    return frame.with_columns([pl.Series(name, list(values), dtype=pl.String) for name, values in added.items()])
+
+
+def _write(table: Table, added: dict[str, Column], kind: str, file: BinaryIO) -> None:
+    if kind == "jsonl" and table.lines is not None:
+        file.writelines(_spliced(table.lines, added))
+        return
+    frame = with_added(table.frame, added)
+    if kind == "parquet":
+        frame.write_parquet(file)
+    elif kind == "jsonl":
+        _jsonable(frame).write_ndjson(file)
+    else:
+        _unquoted(frame).write_csv(file, separator=SEPARATORS[kind])
+
+
+def _spliced(lines: pl.Series, added: dict[str, Column]) -> Iterator[bytes]:
+    """Each JSON line as it was, with the new fields before its closing brace."""
+    for line, *values in zip(lines, *added.values(), strict=True):
+        start = line[:-1].rstrip()
+        fields = json.dumps(dict(zip(added, values, strict=True)), ensure_ascii=False)
+        yield f"{start}{'' if start == '{' else ', '}{fields[1:]}\n".encode()
+
+
+def _jsonable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Bytes, which JSON has no form for, as text."""
+    import polars as pl
+
+    return frame.with_columns(
+        [column_text(each) for each in frame.iter_columns() if each.dtype in (pl.Binary, pl.Object)]
+    )
+
+
+def _unquoted(frame: pl.DataFrame) -> pl.DataFrame:
+    """Cells as text, empty ones as nothing between two separators (not as a pair of quotes)."""
+    import polars as pl
+
+    return as_text(frame).with_columns(pl.all().replace("", None))
+
+
+def _same_file(target: Path, table: Path | None) -> bool:
+    """Also through links, symbolic or hard."""
+    return table is not None and target.exists() and table.exists() and target.samefile(table)
+
+
+def _check_folder(path: Path | str, target: Path) -> None:
+    if not target.parent.is_dir():
+        raise InputError(f"the output {path}: there is no folder {target.parent}: make it first")
+    probe = _beside(target)
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"the output {path} cannot be written: {error.strerror}") from None
+
+
+def _check_format(path: Path | str, kind: str, table: Table) -> None:
+    import io
+
+    import polars as pl
+
+    first = table.head(1)
+    nothing: list[str | None] = [None] * first.rows
+    try:
+        _write(first, dict.fromkeys(ADDED, nothing), kind, io.BytesIO())
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise InputError(f"this table cannot be written as {kind}: {error}".splitlines()[0]) from None
+
+
+@contextmanager
+def _atomically(target: Path) -> Iterator[BinaryIO]:
+    part = _beside(target)
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise InputError(f"{target} could not be written: {error.strerror}; free the place and run again") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
