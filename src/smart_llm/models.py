@@ -43,9 +43,8 @@ ENDPOINTS = {
     "deepseek": Endpoint("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "deepseek"),
     "openrouter": Endpoint("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openrouter"),
 }
-IN_PROCESS = ("local", "fake")
-CPU_HOUR = 0.05
-"""USD per CPU-hour of a local model where the user states no rate: about what a rented core costs."""
+IN_PROCESS = {"local": "smart_llm.providers.local:LocalProvider", "fake": "smart_llm.providers.fake:stand_in"}
+"""Providers without an address: what makes one from a model's own name."""
 
 _SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
 _PRICES = {"in": "input", "out": "output", "cached": "cached", "cpu_hour": "cpu_hour"}
@@ -105,8 +104,8 @@ def make_providers(models: Iterable[Model], *, environ: Mapping[str, str] | None
     made: dict[str, Provider] = {}
     for model in models:
         if model.url is None:
-            module = import_module(f"smart_llm.providers.{model.provider}")
-            made[model.name] = module.make(model)
+            module, make = IN_PROCESS[model.provider].split(":")
+            made[model.name] = getattr(import_module(module), make)(model.model)
         else:
             hosts.setdefault((model.url, key(model, environ)), []).append(model)
     for (url, secret), served in hosts.items():
@@ -188,7 +187,7 @@ def _price(name: str, option: str, text: str) -> float:
 
 def _default_rate(name: str, provider: str, model: str, url: str | None) -> Rate:
     if provider == "local":
-        return Rate(cpu_hour=CPU_HOUR, source="assumed")
+        return Rate(cpu_hour=import_module("smart_llm.providers.local").DEFAULT_CPU_HOUR, source="assumed")
     if url is None and provider in ENDPOINTS:
         rate: Rate | None = import_module("smart_llm.providers.prices").lookup(ENDPOINTS[provider].prices, model)
         if rate is not None:

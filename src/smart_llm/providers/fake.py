@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
 
-from smart_llm.types import Answer, Model, Request, Usage
+from smart_llm.types import Answer, Request, Usage
 
 
 class FakeProvider:
@@ -38,8 +38,8 @@ class FakeProvider:
         """Nothing to give up."""
 
 
-def make(model: Model) -> FakeProvider:
-    """`fake:NAME`: an instant stand-in whose answer follows from the prompt alone, the same for every NAME."""
+def stand_in(name: str) -> FakeProvider:
+    """`fake:NAME`: an instant stand-in whose answer follows from the prompt alone, the same for every name."""
     return FakeProvider(_any_answer)
 
 
