@@ -30,12 +30,12 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from smart_llm.errors import InputError, Refused
 from smart_llm.providers import weights
-from smart_llm.types import Answer, Request, Usage
+from smart_llm.types import Answer, Model, Request, Usage
 
 DEFAULT_CPU_HOUR = 0.05
 """USD per CPU-hour a local call is priced at unless the user states another rate: about what a rented virtual CPU
@@ -49,6 +49,10 @@ LISTED = 60
 
 WEDGE, PROBE = "\x01", "\x02"
 """Two characters no row begins with: what follows the cut while nothing of a row shall be kept."""
+
+SLOWNESS = (0.010, 55e-12)
+"""CPU-seconds a token costs, and for each byte of the model file: a first guess for `expect`, measured on one machine.
+Only for planning before the first call; what is paid is measured."""
 
 _worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="smart-local")
 
@@ -89,6 +93,14 @@ class LocalProvider:
         self._held: Held | None = None
         _library()
 
+    def expect(self, request: Request) -> Usage:
+        """A guess at one call's usage, for planning: only the row's own part of the prompt is evaluated."""
+        own = cut(request, "").own if self._known else request.prompt
+        tokens, base = len(own.encode()) // 4 + 8, SLOWNESS[0]
+        decoded = 1 if request.labels else min(request.max_tokens, 64)
+        seconds = (tokens + decoded) * (base + SLOWNESS[1] * self._path.stat().st_size)
+        return Usage(len(request.prompt.encode()) // 4 + 8, decoded, cpu_seconds=seconds)
+
     async def complete(self, request: Request) -> Answer:
         """The model's answer. Errors: `Refused` (only this row, if its prompt is too long), `InputError`."""
         return await asyncio.get_running_loop().run_in_executor(_worker, self._complete, request)
@@ -105,7 +117,8 @@ class LocalProvider:
             self._server = _load(self._path, self._context, self._threads)
         before = time.process_time()
         replies = list(self._replies(request))
-        return _answer(request, replies, time.process_time() - before)
+        answer = _answer(request, replies, time.process_time() - before)
+        return replace(answer, snapshot=self._known.sha256 if self._known else "")
 
     def _replies(self, request: Request) -> Iterable[Reply]:
         """One reply; a second, decoded in full, where the first token does not tell the labels apart."""
@@ -156,6 +169,11 @@ class LocalProvider:
         except Refused:
             self._held = None
             raise
+
+
+def make(model: Model) -> LocalProvider:
+    """The provider of `local:…`. Errors: `InputError` where the file or the library is not here."""
+    return LocalProvider(model.model)
 
 
 # --------------------------------------------------------------------------- the request
