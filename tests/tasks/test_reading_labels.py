@@ -1,6 +1,8 @@
 """Labels out of what models really reply."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smart_llm.tasks import Task
 
@@ -42,6 +44,9 @@ CASES = [
     (SENTIMENT, "This isn't positive.", None),
     (SENTIMENT, "This isn’t really a positive review", None),
     (SENTIMENT, "Not very positive", None),
+    (SENTIMENT, "It is not so positive.", None),
+    (SENTIMENT, "It is not, in my view, positive.", None),
+    (SENTIMENT, "It is not perfect, but it is positive.", "Positive"),
     (SENTIMENT, "non-positive", None),
     (SENTIMENT, "neither", None),
     (SENTIMENT, "Positive is not the right word.", None),
@@ -49,6 +54,10 @@ CASES = [
     (SENTIMENT, "positive or negative", None),
     (SENTIMENT, "positive, negative", None),
     (SENTIMENT, "Answer: positive\nAnswer: negative", None),
+    (SENTIMENT, "Answer: unknown\nThe words are positive.", None),
+    (SENTIMENT, "The result is mixed at first.\n\nPositive", "Positive"),
+    (SENTIMENT, '{"sentiment": "positive", "sure": 0.9}', "Positive"),
+    (SENTIMENT, "Sentiment: positive; confidence: high", "Positive"),
     (SENTIMENT, "It is positively great", None),
     (SENTIMENT, "positive?", None),
     (SENTIMENT, "I cannot tell whether it is positive.", None),
@@ -116,3 +125,15 @@ def test_a_label_is_read_back_as_written(label: str) -> None:
     """Whatever the label, the reply that is the label gives it, whatever its case."""
     task = Task("{text}", labels=[label, "something else"])
     assert task.parse(label) == task.parse(f" {label.upper()}\n") == task.parse(f"Label: **{label}**") == label
+
+
+words = st.sampled_from(
+    ["positive", "very", "negative", "not", "Answer:", "A", "no", "**", "_", "\n", "```", "<think>", "(", "."]
+)
+
+
+@given(st.lists(words | st.text(max_size=4), max_size=8).map(" ".join))
+def test_any_reply_can_be_read(reply: str) -> None:
+    """Whatever the reply, reading gives one of the labels or None, never an exception."""
+    for task in (SENTIMENT, YES_NO, CHOICE):
+        assert task.parse(reply) in (*(task.contract.labels or ()), None)

@@ -71,6 +71,7 @@ CASES = [
     ("The answer is 3 or 4", None),
     ("Answer: 3\nAnswer: 4", None),
     ("3 apples and 4 pears", None),
+    ("Answer: unknown\nThere are 3 of them.", None),
     ("10-20", None),
     ("10–20", None),
     ("3/4", None),

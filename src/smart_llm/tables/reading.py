@@ -184,39 +184,36 @@ def _parquet(path: Path, data: bytes) -> Table:
 def _jsonl(path: Path, data: bytes) -> Table:
     import polars as pl
 
-    numbered = [(i, line) for i, line in enumerate(_text(path, data).split(b"\n"), 1) if line.strip()]
-    lines = [line.strip() for _, line in numbered]
-    frame = _typed(lines)
-    if frame is None:
-        frame = _untyped(path, numbered)
-    return Table(frame, "jsonl", path, pl.Series([line.decode() for line in lines], dtype=pl.String))
+    lines = pl.Series("line", _text(path, data).decode().split("\n"), dtype=pl.String).str.strip_chars(" \t\r")
+    rows = lines.filter(lines.str.len_bytes() > 0)
+    frame = _typed(rows)
+    return Table(_untyped(path, lines) if frame is None else frame, "jsonl", path, rows)
 
 
-def _typed(lines: list[bytes]) -> pl.DataFrame | None:
+def _typed(rows: pl.Series) -> pl.DataFrame | None:
     """The rows with the types polars finds; None where it finds none that fits every row, or could misread one."""
     import polars as pl
 
-    joined = b"\n".join(lines)
-    if not lines or b"\\ud" in joined.lower() or not all(line.startswith(b"{") for line in lines):
+    if not (len(rows) and rows.str.starts_with("{").all()) or rows.str.contains(r"(?i)\\ud").any():
         return None
     try:
-        frame = pl.read_ndjson(joined, infer_schema_length=None)
+        frame = pl.read_ndjson("\n".join(rows).encode(), infer_schema_length=None)
     except pl.exceptions.PolarsError:
         return None
-    return frame if len(frame) == len(lines) and frame.width else None
+    return frame if len(frame) == len(rows) and frame.width else None
 
 
-def _untyped(path: Path, numbered: list[tuple[int, bytes]]) -> pl.DataFrame:
+def _untyped(path: Path, lines: pl.Series) -> pl.DataFrame:
     """The rows with every cell as text. InputError: a line that is not a JSON object."""
     import polars as pl
 
-    rows = [_object(path, number, line) for number, line in numbered]
+    rows = [_object(path, number, line) for number, line in enumerate(lines, 1) if line]
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [value_text(row.get(name)) for row in rows] for name in names}
     return pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String))
 
 
-def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     import msgspec
 
     try:

@@ -3,10 +3,10 @@
 In order, the first rule that speaks decides:
 
 1. the whole reply is a label (up to case, quotes, emphasis, a full stop, `_`, `-` and spaces between words);
-2. "answer: x", "label: x", "the answer is x": all such statements name the same label;
+2. "answer: x", "label: x", "the answer is x": all such statements that name a label name the same one;
 3. the first or the last line is a label, alone or before punctuation ("No, because …", "B) Paris");
-4. the reply names exactly one label as a whole word, and does not negate it. A label that is an everyday word
-   ("no", "other", a single letter) is never read out of running text: "no doubt" is not the label "no".
+4. the reply makes no such statement, and names exactly one label as a whole word without negating it. A label that is
+   an everyday word ("no", "other", a single letter) is never read out of running text: "no doubt" is not "no".
 
 Safe direction: anything else is None. "not positive" is not "positive", two labels are none, and of two labels of
 which one contains the other ("positive", "very positive") the longer is meant where it is written out.
@@ -17,15 +17,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from smart_llm.errors import InputError
 from smart_llm.tasks.replies import edge_lines, statements, unfenced
 
 _AROUND = " \t\n\r\"'`*_“”‘’«»„.!,;:"
-_BETWEEN = re.compile(r"(?<=[^\W_])[\s_]+(?=[^\W_])|(?<=[^\W\d_])-(?=[^\W\d_])")
+_BETWEEN = re.compile(r"(?<=[^\W_])_+(?=[^\W_])|(?<=[^\W\d_])-(?=[^\W\d_])")
 _EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
-_CLAUSE = re.compile(r"[.,;:!?()\n—–]|\bbut\b|\bso\b|\btherefore\b")
+_SENTENCE = re.compile(r"[.;:!?\n]|\bbut\b|\btherefore\b")
+_CLAUSE = re.compile(r"[,()—–]")
+_NEGATED_ASIDE = re.compile(r"(?:\b(?:not|never|neither|nor|cannot)|n['’]t)\s*[,(—–]")
 _NEGATION = re.compile(
     r"\b(?:not?|non|never|neither|nor|cannot|without|hardly|barely|unlike|opposite|than|instead|opposed|lacks?|far"
     r"|unable|unclear|whether|anything|nicht|kein\w*|pas|не|нет)\b|n['’]t\b"
@@ -43,7 +45,7 @@ _EVERYDAY = frozenset(
 def fold(text: str) -> str:
     """The form in which labels are compared: compatibility form, case folded, wrapping and word separators gone."""
     bare = unicodedata.normalize("NFKC", text).casefold().strip(_AROUND)
-    return _BETWEEN.sub(" ", bare)
+    return " ".join(_words(bare).split())
 
 
 def check_labels(labels: object) -> tuple[str, ...]:
@@ -76,6 +78,11 @@ class LabelReader:
         return {fold(label): label for label in self.labels}
 
     @cached_property
+    def longest(self) -> int:
+        """A text longer than this (characters) is no bare label, whatever wraps it."""
+        return 2 * max(map(len, [*self.by_fold, *self.labels])) + 40
+
+    @cached_property
     def word(self) -> re.Pattern[str]:
         """Any label as a whole word, longest first: "1" is not in "1.5", "-1", "11" or "1/5"."""
         longest = sorted(self.by_fold, key=len, reverse=True)
@@ -91,14 +98,17 @@ class LabelReader:
 
     def read(self, reply: str) -> str | None:
         """The label a reply means, as the user wrote it, or None."""
-        if exact := self.by_fold.get(fold(reply)):
+        if exact := self._exact(reply):
             return exact
         text = unfenced(reply)
-        for rule in (self._stated, self._line, self._named):
+        for rule in (self._stated, self._line):
             found = rule(text)
             if found is not None:
-                return found if found in self.labels else None
-        return None
+                return found or None
+        return None if statements(text) else self._named(text)  # "answer: unknown" is no label, whatever else is said
+
+    def _exact(self, text: str) -> str | None:
+        return self.by_fold.get(fold(text)) if len(text) <= self.longest else None
 
     def _stated(self, text: str) -> str | None:
         """The label every statement agrees on; "" (which is no label) where they differ."""
@@ -110,7 +120,7 @@ class LabelReader:
         return None if not found else found.pop() if len(found) == 1 else ""
 
     def _alone(self, line: str) -> str | None:
-        if exact := self.by_fold.get(fold(line)) or self.by_fold.get(fold(line.strip("()[]{}. "))):
+        if exact := self._exact(line) or self._exact(line.strip("()[]{}. ")):
             return exact
         start = self.opening.match(_running(line))
         only = self._only(line)
@@ -130,19 +140,23 @@ class LabelReader:
         return None if label is None or _everyday(fold(label)) else label
 
 
+@lru_cache(maxsize=64)
 def _running(text: str) -> str:
-    """Running text in the form of `fold`, with its punctuation."""
+    """Running text in the form of `fold`, with its punctuation and lines."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return _BETWEEN.sub(_keep_newline, _EDGE_UNDERSCORE.sub(" ", folded))
+    bare = _EDGE_UNDERSCORE.sub(" ", folded) if "_" in folded else folded
+    return "\n".join(" ".join(line.split()) for line in _words(bare).split("\n"))
 
 
-def _keep_newline(match: re.Match[str]) -> str:
-    return "\n" if "\n" in match[0] else " "
+def _words(text: str) -> str:
+    """The text with spaces for the signs that join words."""
+    return _BETWEEN.sub(" ", text) if "_" in text or "-" in text else text
 
 
 def _negated(text: str, hit: re.Match[str]) -> bool:
-    before = _CLAUSE.split(text[: hit.start()])[-1]
-    return bool(_NEGATION.search(before) or _NEGATED_AFTER.match(text, hit.end()))
+    before = _SENTENCE.split(text[: hit.start()])[-1]
+    clause = _CLAUSE.split(before)[-1]
+    return bool(_NEGATION.search(clause) or _NEGATED_ASIDE.search(before) or _NEGATED_AFTER.match(text, hit.end()))
 
 
 def _everyday(folded: str) -> bool:

@@ -43,12 +43,12 @@ def read_number(reply: str) -> Decimal | None:
     """The number a reply means, exactly as written, or None."""
     text = unfenced(reply)
     stated = [a or b for a, b in _BOXED.findall(text)] or [_SENTENCE_END.split(s)[0] for s in statements(text)]
-    stated = [part for part in stated if any(map(str.isdigit, part))]
-    if stated:
-        found = {_only(part) for part in stated}
+    if found := {_only(part) for part in stated if any(map(str.isdigit, part))}:
         return found.pop() if len(found) == 1 else None
     last = edge_lines(text)[-1]
-    return _only(last) if _BARE_LINE.match(last) else _only(text)
+    if _BARE_LINE.match(last):
+        return _only(last)
+    return None if stated else _only(text)  # "answer: unknown" is no number, whatever else is said
 
 
 def _only(text: str) -> Decimal | None:
