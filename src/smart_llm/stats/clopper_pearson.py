@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
+from scipy.special import bdtrik, betainc, betaincinv
 
 
 def lower_limit(hits: ArrayLike, draws: ArrayLike, confidence: float) -> NDArray[np.float64]:
@@ -44,3 +44,24 @@ def interval(hits: ArrayLike, draws: ArrayLike, confidence: float) -> tuple[NDAr
     """
     side = (1 + confidence) / 2
     return lower_limit(hits, draws, side), upper_limit(hits, draws, side)
+
+
+def least_hits(draws: ArrayLike, target: float, side: float) -> NDArray[np.int64]:
+    """Fewest hits at which `lower_limit(hits, draws, 1 − side)` reaches `target`; draws + 1 where none do.
+
+    Guarantee: exactly the counts at which P(Bin(draws, target) ≥ hits) ≤ side.
+    Assumes: 0 < target < 1, 0 < side < 1.
+    Rounds: not at all.
+    Source: duality of the interval with the binomial test.
+    """
+    n = np.asarray(draws, np.int64)
+    hits = np.ceil(np.clip(bdtrik(1 - side, n.astype(float), target), 0, n)).astype(np.int64)
+    hits = np.where(_tail(hits, n, target) <= side, hits, hits + 1)
+    least: NDArray[np.int64] = np.where(_tail(hits, n, target) <= side, hits, hits + 1)
+    return least
+
+
+def _tail(hits: NDArray[np.int64], draws: NDArray[np.int64], p: float) -> NDArray[np.float64]:
+    """P(Bin(draws, p) ≥ hits), for hits in 0 … draws + 1."""
+    inside = betainc(np.maximum(hits, 1), np.maximum(draws - hits + 1, 1), p)
+    return np.where(hits <= 0, 1.0, np.where(hits > draws, 0.0, inside))
