@@ -21,7 +21,9 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class _CanonicalRequest(msgspec.Struct, omit_defaults=True):
-    """`Request` on the wire: the same fields and defaults (a test compares them)."""
+    """`Request` on the wire: the same fields and defaults (a test compares them), but for temperature 0, which is None
+    here: msgspec leaves defaults out by identity, which floats do not have.
+    """
 
     model: str
     prompt: str
@@ -29,7 +31,7 @@ class _CanonicalRequest(msgspec.Struct, omit_defaults=True):
     system: str | None = None
     labels: tuple[str, ...] | None = None
     schema: str | None = None
-    temperature: float = 0.0
+    temperature: float | None = None
     logprobs: bool = False
     draw: int = 0
 
@@ -48,7 +50,7 @@ def request_json(request: Request) -> bytes:
     """The canonical JSON of a request; `InputError` for text that is no Unicode (a lone surrogate)."""
     r = request
     wire = _CanonicalRequest(
-        r.model, r.prompt, r.max_tokens, r.system, r.labels, r.schema, float(r.temperature), r.logprobs, r.draw
+        r.model, r.prompt, r.max_tokens, r.system, r.labels, r.schema, float(r.temperature) or None, r.logprobs, r.draw
     )
     try:
         return _encode(wire)

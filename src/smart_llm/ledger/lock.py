@@ -14,8 +14,14 @@ from smart_llm.errors import InputError
 
 
 def acquire(path: Path) -> int:
-    """Lock the ledger at `path`; returns the descriptor that holds the lock. `InputError` when another run has it."""
-    side = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """Lock the ledger at `path`; returns the descriptor that holds the lock.
+
+    Raises `InputError` when another run has it, or when the place cannot be written.
+    """
+    try:
+        side = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise InputError(f"The ledger {path} cannot be created: {error.strerror}.") from error
     try:
         fcntl.flock(side, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

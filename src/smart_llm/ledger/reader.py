@@ -56,12 +56,13 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
         try:
-            self._db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
             self._db.execute("PRAGMA cache_size = -65536")
             check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
             self._db.execute("SELECT 1 FROM answers LIMIT 1")
         except sqlite3.Error as error:
+            self._db.close()
             raise LedgerError(f"{path} is not a ledger that can be read: {error}.") from error
 
     @classmethod

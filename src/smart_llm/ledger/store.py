@@ -23,7 +23,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from smart_llm.errors import InputError, LedgerError
+from smart_llm.errors import LedgerError
 from smart_llm.ledger import lock
 from smart_llm.ledger.keys import answer_digest, canonical, request_json, tagged
 from smart_llm.ledger.migrations import migrate
@@ -154,14 +154,19 @@ def _writable(path: Path) -> sqlite3.Connection:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
         os.chmod(path, 0o600)
-    except OSError as error:
-        raise InputError(f"The ledger {path} cannot be created: {error.strerror}.") from error
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise LedgerError(f"{path} is not a ledger: {error}.") from error
+    try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         migrate(connection)
     except sqlite3.Error as error:
+        connection.close()
         raise LedgerError(f"{path} is not a ledger: {error}.") from error
+    except LedgerError:
+        connection.close()
+        raise
     return connection

@@ -1,0 +1,26 @@
+"""Fixtures every test may use: a folder of its own, no keys from outside, and a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smart_llm.ledger import Ledger
+from smart_llm.models import ENDPOINTS
+
+
+@pytest.fixture(autouse=True)
+def _own_folder_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches the user's folder, and none can reach a provider with a real key."""
+    monkeypatch.setenv("SMART_HOME", str(tmp_path / "home"))
+    for endpoint in ENDPOINTS.values():
+        monkeypatch.delenv(endpoint.key_env, raising=False)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A new ledger, closed at the end."""
+    with Ledger.open(tmp_path / "ledger.db") as opened:
+        yield opened
