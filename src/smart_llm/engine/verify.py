@@ -94,5 +94,7 @@ def _bought(c: Mapping[str, Json], reader: Reader, task: Task | None) -> list[st
     runs = [run for run in reader.runs() if run.plan_hash == c["plan_hash"]]
     if not runs:
         return [*problems, "ledger: it has no run with this plan"]
+    if c["status"] == "pending":
+        return problems
     events = [event for run in runs for event in reader.events(run.run_id)]
     return problems + recount(c, events, reader, task)

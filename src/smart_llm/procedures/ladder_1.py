@@ -104,7 +104,7 @@ class State:
     def row_price(self, candidate: int) -> float:
         """Expected USD of a row given to a candidate, deferrals included."""
         tally = self.tallies[candidate - 1]
-        return self.price(candidate) + self.price(0) * (tally.deferred + 0.1) / (tally.seen + 1)
+        return self.price(candidate) + self.price(0) * tally.deferred / max(1, tally.seen)
 
     def playing(self) -> list[int]:
         """Candidates still asked."""
