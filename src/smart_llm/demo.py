@@ -34,7 +34,8 @@ from smart_llm.tasks import Task
 from smart_llm.types import Request
 
 LABELS = ("positive", "negative")
-PROMPT = """Does the critic like the movie? Answer positive or negative.
+PROMPT = """Decide whether a snippet of a movie review is positive or negative about the movie. \
+Answer with one word: positive or negative.
 
 Review: {text}
 Answer:"""
