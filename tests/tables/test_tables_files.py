@@ -298,6 +298,13 @@ def test_nothing_useful_on_standard_input(data: bytes, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_spool_that_cannot_be_written(tmp_path: Path) -> None:
+    """A folder that cannot be made is an input error."""
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be kept"):
+        spool(io.BytesIO(b"a\n1\n"), tmp_path / "file")
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Table:
     """A small table in a file."""

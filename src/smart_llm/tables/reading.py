@@ -66,7 +66,13 @@ def spool(stream: BinaryIO, directory: Path | str) -> Path:
 
     The format is told by the first bytes. InputError: nothing came, or nothing we can read.
     """
-    directory = Path(directory)
+    try:
+        return _spool(stream, Path(directory))
+    except OSError as error:
+        raise InputError(f"standard input cannot be kept in {directory}: {error.strerror}") from None
+
+
+def _spool(stream: BinaryIO, directory: Path) -> Path:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = directory / f".spool-{os.getpid()}"
     content = hashlib.blake2b(digest_size=16)
