@@ -1,0 +1,252 @@
+"""The OpenAI dialect: what is sent, what replies mean, and where the key goes."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from smart_llm.errors import ProviderError, Refused, Retryable
+from smart_llm.mock import MockServer
+from smart_llm.mock.http import Call, Reply, reply
+from smart_llm.models import make_provider, resolve
+from smart_llm.providers.openai import OpenAIProvider
+from smart_llm.types import Answer, Model, Rate, Request, Usage
+
+KEY = "sk-a-very-secret-key"
+REPLY = {
+    "id": "1",
+    "model": "gpt-x-2026-01-01",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "yes", "annotations": []},
+            "logprobs": {"content": [{"token": "yes", "logprob": -0.25, "bytes": None, "top_logprobs": []}]},
+        }
+    ],
+    "usage": {
+        "prompt_tokens": 100,
+        "completion_tokens": 50,
+        "total_tokens": 150,
+        "prompt_tokens_details": {"cached_tokens": 64, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 40},
+    },
+}
+
+
+class Scripted(MockServer):
+    """A server that gives the replies it is told to, in turn, and keeps the requests."""
+
+    def __init__(self, *replies: tuple[int, Any] | tuple[int, Any, dict[str, str]]) -> None:
+        super().__init__()
+        self.replies = list(replies)
+        self.bodies: list[dict[str, Any]] = []
+        self.calls: list[Call] = []
+
+    def handle(self, call: Call) -> Reply:
+        """The next reply; the last one for ever."""
+        self.calls.append(call)
+        self.bodies.append(msgspec.json.decode(call.body))
+        status, body, *headers = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        return Reply(reply(status, data, *headers))
+
+
+async def ask(server: Scripted, *, model: str = "gpt-x", url: str | None = None, **fields: Any) -> Answer:
+    """One answer from a scripted server."""
+    async with server as own:
+        named = Model("m", "openai", model, Rate(), url or own)
+        provider = OpenAIProvider(url or own, [named], key=KEY)
+        try:
+            return await provider.complete(Request("m", "hello", 7, **fields))
+        finally:
+            await provider.close()
+
+
+def error(message: str = "", **fields: Any) -> dict[str, Any]:
+    """An error body as OpenAI writes it."""
+    return {"error": {"message": message, **fields}}
+
+
+async def test_everything_in_a_reply_is_mapped() -> None:
+    """Text, cached and reasoning tokens, log-probabilities and the snapshot that answered."""
+    answer = await ask(Scripted((200, REPLY)), logprobs=True)
+    assert answer == Answer(
+        "yes", Usage(100, 50, 64, 40), logprobs=(("yes", -0.25),), finish="stop", snapshot="gpt-x-2026-01-01"
+    )
+
+
+async def test_plain_body() -> None:
+    """A plain request is sent with nothing in it that was not asked for."""
+    server = Scripted((200, REPLY))
+    await ask(server, system="be brief", labels=("yes", "no"))
+    assert server.bodies == [
+        {
+            "model": "gpt-x",
+            "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}],
+            "max_tokens": 7,
+            "temperature": 0.0,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        ({"type": "object", "properties": {"a": {}}, "required": ["a"], "additionalProperties": False}, True),
+        ({"type": "object", "properties": {"a": {}}, "required": ["a"]}, False),
+        ({"type": "object", "properties": {"a": {}}, "additionalProperties": False}, False),
+        ({"type": "array", "items": {"type": "object", "properties": {}}}, False),
+    ],
+)
+async def test_schema_is_sent_as_response_format(schema: dict[str, Any], strict: bool) -> None:
+    """A schema goes out as structured output, strict only where strict mode would take it."""
+    server = Scripted((200, REPLY))
+    await ask(server, schema=msgspec.json.encode(schema).decode())
+    assert server.bodies[0]["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": strict},
+    }
+
+
+@pytest.mark.parametrize("model", ["o3-mini", "gpt-5.2", "gpt-5.2-mini"])
+async def test_reasoning_models_are_known_by_name(model: str) -> None:
+    """Models that think take other parameters at their own host: known before the first call."""
+    provider = make_provider(resolve(f"openai:{model}?in=1&out=1"), environ={"OPENAI_API_KEY": KEY})
+    assert isinstance(provider, OpenAIProvider)
+    assert provider._quirks[f"openai:{model}"] == {"max_tokens", "temperature", "logprobs"}
+
+
+async def test_refused_parameters_are_learnt() -> None:
+    """What an endpoint says it does not take is left out from then on, one 400 each."""
+    server = Scripted(
+        (400, error("Unsupported parameter: use another", param="max_tokens")),
+        (400, error("logprobs are not supported by this model")),
+        (400, error("Unsupported value", param="temperature")),
+        (200, REPLY),
+    )
+    answer = await ask(server, logprobs=True)
+    assert answer.text == "yes"
+    last = {"model": "gpt-x", "messages": [{"role": "user", "content": "hello"}], "max_completion_tokens": 7}
+    assert server.bodies[-1] == last
+
+
+async def test_a_parameter_refused_twice_is_an_error() -> None:
+    """An endpoint that keeps complaining about what is no longer sent does not keep us in a loop."""
+    server = Scripted((400, error("bad", param="logprobs")))
+    with pytest.raises(Refused):
+        await ask(server, logprobs=True)
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize(("finish", "refusal"), [("stop", "I cannot help."), ("content_filter", None)])
+async def test_a_refusal_is_an_answer_without_text(finish: str, refusal: str | None) -> None:
+    """What the model declines was paid and stands; it has no text that could be delivered."""
+    choice = {"finish_reason": finish, "message": {"content": None, "refusal": refusal}}
+    answer = await ask(Scripted((200, {**REPLY, "choices": [choice]})))
+    assert (answer.text, answer.error) == (None, None)
+    assert answer.finish == ("refusal" if refusal else "content_filter")
+    assert answer.usage.output_tokens == 50
+
+
+REFUSALS = [
+    (401, error("Incorrect API key provided: " + KEY), Refused, "key"),
+    (403, error("Country not supported"), Refused, "key"),
+    (404, error("The model gpt-x does not exist"), Refused, "does not exist"),
+    (429, error("You exceeded your quota", code="insufficient_quota"), Refused, "quota"),
+    (400, error("bad " + KEY), Refused, "bad …"),
+    (302, b"", Refused, "redirects"),
+    (307, b"", Refused, "redirects"),
+    (500, b"<html>oops</html>", Retryable, "500"),
+    (503, [error("overloaded")], Retryable, "overloaded"),
+    (408, error(), Retryable, "408"),
+    (200, b'{"choices": [', Retryable, "not a completion"),
+    (200, b"\xff\xfe", Retryable, "not a completion"),
+    (200, {"choices": []}, Retryable, "not a completion"),
+    (200, error("says 200 and means 500"), Retryable, "not a completion"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind", "says"), REFUSALS)
+async def test_replies_mean_what_they_mean(status: int, body: Any, kind: type[ProviderError], says: str) -> None:
+    """Every kind of reply is mapped to what the caller can do about it, and no message quotes the key."""
+    with pytest.raises(kind, match=says) as caught:
+        await ask(Scripted((status, body, {"Location": "http://127.0.0.1:9/steal"})))
+    assert KEY not in str(caught.value)
+    assert not getattr(caught.value, "row_only", False)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, error("This model's maximum context length is 8192 tokens", code="context_length_exceeded")),
+        (400, error("Filtered due to our content management policy", code="content_filter")),
+        (413, error("Request too big")),
+    ],
+)
+async def test_some_refusals_concern_one_row(status: int, body: Any) -> None:
+    """A prompt too long or not allowed fails alone."""
+    with pytest.raises(Refused) as caught:
+        await ask(Scripted((status, body)))
+    assert caught.value.row_only
+
+
+@pytest.mark.parametrize(
+    ("headers", "low", "high"),
+    [
+        ({"Retry-After": "3"}, 3, 3),
+        ({"Retry-After": "1", "retry-after-ms": "250"}, 0.25, 0.25),
+        ({"Retry-After": email.utils.formatdate(time.time() + 3600, usegmt=True)}, 3000, 3601),
+        ({"Retry-After": email.utils.formatdate(0, usegmt=True)}, 0, 0),
+    ],
+)
+async def test_retry_after_is_read(headers: dict[str, str], low: float, high: float) -> None:
+    """Seconds, milliseconds or a date; a date in the past is no wait."""
+    with pytest.raises(Retryable) as caught:
+        await ask(Scripted((429, error(), headers)))
+    assert caught.value.retry_after is not None
+    assert low <= caught.value.retry_after <= high
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "soon"}])
+async def test_unreadable_retry_after_is_none(headers: dict[str, str]) -> None:
+    """Where no time is named, none is made up."""
+    with pytest.raises(Retryable) as caught:
+        await ask(Scripted((429, error(), headers)))
+    assert caught.value.retry_after is None
+
+
+async def test_a_key_goes_to_its_own_host_only() -> None:
+    """A redirect to another server is refused, and that server never hears of the call."""
+    thief = Scripted((200, REPLY))
+    async with thief as elsewhere:
+        server = Scripted((307, b"", {"Location": f"{elsewhere}/chat/completions"}))
+        with pytest.raises(Refused, match="redirects"):
+            await ask(server)
+    assert server.calls[0].header("authorization") == f"Bearer {KEY}"
+    assert thief.calls == []
+
+
+async def test_an_address_gets_the_key_it_names_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The well-known variable is never sent to an address of the user's own; the named one is."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("MY_KEY", "mine")
+    server = MockServer()
+    async with server as url:
+        for spec in (f"openai:x@{url}?in=1&out=1", f"openai:x@{url}?in=1&out=1&key_env=MY_KEY"):
+            model = resolve(spec)
+            provider = make_provider(model)
+            await provider.complete(Request(model.name, "hello", 7))
+            await provider.close()
+    assert server.keys == {None, "mine"}
+
+
+async def test_nobody_there_is_retryable_and_free() -> None:
+    """A connection that was refused cost nothing."""
+    with pytest.raises(Retryable, match="cannot be reached") as caught:
+        await ask(Scripted((200, REPLY)), url="http://127.0.0.1:9/v1")
+    assert not caught.value.paid

@@ -1,0 +1,119 @@
+"""Models as users write them: what they resolve to, what they cost, and what is told when they cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smart_llm.errors import InputError
+from smart_llm.models import ENDPOINTS, key, make_providers, read_book, resolve
+from smart_llm.types import Model, Rate, Usage
+
+URL = "http://127.0.0.1:8000/v1"
+
+
+def test_an_address_with_prices() -> None:
+    """An endpoint of the user's own: name without prices, rate from the query, key from the variable it names."""
+    model = resolve(f"openai:qwen@{URL}?in=0.15&out=0.60&cached=0.05&key_env=MY_KEY")
+    assert model == Model(f"openai:qwen@{URL}", "openai", "qwen", Rate(0.15, 0.6, 0.05), URL, "MY_KEY")
+    assert key(model, {"MY_KEY": "mine", "OPENAI_API_KEY": "other"}) == "mine"
+    assert key(resolve(f"openai:qwen@{URL}?in=0&out=0"), {"OPENAI_API_KEY": "other"}) is None
+
+
+@pytest.mark.parametrize("provider", ENDPOINTS)
+def test_known_providers_have_address_and_key(provider: str) -> None:
+    """A known provider's key goes over TLS to that provider's address."""
+    model = resolve(f"{provider}:some/model-1:free?in=1&out=2")
+    assert model.model == "some/model-1:free"
+    assert model.url is not None
+    assert model.url.startswith("https://")
+    assert key(model, {ENDPOINTS[provider].key_env: " k "}) == "k"
+    with pytest.raises(InputError, match=ENDPOINTS[provider].key_env):
+        key(model, {})
+
+
+def test_list_prices_are_found_with_their_source() -> None:
+    """Known models need no price from the user; where it comes from is kept with it."""
+    rate = resolve("openai:gpt-4o-mini").rate
+    assert (rate.input, rate.output, rate.cached) == (0.15, 0.6, 0.075)
+    assert rate.source.startswith("genai-prices 0.")
+    assert resolve("gemini:gemini-2.5-pro").rate.input == 1.25  # tiered: the first tier
+
+
+def test_what_the_user_says_wins(tmp_path: Path) -> None:
+    """Query, then book, then overrides, then list prices."""
+    (tmp_path / "models.toml").write_text('["openai:gpt-4o-mini"]\nin = 3\nout = 4\n')
+    book, overrides = read_book(tmp_path / "models.toml"), {"openai:gpt-4o-mini": Rate(1, 2)}
+    assert resolve("openai:gpt-4o-mini", overrides=overrides).rate.input == 1
+    assert resolve("openai:gpt-4o-mini", overrides=overrides, book=book).rate.input == 3
+    assert resolve("openai:gpt-4o-mini?in=5&out=6", overrides=overrides, book=book).rate.input == 5
+
+
+def test_short_names_stand_for_the_whole_spec(tmp_path: Path) -> None:
+    """A short name resolves to the full one, so that the ledger never confuses two models that had the same."""
+    text = f'[small]\nmodel = "openai:qwen"\nurl = "{URL}"\nin = 0.1\nout = 0.2\nkey_env = "MY_KEY"\n'
+    (tmp_path / "models.toml").write_text(text)
+    model = resolve("small", book=read_book(tmp_path / "models.toml"))
+    assert model == Model(f"openai:qwen@{URL}", "openai", "qwen", Rate(0.1, 0.2), URL, "MY_KEY")
+
+
+@pytest.mark.parametrize("text", ["in = 1", "[a]\nin = 1\nout = 1", "not toml", '["fake:a"]\nprice = 1'])
+def test_a_bad_book_is_told(tmp_path: Path, text: str) -> None:
+    """A file of models that cannot be used is bad input."""
+    (tmp_path / "models.toml").write_text(text)
+    with pytest.raises(InputError):
+        resolve("fake:a", book=read_book(tmp_path / "models.toml"))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_book(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("gpt-4o", "provider:model"),
+        ("openai:", "provider:model"),
+        ("", "provider:model"),
+        ("openai:a b", "provider:model"),
+        ("acme:x", "unknown provider 'acme'; there are openai, gemini"),
+        ("openai:no-such-model-at-all", r"\?in=0.15&out=0.60"),
+        (f"openai:qwen@{URL}", r"\?in=0.15&out=0.60"),
+        ("fake:x", r"\?in=0.15&out=0.60"),
+        ("fake:x?in=1", "both directions"),
+        ("fake:x?in=-1&out=1", "in=-1 is not a price"),
+        ("fake:x?in=nan&out=1", "in=nan is not a price"),
+        ("fake:x?in=inf&out=1", "in=inf is not a price"),
+        ("fake:x?in=one&out=1", "in=one is not a price"),
+        ("fake:x?price=1", "unknown option 'price'"),
+        (f"groq:x@{URL}?in=1&out=1", "goes with openai:"),
+        ("openai:x@http://host:99999/v1?in=1&out=1", "not an address"),
+        ("openai:x@http://:80?in=1&out=1", "not an address"),
+        ("openai:x@http://me:secret@host/v1?in=1&out=1", "no password"),
+        (f"openai:x@{URL}?in=1&out=1&key_env=OPENAI_API_KEY", "goes to api.openai.com only"),
+        ("groq:x?in=1&out=1&key_env=OPENAI_API_KEY", "goes to api.openai.com only"),
+    ],
+)
+def test_what_cannot_be_used_is_told(spec: str, says: str) -> None:
+    """Every slip in a model's spec is one line that says what to write, without a password in it."""
+    with pytest.raises(InputError, match=says) as caught:
+        resolve(spec)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_models_at_one_address_share_connections() -> None:
+    """One provider per address and key; a missing key is told before anything is asked."""
+    specs = [f"openai:{n}@{URL}?in=1&out=1" for n in "ab"] + ["openai:gpt-4o?in=1&out=1", "fake:f?in=1&out=1"]
+    providers = make_providers(map(resolve, specs), environ={"OPENAI_API_KEY": "k"})
+    a, b, paid, fake = (providers[spec.split("?")[0]] for spec in specs)
+    assert a is b
+    assert len({id(a), id(paid), id(fake)}) == 3
+    with pytest.raises(InputError, match="Set the environment variable OPENAI_API_KEY"):
+        make_providers(map(resolve, specs), environ={})
+
+
+def test_cost_by_rate() -> None:
+    """Cached tokens at their own price, where there is one."""
+    usage = Usage(1000, 100, 400)
+    assert Rate(1, 2, 0.5).cost(usage) == pytest.approx((600 + 200 + 200) / 1e6)
+    assert Rate(1, 2).cost(usage) == pytest.approx((1000 + 200) / 1e6)
