@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from smart_llm.ledger import Ledger
 from smart_llm.models import ENDPOINTS
+
+settings.register_profile("house", deadline=None, derandomize=True)  # same examples each time, however busy the machine
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)
