@@ -157,16 +157,16 @@ class Client:
                 if error.throttled:
                     throttled_since = throttled_since or _now()
                     if _now() - throttled_since > self._patience:
-                        return self._tired(lane, key, throttled_since, error)
+                        return await self._tired(lane, key, throttled_since, error)
                     continue  # the pace makes it wait
                 failures += 1
                 if failures >= self._tries:
-                    return self._given_up(lane, key, error)
+                    return await self._given_up(lane, key, error)
                 delay = self._delay(failures, error.retry_after)
             except Refused as error:
                 if not error.row_only:
                     raise
-                return Answer(None, error=str(error))
+                return await self._failed(lane, key, str(error))
             await asyncio.sleep(delay)
 
     async def _attempt(self, lane: Lane, key: str, request: Request) -> Answer:
@@ -223,23 +223,24 @@ class Client:
         longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1))
         return max(retry_after or 0.0, longest * (0.5 + 0.5 * self._random.random()))
 
-    def _tired(self, lane: Lane, key: str, since: float, error: Retryable) -> Answer:
+    async def _tired(self, lane: Lane, key: str, since: float, error: Retryable) -> Answer:
         """Rate-limited for too long: this row alone, or all of them?"""
         if lane.last_success < since:
             raise Refused(
                 f"{lane.model.name} has answered nothing but rate limits for {self._patience:g} s: {error} "
                 "Everything bought is kept; run again later to go on."
             )
-        return self._failed(lane, key, f"rate-limited for {self._patience:g} s: {error}")
+        return await self._failed(lane, key, f"rate-limited for {self._patience:g} s: {error}")
 
-    def _given_up(self, lane: Lane, key: str, error: Retryable) -> Answer:
+    async def _given_up(self, lane: Lane, key: str, error: Retryable) -> Answer:
         lane.failed_rows += 1
         if not lane.last_success and lane.failed_rows >= HOPELESS:
             raise Refused(f"{lane.model.name}: the first {lane.failed_rows} rows all failed. The last: {error}")
-        return self._failed(lane, key, f"{error} ({self._tries} tries)")
+        return await self._failed(lane, key, f"{error} ({self._tries} tries)")
 
-    def _failed(self, lane: Lane, key: str, message: str) -> Answer:
-        self._ledger.attempt(key, lane.model.name, "gave up", 0.0, run=self._run)
+    async def _failed(self, lane: Lane, key: str, message: str) -> Answer:
+        """The row's error, once everything its attempts may have cost is durable."""
+        await self._ledger.attempt(key, lane.model.name, "gave up", 0.0, run=self._run)
         return Answer(None, error=message)
 
 
