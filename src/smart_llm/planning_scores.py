@@ -15,128 +15,116 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrik, betaincinv, expit, gammaincinv, gammaln, logsumexp, ndtri
+from scipy.special import expit, gammaincinv, gammaln, ndtri
 
 from smart_llm.stats.sampling import uniforms
-from smart_llm.types import Floats, Ints, Score
+from smart_llm.types import Floats, Score
 
 DRAWS = 160
 SHAPE_WEIGHT, SHAPE_MEAN = 4.0, 1.8
 """Gamma prior of γ where the score knows something."""
 USELESS = 0.25
 """Prior probability that a score knows nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What the pilot shows of one way to order rows.
-
-    seen: pilot rows. bad: how many of them the candidate would spoil. depth: Σ −log x over those. kept: share of rows
-    that can be delivered at all (contract kept, score known).
-    """
-
-    seen: int
-    bad: int
-    depth: float
-    kept: float
-
-
-def sight(score: Floats, bad: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Sight:
-    """Sum up pilot rows, each array of shape (n,). Tied rows share the mean of their places."""
-    usable = kept & ~np.isnan(score)
-    order = np.argsort(-score[usable], kind="stable")
-    ranked, wrong = score[usable][order], bad[usable][order]
-    place = -np.log((np.arange(len(order)) + 0.5) / max(1, len(order)))
-    _, group = np.unique(-ranked, return_inverse=True)
-    mean = np.bincount(group, place) / np.bincount(group) if len(order) else np.empty(0)
-    share = (usable.sum() + 0.5) / (len(score) + 0.5)
-    return Sight(len(score), int(wrong.sum()), float(mean[group][wrong].sum()), float(share))
+NOISE = (np.arange(6) + 0.5) / 6
+"""Quantiles of what only the look decides, averaged over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Posterior draws of δ and γ, shape (DRAWS,) each. `kept` as in `Sight`."""
+    """Posterior draws of δ and γ, shape (DRAWS,) each. kept: share of rows that can be delivered at all (contract kept,
+    score known)."""
 
     rate: Floats
     shape: Floats
     kept: float
 
 
-def quantiles(seed: int, what: str, count: int = DRAWS) -> Floats:
-    """Shape (count,): one uniform in each of `count` equal cells, in seeded random order."""
-    raw = uniforms(seed, f"forecast {what}", 2 * count)
-    cells = np.argsort(raw[:count], kind="stable")
-    return np.asarray((cells + raw[count:] / 2.0**64) / count)
+def row_weights(seed: int, rows: int) -> Floats:
+    """Shape (DRAWS, rows): exponential weights of the pilot rows. The same for all ways to order rows, so that draws
+    of different ways belong together (Bayesian bootstrap)."""
+    return np.asarray(-np.log((uniforms(seed, "forecast weights", DRAWS * rows) + 0.5) / 2.0**64).reshape(DRAWS, rows))
 
 
-def curve(seen: Sight, seed: int, what: str) -> Curve:
-    """The posterior of one way to order rows; `what` names it, so that different ways are drawn independently."""
-    rate = betaincinv(seen.bad + 0.5, seen.seen - seen.bad + 1.0, quantiles(seed, f"rate {what}"))
+def prior_draws(seed: int, what: str, weight: float) -> Floats:
+    """Shape (DRAWS,): gamma draws of that weight, one in each of DRAWS equal cells of probability."""
+    return np.asarray(gammaincinv(weight, quantiles(seed, what)))
+
+
+def quantiles(seed: int, what: str) -> Floats:
+    """Shape (DRAWS,): one uniform in each of DRAWS equal cells, in seeded random order."""
+    raw = uniforms(seed, f"forecast {what}", 2 * DRAWS)
+    return np.asarray((np.argsort(raw[:DRAWS], kind="stable") + raw[DRAWS:] / 2.0**64) / DRAWS)
+
+
+def curve(score: Floats, bad: NDArray[np.bool_], kept: NDArray[np.bool_], weights: Floats, seed: int) -> Curve:
+    """The posterior of one way to order rows, from pilot rows (arrays of shape (n,)); weights from `row_weights`.
+
+    Tied rows share the mean of their places.
+    """
+    usable = kept & ~np.isnan(score)
+    wrong = usable & bad
+    places = np.zeros(len(score))
+    places[usable] = depths(score[usable])
+    hits, depth = int(wrong.sum()), float(places[wrong].sum())
+    told = weights[:, wrong].sum(axis=1)
+    rate = told + prior_draws(seed, "rate", 0.5)
+    rate = rate / (rate + weights[:, ~wrong].sum(axis=1) + prior_draws(seed, "rest", 1.0))
     a, b = SHAPE_WEIGHT, SHAPE_WEIGHT / SHAPE_MEAN
-    informed = gammaincinv(a + seen.bad, quantiles(seed, f"shape {what}")) / (b + seen.depth)
-    knows = a * np.log(b) - gammaln(a) + gammaln(a + seen.bad) - (a + seen.bad) * np.log(b + seen.depth)
-    log = np.array([np.log1p(-USELESS) + knows, np.log(USELESS) - seen.depth])
-    blind = quantiles(seed, f"blind {what}") < np.exp(log[1] - logsumexp(log))
-    return Curve(rate, np.where(blind, 1.0, informed), seen.kept)
+    shape = (a + told) / (b * prior_draws(seed, "shape", a) / a + weights[:, wrong] @ places[wrong])
+    knows = a * np.log(b) - gammaln(a) + gammaln(a + hits) - (a + hits) * np.log(b + depth)
+    chance = expit(np.log(USELESS) - np.log1p(-USELESS) - depth - knows)
+    blind = quantiles(seed, "blind") < chance
+    return Curve(rate, np.where(blind, 1.0, shape), float((usable.sum() + 0.5) / (len(score) + 0.5)))
 
 
-def look_costs(way: Curve, price: float, rows: int, looks: Sequence[tuple[int, int]], *, seed: int) -> Floats:
+def depths(score: Floats) -> Floats:
+    """Shape (n,): −log of each row's place, surest first, as a share of the rows; tied rows share the mean."""
+    order = np.argsort(-score, kind="stable")
+    place = np.empty(len(score))
+    place[order] = -np.log((np.arange(len(score)) + 0.5) / max(1, len(score)))
+    _, group = np.unique(score, return_inverse=True)
+    return np.asarray((np.bincount(group, place) / np.bincount(group))[group]) if len(score) else place
+
+
+def look_costs(way: Curve, price: float, rows: int, looks: Sequence[tuple[int, int]]) -> Floats:
     """Shape (looks, DRAWS): cost of looking and finishing, in reference calls. price: of one row's calls before the
     reference is asked. Finishing without the candidate is counted where that is cheaper."""
-    credit, looked = (np.array(column, dtype=np.float64)[:, None] for column in zip(*looks, strict=True))
-    before = gammaincinv(credit + 1.0, quantiles(seed, "stop")[None, :]) * rows / looked
-    share = np.minimum(1.0, before / np.maximum(way.rate * rows, 1e-9)) ** (1 / way.shape)
-    delivered = way.kept * share
-    return np.asarray(looked * (1 + price) + (rows - looked) * np.minimum(1.0, price + 1 - delivered))
+    credit, looked = (np.array(column, dtype=np.float64)[:, None, None] for column in zip(*looks, strict=True))
+    stop = gamma_quantile(credit + 1.0, ndtri(NOISE)[None, None, :]) * rows / looked
+    share = np.minimum(1.0, stop / (way.rate * rows)[None, :, None]) ** (1 / way.shape)[None, :, None]
+    rest = np.minimum(1.0, price + 1 - way.kept * share)
+    return np.asarray((looked * (1 + price) + (rows - looked) * rest).mean(axis=2))
 
 
-def resight(way: Curve, seen: Sight, more: int, seed: int, what: str) -> tuple[Ints, Floats]:
-    """What `more` pilot rows would show if draw k were the truth: (bad, depth), shape (DRAWS,) each."""
-    u = quantiles(seed, f"bad {what}")
-    bad = np.maximum(0, np.ceil(bdtrik(u, more, np.clip(way.rate, 1e-9, 1 - 1e-9)))).astype(np.int64)
-    depth = np.where(bad > 0, gammaincinv(np.maximum(bad, 1), quantiles(seed, f"depth {what}")), 0.0) / way.shape
-    return bad, depth
-
-
-def evidence_weights(way: Curve, more: int, bad: Ints, depth: Floats) -> Floats:
-    """Shape (DRAWS, DRAWS): log-likelihood of what draw k would show (rows) under draw l (columns)."""
-    rate = np.clip(way.rate, 1e-9, 1 - 1e-9)[None, :]
-    hits = bad[:, None]
-    told = hits * np.log(rate) + (more - hits) * np.log1p(-rate)
-    return np.asarray(told + hits * np.log(way.shape)[None, :] - depth[:, None] * way.shape[None, :])
-
-
-def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float, *, seed: int) -> Floats:
+def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float) -> Floats:
     """Shape (looks, DRAWS): what a blind share would cost, in reference calls, one look at n rows for n on a grid.
 
     The share is the Poisson approximation of the largest r with P(Hyp(n + r, B + d + 1, n) ≤ d) ≤ α.
     """
-    looked = np.unique(np.geomspace(10, max(11, rows // 2), 16).astype(np.int64))[:, None].astype(np.float64)
-    mean = way.rate * looked
-    seen = np.maximum(0.0, mean + np.sqrt(mean) * ndtri(quantiles(seed, "seen"))[None, :])
-    sure = gammaincinv(seen + 1.0, 1 - alpha) / (allowance + seen + 1.0)
+    looked = np.unique(np.geomspace(10, max(11, rows // 2), 16).astype(np.int64))[:, None, None].astype(np.float64)
+    mean = (way.rate[None, :, None] * looked).astype(np.float64)
+    seen = np.maximum(0.0, mean + np.sqrt(mean) * ndtri(NOISE)[None, None, :])
+    sure = gamma_quantile(seen + 1.0, float(ndtri(1 - alpha))) / (allowance + seen + 1.0)
     share = np.clip((looked / sure - looked) / (rows - looked), 0.0, 1.0)
-    saved = share * (1 - price - (1 - way.kept))
-    return np.asarray(looked * (1 + price) + (rows - looked) * (1 - np.maximum(0.0, saved)))
+    saved = np.maximum(0.0, share * (way.kept - price))
+    return np.asarray((looked * (1 + price) + (rows - looked) * (1 - saved)).mean(axis=2))
 
 
-def value_of_more(
-    ways: Sequence[Curve], costs: Sequence[Floats], sights: Sequence[Sight], more: int, seed: int
-) -> float:
+def gamma_quantile(weight: Floats, normal: Floats | float) -> Floats:
+    """Quantile of a unit-scale gamma distribution at the normal deviate `normal` (Wilson and Hilferty's cube)."""
+    return np.asarray(weight * np.maximum(0.0, 1 - 1 / (9 * weight) + normal / (3 * np.sqrt(weight))) ** 3)
+
+
+def value_of_more(costs: Sequence[Floats], pilot: int, more: int) -> float:
     """Reference calls that `more` pilot rows would save by a better choice, before their own price.
 
-    costs: one array (actions, DRAWS) per way. Exact for independent ways under the model: the draws stand for the truth
-    in turn, and each way's posterior after what it would show is a reweighting of its draws.
+    costs: arrays (actions, DRAWS), draws belonging together. Linear approximation: `more` rows on top of `pilot` tell
+    the share more / (pilot + more) of the variance of every cost.
     """
-    now = min(float(cost.mean(axis=1).min()) for cost in costs)
-    best = np.full(DRAWS, np.inf)
-    for index, (way, cost, seen) in enumerate(zip(ways, costs, sights, strict=True)):
-        bad, depth = resight(way, seen, more, seed, f"more {index}")
-        log = evidence_weights(way, more, bad, depth)
-        weight = np.exp(log - log.max(axis=1, keepdims=True))
-        weight /= weight.sum(axis=1, keepdims=True)
-        best = np.minimum(best, (cost @ weight.T).min(axis=0))
-    return now - float(best.mean())
+    table = np.concatenate(costs)
+    mean = table.mean(axis=1, keepdims=True)
+    told = mean + np.sqrt(more / (pilot + more)) * (table - mean)
+    return float(mean.min() - told.min(axis=0).mean())
 
 
 # --------------------------------------------------------------------------- scores learned on the pilot

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smart_llm import planning_scores as forecast
 from smart_llm.cascades import before
@@ -48,6 +49,7 @@ PILOT = 2.2  # × N^⅓ rows
 NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason
 HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
 LONGER = 0.5  # of the pilot: how much it grows at a time
+LEARNING = 4.0  # × the value of a longer pilot where scores are learned: they get better with it too (measured)
 OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
 OWN = Score()
 
@@ -81,6 +83,11 @@ class Pilot:
         """Misses still set aside for rows without an answer."""
         return max(0, self.problem.reserve - self.errors)
 
+    @property
+    def weights(self) -> Floats:
+        """For forecasts: see `planning_scores.row_weights`."""
+        return forecast.row_weights(self.problem.seed, len(self.rows))
+
     def price(self, models: Sequence[int]) -> float:
         """Of asking these models about one row, in reference calls."""
         return sum(self.problem.rates[model] for model in models) / self.problem.rates[0]
@@ -94,8 +101,6 @@ class Way:
     candidate: int
     score: Score | None
     peers: tuple[int, ...]
-    sight: forecast.Sight
-    curve: forecast.Curve
     costs: Floats
     looks: tuple[tuple[int, int], ...] = ()
 
@@ -170,14 +175,13 @@ def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
         if j not in pilot.asked and price < 1 and price * problem.rows + HOPE * deferrals < min(best, pilot.left):
             return Step(candidate=j)
     more = min(pilot.left, int(np.ceil(LONGER * count)))
-    extra = more * (1 + pilot.price(pilot.asked) - min(1.0, best / pilot.left)) if pilot.left else np.inf
-    spent = (count + more) * pilot.price(pilot.asked)
-    if not ways or spent > OVERRUN * problem.rows:
+    if not ways or (count + more) * pilot.price(pilot.asked) > OVERRUN * problem.rows:
         return None
-    gain = forecast.value_of_more(
-        [way.curve for way in ways], [way.costs for way in ways], [way.sight for way in ways], more, problem.seed
-    )
-    return Step(rows=more) if gain > extra else None
+    extra = 1 + pilot.price(pilot.asked) - min(1.0, best / max(1, pilot.left))
+    gain = forecast.value_of_more([way.costs for way in ways], count, more)
+    if min(ways, key=lambda way: way.cost).score != OWN and pilot.answers.traits is not None:
+        gain *= LEARNING
+    return Step(rows=more) if gain > more * extra else None
 
 
 def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pilot]:
@@ -264,23 +268,22 @@ def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[i
     choices = looks(pilot.left, pilot.allowance, problem.alpha, most) if pilot.allowance >= 0 else ()
     if not choices:
         return None
-    marks = pilot.answers.marks[:, j]
-    seen = forecast.sight(said, marks == BAD, np.isin(marks, (AGREE, BAD)))
-    name = f"{j} {sorted(name for name, _ in score.terms)}"
-    curve = forecast.curve(seen, problem.seed, name)
-    costs = forecast.look_costs(curve, price, pilot.left, choices, seed=problem.seed)
-    return Way(j, score, peers, seen, curve, costs, choices)
+    curve = forecast.curve(said, *marked(pilot, j), pilot.weights, problem.seed)
+    return Way(j, score, peers, forecast.look_costs(curve, price, pilot.left, choices), choices)
 
 
 def mix_way(pilot: Pilot, j: int) -> Way:
     """The forecast of the blind mix."""
-    marks = pilot.answers.marks[:, j]
-    kept = np.isin(marks, (AGREE, BAD))
-    seen = forecast.sight(np.zeros(len(marks)), marks == BAD, kept)
-    curve = forecast.curve(seen, pilot.problem.seed, f"{j} mix")
+    problem, blank = pilot.problem, np.zeros(len(pilot.rows))
+    curve = forecast.curve(blank, *marked(pilot, j), pilot.weights, problem.seed)
     price, allowance = pilot.price((j,)), max(0, pilot.allowance)
-    costs = forecast.mix_costs(curve, price, pilot.left, allowance, pilot.problem.alpha, seed=pilot.problem.seed)
-    return Way(j, None, (), seen, curve, costs)
+    return Way(j, None, (), forecast.mix_costs(curve, price, pilot.left, allowance, problem.alpha))
+
+
+def marked(pilot: Pilot, j: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which pilot rows candidate j would spoil, and which it could be delivered on."""
+    marks = pilot.answers.marks[:, j]
+    return marks == BAD, np.isin(marks, (AGREE, BAD))
 
 
 # --------------------------------------------------------------------------- the look

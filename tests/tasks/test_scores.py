@@ -1,0 +1,120 @@
+"""Scores: each one pure, higher is surer, NaN where nothing can be said."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from smart_llm.tasks.scores import (
+    answer_key,
+    answer_log_probability,
+    consensus,
+    label_margin,
+    log_odds,
+    self_consistency,
+    trait,
+    values,
+)
+from smart_llm.types import Answers, Score, Traits
+
+
+def answers(keys: list[list[int]], score: list[list[float]] | None = None, known: bool = True) -> Answers:
+    """A batch with these answer keys (columns: reference, candidates)."""
+    key = np.array(keys, dtype=np.int64)
+    own = np.full(key.shape, np.nan) if score is None else np.array(score)
+    traits = Traits(key, np.where(key == 0, np.nan, 3.0), np.arange(len(key), dtype=np.float64)) if known else None
+    return Answers(np.zeros(key.shape, np.int8), np.zeros(key.shape), own, traits)
+
+
+def test_a_label_of_several_tokens_has_the_probability_of_all_of_them() -> None:
+    """The log-probabilities of the tokens that spell the label add up; blanks before and end marks after do not count."""
+    tokens = [(" pos", -0.5), ("it", -0.25), ("ive", -0.125), ("\n", -3.0)]
+    assert answer_log_probability(tokens, "positive") == -0.875
+
+
+def test_a_label_that_is_the_beginning_of_another_ends_where_it_is_spelled() -> None:
+    """`1` in `10` is another answer: the tokens decide."""
+    assert answer_log_probability([("1", -0.1), ("0", -0.2)], "10") == pytest.approx(-0.3)
+    assert answer_log_probability([("10", -0.1)], "1") != answer_log_probability([("10", -0.1)], "10")
+
+
+@pytest.mark.parametrize(
+    "tokens", [[], [("neg", -0.1)], [("pos", -0.1)], [("pos", float("nan")), ("itive", 0.0)], [("positive", 0.7)]]
+)
+def test_tokens_that_do_not_spell_the_label_say_nothing(tokens: list[tuple[str, float]]) -> None:
+    """Another word, half a word or a broken number gives NaN: the row is deferred."""
+    assert math.isnan(answer_log_probability(tokens, "positive"))
+
+
+def test_the_margin_is_between_the_best_two() -> None:
+    """Best minus runner-up, whatever the order; one label alone or an impossible runner-up says nothing."""
+    assert label_margin({"a": -2.0, "b": -0.5, "c": -3.0}) == 1.5
+    assert math.isnan(label_margin({"a": -0.5}))
+    assert math.isnan(label_margin({"a": -0.5, "b": -math.inf}))
+    assert label_margin({"a": -0.5, "b": -1.0, "c": float("nan")}) == 0.5
+
+
+def test_log_odds_order_as_the_probability_does() -> None:
+    """Monotone in the log-probability, exact where a probability is near one, NaN at certainty."""
+    logps = [-5.0, -1.0, -1e-3, -1e-12]
+    odds = [log_odds(logp) for logp in logps]
+    assert odds == sorted(odds)
+    assert odds[3] == pytest.approx(12 * math.log(10))
+    assert math.isnan(log_odds(0.0))
+
+
+def test_consensus_and_self_consistency_are_shares() -> None:
+    """The share that repeats the answer; an answer that broke its contract agrees with nothing."""
+    assert consensus(7, [7, 8, 7, 0]) == 0.5
+    assert self_consistency(7, [7, 7]) == 1.0
+    assert math.isnan(consensus(0, [0, 0]))
+    assert math.isnan(consensus(7, []))
+
+
+def test_keys_tell_answers_apart_and_never_change() -> None:
+    """Equal text, equal key; none is 0; the number is fixed for good, because rules store it."""
+    assert answer_key(None) == 0
+    assert answer_key("spam") == answer_key("spam") != answer_key("ham")
+    assert answer_key("spam") == 6267495804606030806
+    assert 0 < answer_key("") < 2**63
+
+
+def test_traits_of_a_batch() -> None:
+    """Each name means what its docstring says."""
+    batch = answers([[1, 1, 1], [1, 2, 1], [1, 0, 1]], [[0, -0.5, -1], [0, -0.25, -2], [0, np.nan, -3]])
+    assert trait("own", batch, 2).tolist() == [-1, -2, -3]
+    assert trait("same:2", batch, 1).tolist()[:2] == [0.5, -0.5]
+    assert trait("usual:2", batch, 1).tolist()[:2] == [-0.5, 0.5]
+    assert trait("answer_length", batch, 1)[0] == np.log(4)
+    assert trait("text_length", batch, 1).tolist() == np.log1p([0.0, 1.0, 2.0]).tolist()
+    assert all(math.isnan(trait(name, batch, 1)[2]) for name in ("own", "same:2", "usual:2", "answer_length"))
+    with pytest.raises(KeyError):
+        trait("colour", batch, 1)
+
+
+def test_a_row_scores_the_same_alone_and_in_a_batch() -> None:
+    """Rows are routed one by one as they come: the score must not depend on the company, to the last bit."""
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, 4, (257, 3))
+    batch = answers(keys.tolist())
+    score = Score((("same:2", 1.234567), ("usual:3", -0.7654321), ("answer_length", 0.1), ("text_length", -0.3333333)))
+    together = values(score, batch, 1)
+    for row in range(0, 257, 13):
+        traits = batch.traits
+        assert traits is not None
+        alone = Answers(
+            batch.marks[[row]],
+            batch.cost[[row]],
+            batch.score[[row]],
+            Traits(traits.key[[row]], traits.length[[row]], traits.text[[row]]),
+        )
+        assert values(score, alone, 1).tobytes() == together[[row]].tobytes()
+
+
+def test_nothing_known_is_no_score() -> None:
+    """Without traits, or with one of them missing, there is no score (and the row will be deferred)."""
+    unknown = answers([[1, 1]], known=False)
+    assert math.isnan(values(Score((("text_length", 1.0),)), unknown, 1)[0])
+    assert math.isnan(values(Score(), unknown, 1)[0])
