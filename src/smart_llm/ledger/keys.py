@@ -63,8 +63,36 @@ def request_key(request: Request) -> str:
     return tagged(request_json(request))
 
 
-def answer_digest(key: str, answer: Answer) -> str:
-    """The hash that seals an answer to the request it belongs to; `error` is left out, errors are not recorded."""
+class _CanonicalUsage(msgspec.Struct, omit_defaults=True):
+    """`Usage` in the ledger: the same fields; zeros are left out."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cpu_seconds: float | None = None
+
+
+class _CanonicalAnswer(msgspec.Struct, omit_defaults=True):
+    """`Answer` in the ledger: the same fields but `error`, for errors are not recorded."""
+
+    text: str | None
+    usage: _CanonicalUsage
+    cost: float
+    logprobs: tuple[tuple[str, float], ...] = ()
+    finish: str = "stop"
+    snapshot: str = ""
+
+
+def answer_json(answer: Answer) -> bytes:
+    """The canonical JSON of an answer."""
     a, u = answer, answer.usage
-    tokens = (u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, float(u.cpu_seconds))
-    return tagged(_encode((key, a.text, float(a.cost), a.logprobs, a.finish, a.snapshot, tokens)))
+    usage = _CanonicalUsage(
+        u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, float(u.cpu_seconds) or None
+    )
+    return _encode(_CanonicalAnswer(a.text, usage, float(a.cost), a.logprobs, a.finish, a.snapshot))
+
+
+def seal(key: str, answer: str) -> str:
+    """The hash that binds an answer (canonical JSON) to the key of its request."""
+    return tagged(f"{key} {answer}".encode())

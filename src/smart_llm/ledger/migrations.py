@@ -13,10 +13,10 @@ def m001_initial(connection: sqlite3.Connection) -> None:
         """CREATE TABLE answers (
             id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, model TEXT NOT NULL,
             request TEXT,                      -- canonical JSON; NULL where text is not stored
-            text TEXT, finish TEXT NOT NULL, snapshot TEXT NOT NULL, logprobs TEXT,
-            input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
-            reasoning_tokens INTEGER NOT NULL, cpu_seconds REAL NOT NULL, cost REAL NOT NULL,
-            digest TEXT NOT NULL, run TEXT NOT NULL, attempt INTEGER, created REAL NOT NULL)"""
+            answer TEXT NOT NULL,              -- canonical JSON
+            cost REAL NOT NULL,                -- USD, the answer's own
+            digest TEXT NOT NULL,              -- seals the answer to its key
+            run TEXT NOT NULL, attempt INTEGER, created REAL NOT NULL)"""
     )
     connection.execute(
         """CREATE TABLE attempts (

@@ -12,18 +12,16 @@ from urllib.parse import quote
 import msgspec
 
 from smart_llm.errors import InputError, LedgerError
-from smart_llm.ledger.keys import answer_digest, tagged
+from smart_llm.ledger.keys import seal, tagged
 from smart_llm.ledger.migrations import check_version
-from smart_llm.types import Answer, Json, Usage
+from smart_llm.types import Answer, Json
 
-ANSWER = (
-    "text, finish, snapshot, logprobs, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cpu_seconds, cost"
-)
+_GET = "SELECT answer FROM answers WHERE key = ?"
 RUN = "id, lookup, plan, plan_hash, seed, started, state, certificate"
 CHUNK = 500
 """Keys per query of `get_many`."""
 
-_logprobs = msgspec.json.Decoder(tuple[tuple[str, float], ...]).decode
+_answer = msgspec.json.Decoder(Answer).decode
 _json = msgspec.json.Decoder().decode
 
 
@@ -74,8 +72,8 @@ class Reader:
 
     def get(self, key: str) -> Answer | None:
         """The answer recorded for a request, or None."""
-        row = self._db.execute(f"SELECT {ANSWER} FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _answer(row)
+        row = self._db.execute(_GET, (key,)).fetchone()
+        return None if row is None else _answer(row[0])
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The answers there are among these keys."""
@@ -83,8 +81,8 @@ class Reader:
         for start in range(0, len(wanted), CHUNK):
             part = wanted[start : start + CHUNK]
             marks = ",".join("?" * len(part))
-            for key, *row in self._db.execute(f"SELECT key, {ANSWER} FROM answers WHERE key IN ({marks})", part):
-                found[key] = _answer(row)
+            for key, said in self._db.execute(f"SELECT key, answer FROM answers WHERE key IN ({marks})", part):
+                found[key] = _answer(said)
         return found
 
     def count(self) -> int:
@@ -144,25 +142,21 @@ class Reader:
                 yield f"the file is damaged: {line}"
 
     def _answer_problems(self) -> Iterator[str]:
-        for number, key, model, request, digest, *row in self._db.execute(
-            f"SELECT id, key, model, request, digest, {ANSWER} FROM answers"
-        ):
+        columns = "id, key, model, request, answer, cost, digest"
+        for number, key, model, request, said, cost, digest in self._db.execute(f"SELECT {columns} FROM answers"):
             if request is not None and tagged(request.encode()) != key:
                 yield f"answer {number}: the request is not the one its key was made from"
-            if request is not None and _json(request).get("model") != model:
+            elif request is not None and _json(request)["model"] != model:
                 yield f"answer {number}: the model is not the request's"
-            if answer_digest(key, _answer(row)) != digest:
+            if seal(key, said) != digest:
                 yield f"answer {number}: the answer is not the one that was recorded"
+            elif _answer(said).cost != cost:
+                yield f"answer {number}: the cost is not the answer's"
 
     def _run_problems(self) -> Iterator[str]:
         for run_id, plan, plan_hash in self._db.execute("SELECT id, plan, plan_hash FROM runs"):
             if tagged(plan.encode()) != plan_hash:
                 yield f"run {run_id}: the plan is not the one that was frozen"
-
-
-def _answer(row: Any) -> Answer:
-    text, finish, snapshot, logprobs, *usage, cost = row
-    return Answer(text, Usage(*usage), cost, _logprobs(logprobs) if logprobs else (), finish, snapshot)
 
 
 def _run(row: Any) -> RunRecord:

@@ -25,13 +25,13 @@ from pathlib import Path
 
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import lock
-from smart_llm.ledger.keys import answer_digest, canonical, request_json, tagged
+from smart_llm.ledger.keys import answer_json, canonical, request_json, seal, tagged
 from smart_llm.ledger.migrations import migrate
 from smart_llm.ledger.reader import Reader, RunRecord
 from smart_llm.ledger.writer import Writer
 from smart_llm.types import Answer, Json, Request
 
-_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _RUN = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, 'pending', NULL)"
 _FINISH = "UPDATE runs SET state = ?, certificate = ? WHERE id = ?"
@@ -128,14 +128,9 @@ class Ledger(Reader):
         return count(1 + (self._db.execute(f"SELECT MAX(id) FROM {table}").fetchone()[0] or 0))
 
     def _row(self, key: str, request: Request, answer: Answer) -> tuple[object, ...]:
-        u = answer.usage
-        text = request_json(request).decode() if self._store_text else None
-        logprobs = canonical(answer.logprobs).decode() if answer.logprobs else None
-        return (
-            *(key, request.model, text, answer.text, answer.finish, answer.snapshot, logprobs),
-            *(u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, u.cpu_seconds, answer.cost),
-            answer_digest(key, answer),
-        )
+        asked = request_json(request).decode() if self._store_text else None
+        said = answer_json(answer).decode()
+        return key, request.model, asked, said, answer.cost, seal(key, said)
 
     async def _standing(
         self, number: int, key: str, model: str, cost: float, *, run: str, attempt: int | None
