@@ -63,7 +63,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str = "smollm2-1
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"GGUF")
     monkeypatch.setattr(local, "_library", lambda: None)
-    monkeypatch.setattr(local, "_load", lambda path, context, threads: FakeServer())
+    monkeypatch.setattr(local, "_load", lambda path, context: FakeServer())
     return local.make(Model(f"local:{name}", "local", name, Rate(cpu_hour=local.DEFAULT_CPU_HOUR)))
 
 
@@ -93,10 +93,10 @@ def test_stable_part_is_evaluated_once(provider: local.LocalProvider) -> None:
     """Rows after the first cost about their own tokens, not those of the instructions."""
     prompt = "Read. " * 15 + "\n\nReview: {}\nAnswer:"
     ask(provider, prompt.format("a b c"))
-    before = provider._server.evaluated
+    before = provider._idle[0].server.evaluated
     for row in ("a c b", "b c a", "c a b", "c b a"):
         ask(provider, prompt.format(row))
-    assert (provider._server.evaluated - before) / 4 < 25
+    assert (provider._idle[0].server.evaluated - before) / 4 < 25
 
 
 def test_too_long_a_row_is_refused_alone(provider: local.LocalProvider) -> None:
@@ -192,7 +192,7 @@ def test_labels_with_a_common_start_are_told_apart_by_decoding(
             answer["choices"][0] |= {"text": "pos two", "finish_reason": "stop"}
         return answer
 
-    provider._server = SimpleNamespace(handle_completions=reply)
+    provider._idle.append(local.Engine(SimpleNamespace(handle_completions=reply)))
     answer = provider._complete(Request("m", "a", 4, labels=labels, logprobs=True))
     assert answer.text == "pos two"
     assert asked[-1] > 1
@@ -221,7 +221,7 @@ def test_users_file_keeps_its_own_template(monkeypatch: pytest.MonkeyPatch, tmp_
         answer["choices"][0]["message"] = {"content": answer["choices"][0].pop("text")}
         return answer
 
-    provider._server = SimpleNamespace(handle_chat_completions=reply)
+    provider._idle.append(local.Engine(SimpleNamespace(handle_chat_completions=reply)))
     answer = provider._complete(Request("m", "hello", 4, system="be kind"))
     assert answer.text == "pos"
     assert [m["content"] for m in seen[0]["messages"]] == ["be kind", "hello"]

