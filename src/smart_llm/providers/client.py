@@ -90,14 +90,15 @@ class Client:
         run: str = "",
         seed: int = 0,
     ) -> None:
-        """concurrency: calls in flight per model, at most (a local model answers one at a time). timeout: seconds per
+        """concurrency: calls in flight per model, at most (of a local model: the cores). timeout: seconds per
         attempt. patience: seconds a row, or a model, may be rate-limited without a success. budget: USD for `run` as
         a whole, earlier sessions included.
         """
         random = Random(seed)
         self._ledger = ledger
+        cores = os.cpu_count() or 1
         self._lanes = {
-            m.name: Lane(m, providers[m.name], Pace(1 if m.provider == "local" else concurrency, random))
+            m.name: Lane(m, providers[m.name], Pace(cores if m.provider == "local" else concurrency, random))
             for m in models
         }
         self._tries, self._timeout, self._patience = tries, timeout, patience
