@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -233,3 +236,18 @@ async def test_a_port_that_is_taken_is_told() -> None:
         port = int(url.split(":")[2].removesuffix("/v1"))
         with pytest.raises(InputError, match=f"Cannot listen on 127.0.0.1:{port}"):
             await MockServer(port=port).start()
+
+
+def test_serve_tells_its_address_and_ends_on_interrupt() -> None:
+    """What the command line runs: the address as soon as it listens, on this machine only, until interrupted."""
+    code = "from smart_llm.mock import serve; serve(ready=lambda url: print(url, flush=True), rule='echo')"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as mock:
+        assert mock.stdout is not None
+        url = mock.stdout.readline().strip()
+        with urllib.request.urlopen(url + "/models") as reply:
+            assert json.load(reply)["object"] == "list"
+        mock.send_signal(signal.SIGINT)
+        mock.wait(10)
+    assert url.startswith("http://127.0.0.1:")

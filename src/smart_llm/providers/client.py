@@ -29,7 +29,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.2, 20.0
 FRAME_TOKENS = 64
 """Tokens a provider may add around system and prompt (roles, separators): counted into the upper bound."""
 
-HOPELESS = 20
+HOPELESS = 10
 """Rows that finally fail before any call to a model ever succeeded, until the run is stopped."""
 
 
