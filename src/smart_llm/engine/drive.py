@@ -115,7 +115,7 @@ def simulate(procedure: Procedure, problem: Problem, population: Population) -> 
         verdict=verdict,
         cost=float(population.cost[paid].sum()),
         misses=int(np.isin(delivered, (BAD, ERROR)).sum()),
-        profiled=int(len(verdict.profiled)),
+        profiled=len(verdict.profiled),
         reference_rows=int((by == 0).sum()),
         delivered_by=by,
     )

@@ -31,6 +31,7 @@ from smart_llm.types import (
     Answers,
     Ask,
     Cascade,
+    Floats,
     Ints,
     Model,
     Request,
@@ -68,10 +69,14 @@ class Live:
         self.by = np.zeros(table.rows, np.int16)
         self.settled = np.zeros(table.rows, bool)
         self.errors: dict[int, str] = {}
-        self.spent = np.zeros(len(models))
+        self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
         self.reference_cost = np.full(table.rows, np.nan)
         self._groups = table.groups(columns)
-        self._paid = np.zeros((len(models), int(self._groups.max(initial=-1)) + 1), bool)
+        self._costs = np.full((len(models), int(self._groups.max(initial=-1)) + 1), np.nan)
+
+    def spent(self) -> Floats:
+        """Shape (models,): USD, each distinct request once; the same sum in whatever order answers came."""
+        return np.asarray(np.nansum(self._costs, axis=1))
 
     def request(self, model: int, prompt: str) -> Request:
         """The request for one row and model. Candidates are asked how sure they are, where they can say."""
@@ -105,7 +110,7 @@ class Live:
             if 0 in values:
                 self._settle(position, 0, *values[0])
             done += 1
-            tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, float(self.spent.sum())))
+            tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.so_far))
 
         await each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
         return sheet, [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
@@ -133,9 +138,9 @@ class Live:
         group = self._groups[position]
         if model == 0 and reply.error is None:
             self.reference_cost[position] = reply.cost
-        if not self._paid[model, group]:
-            self._paid[model, group] = True
-            self.spent[model] += reply.cost
+        if np.isnan(self._costs[model, group]):
+            self._costs[model, group] = reply.cost
+            self.so_far += reply.cost
         return self.task.parse(reply.text), reply
 
     def _mark(self, model: int, value: Any, values: dict[int, tuple[Any, Answer]]) -> int:
@@ -161,7 +166,7 @@ class Live:
             model, value, reply = await settle(*row)
             self._settle(row[0], model, value, reply)
             done += 1
-            tell(Delivering(done, self.rows, len(self.errors), float(self.spent.sum())))
+            tell(Delivering(done, self.rows, len(self.errors), self.so_far))
 
         await each(self._unsettled(), one, workers=workers, stop=self.stop)
 
@@ -211,12 +216,12 @@ class Live:
 
         From the rows profiled (a uniform sample), where there are enough of them; exact when all were asked.
         """
-        if self._paid[0].all():
-            return float(self.spent[0])
+        if not np.isnan(self._costs[0]).any():
+            return float(self.spent()[0])
         rows = profiled if len(profiled) >= 30 else np.arange(self.rows)
         known = self.reference_cost[rows]
         known = known[~np.isnan(known)]
-        return float(known.mean() * self._paid.shape[1]) if len(known) else 0.0
+        return float(known.mean() * self._costs.shape[1]) if len(known) else 0.0
 
 
 def blank(shape: tuple[int, int]) -> Answers:

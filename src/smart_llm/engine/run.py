@@ -83,10 +83,10 @@ async def execute(job: Job, means: Means) -> Finished:
         verdict = await _profile(job, record, live, means)
         for note in verdict.notes:
             means.tell(Said(note))
-        profiling = live.spent.copy()
+        profiling = live.spent()
         await live.deliver(verdict, record.seed, means.concurrency, means.tell)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
-        pending = _certificate(job, record, live, None, live.spent.copy(), means.ledger)
+        pending = _certificate(job, record, live, None, live.spent(), means.ledger)
         means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
         raise Unfinished(pending, stopped) from stopped
     certificate = _certificate(job, record, live, verdict, profiling, means.ledger)
@@ -97,7 +97,7 @@ async def execute(job: Job, means: Means) -> Finished:
         [names[model] for model in live.by],
         [live.errors.get(position, "ok") for position in range(job.table.rows)],
         certificate,
-        float(live.spent.sum()),
+        float(live.spent().sum()),
         certificate.cost["saving"],
         record.run_id,
     )
@@ -244,12 +244,12 @@ def _delivered(live: Live, profiled: Any, outlook: Outlook | None) -> dict[str, 
 
 
 def _cost(live: Live, profiling: Any, profiled: Any) -> dict[str, Json]:
-    total, alone = float(live.spent.sum()), live.reference_only_cost(profiled)
+    total, alone = float(live.spent().sum()), live.reference_only_cost(profiled)
     return {
         "total": total,
         "profiling": float(profiling.sum()),
         "delivery": total - float(profiling.sum()),
-        "by_model": {model.name: float(spent) for model, spent in zip(live.models, live.spent, strict=True)},
+        "by_model": {model.name: float(spent) for model, spent in zip(live.models, live.spent(), strict=True)},
         "reference_only": alone,
         "saving": alone / total if total else 1.0,
         "unit": "USD",

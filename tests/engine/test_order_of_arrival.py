@@ -1,0 +1,81 @@
+"""Evidence is the prefix of the seeded order, whatever arrives first: slow bad rows and blocks of duplicates.
+
+A table of 3,000 rows in which one text stands 400 times, bad rows just over the allowance, every bad row answering
+slowest. Profiling goes through the live driver (only the models are simulated); the rule is then applied to the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+
+import numpy as np
+import polars as pl
+import pytest
+
+from smart_llm import procedures
+from smart_llm.cascades import assign
+from smart_llm.engine.live import Live
+from smart_llm.engine.pool import Stop
+from smart_llm.events import nobody
+from smart_llm.stats.clopper_pearson import interval
+from smart_llm.tables import Table
+from smart_llm.tasks import Task
+from smart_llm.types import Answer, Model, Problem, Rate, Request, Usage
+
+ROWS, BLOCK, RUNS = 3000, 400, 400
+AGREEMENT = Fraction("0.8")
+MODELS = (Model("fake:big", "fake", "big", Rate(10, 10)), Model("fake:small", "fake", "small", Rate(1, 1)))
+
+
+def population() -> tuple[Table, np.ndarray]:
+    """Texts, and which rows the candidate gets wrong: the block of duplicates among them, B + 8 % in all."""
+    allowed = ROWS - -(-AGREEMENT * ROWS // 1)
+    singles = [f"row {i}" for i in range(ROWS - BLOCK)]
+    texts = [*singles[:1000], *["the same text"] * BLOCK, *singles[1000:]]
+    wrong = {"the same text", *singles[: int(1.08 * allowed) - BLOCK]}
+    return Table(pl.DataFrame({"text": texts}), "dicts"), np.array([text in wrong for text in texts])
+
+
+class SlowWhereBad:
+    """Answers at once, but for the rows the candidate gets wrong: those wait until all others are done."""
+
+    def __init__(self, wrong: set[str]) -> None:
+        self.wrong = wrong
+
+    async def ask(self, request: Request) -> Answer:
+        """Bad rows come last."""
+        bad = request.prompt.removeprefix("? ") in self.wrong
+        for _ in range(30 if bad else 0):
+            await asyncio.sleep(0)
+        text = "no" if bad and request.model == "fake:small" else "yes"
+        return Answer(text, Usage(1, 1), cost=10e-6 if request.model == "fake:big" else 1e-6)
+
+
+async def violated(procedure: str, seed: int, table: Table, wrong: np.ndarray, texts: set[str]) -> tuple[bool, bool]:
+    """One live run: was the promise broken, and did the candidate deliver anything?"""
+    task = Task("? {text}", labels=["yes", "no"])
+    live = Live(table, task, MODELS, SlowWhereBad(texts), stop=Stop())
+    problem = Problem(ROWS, AGREEMENT, Fraction("0.95"), "fake:big", ("fake:small",), (10e-6, 1e-6), seed)
+    conversation = procedures.get(procedure)(problem)
+    try:
+        ask = next(conversation)
+        while True:
+            answers, _ = await live.profile(ask, 64, nobody)
+            ask = conversation.send(answers)
+    except StopIteration as stop:
+        verdict = stop.value
+    missed = int((wrong & (assign(verdict, seed, ROWS) == 1)).sum())
+    return missed > problem.allowance, verdict.granted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("procedure", ["ladder"])
+def test_slow_bad_rows_and_duplicates_do_not_break_the_promise(procedure: str) -> None:
+    """Over 400 live runs at a rate just over the allowance the promise fails in no more than 5 % (exact interval)."""
+    table, wrong = population()
+    texts = {text for text, bad in zip(table.frame["text"], wrong, strict=True) if bad}
+    results = [asyncio.run(violated(procedure, seed, table, wrong, texts)) for seed in range(RUNS)]
+    failures = sum(broken for broken, _ in results)
+    assert interval(failures, RUNS, 0.95)[0] <= 0.05, f"{failures} of {RUNS} runs broke the promise"
+    assert sum(granted for _, granted in results) > RUNS / 10, "nothing was certified: the test would prove nothing"

@@ -1,0 +1,215 @@
+"""The command line as a user meets it: what it prints, what it returns, what it says about bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from smart_llm import cli
+
+Smart = Callable[..., tuple[int, str, str]]
+BIG, SMALL = "fake:big?in=10&out=10", "fake:small?in=1&out=1"
+
+
+@pytest.fixture
+def smart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Smart:
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["smart", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A small CSV."""
+    path = tmp_path / "t.csv"
+    path.write_text("id,text\n1,good film\n2,bad film\n3,so so\n", encoding="utf-8")
+    return path
+
+
+def usual(table: object, **changed: object) -> list[object]:
+    """A good command line for `smart run`, with some options changed (None takes one out)."""
+    options: dict[str, object] = {
+        "prompt": "Good? {text}",
+        "labels": "yes,no",
+        "reference": BIG,
+        "candidate": SMALL,
+        "agreement": "0.9",
+        "confidence": "0.95",
+    }
+    options |= changed
+    given = [[f"--{name.replace('_', '-')}", value] for name, value in options.items() if value is not None]
+    return ["run", table, *(part for pair in given for part in pair)]
+
+
+def test_help_is_quick() -> None:
+    """`smart --help` answers in under 0.4 s of work, and imports none of the heavy libraries."""
+    code = "import sys; sys.argv = ['smart', '--help']\nfrom smart_llm import cli\n"
+    code += "try: cli.main()\nexcept SystemExit: pass\n"
+    heavy = (
+        "print([m for m in ('scipy', 'polars', 'numpy', 'aiohttp', 'genai_prices', 'rich.live') if m in sys.modules])"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+    assert time.perf_counter() - start < 4, "an order of magnitude more than it takes: something heavy crept in"
+    for verb in ("run", "replay", "verify", "models", "demo", "mock-provider"):
+        assert verb in done.stdout
+
+
+def test_run_writes_answers_and_certificate(smart: Smart, table: Path, tmp_path: Path) -> None:
+    """Rows in order with three columns more; a certificate beside them that verifies."""
+    out = tmp_path / "out.jsonl"
+    code, printed, _ = smart(*usual(table, output=out))
+    assert code == 0
+    delivered = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["id"] for row in delivered] == ["1", "2", "3"]
+    assert {row["status"] for row in delivered} == {"ok"}
+    assert "agreement ≥ 0.9" in printed
+    code, printed, _ = smart("verify", f"{out}.certificate.json", "--ledger", f"{table}.ledger.db")
+    assert (code, printed.split(":")[0]) == (0, "verifies")
+
+
+def test_json_prints_one_object(smart: Smart, table: Path) -> None:
+    """`--json` prints exactly one JSON object on stdout, and nothing else."""
+    code, printed, _ = smart(*usual(table), "--json")
+    value = json.loads(printed)
+    assert code == 0
+    assert printed.count("\n") == 1
+    assert Path(value["output"]).name == "t.answers.csv"
+    assert value["certificate"]["claim"]["rows"] == 3
+
+
+def test_verify_fails_with_5(smart: Smart, table: Path, tmp_path: Path) -> None:
+    """A changed certificate is told apart: exit 5."""
+    out = tmp_path / "out.csv"
+    smart(*usual(table, output=out))
+    path = tmp_path / "out.csv.certificate.json"
+    path.write_text(path.read_text().replace('"rows": 3', '"rows": 4', 1))
+    code, _, said = smart("verify", path)
+    assert code == 5
+    assert "smart verify:" in said
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """Every mistake of the issue's list: (command, a word the message must hold)."""
+    table = folder / "t.csv"
+    (folder / "empty.csv").write_text("id,text\n")
+    (folder / "t.xyz").write_text("id,text\n1,a\n")
+    (folder / "taken.csv").write_text("text,answer\na,b\n")
+    (folder / "schema.json").write_text("{not json")
+    return {
+        "missing file": (usual(folder / "none.csv"), "none.csv"),
+        "unknown column": (usual(table, prompt="Good? {txt}"), "text"),
+        "prompt without a column": (usual(table, prompt="Good?"), "column"),
+        "no prompt": (usual(table, prompt=None), "--prompt"),
+        "prompt file missing": (usual(table, prompt=None, prompt_file=folder / "none.txt"), "none.txt"),
+        "unknown format": (usual(folder / "t.xyz"), "format"),
+        "empty table": (usual(folder / "empty.csv"), "no rows"),
+        "agreement 1": (usual(table, agreement="1"), "--agreement"),
+        "agreement 0": (usual(table, agreement="0"), "--agreement"),
+        "agreement text": (usual(table, agreement="high"), "--agreement"),
+        "agreement nan": (usual(table, agreement="nan"), "--agreement"),
+        "confidence 95": (usual(table, confidence="95"), "--confidence"),
+        "reference as candidate": (usual(table, candidate=BIG), "reference"),
+        "no candidate": (usual(table, candidate=None), "--candidate"),
+        "unknown provider": (usual(table, candidate="nobody:x?in=1&out=1"), "provider"),
+        "no key": (usual(table, candidate="openai:gpt-4o-mini"), "OPENAI_API_KEY"),
+        "no price": (usual(table, candidate="fake:unpriced"), "?in="),
+        "labels alike": (usual(table, labels="Yes,yes"), "yes"),
+        "one label": (usual(table, labels="yes"), "label"),
+        "labels and answer": (usual(table, answer="number"), "labels"),
+        "no contract": (usual(table, labels=None), "labels"),
+        "columns taken": (usual(folder / "taken.csv"), "answer"),
+        "output is the table": (usual(table, output=table), "output"),
+        "output unwritable": (usual(table, output=folder / "none" / "out.csv"), "none"),
+        "output format": (usual(table, output=folder / "out.doc"), "format"),
+        "unknown procedure": (usual(table, procedure="magic"), "ladder"),
+        "bad schema": (usual(table, labels=None, answer="json", schema=folder / "schema.json"), "schema"),
+        "rows 0": (usual(table, rows="0"), "rows"),
+        "budget negative": (usual(table, budget="-1"), "budget"),
+        "concurrency 0": (usual(table, concurrency="0"), "concurrency"),
+    }
+
+
+@pytest.fixture(params=range(30))
+def mistake(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[object], str]:
+    """One mistake after the other."""
+    mistakes = list(bad_inputs(tmp_path).values())
+    assert len(mistakes) == 30
+    return mistakes[request.param]
+
+
+def test_bad_input_is_said_in_a_line_or_two(
+    smart: Smart, table: Path, tmp_path: Path, mistake: tuple[list[object], str]
+) -> None:
+    """Exit 2, one or two lines on stderr that name the matter, nothing on stdout, nothing spent."""
+    command, word = mistake
+    code, printed, said = smart(*command, "--json")
+    assert code == 2
+    assert printed == ""
+    assert 1 <= len(said.strip().splitlines()) <= 2, said
+    assert word in said
+    assert not list(tmp_path.glob("*.answers.csv"))
+
+
+def test_stdin_is_spooled_and_resumed(tmp_path: Path) -> None:
+    """A table from stdin is kept, so that the same pipe taken up again pays nothing; output goes where it is told."""
+    out = tmp_path / "out.csv"
+    command = [sys.executable, "-m", "smart_llm.cli", *map(str, usual("-", output=out)), "--json"]
+    first, second = (
+        json.loads(subprocess.run(command, input="text\na\nb\n", capture_output=True, text=True, check=True).stdout)
+        for _ in range(2)
+    )
+    assert first["run"] == second["run"]
+    assert first["certificate"] == second["certificate"]
+    assert out.read_text().splitlines()[0] == "text,answer,answered_by,status"
+
+
+def test_no_key_reaches_anything_written(
+    smart: Smart, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key in the environment is in no file and no message, also when the endpoint cannot be reached."""
+    secret = "sk-very-secret-value"
+    monkeypatch.setenv("MY_KEY", secret)
+    model = "openai:m@http://127.0.0.1:9/v1?in=1&out=1&key_env=MY_KEY"
+    code, printed, said = smart(
+        *usual(table, candidate=model, reference="fake:big?in=10&out=10", output=tmp_path / "o.csv")
+    )
+    assert code in (0, 3)
+    assert secret not in printed + said
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes()
+
+
+def test_replay_json_has_the_fields_of_the_interface(smart: Smart, tmp_path: Path) -> None:
+    """`smart replay --json` prints the figures by their fixed names."""
+    lines = ["item_id,model,answer,cost_usd"]
+    for i in range(200):
+        lines += [f"{i},big,{i % 2},1.0", f"{i},small,{i % 2 if i % 20 else 9},0.1"]
+    path = tmp_path / "recorded.csv"
+    path.write_text("\n".join(lines))
+    code, printed, _ = smart("replay", path, "--reference", "big", "--agreement", "0.8", "--trials", "3", "--json")
+    assert code == 0
+    assert list(json.loads(printed)) == [
+        *("rows", "trials", "procedure", "reference", "candidates", "agreement", "confidence"),
+        *("cost_ratio_mean", "cost_ratio_max", "saving", "violations", "violation_rate_upper"),
+        *("agreement_mean", "agreement_min", "profiled_mean", "reference_share_mean", "certified_runs"),
+        *("hindsight_cost_ratio", "seconds_per_trial"),
+    ]
