@@ -17,7 +17,21 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from common import CONFIDENCE, REFERENCES, finish, known, missed, need_data, options, panels, ratio, show, spread, timed
+from common import (
+    CONFIDENCE,
+    REFERENCES,
+    allowance,
+    finish,
+    known,
+    missed,
+    need_data,
+    options,
+    panels,
+    ratio,
+    show,
+    spread,
+    timed,
+)
 from one_look import yardstick
 
 from smart_llm.engine.drive import Population
@@ -110,7 +124,7 @@ def cell(work: tuple[str, Path, str, str, str, int]) -> dict[str, Any]:
         "one_look": look,
         "readme": readme[place] if place is not None else None,
         "to_look": mean / look,
-        "hindsight": best_mix(*prospects(table.population), float(1 - Fraction(agreement))),
+        "hindsight": best_mix(*prospects(table.population), allowed_share(len(table.items), agreement)),
         "violations": broken,
         "upper": float(upper_limit(broken, trials, 0.95)),
         "profiled": float(np.mean(profiled)),
@@ -133,6 +147,11 @@ def one_look(table: Recorded, agreement: str) -> float:
     bad = (population.marks == BAD).sum(axis=0)
     row_price = prospects(population)[0]
     return yardstick(problem.rows, problem.allowance, bad[1:].tolist(), price[1:].tolist(), row_price[1:])
+
+
+def allowed_share(rows: int, agreement: str) -> float:
+    """B ÷ N."""
+    return allowance(rows, str(1 - Fraction(agreement))) / rows
 
 
 def summarise(name: str, cells: list[dict[str, Any]]) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def summarise(
         profiled_mean=float(np.mean([outcome.profiled for outcome in outcomes])),
         reference_share_mean=float(np.mean([outcome.reference_rows for outcome in outcomes]) / rows),
         certified_runs=sum(outcome.verdict.granted for outcome in outcomes),
-        hindsight_cost_ratio=best_mix(*prospects(population), float(1 - problem.agreement)),
+        hindsight_cost_ratio=best_mix(*prospects(population), float((1 - problem.agreement) * rows // 1) / rows),
         seconds_per_trial=seconds,
     )
 
