@@ -9,6 +9,7 @@ from smart_llm.types import Procedure
 
 MODULES = {
     "ladder/1": "ladder_1:procedure",
+    "ladder/2": "ladder_2:procedure",
     "ladder/3": "ladder_3:procedure",
     "smart/2024:profile-all": "smart_2024:profile_all",
     "smart/2024:profile-smart": "smart_2024:profile_smart",

@@ -178,7 +178,7 @@ def _cut_look(rows: int, allowance: int, prior: Prior, fine: Fineness, place: tu
     return _Look(seen, left, edge, centre, np.add.reduceat(mass[: edge[-1]], edge[:-1]), near, far, shares, tail, back)
 
 
-def _tail(left: int, allowance: int, bad: Ints, share: Ints) -> Floats:
+def _tail(left: int, allowance: int, bad: Ints, share: Ints | Floats) -> Floats:
     """About P(Hyp(left, bad, share) > allowance): normal, with continuity correction."""
     rate = np.clip(bad / left, 0.0, 1.0)
     spread = np.sqrt(np.maximum(share * rate * (1 - rate) * (left - share) / max(left - 1, 1), 1e-9))
@@ -251,7 +251,8 @@ def _level(problem: _Problem, alpha: float, prior: Prior, rounds: int) -> Floats
     """Weights under which the error is about level at α (for `_solve`): the mean of the later rounds, in logs."""
     at = (problem.bad - 0.5) / problem.rows
     density = [
-        b.weight * np.exp((b.bad - 1) * np.log(at) + (b.good - 1) * np.log1p(-at) - betaln(b.bad, b.good)) for b in prior
+        b.weight * np.exp((b.bad - 1) * np.log(at) + (b.good - 1) * np.log1p(-at) - betaln(b.bad, b.good))
+        for b in prior
     ]
     shape = np.sum(density, axis=0)
     log = np.log(np.maximum(shape, 1e-9) * problem.costs.gain / alpha)

@@ -85,13 +85,13 @@ def _onward(going: Floats, seen: int, later: int, size: int) -> Floats:
 
 
 def _log_arrive(rows: int, seen: int, bad: int, first: int, last: int) -> Floats:
-    """log P(Hyp(rows, D, seen) = bad) for D = first … last, all within [bad, rows − seen + bad]: slices, no gathering."""
+    """log P(Hyp(rows, D, seen) = bad) for D = first … last, all within [bad, rows − seen + bad]. Slices: no gathering."""
     t = log_factorials(rows)
     among = t[first : last + 1] - t[first - bad : last + 1 - bad]
     free = rows - seen + bad
     rest = t[rows - last : rows - first + 1] - t[free - last : free - first + 1]
     constant = t[bad] + t[seen - bad] + t[rows] - t[seen] - t[rows - seen]
-    return among + rest[::-1] - constant
+    return np.asarray(among + rest[::-1] - constant)
 
 
 def _window(rows: int, seen: int, bad: Ints) -> tuple[Ints, Ints]:
@@ -172,7 +172,7 @@ def _log_step(left: int, allowance: int, share: int, first: int, last: int) -> F
     free = left - share + allowance
     rest = t[left - last - 1 : left - first] - t[free - last : free - first + 1]
     constant = t[allowance] + t[share - allowance - 1] + t[left] - t[share] - t[left - share]
-    return among + rest[::-1] - constant
+    return np.asarray(among + rest[::-1] - constant)
 
 
 def _starts(left: int, allowance: int, share: Ints) -> Ints:
@@ -183,6 +183,6 @@ def _starts(left: int, allowance: int, share: Ints) -> Ints:
     def likely(bad: Ints) -> NDArray[np.bool_]:
         t = log_factorials(left)
         good = log_choose(left - bad - 1, share - allowance - 1, t)
-        return log_choose(bad, allowance, t) + good - log_choose(left, share, t) >= np.log(CUT)
+        return np.asarray(log_choose(bad, allowance, t) + good - log_choose(left, share, t) >= np.log(CUT))
 
     return _edge(np.full_like(share, allowance), mode, likely)
