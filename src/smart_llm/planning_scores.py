@@ -21,8 +21,8 @@ from smart_llm.stats.sampling import uniforms
 from smart_llm.types import Floats, Score
 
 DRAWS = 160
-SHAPE_WEIGHT, SHAPE_MEAN = 4.0, 1.8
-"""Gamma prior of γ where the score knows something."""
+OWN_SHAPE, LEARNED_SHAPE = (2.0, 3.0), (4.0, 1.8)
+"""Weight and mean of the gamma prior of γ where the score knows something: log-probabilities, learned scores."""
 USELESS = 0.25
 """Prior probability that a score knows nothing."""
 NOISE = (np.arange(6) + 0.5) / 6
@@ -56,8 +56,17 @@ def quantiles(seed: int, what: str) -> Floats:
     return np.asarray((np.argsort(raw[:DRAWS], kind="stable") + raw[DRAWS:] / 2.0**64) / DRAWS)
 
 
-def curve(score: Floats, bad: NDArray[np.bool_], kept: NDArray[np.bool_], weights: Floats, seed: int) -> Curve:
-    """The posterior of one way to order rows, from pilot rows (arrays of shape (n,)); weights from `row_weights`.
+def curve(
+    score: Floats,
+    bad: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+    weights: Floats,
+    *,
+    prior: tuple[float, float],
+    seed: int,
+) -> Curve:
+    """The posterior of one way to order rows, from pilot rows (arrays of shape (n,)); weights from `row_weights`,
+    prior: weight and mean of γ's.
 
     Tied rows share the mean of their places.
     """
@@ -69,7 +78,7 @@ def curve(score: Floats, bad: NDArray[np.bool_], kept: NDArray[np.bool_], weight
     told = weights[:, wrong].sum(axis=1)
     rate = told + prior_draws(seed, "rate", 0.5)
     rate = rate / (rate + weights[:, ~wrong].sum(axis=1) + prior_draws(seed, "rest", 1.0))
-    a, b = SHAPE_WEIGHT, SHAPE_WEIGHT / SHAPE_MEAN
+    a, b = prior[0], prior[0] / prior[1]
     shape = (a + told) / (b * prior_draws(seed, "shape", a) / a + weights[:, wrong] @ places[wrong])
     knows = a * np.log(b) - gammaln(a) + gammaln(a + hits) - (a + hits) * np.log(b + depth)
     chance = expit(np.log(USELESS) - np.log1p(-USELESS) - depth - knows)

@@ -29,7 +29,7 @@ def answers(keys: list[list[int]], score: list[list[float]] | None = None, known
 
 
 def test_a_label_of_several_tokens_has_the_probability_of_all_of_them() -> None:
-    """The log-probabilities of the tokens that spell the label add up; blanks before and end marks after do not count."""
+    """The log-probabilities of the tokens that spell the label add up; blanks and end marks around it do not count."""
     tokens = [(" pos", -0.5), ("it", -0.25), ("ive", -0.125), ("\n", -3.0)]
     assert answer_log_probability(tokens, "positive") == -0.875
 
@@ -49,7 +49,7 @@ def test_tokens_that_do_not_spell_the_label_say_nothing(tokens: list[tuple[str, 
 
 
 def test_the_margin_is_between_the_best_two() -> None:
-    """Best minus runner-up, whatever the order; one label alone or an impossible runner-up says nothing."""
+    """Best minus runner-up, whatever the order; one alone or an impossible runner-up says nothing."""
     assert label_margin({"a": -2.0, "b": -0.5, "c": -3.0}) == 1.5
     assert math.isnan(label_margin({"a": -0.5}))
     assert math.isnan(label_margin({"a": -0.5, "b": -math.inf}))

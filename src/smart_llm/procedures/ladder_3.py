@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from smart_llm import planning_scores as forecast
 from smart_llm.cascades import before
-from smart_llm.procedures import ladder_1
+from smart_llm.procedures import ladder_2
 from smart_llm.stats.first_bad import covers_errors, credit_left, looks, upper_level
 from smart_llm.stats.sampling import permutation, uniforms
 from smart_llm.tasks.scores import trait, values
@@ -49,7 +49,7 @@ PILOT = 2.2  # × N^⅓ rows
 NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason
 HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
 LONGER = 0.5  # of the pilot: how much it grows at a time
-LEARNING = 4.0  # × the value of a longer pilot where scores are learned: they get better with it too (measured)
+LEARNING = 6.0  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
 OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
 OWN = Score()
 
@@ -117,43 +117,56 @@ class Way:
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     """Pilot, choose, look, deliver; or hand over to the mix."""
-    order = permutation(problem.seed, "order", problem.rows)
-    pilot = yield from first_pilot(problem, order)
-    if not speaks(pilot.answers):
-        return (yield from mix(pilot))
+    blind = ladder_2.procedure(problem)
+    try:
+        ask = next(blind)
+        answers = yield ask
+        if not speaks(answers):
+            while True:
+                ask = blind.send(answers)
+                answers = yield ask
+    except StopIteration as stop:
+        return under_our_name(stop.value)
+    blind.close()
+    return (yield from routed(Pilot(problem, ask.positions, answers, ask.models[1:])))
+
+
+def speaks(answers: Answers) -> bool:
+    """Whether there is anything a score could be made of."""
+    return answers.traits is not None or not np.isnan(answers.score[:, 1:]).all()
+
+
+def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
+    """The run from the first rows on, where there are scores."""
+    order = permutation(pilot.problem.seed, "order", pilot.problem.rows)
+    pilot = yield from first_pilot(pilot, order)
     ways = weigh(pilot)
     while (step := next_step(pilot, ways)) is not None:
         pilot = yield from step_on(pilot, order, step)
         ways = weigh(pilot)
-    best = min(ways, key=lambda way: way.cost, default=None)
-    if best is None or best.cost >= pilot.left:
-        return Verdict(False, Mix(), pilot.rows, NAME, describe(pilot))
+    best = min(ways, key=lambda way: way.cost)
     if best.score is None:
-        return (yield from mix(pilot))
+        return (yield from mix(pilot, order))
     return (yield from cascade(pilot, order, best))
 
 
 # --------------------------------------------------------------------------- the pilot
 
 
-def first_pilot(problem: Problem, order: Ints) -> Generator[Ask, Answers, Pilot]:
-    """The first rows, asked of the reference and of the candidates that cost next to nothing (the cheapest anyway)."""
-    count = min(problem.rows, int(np.ceil(PILOT * problem.rows ** (1 / 3))))
-    usable = [j for j in by_price(problem) if problem.rates[j] < problem.rates[0]]
-    cap = NEXT_TO_NOTHING * problem.rows * problem.rates[0]
-    asked = tuple(j for place, j in enumerate(usable) if place == 0 or count * problem.rates[j] <= cap)
-    answers = yield Ask(order[:count], (0, *asked), "pilot")
-    return Pilot(problem, order[:count], answers, asked)
+def first_pilot(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Pilot]:
+    """Bring the rows asked first up to a pilot, with all candidates that cost next to nothing."""
+    problem, have = pilot.problem, len(pilot.rows)
+    count = max(have, min(problem.rows, int(np.ceil(PILOT * problem.rows ** (1 / 3)))))
+    cap = NEXT_TO_NOTHING * problem.rows
+    for j in by_price(problem):
+        if j not in pilot.asked and count * pilot.price((j,)) <= cap and pilot.price((j,)) < 1:
+            pilot = yield from step_on(pilot, order, Step(candidate=j))
+    return (yield from step_on(pilot, order, Step(rows=count - have))) if count > have else pilot
 
 
 def by_price(problem: Problem) -> list[int]:
     """Candidates, cheapest first."""
     return sorted(range(1, len(problem.rates)), key=lambda j: problem.rates[j])
-
-
-def speaks(answers: Answers) -> bool:
-    """Whether there is anything a score could be made of."""
-    return answers.traits is not None or not np.isnan(answers.score[:, 1:]).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +192,8 @@ def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
         return None
     extra = 1 + pilot.price(pilot.asked) - min(1.0, best / max(1, pilot.left))
     gain = forecast.value_of_more([way.costs for way in ways], count, more)
-    if min(ways, key=lambda way: way.cost).score != OWN and pilot.answers.traits is not None:
-        gain *= LEARNING
+    if any(way.score not in (None, OWN) for way in ways):
+        gain *= 1 + LEARNING * max(0.0, deferrals / max(1, pilot.left))
     return Step(rows=more) if gain > more * extra else None
 
 
@@ -268,14 +281,15 @@ def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[i
     choices = looks(pilot.left, pilot.allowance, problem.alpha, most) if pilot.allowance >= 0 else ()
     if not choices:
         return None
-    curve = forecast.curve(said, *marked(pilot, j), pilot.weights, problem.seed)
+    prior = forecast.OWN_SHAPE if score == OWN else forecast.LEARNED_SHAPE
+    curve = forecast.curve(said, *marked(pilot, j), pilot.weights, prior=prior, seed=problem.seed)
     return Way(j, score, peers, forecast.look_costs(curve, price, pilot.left, choices), choices)
 
 
 def mix_way(pilot: Pilot, j: int) -> Way:
     """The forecast of the blind mix."""
     problem, blank = pilot.problem, np.zeros(len(pilot.rows))
-    curve = forecast.curve(blank, *marked(pilot, j), pilot.weights, problem.seed)
+    curve = forecast.curve(blank, *marked(pilot, j), pilot.weights, prior=forecast.LEARNED_SHAPE, seed=problem.seed)
     price, allowance = pilot.price((j,)), max(0, pilot.allowance)
     return Way(j, None, (), forecast.mix_costs(curve, price, pilot.left, allowance, problem.alpha))
 
@@ -358,6 +372,14 @@ def describe(pilot: Pilot) -> dict[str, object]:
 # --------------------------------------------------------------------------- the mix
 
 
-def mix(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
-    """The blind mix, from the start."""
-    return (yield from ladder_1.procedure(pilot.problem))
+def mix(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Verdict]:
+    """The blind mix over the rows left, by `ladder/2`, which takes the pilot over as its own."""
+    state, notes = ladder_2.start(pilot.problem)
+    seen = ladder_2.heard(replace(state, order=order), pilot.asked, pilot.answers, fresh=len(pilot.rows))
+    inner = yield from ladder_2.certify(seen, notes)
+    return under_our_name(inner)
+
+
+def under_our_name(inner: Verdict) -> Verdict:
+    """A verdict of `ladder/2`; its evidence is complete by itself."""
+    return replace(inner, procedure=NAME, evidence={"mix": dict(inner.evidence)})
