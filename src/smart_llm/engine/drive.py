@@ -41,7 +41,8 @@ class Population:
 
     def answer(self, ask: Ask) -> Answers:
         """What the models asked would have said."""
-        columns = np.isin(np.arange(self.marks.shape[1]), ask.models)
+        columns = np.zeros(self.marks.shape[1], dtype=bool)
+        columns[list(ask.models)] = True
         marks = np.where(columns, self.marks[ask.positions], np.int8(NOT_ASKED))
         if not columns[0]:  # without the reference only a broken contract shows
             marks = np.where(marks == DEFER, marks, np.int8(NOT_ASKED))

@@ -71,14 +71,14 @@ class State:
     @property
     def cheapest(self) -> int:
         """The cheapest satisfied model."""
-        return next(m for m in by_price(self.problem) if self.standing[m] == SATISFIED)
+        return next(m for m in by_price(self.problem.rates) if self.standing[m] == SATISFIED)
 
     @property
     def unknown(self) -> list[int]:
         """Unknown candidates no dearer than the cheapest satisfied model, cheap to dear."""
         rates = self.problem.rates
         bar = rates[self.cheapest]
-        return [m for m in by_price(self.problem) if self.standing[m] == UNKNOWN and rates[m] <= bar]
+        return [m for m in by_price(self.problem.rates) if self.standing[m] == UNKNOWN and rates[m] <= bar]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _run(problem: Problem, name: str, worth: Worth, finish: Finish) -> Generator
     bars = _bars(problem.rows, float(problem.agreement), _side(problem))
     while state.left and (models := state.unknown) and further:
         rows = np.arange(state.profiled, min(state.profiled + BATCH, problem.rows))
-        answers = yield Ask(rows, (0, *models), "profile", _outlook(state))
+        answers = yield Ask(rows, (0, *models), "profile", _outlook(state) if _shown(state) else None)
         state = _look(state, answers, models, bars)
         if state.profiled >= FIRST_FORECAST and state.unknown:
             further = worth(state, further)
@@ -134,9 +134,10 @@ def _start(problem: Problem) -> State:
     return State(problem, np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size), standing)
 
 
-def by_price(problem: Problem) -> list[int]:
+@lru_cache(maxsize=16)
+def by_price(rates: tuple[float, ...]) -> tuple[int, ...]:
     """Model indices, cheap to dear; among equals the reference last."""
-    return sorted(range(len(problem.rates)), key=lambda m: (problem.rates[m], m == 0))
+    return tuple(sorted(range(len(rates)), key=lambda m: (rates[m], m == 0)))
 
 
 # --------------------------------------------------------------------------- profiling
@@ -280,6 +281,12 @@ def _split(safe: Share, bold: Share, needed: float, left: int) -> tuple[Share, .
 # --------------------------------------------------------------------------- what is shown and kept
 
 
+def _shown(state: State) -> bool:
+    """Twenty looks, then ever fewer: intervals nobody reads cost more than all the rest of a look."""
+    looks = state.profiled // BATCH
+    return looks % max(1, looks // 20) == 0
+
+
 def _outlook(state: State) -> Outlook:
     """Intervals at the confidence, and the cost if profiling ended now with the cheapest satisfied model."""
     low, high = interval(state.agreeing, state.calls, float(state.problem.confidence))
@@ -316,7 +323,7 @@ def _describe(state: State, shares: tuple[Share, ...]) -> dict[str, object]:
                 "spent": float(state.spent[m]),
                 "price": float(state.prices[m]) if state.calls[m] else None,
             }
-            for m in by_price(state.problem)
+            for m in by_price(state.problem.rates)
         ],
         "shares": [
             {
