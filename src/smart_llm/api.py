@@ -54,6 +54,7 @@ class Options(TypedDict, total=False):
     models: str | Path | None
     providers: Mapping[str, Provider] | None
     concurrency: int
+    timeout: float
     store_text: bool
     on_event: Listener
 
@@ -97,6 +98,7 @@ async def arun(
             providers,
             options.get("budget"),
             options.get("concurrency", 64),
+            options.get("timeout", 120.0),
             options.get("on_event", nobody),
             stop,
         )
@@ -153,6 +155,8 @@ def _check_options(options: Options) -> None:
     budget, concurrency = options.get("budget"), options.get("concurrency", 64)
     if budget is not None and not 0 < budget < float("inf"):
         raise InputError(f"--budget {budget}: give USD, more than 0.")
+    if not options.get("timeout", 120.0) > 0:
+        raise InputError(f"--timeout {options.get('timeout')}: give seconds, more than 0.")
     if concurrency < 1:
         raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
 

@@ -60,6 +60,7 @@ def run(
     ledger: Annotated[Path | None, typer.Option(help="Default: TABLE.ledger.db beside the table.")] = None,
     models: Annotated[Path | None, typer.Option(help="TOML file of models and prices.")] = None,
     concurrency: Annotated[int, typer.Option(help="Calls in flight per model, at most.")] = 64,
+    timeout: Annotated[float, typer.Option(help="Seconds a call may take.")] = 120.0,
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of the ledger.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")] = False,
     as_json: AsJson = False,
@@ -99,6 +100,7 @@ def run(
             ledger=ledger,
             models=models,
             concurrency=concurrency,
+            timeout=timeout,
             store_text=not no_store_text,
             on_event=listener,
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from smart_llm import procedures
+from smart_llm.engine.options import share
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.tables import Table
@@ -50,8 +51,8 @@ def check(job: Job) -> Job:
     """The job, or an `InputError` that says what to change; nothing has been spent."""
     if job.table.rows == 0:
         raise InputError(f"{job.table.name} has no rows: there is nothing to answer.")
-    share(job.agreement, "--agreement")
-    share(job.confidence, "--confidence")
+    share("--agreement", job.agreement)
+    share("--confidence", job.confidence)
     names = [model.name for model in job.models]
     if len(names) < 2 and job.procedure != "reference-only":
         raise InputError("--candidate: name at least one cheaper model (or use --procedure reference-only).")
@@ -61,17 +62,6 @@ def check(job: Job) -> Job:
         raise InputError(f"--candidate {min(twice)} is given twice.")
     job.task.columns(job.table.columns)
     return replace(job, procedure=procedures.resolve(job.procedure))
-
-
-def share(text: str, option: str) -> Fraction:
-    """A decimal strictly between 0 and 1, exactly."""
-    try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"{option} {text}: give a number between 0 and 1, such as 0.95.") from None
-    if not 0 < value < 1:
-        raise InputError(f"{option} {text}: must lie strictly between 0 and 1, such as 0.95.")
-    return value
 
 
 def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from smart_llm import procedures
 from smart_llm.engine.drive import Outcome, Population, simulate
+from smart_llm.engine.options import share
 from smart_llm.engine.recorded import Equivalent, Recorded, load
 from smart_llm.errors import InputError
 from smart_llm.stats.clopper_pearson import upper_limit
@@ -81,17 +82,6 @@ def replay(
     start = perf_counter()
     outcomes = list(run_trials(name, problem, population, trials))
     return summarise(name, problem, population, outcomes, (perf_counter() - start) / trials)
-
-
-def share(option: str, value: str | float | Fraction) -> Fraction:
-    """The exact decimal the user wrote, strictly between 0 and 1."""
-    try:
-        exact = value if isinstance(value, Fraction) else Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"{option} {value}: not a number; write a share such as 0.95.") from None
-    if not 0 < exact < 1:
-        raise InputError(f"{option} {value}: must lie between 0 and 1, both excluded.")
-    return exact
 
 
 def without_scores(population: Population) -> Population:

@@ -59,6 +59,7 @@ class Means:
     providers: Mapping[str, Provider]
     budget: float | None
     concurrency: int
+    timeout: float
     tell: Listener
     stop: Stop
 
@@ -75,6 +76,7 @@ async def execute(job: Job, means: Means) -> Finished:
         models,
         means.providers,
         concurrency=means.concurrency,
+        timeout=means.timeout,
         budget=means.budget,
         run=record.run_id,
     )
@@ -197,7 +199,7 @@ def _certificate(
         evidence=verdict.evidence if verdict else {},
         rule=_rule(live, verdict),
         delivered=_delivered(live, profiled, verdict.outlook if verdict else None),
-        cost=_cost(live, profiling, profiled),
+        cost={**_cost(live, profiling, profiled), "lost_at_most": ledger.lost(record.run_id)},
         errors=_errors(live, profiled),
         notes=verdict.notes if verdict else (),
         earlier_runs=_earlier(job, record, ledger),

@@ -91,7 +91,10 @@ class Reader:
 
     def spent(self, run_id: str) -> float:
         """USD this run has paid or may have paid: answers, failed attempts, and calls whose outcome is unknown."""
-        answers = self._sum("SELECT SUM(cost) FROM answers WHERE run = ?", run_id)
+        return self._sum("SELECT SUM(cost) FROM answers WHERE run = ?", run_id) + self.lost(run_id)
+
+    def lost(self, run_id: str) -> float:
+        """USD, at most: what this run may have paid without getting an answer for it that stands."""
         settled = self._sum("SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome != 'sent'", run_id)
         unknown = self._sum(
             "SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome = 'sent' "
@@ -99,7 +102,7 @@ class Reader:
             "AND id NOT IN (SELECT settles FROM attempts WHERE settles IS NOT NULL)",
             run_id,
         )
-        return answers + settled + unknown
+        return settled + unknown
 
     def runs(self) -> list[RunRecord]:
         """All runs, oldest first."""

@@ -109,6 +109,11 @@ def _lines(c: Certificate) -> list[str]:
         + (f"; {c.errors['rows']:,} without an answer" if c.errors["rows"] else ""),
         f"  cost       ${cost['total']:.6g} (profiling ${cost['profiling']:.6g}, delivery ${cost['delivery']:.6g}); "
         f"reference on every row ≈ ${cost['reference_only']:.6g}" + _saving(cost),
+        *(
+            [f"             failed calls may have cost up to ${lost:.6g} more"]
+            if (lost := cost["lost_at_most"])
+            else []
+        ),
         *(f"  note       {note}" for note in c.notes),
         f"  assumes    {c.assumptions[0]}",
         f"  plan       {c.plan_hash}; earlier runs on this table and task in this ledger: {c.earlier_runs}",

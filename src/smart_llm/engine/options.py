@@ -1,0 +1,18 @@
+"""Options that runs and replays share, read exactly."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from smart_llm.errors import InputError
+
+
+def share(option: str, value: str | float | Fraction) -> Fraction:
+    """The exact decimal the user wrote, strictly between 0 and 1; `InputError` names the option."""
+    try:
+        exact = value if isinstance(value, Fraction) else Fraction(str(value))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise InputError(f"{option} {value}: not a number; write a share such as 0.95.") from None
+    if not 0 < exact < 1:
+        raise InputError(f"{option} {value}: must lie between 0 and 1, both excluded.")
+    return exact
