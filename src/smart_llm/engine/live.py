@@ -69,6 +69,7 @@ class Live:
         self.by = np.zeros(table.rows, np.int16)
         self.settled = np.zeros(table.rows, bool)
         self.errors: dict[int, str] = {}
+        self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
         self.reference_cost = np.full(table.rows, np.nan)
         self._groups = table.groups(columns)
@@ -113,6 +114,7 @@ class Live:
             tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.so_far))
 
         await each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
+        self.batches.append((ask.positions, sheet))
         return sheet, [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
 
     async def _fill(

@@ -15,6 +15,7 @@ import numpy as np
 
 from smart_llm import procedures
 from smart_llm.engine.job import Job, begin, fixed, planned_models, problem
+from smart_llm.engine.labels import per_label
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
@@ -201,6 +202,7 @@ def _certificate(
         delivered=_delivered(live, profiled, verdict.outlook if verdict else None),
         cost={**_cost(live, profiling, profiled), "lost_at_most": ledger.lost(record.run_id)},
         errors=_errors(live, profiled),
+        labels=_labels(job, live, verdict, record.seed),
         notes=verdict.notes if verdict else (),
         earlier_runs=_earlier(job, record, ledger),
         software=_software(),
@@ -243,6 +245,11 @@ def _delivered(live: Live, profiled: Any, outlook: Outlook | None) -> dict[str, 
         "by": by,
         "standings": [asdict(standing) for standing in outlook.standings] if outlook else [],
     }
+
+
+def _labels(job: Job, live: Live, verdict: Verdict | None, seed: int) -> tuple[Json, ...]:
+    labels = job.task.contract.labels
+    return tuple(per_label(labels, verdict.rule, live.batches, seed, live.rows)) if labels and verdict else ()
 
 
 def _cost(live: Live, profiling: Any, profiled: Any) -> dict[str, Json]:

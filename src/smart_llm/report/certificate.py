@@ -47,6 +47,7 @@ class Certificate:
     delivered: Mapping[str, Json]
     cost: Mapping[str, Json]
     errors: Mapping[str, Json]
+    labels: tuple[Mapping[str, Json], ...]
     notes: tuple[str, ...]
     earlier_runs: int
     software: Mapping[str, Json]
@@ -114,6 +115,7 @@ def _lines(c: Certificate) -> list[str]:
             if (lost := cost["lost_at_most"])
             else []
         ),
+        *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
         *(f"  note       {note}" for note in c.notes),
         f"  assumes    {c.assumptions[0]}",
         f"  plan       {c.plan_hash}; earlier runs on this table and task in this ledger: {c.earlier_runs}",
@@ -127,6 +129,22 @@ def _standings(c: Certificate) -> list[str]:
         for s in c.delivered["standings"]
         if s["profiled"]
     ]
+
+
+def _labels(c: Certificate) -> list[str]:
+    """Reported, not promised. Labels by how often the reference gives them, at most eight."""
+    often = sorted((each for each in c.labels if each["profiled"]), key=lambda each: -each["profiled"])[:8]
+    lines = []
+    for each in often if c.status == "certified" else []:
+        line = f"{each['label']}: agreement {_limits(each, 'agreement')}, precision {_limits(each, 'precision')}"
+        lines.append(f"{line} ({each['profiled']:,} profiled; 95 % limits, reported, not promised)")
+    return lines
+
+
+def _limits(each: Mapping[str, Json], name: str) -> str:
+    if each[name] is None:
+        return "–"
+    return f"{each[name]:.3f} [{each[f'{name}_lower']:.3f}, {each[f'{name}_upper']:.3f}]"
 
 
 def _saving(cost: Mapping[str, Json]) -> str:
