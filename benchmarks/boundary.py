@@ -76,14 +76,14 @@ QUICK = [Cell("one", 1, 500, "+1"), Cell("one", 1, 2000, "5"), Cell("independent
 def main() -> None:
     """Run, judge, print, draw."""
     parser = options(__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=2000, help="per cell and procedure")
+    parser.add_argument("--runs", type=int, default=2000, help="per cell and procedure, in steps of 100")
     parser.add_argument("--cells", nargs="+", default=[""], help="only cells whose name contains one of these")
     parser.add_argument("--procedure", nargs="+", default=["ladder", "smart/2024:model-mix", "tailless"])
     args = parser.parse_args()
     names = [name if name == "tailless" else procedures.resolve(name) for name in args.procedure]
     cells = [c for c in (QUICK if args.quick else CELLS) if any(part in c.name for part in args.cells)]
     runs = min(args.runs, 200) if args.quick else args.runs
-    work = [(c, n, s, min(CHUNK, runs - s)) for c in cells for n in names for s in range(0, runs, CHUNK)]
+    work = [(c, n, s, CHUNK) for c in cells for n in names for s in range(0, enough(c, n, runs), CHUNK)]
     parts = list(spread(chunk, work, args.jobs))
     results = [gather(c, n, [p for p in parts if p["key"] == (c.name, n)]) for n in names for c in cells]
     show(results, COLUMNS)
@@ -94,6 +94,11 @@ def main() -> None:
     finish({"benchmark": "boundary", "runs": runs, "cells": results, "verdicts": verdicts}, args.json)
     wrong = [v for v in verdicts if v["holds"] == (v["procedure"] == "tailless")]
     sys.exit(1 if any(not v["procedure"].startswith("smart/") for v in wrong) and not args.quick else 0)
+
+
+def enough(cell: Cell, procedure: str, runs: int) -> int:
+    """A tenth of the runs where the published procedure, beside ours for comparison only, takes half a second each."""
+    return runs // 10 if procedure.startswith("smart/") and cell.rows >= 10000 else runs
 
 
 # --------------------------------------------------------------------------- one run
@@ -138,7 +143,8 @@ def mixed(outcome: Outcome, problem: Problem) -> bool:
     """Whether the rows left were shared between models."""
     left = np.ones(problem.rows, dtype=bool)
     left[outcome.verdict.profiled] = False
-    return outcome.verdict.granted and len(np.unique(outcome.delivered_by[left])) > 1
+    by = outcome.delivered_by[left]
+    return bool(outcome.verdict.granted and by.size and by.min() < by.max())
 
 
 def tailless(problem: Problem) -> Generator[Ask, Answers, Verdict]:
