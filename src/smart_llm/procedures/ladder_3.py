@@ -46,6 +46,7 @@ from smart_llm.types import (
 
 NAME = "ladder/3"
 PILOT = 2.2  # × N^⅓ rows
+ROUTING = 3.0  # × the share deferred is the share of that pilot worth buying
 NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason
 HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
 LONGER = 0.5  # of the pilot: how much it grows at a time
@@ -145,23 +146,37 @@ def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
         pilot = yield from step_on(pilot, order, step)
         ways = weigh(pilot)
     best = min(ways, key=lambda way: way.cost)
-    if best.score is None:
-        return (yield from mix(pilot, order))
+    state, notes = taken_over(pilot, order)
+    if best.score is None or (close(pilot, ways) and best.cost >= pilot.left + ladder_2.planned(state).design.expected):
+        return under_our_name((yield from ladder_2.certify(state, notes)))
     return (yield from cascade(pilot, order, best))
+
+
+def close(pilot: Pilot, ways: Sequence[Way]) -> bool:
+    """Whether the mix might be cheaper than the best cascade after all: its forecast counts one look, its design has
+    several, which tells most where nearly all rows can be delivered. Designing it takes a while."""
+    blind = min(float(way.costs.min(axis=0).mean()) for way in ways if way.score is None)
+    return min(way.cost for way in ways) > blind * (0.7 if blind < 0.35 * pilot.left else 0.9)
 
 
 # --------------------------------------------------------------------------- the pilot
 
 
 def first_pilot(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Pilot]:
-    """Bring the rows asked first up to a pilot, with all candidates that cost next to nothing."""
+    """Bring the rows asked first up to a pilot, with all candidates that cost next to nothing. It is the shorter, the
+    less there is to route: where nearly all rows can be delivered anyway, no score can save much."""
     problem, have = pilot.problem, len(pilot.rows)
-    count = max(have, min(problem.rows, int(np.ceil(PILOT * problem.rows ** (1 / 3)))))
-    cap = NEXT_TO_NOTHING * problem.rows
+    whole = PILOT * problem.rows ** (1 / 3)
+    best = min(weigh(pilot), key=lambda way: way.cost)
+    deferred = best.cost / max(1, pilot.left) - pilot.price((best.candidate,))
+    count = min(problem.rows, int(np.ceil(whole * min(1.0, ROUTING * max(0.0, deferred)))))
+    if count <= have:
+        return pilot
     for j in by_price(problem):
-        if j not in pilot.asked and count * pilot.price((j,)) <= cap and pilot.price((j,)) < 1:
+        price = pilot.price((j,))
+        if j not in pilot.asked and count * price <= NEXT_TO_NOTHING * problem.rows and price < 1:
             pilot = yield from step_on(pilot, order, Step(candidate=j))
-    return (yield from step_on(pilot, order, Step(rows=count - have))) if count > have else pilot
+    return (yield from step_on(pilot, order, Step(rows=count - have)))
 
 
 def by_price(problem: Problem) -> list[int]:
@@ -201,7 +216,7 @@ def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pi
     """Ask for what the step adds."""
     if step.candidate:
         asked = (*pilot.asked, step.candidate)
-        answers = yield Ask(pilot.rows, (0, *asked), "pilot")
+        answers = yield Ask(pilot.rows, (0, *asked), "pilot again")
         return replace(pilot, answers=answers, asked=asked)
     fresh = order[len(pilot.rows) : len(pilot.rows) + step.rows]
     answers = yield Ask(fresh, (0, *pilot.asked), "pilot")
@@ -315,6 +330,7 @@ def cascade(pilot: Pilot, order: Ints, way: Way) -> Generator[Ask, Answers, Verd
     spare = credit_left(credit, errors, pilot.reserve)
     evidence = describe(pilot) | {
         "candidate": problem.candidates[way.candidate - 1],
+        "peers": [problem.candidates[peer - 1] for peer in way.peers],
         "score": [list(term) for term in way.score.terms],
         "credit": credit,
         "looked": looked,
@@ -322,20 +338,19 @@ def cascade(pilot: Pilot, order: Ints, way: Way) -> Generator[Ask, Answers, Verd
         "credit_left": spare,
         "level": float(upper_level(pilot.left, pilot.allowance, credit, np.array([looked]))[0]),
     }
-    covered = errors == 0 or covers_errors(
-        pilot.left, pilot.allowance, credit, looked, reserve=pilot.reserve, alpha=problem.alpha
+    certified = spare >= 0 and (
+        errors == 0
+        or covers_errors(pilot.left, pilot.allowance, credit, looked, reserve=pilot.reserve, alpha=problem.alpha)
     )
-    if spare < 0 or not covered:
-        return Verdict(False, Mix(), profiled, NAME, evidence)
     score = values(way.score, answers, way.candidate)
     u = uniforms(problem.seed, "shares", problem.rows)[rows]
-    stop = stopping_row(score, u, answers.marks[:, way.candidate] == BAD, spare)
+    stop = stopping_row(score, u, answers.marks[:, way.candidate] == BAD, spare) if certified else None
     accepted = before(score, u, stop) & (answers.marks[:, way.candidate] != DEFER)
-    evidence |= {"stop": None if stop is None else list(stop), "stop_digest": digest(stop)}
-    if accepted.mean() <= pilot.price(models[1:]):
-        return Verdict(False, Mix(), profiled, NAME, evidence)
-    rule = Cascade((Tier(way.candidate, way.score, stop, way.peers),))
-    return Verdict(True, rule, profiled, NAME, evidence)
+    granted = certified and bool(accepted.mean() > pilot.price(models[1:]))
+    evidence["stop"] = None if stop is None else list(stop)
+    evidence["pinned"] = digest(*(evidence[name] for name in ("candidate", "peers", "score", "stop")))
+    rule = Cascade((Tier(way.candidate, way.score, stop, way.peers),)) if granted else Mix()
+    return Verdict(granted, rule, profiled, NAME, evidence | {"granted": granted})
 
 
 def stopping_row(score: Floats, u: np.ndarray, bad: np.ndarray, spare: int) -> tuple[float, int] | None:
@@ -347,9 +362,9 @@ def stopping_row(score: Floats, u: np.ndarray, bad: np.ndarray, spare: int) -> t
     return float(score[place]), int(u[place])
 
 
-def digest(stop: tuple[float, int] | None) -> str:
-    """Pins the stopping row: a changed digit shows."""
-    return blake2b(repr(stop).encode(), digest_size=8).hexdigest()
+def digest(*pinned: object) -> str:
+    """Pins candidate, score and stopping row: a changed digit shows."""
+    return blake2b(repr(pinned).encode(), digest_size=8).hexdigest()
 
 
 def outlook(pilot: Pilot, way: Way) -> Outlook:
@@ -372,12 +387,10 @@ def describe(pilot: Pilot) -> dict[str, object]:
 # --------------------------------------------------------------------------- the mix
 
 
-def mix(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Verdict]:
-    """The blind mix over the rows left, by `ladder/2`, which takes the pilot over as its own."""
+def taken_over(pilot: Pilot, order: Ints) -> tuple[ladder_2.State, list[str]]:
+    """The pilot as `ladder/2` would have it: from here on its exact design may certify a blind mix of the rows left."""
     state, notes = ladder_2.start(pilot.problem)
-    seen = ladder_2.heard(replace(state, order=order), pilot.asked, pilot.answers, fresh=len(pilot.rows))
-    inner = yield from ladder_2.certify(seen, notes)
-    return under_our_name(inner)
+    return ladder_2.heard(replace(state, order=order), pilot.asked, pilot.answers, fresh=len(pilot.rows)), notes
 
 
 def under_our_name(inner: Verdict) -> Verdict:

@@ -29,6 +29,8 @@ class Round:
 
 MODULES = {
     "ladder/1": "ladder_1",
+    "ladder/2": "ladder_2",
+    "ladder/3": "ladder_3",
     "smart/2024:profile-all": "smart_2024",
     "smart/2024:profile-smart": "smart_2024",
     "smart/2024:model-mix": "smart_2024",
