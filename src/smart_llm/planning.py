@@ -41,9 +41,9 @@ class Seen:
 
     @property
     def call(self) -> float:
-        """Price of a call, in reference calls, to two digits."""
+        """Price of a call, in reference calls, in steps of 5 % (so that like pilots share one design)."""
         price = self.spent / self.beside if self.rows >= 5 and self.beside > 0 else self.rate
-        return float(f"{price:.2g}")
+        return float(1.05 ** np.round(np.log(price) / np.log(1.05))) if price > 0 else 0.0
 
     @property
     def gain(self) -> float:

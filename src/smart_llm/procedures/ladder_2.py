@@ -92,10 +92,10 @@ def pilot(state: State) -> Generator[Ask, Answers, State]:
 def next_pilot(state: State) -> tuple[int, tuple[int, ...]]:
     """How many new rows to ask which candidates about; 0 rows = the rows already asked; no models = enough."""
     total = state.problem.rows
-    first = int(0.75 * total ** (1 / 3))
     if state.rows == 0:
+        first = max(4, int(0.3 * total ** (1 / 3)))
         cheap = tuple(j for j, seen in state.candidates.items() if first * seen.call <= 0.004 * total)
-        return (first, cheap) if first >= 3 and (len(cheap) > 1 or len(state.candidates) > 1) else (0, ())
+        return (first, cheap) if len(state.candidates) > 1 and total > 20 else (0, ())
     keys, forecasts = forecasts_of(state)
     regrets = dict(zip(keys, planning.regret(forecasts), strict=True))
     chosen = keys[planning.best(forecasts)]
@@ -203,7 +203,7 @@ def verdict(state: State, plan: Plan, notes: list[str], stop: tuple[int, int, in
     if errors > plan.spare:
         granted = min(share, max(0, plan.allowance + plan.spare - errors))
         notes = [*notes, f"{errors} profiled rows have no answer, more than the {plan.spare} provided for."]
-    if seen.gain <= 0 or unlikely(seen):
+    if withheld(seen):
         granted = 0
     rule = Mix(((plan.candidate, granted),)) if granted else Mix()
     evidence = describe(state, plan, stop, granted)
@@ -211,29 +211,42 @@ def verdict(state: State, plan: Plan, notes: list[str], stop: tuple[int, int, in
     return Verdict(granted > 0, rule, profiled, NAME, evidence, outlook(state, plan.candidate), tuple(notes))
 
 
-def unlikely(seen: Seen) -> bool:
-    """A candidate that is surely wrong more often than right is never delivered."""
-    return bool(betaincinv(seen.bad + 0.5, seen.rows - seen.bad + 0.5, 0.05) > 0.5)
+def withheld(seen: Seen) -> str | None:
+    """Why a certified share is not used: the candidate saves nothing, or is surely wrong more often than right."""
+    if seen.gain <= 0:
+        return "no gain"
+    return "below one half" if betaincinv(seen.bad + 0.5, seen.rows - seen.bad + 0.5, 0.05) > 0.5 else None
 
 
 def describe(state: State, plan: Plan, stop: tuple[int, int, int, int], granted: int) -> dict[str, object]:
-    """The evidence: design, counts, share."""
+    """The evidence: design, counts, share. Counts come in pairs that add up, so that no one number can be changed."""
     look, bad, errors, share = stop
-    table = plan.design.table
+    table, population = plan.design.table, state.problem.rows - plan.pilot
+    seen, worst = table.looks[look], plan.design.worst
     return {
         "candidate": state.problem.candidates[plan.candidate - 1],
         "allowance": state.problem.allowance,
         "pilot": {"rows": plan.pilot, "errors": plan.errors},
         "spare": plan.spare,
-        "population": state.problem.rows - plan.pilot,
+        "population": population,
         "design": {
             "allowance": plan.allowance,
             "looks": list(table.looks),
+            "left": [population - each for each in table.looks],
             "shares": [shares.tolist() for shares in table.shares],
             "sums": [int(shares.sum()) for shares in table.shares],
-            "worst": {"bad": plan.design.worst.bad, "error": plan.design.worst.error},
+            "worst": {"bad": worst.bad, "good": population - worst.bad, "error": worst.error},
         },
-        "stop": {"look": look, "seen": table.looks[look], "bad": bad, "errors": errors, "share": share},
+        "stop": {
+            "look": look,
+            "seen": seen,
+            "bad": bad,
+            "fine": seen - bad,
+            "errors": errors,
+            "answered": seen - errors,
+            "share": share,
+        },
+        "withheld": withheld(state.candidates[plan.candidate]),
         "granted": granted,
     }
 

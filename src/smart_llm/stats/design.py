@@ -64,7 +64,7 @@ class Fineness:
     first: int = 8
     ratio: float = 1.35
     reach: float = 6.0
-    bins: float = 0.5
+    bins: float = 0.35
     bad: float = 0.35
     shares: int = 64
     rounds: int = 20
@@ -118,13 +118,14 @@ def _marginal(prior: Prior, seen: int) -> Floats:
 def _looks(rows: int, costs: Costs, fine: Fineness) -> list[int]:
     """0, then a geometric grid up to where profiling can no longer pay."""
     most = min(rows - 1, int(fine.reach * rows ** (2 / 3)))
+    ratio = fine.ratio + 0.1 * (rows > 20_000)
     if costs.call > 0:
         most = int(min(most, costs.most / costs.call))
     out = [0]
     step = fine.first
     while step <= most:
         out.append(step)
-        step = max(step + 1, round(step * fine.ratio))
+        step = max(step + 1, round(step * ratio))
     return out
 
 
@@ -132,7 +133,7 @@ def _bins(top: int, fineness: float) -> Ints:
     """Edges of bins that cover 0 … top: single counts first, then as wide as a fraction of their standard deviation."""
     edges = [0]
     while edges[-1] <= top:
-        edges.append(edges[-1] + max(1, int(fineness * edges[-1] ** 0.5)))
+        edges.append(edges[-1] + 2 * int(fineness * edges[-1] ** 0.5 / 2) + 1)  # odd, so that a count is the centre
     return np.array(edges, dtype=np.int64)
 
 
@@ -160,7 +161,7 @@ def _cut_look(rows: int, allowance: int, prior: Prior, fine: Fineness, place: tu
     left = rows - seen
     mass = _marginal(prior, seen)
     rest = np.cumsum(mass[::-1])[::-1]
-    top = min(seen // 2 + 2, seen, max(int(np.searchsorted(-rest, -1e-3)), 3))
+    top = min(seen // 2 + 2, seen, max(int(np.searchsorted(-rest, -2e-3)), 3))
     edge = _bins(top, fine.bins)
     edge[-1] = min(edge[-1], seen + 1)
     centre = (edge[:-1] + edge[1:] - 1) // 2
@@ -339,6 +340,8 @@ def design(
     rules = [_solve(problem, np.exp(weights + extra)) for extra in (0.1, 0.25, 0.5)]
     rule = min(rules, key=lambda each: _fill(problem, each, alpha)[1])
     found = _certify(problem, rule, alpha)
+    for extra in (1.0, 2.0):
+        found = found or _certify(problem, _solve(problem, np.exp(weights + extra)), alpha)
     if found is None:
         return Design(idle, Worst(0.0, allowance + 1), -costs.gain * idle.floor)
     return Design(*found, expected(found[0], prior, costs, rows))

@@ -28,7 +28,7 @@ from smart_llm.stats.hypergeometric import Floats, Ints, log_choose, log_factori
 CUT = 1e-14
 """Probabilities below this are not followed; every one left out is added to the bound as if it were this large."""
 
-NEGLIGIBLE = 1e-9
+NEGLIGIBLE = 1e-11
 """Cells that add less than this to the error, whatever D, are not evaluated; their bounds are added instead."""
 
 
@@ -85,7 +85,7 @@ def _onward(going: Floats, seen: int, later: int, size: int) -> Floats:
 
 
 def _log_arrive(rows: int, seen: int, bad: int, first: int, last: int) -> Floats:
-    """log P(Hyp(rows, D, seen) = bad) for D = first … last, all within [bad, rows − seen + bad]. Slices: no gathering."""
+    """log P(Hyp(rows, D, seen) = bad) for D = first … last, all within [bad, rows − seen + bad]. No gathering."""
     t = log_factorials(rows)
     among = t[first : last + 1] - t[first - bad : last + 1 - bad]
     free = rows - seen + bad
