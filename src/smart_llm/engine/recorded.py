@@ -2,7 +2,7 @@
 
 Long form, one line per item and model, in Parquet, CSV, TSV or JSONL (or any frame): `item_id`, `model`, `answer`
 (null: it broke the output contract), `cost_usd`, and, where there is one, `score` (the model's own confidence, higher
-is surer).
+is surer), and `input` (the text of the item, on the reference's lines).
 Answers are already parsed, so equivalence is equality of strings unless the caller knows better.
 Rows stand in the order in which items first appear: the file order that the published procedure hands out rows in.
 """
@@ -20,7 +20,8 @@ import polars as pl
 
 from smart_llm.engine.drive import Population
 from smart_llm.errors import InputError
-from smart_llm.types import AGREE, BAD, DEFER, ERROR, Marks
+from smart_llm.tasks.scores import answer_key
+from smart_llm.types import AGREE, BAD, DEFER, ERROR, Marks, Traits
 
 Equivalent: TypeAlias = Callable[[str, str], bool]
 """(candidate's answer, reference's answer) → do they count as the same?"""
@@ -61,7 +62,17 @@ def load(
     marks[:, 0] = np.where(columns[0]["answer"].is_null(), ERROR, AGREE)
     cost = np.stack([column["cost_usd"].to_numpy() for column in columns], axis=1)
     score = np.stack([column["score"].to_numpy() for column in columns], axis=1)
-    return Recorded(tuple(items["item_id"]), tuple(models), Population(marks, cost, score))
+    population = Population(marks, cost, score, _traits([column["answer"] for column in columns], columns[0]["input"]))
+    return Recorded(tuple(items["item_id"]), tuple(models), population)
+
+
+def _traits(answers: Sequence[pl.Series], inputs: pl.Series) -> Traits:
+    """What scores may look at besides the models' own: which answers are equal, how long they and the inputs are."""
+    known = pl.concat(answers).unique()
+    keys = {answer: answer_key(answer) for answer in known}
+    key = np.array([[keys[answer] for answer in column] for column in answers], np.int64).T
+    length = np.stack([column.str.len_chars().cast(pl.Float64).fill_null(np.nan).to_numpy() for column in answers], 1)
+    return Traits(key, length, inputs.str.len_chars().cast(pl.Float64).fill_null(np.nan).to_numpy())
 
 
 def _read(source: Any) -> pl.DataFrame:
@@ -96,8 +107,11 @@ def _typed(lines: pl.DataFrame) -> pl.DataFrame:
         raise InputError(f"recorded table: no column {', '.join(missing)}; it has {', '.join(lines.columns)}.")
     if "score" not in lines.columns:
         lines = lines.with_columns(score=pl.lit(None, pl.Float64))
+    if "input" not in lines.columns:
+        lines = lines.with_columns(input=pl.lit(None, pl.String))
+    kinds = {**TEXT, **NUMBERS, "input": pl.String}
     try:
-        typed = lines.select([pl.col(name).cast(kind) for name, kind in {**TEXT, **NUMBERS}.items()])
+        typed = lines.select([pl.col(name).cast(kind) for name, kind in kinds.items()])
     except pl.exceptions.PolarsError as error:
         raise InputError(f"recorded table: {str(error).splitlines()[0]}") from error
     _refuse(typed, pl.col("item_id").is_null() | pl.col("model").is_null(), "has no item_id or no model")
