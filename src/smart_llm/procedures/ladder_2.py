@@ -93,9 +93,9 @@ def next_pilot(state: State) -> tuple[int, tuple[int, ...]]:
     """How many new rows to ask which candidates about; 0 rows = the rows already asked; no models = enough."""
     total = state.problem.rows
     if state.rows == 0:
-        first = max(4, int(0.3 * total ** (1 / 3)))
+        first = min(max(4, int(0.3 * total ** (1 / 3))), total // 4)
         cheap = tuple(j for j, seen in state.candidates.items() if first * seen.call <= 0.004 * total)
-        return (first, cheap) if len(state.candidates) > 1 and total > 20 else (0, ())
+        return (first, cheap) if len(state.candidates) > 1 and first and cheap else (0, ())
     keys, forecasts = forecasts_of(state)
     regrets = dict(zip(keys, planning.regret(forecasts), strict=True))
     chosen = keys[planning.best(forecasts)]

@@ -50,16 +50,3 @@ def pmf(rows: ArrayLike, bad: ArrayLike, drawn: ArrayLike, seen: ArrayLike) -> F
     good = rows - bad
     log = log_choose(bad, seen, table) + log_choose(good, drawn - seen, table) - log_choose(rows, drawn, table)
     return np.exp(log)
-
-
-def more_than(allowance: int, rows: int, bad: Ints, drawn: int) -> Floats:
-    """P(Hyp(rows, b, drawn) > allowance) for every b in `bad`, which must be the consecutive integers from
-    `allowance` on (shape (t,), b ≤ rows).
-
-    One pass for all b: making one more row bad pushes the count past the allowance exactly when it stood at the
-    allowance and the row is one of the drawn ones, so the tail is a running sum of probabilities (all terms positive).
-    Rounds: to nearest, relative error at most `slack(rows)` + t·1e-16. Source: coupling, `docs/claims.md`.
-    """
-    at = pmf(rows, bad[:-1], drawn, allowance)
-    step = np.maximum(drawn - allowance, 0) / np.maximum(rows - bad[:-1], 1)
-    return np.concatenate([[0.0], np.minimum(np.cumsum(at * step), 1.0)])
