@@ -14,7 +14,7 @@ from smart_llm.stats.sequential import GO_ON, Table, reach, worst_error
 
 
 def enumerated(rows: int, allowance: int, table: Table) -> list[float]:
-    """The error for D = 0 … rows: every placement of the bad rows in the order, the next rows after the stop accepted."""
+    """The error for D = 0 … rows: every placement of the bad rows, the rows after the stop accepted."""
     errors = []
     for bad in range(rows + 1):
         placements = list(combinations(range(rows), bad))

@@ -1,0 +1,194 @@
+"""`ladder/2`: its promise by enumeration, and every edge it must stand on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+
+from smart_llm.engine.drive import Population, simulate
+from smart_llm.procedures.ladder_2 import procedure
+from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Problem
+
+
+def population(marks: np.ndarray, prices: tuple[float, ...]) -> Population:
+    """Marks of shape (N, 1 + m), one price per model."""
+    cost = np.broadcast_to(np.array(prices, float), marks.shape).copy()
+    return Population(marks.astype(np.int8), cost, np.full(marks.shape, np.nan))
+
+
+def problem(rows: int, agreement: str, confidence: str, prices: tuple[float, ...], seed: int = 1) -> Problem:
+    """A problem with those prices, reference first."""
+    names = tuple(f"candidate-{j}" for j in range(1, len(prices)))
+    return Problem(rows, Fraction(agreement), Fraction(confidence), "reference", names, prices, seed)
+
+
+def drawn(rows: int, rates: tuple[float, ...], seed: int) -> np.ndarray:
+    """Independent bad marks at these rates, reference first."""
+    rng = np.random.default_rng(seed)
+    bad = [np.zeros(rows), *(rng.random(rows) < rate for rate in rates)]
+    return np.stack(bad, axis=1).astype(np.int8)
+
+
+@pytest.mark.parametrize(
+    ("rows", "candidates", "agreement", "confidence"),
+    [(10, 1, "0.7", "0.6"), (9, 1, "0.5", "0.5"), (8, 1, "0.8", "0.9"), (6, 2, "0.5", "0.6"), (4, 3, "0.5", "0.5")],
+)
+def test_no_population_breaks_the_promise_too_often(
+    rows: int, candidates: int, agreement: str, confidence: str
+) -> None:
+    """Every arrangement of every population, marks of several candidates depending on each other in any way: with the
+    order fixed, arrangements stand for orders, and those of one composition miss the target at most α of the time."""
+    task = problem(rows, agreement, confidence, (1.0, *(0.02 * j for j in range(1, candidates + 1))))
+    missed, seen = defaultdict(int), defaultdict(int)
+    for patterns in product(range(2**candidates), repeat=rows):
+        bits = [[0, *((pattern >> j) & 1 for j in range(candidates))] for pattern in patterns]
+        composition = tuple(sorted(patterns))
+        outcome = simulate(procedure, task, population(np.array(bits), task.rates))
+        seen[composition] += 1
+        missed[composition] += outcome.misses > task.allowance
+    worst = max(Fraction(missed[each], seen[each]) for each in seen)
+    assert worst <= 1 - task.confidence
+
+
+def test_the_promise_holds_at_the_boundary() -> None:
+    """Simulated populations just beyond the allowance: the rate of misses stays about or below α."""
+    missed = 0
+    for seed in range(300):
+        marks = np.zeros((400, 2), np.int8)
+        marks[np.random.default_rng(seed).permutation(400)[:90], 1] = BAD
+        task = problem(400, "0.8", "0.8", (1.0, 0.05), seed)
+        missed += simulate(procedure, task, population(marks, task.rates)).misses > task.allowance
+    assert missed / 300 <= 0.2 + 3 * (0.2 * 0.8 / 300) ** 0.5
+
+
+def test_later_rows_change_nothing_earlier() -> None:
+    """What is asked up to a round depends only on the answers of the rounds before."""
+    task = problem(600, "0.9", "0.95", (1.0, 0.1, 0.2), 5)
+    first, second = drawn(600, (0.05, 0.1), 1), drawn(600, (0.3, 0.02), 2)
+    asks = list(conversation(task, population(first, task.rates)))
+    for rounds in range(1, len(asks)):
+        told = np.concatenate([ask.positions for ask in asks[:rounds]])
+        mixed = second.copy()
+        mixed[told] = first[told]
+        again = list(conversation(task, population(mixed, task.rates)))
+        for ask, other in zip(asks[: rounds + 1], again[: rounds + 1], strict=True):
+            assert ask.models == other.models
+            assert np.array_equal(ask.positions, other.positions)
+
+
+def conversation(task: Problem, people: Population):
+    """The asks of one run."""
+    running = procedure(task)
+    try:
+        ask = next(running)
+        while True:
+            yield ask
+            ask = running.send(people.answer(ask))
+    except StopIteration:
+        return
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 10, 50])
+@pytest.mark.parametrize("candidates", [1, 2, 5])
+@pytest.mark.parametrize("agreement", ["0.5", "0.95", "0.01"])
+def test_small_tables_come_to_an_end(rows: int, candidates: int, agreement: str) -> None:
+    """From one row up, few candidates or many, any allowance: a verdict, and no more rows than there are."""
+    task = problem(rows, agreement, "0.95", (1.0, *(0.1 * j for j in range(1, candidates + 1))))
+    outcome = simulate(procedure, task, population(drawn(rows, (0.1,) * candidates, 3), task.rates))
+    assert outcome.profiled <= rows
+    assert sum(count for _, count in outcome.verdict.rule.shares) <= rows - outcome.profiled
+
+
+def test_a_good_candidate_is_used_and_a_hopeless_one_costs_little() -> None:
+    """Clear cases: savings near the price ratio, or at most two per cent on top of the reference."""
+    task = problem(3000, "0.9", "0.95", (1.0, 0.05, 0.3), 2)
+    good = simulate(procedure, task, population(drawn(3000, (0.02, 0.01), 4), task.rates))
+    hopeless = simulate(procedure, task, population(drawn(3000, (1.0, 0.95), 4), task.rates))
+    assert good.verdict.granted
+    assert good.cost < 0.15 * 3000
+    assert not hopeless.verdict.granted
+    assert hopeless.cost <= 1.02 * 3000
+
+
+def test_dear_candidates_do_not_eat_the_saving() -> None:
+    """Five candidates on a thousand rows, two at a third of the price: close to what the cheap good one alone costs."""
+    rates = (0.04, 0.3, 0.4, 0.02, 0.02)
+    task = problem(1000, "0.9", "0.95", (1.0, 0.05, 0.03, 0.04, 0.33, 0.34), 3)
+    alone = problem(1000, "0.9", "0.95", (1.0, 0.05), 3)
+    together = simulate(procedure, task, population(drawn(1000, rates, 5), task.rates))
+    single = simulate(procedure, alone, population(drawn(1000, rates[:1], 5), alone.rates))
+    assert together.cost <= single.cost + 0.08 * 1000
+
+
+def test_candidates_that_cannot_pay_are_named_and_never_asked() -> None:
+    """Dearer than the reference, or as dear: dropped, with a note."""
+    task = problem(200, "0.9", "0.95", (1.0, 1.0, 2.0))
+    outcome = simulate(procedure, task, population(drawn(200, (0.0, 0.0), 1), task.rates))
+    assert outcome.profiled == 0
+    assert not outcome.verdict.granted
+    assert all(any(name in note for note in outcome.verdict.notes) for name in task.candidates)
+
+
+def test_free_models_are_all_the_same() -> None:
+    """Nothing can be saved where the reference costs nothing."""
+    task = problem(100, "0.9", "0.95", (0.0, 0.0))
+    assert not simulate(procedure, task, population(drawn(100, (0.0,), 1), task.rates)).verdict.granted
+
+
+def test_a_free_candidate_is_profiled_like_any_other() -> None:
+    """A price of zero is a price."""
+    task = problem(800, "0.9", "0.95", (1.0, 0.0), 4)
+    outcome = simulate(procedure, task, population(drawn(800, (0.03,), 1), task.rates))
+    assert outcome.verdict.granted
+    assert outcome.cost < 0.3 * 800
+
+
+def test_broken_contracts_are_paid_for_but_no_misses() -> None:
+    """A candidate that always breaks its contract saves nothing and is not used; the run costs at most 5 % more."""
+    marks = np.zeros((1000, 2), np.int8)
+    marks[:, 1] = DEFER
+    task = problem(1000, "0.9", "0.95", (1.0, 0.1), 6)
+    outcome = simulate(procedure, task, population(marks, task.rates))
+    assert outcome.misses == 0
+    assert not outcome.verdict.granted
+    assert outcome.cost <= 1.05 * 1000
+
+
+def test_rows_without_an_answer_shrink_the_allowance() -> None:
+    """Reference errors are misses: with them, delivered misses still stay within the allowance in nearly all runs."""
+    missed = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        marks = drawn(500, (0.1,), seed)
+        lost = rng.random(500) < 0.03
+        marks[lost] = (ERROR, BAD)
+        task = problem(500, "0.85", "0.9", (1.0, 0.05), seed)
+        outcome = simulate(procedure, task, population(marks, task.rates))
+        late = int(lost.sum()) - int(lost[outcome.verdict.profiled].sum())
+        missed += outcome.misses - late > task.allowance
+    assert missed <= 12
+
+
+def test_more_errors_than_provided_for_leave_only_the_allowance() -> None:
+    """Where the evidence brings more errors than were set aside, at most what is left of the allowance is handed over."""
+    marks = np.zeros((400, 2), np.int8)
+    marks[np.random.default_rng(0).permutation(400)[:120]] = (ERROR, BAD)
+    task = problem(400, "0.5", "0.95", (1.0, 0.05), 2)
+    verdict = simulate(procedure, task, population(marks, task.rates)).verdict
+    errors, spare = verdict.evidence["stop"]["errors"], verdict.evidence["spare"]
+    assert errors > spare
+    assert verdict.evidence["granted"] <= task.allowance - errors
+    assert any("no answer" in note for note in verdict.notes)
+
+
+def test_every_ask_says_how_things_stand() -> None:
+    """An outlook with a standing per candidate goes with every ask."""
+    task = problem(500, "0.9", "0.95", (1.0, 0.1, 0.2), 3)
+    for ask in conversation(task, population(drawn(500, (0.05, 0.1), 1), task.rates)):
+        assert ask.outlook is not None
+        assert len(ask.outlook.standings) == 2
+        assert 0 < ask.outlook.expected_cost_ratio < 2
