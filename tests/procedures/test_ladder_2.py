@@ -11,7 +11,7 @@ import pytest
 
 from smart_llm.engine.drive import Population, simulate
 from smart_llm.procedures.ladder_2 import procedure
-from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Problem
+from smart_llm.types import BAD, DEFER, ERROR, Problem
 
 
 def population(marks: np.ndarray, prices: tuple[float, ...]) -> Population:
@@ -174,7 +174,7 @@ def test_rows_without_an_answer_shrink_the_allowance() -> None:
 
 
 def test_more_errors_than_provided_for_leave_only_the_allowance() -> None:
-    """Where the evidence brings more errors than were set aside, at most what is left of the allowance is handed over."""
+    """Where the evidence brings more errors than were set aside, no more than what is left is handed over."""
     marks = np.zeros((400, 2), np.int8)
     marks[np.random.default_rng(0).permutation(400)[:120]] = (ERROR, BAD)
     task = problem(400, "0.5", "0.95", (1.0, 0.05), 2)
