@@ -43,7 +43,7 @@ def population(rows: int, rare: float, spoilt: float, common_bad: float, *, plac
     return Population(marks[mixed], cost, np.column_stack([np.full(rows, np.nan), score[mixed]]), traits)
 
 
-def broken(people: Population, by: np.ndarray, share: float, agreement: float, least: int) -> tuple[bool, bool]:
+def broken(people: Population, by: np.ndarray, *, share: float, agreement: float, least: int) -> tuple[bool, bool]:
     """(the table's promise is broken, some label's is)."""
     assert people.traits is not None
     missed = people.marks[np.arange(len(by)), by] == BAD
@@ -69,7 +69,7 @@ def cell(
             rows, Fraction(str(agreement)), CONFIDENCE, "reference", ("candidate",), (1.0, 0.1), seed, 0, side
         )
         outcome = simulate(procedures.get(procedure), problem, people)
-        failures += broken(people, outcome.delivered_by, share, agreement, least)
+        failures += broken(people, outcome.delivered_by, share=share, agreement=agreement, least=least)
         certified += outcome.verdict.granted
         costs.append(outcome.cost / rows)
     low, high = interval(int(failures.max()), runs, 0.95)

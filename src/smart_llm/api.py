@@ -48,6 +48,7 @@ class Options(TypedDict, total=False):
     output: str | Path | None
     budget: float | None
     seed: int | None
+    per_label: float | str | None
     rows: int | None
     procedure: str
     ledger: str | Path | None
@@ -88,6 +89,7 @@ async def arun(
             str(confidence),
             options.get("procedure", "ladder"),
             options.get("seed"),
+            str(options["per_label"]) if options.get("per_label") is not None else None,
         )
     )
     providers = {**_made(job, options.get("providers") or {}), **(options.get("providers") or {})}

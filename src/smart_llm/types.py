@@ -116,6 +116,18 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class SidePromise:
+    """Also: for every label that the reference gives to at least `least` rows, at least `share` of those rows agree.
+
+    labels: their answer keys (`tasks.scores.answer_key`).
+    """
+
+    share: Fraction
+    least: int
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What a procedure knows before anything is asked.
 
@@ -131,6 +143,7 @@ class Problem:
     rates: tuple[float, ...]
     seed: int
     reserve: int = 0
+    side: SidePromise | None = None
 
     @property
     def allowance(self) -> int:

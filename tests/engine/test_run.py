@@ -236,3 +236,21 @@ def test_frozen_values() -> None:
     with pytest.raises(AttributeError):
         smart.Said("x").text = "y"  # type: ignore[misc]
     assert replace(smart.Said("x"), text="y") == smart.Said("y")
+
+
+def test_a_promise_per_label_is_granted_said_and_verified(tmp_path: Path) -> None:
+    """`per_label` is part of claim, words and verification; the labels' shares hold."""
+    done = run(rows(2500), tmp_path, per_label=0.8, agreement=0.85)
+    assert done.certificate.granted
+    assert "every label" in done.certificate.claim["words"]
+    assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
+    truth = answering(0.0)
+    for label in ("yes", "no"):
+        those = [row for row in done.table if truth(Request("", f"Yes or no?\n{row['text']}", 1)) == label]
+        assert sum(row["answer"] == label for row in those) >= 0.8 * len(those)
+
+
+def test_a_promise_per_label_needs_labels(tmp_path: Path) -> None:
+    """Without a closed set of labels there is nothing to promise for."""
+    with pytest.raises(smart.InputError, match="--per-label"):
+        run(rows(10), tmp_path, per_label=0.8, task=smart.Task("{text}", answer="number"))

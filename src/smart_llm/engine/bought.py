@@ -69,7 +69,7 @@ def _order(c: Mapping[str, Json], asks: Sequence[Mapping[str, Json]]) -> list[st
     """Positions, each at its first appearance, are a prefix of the order the procedure profiles in."""
     asked = list(dict.fromkeys(position for ask in asks for position in ask["positions"]))
     rows = c["claim"]["rows"]
-    in_file = c["rule"]["order"] == "file"
+    in_file = c["rule"].get("order") == "file"
     order = np.arange(rows) if in_file else permutation(c["seed"], "order", rows)
     problems = []
     if asked != order[: len(asked)].tolist():

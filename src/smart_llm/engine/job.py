@@ -18,8 +18,11 @@ from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
-from smart_llm.types import Json, Model, Problem, Rate
+from smart_llm.tasks.scores import answer_key
+from smart_llm.types import Json, Model, Problem, Rate, SidePromise
 
+ENOUGH = 20
+"""A promise per label is about labels that the reference gives to at least one in so many rows."""
 RESERVE = 100
 """One in so many of the rows that may differ is set aside for rows that finally have no answer."""
 
@@ -35,6 +38,7 @@ class Job:
     confidence: str
     procedure: str
     seed: int | None = None
+    per_label: str | None = None
 
     @property
     def reference(self) -> Model:
@@ -53,6 +57,7 @@ def check(job: Job) -> Job:
         raise InputError(f"{job.table.name} has no rows: there is nothing to answer.")
     share("--agreement", job.agreement)
     share("--confidence", job.confidence)
+    job = _check_labels(job)
     names = [model.name for model in job.models]
     if len(names) < 2 and job.procedure != "reference-only":
         raise InputError("--candidate: name at least one cheaper model (or use --procedure reference-only).")
@@ -62,6 +67,20 @@ def check(job: Job) -> Job:
         raise InputError(f"--candidate {min(twice)} is given twice.")
     job.task.columns(job.table.columns)
     return replace(job, procedure=procedures.resolve(job.procedure))
+
+
+def _check_labels(job: Job) -> Job:
+    """A promise per label has a procedure of its own."""
+    if job.per_label is None:
+        if job.procedure.startswith("per-label"):
+            raise InputError(f"--procedure {job.procedure}: also give --per-label SHARE.")
+        return job
+    share("--per-label", job.per_label)
+    if job.task.contract.labels is None:
+        raise InputError("--per-label goes with --labels: other answers have no closed set to promise for.")
+    if job.procedure not in ("ladder", "per-label", "per-label/1"):
+        raise InputError(f"--per-label goes with the default procedure, not with --procedure {job.procedure}.")
+    return replace(job, procedure="per-label")
 
 
 def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
@@ -87,6 +106,8 @@ def fixed(job: Job) -> dict[str, Json]:
         "confidence": job.confidence,
         "procedure": job.procedure,
         "asked_seed": job.seed,
+        "per_label": job.per_label,
+        "label_rows": -(-job.table.rows // ENOUGH) if job.per_label is not None else None,
     }
 
 
@@ -124,4 +145,12 @@ def problem(plan: Json, rates: Sequence[float]) -> Problem:
         tuple(rates),
         plan["seed"],
         plan["reserve"],
+        _side(plan),
     )
+
+
+def _side(plan: Json) -> SidePromise | None:
+    if plan["per_label"] is None:
+        return None
+    keys = tuple(answer_key(label) for label in plan["task"]["labels"])
+    return SidePromise(Fraction(plan["per_label"]), plan["label_rows"], keys)

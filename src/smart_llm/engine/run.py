@@ -183,6 +183,8 @@ def _certificate(
         "reference": job.reference.name,
         "allowance": shape.allowance + shape.reserve,
         "reserve": shape.reserve,
+        "per_label": plan["per_label"],
+        "label_rows": plan["label_rows"],
         "errors": len(live.errors),
         "unsettled": int((~live.settled).sum()),
     }

@@ -49,6 +49,8 @@ def _sealed(c: Mapping[str, Json]) -> list[str]:
         "agreement": (c["claim"]["agreement"], plan["agreement"]),
         "confidence": (c["claim"]["confidence"], plan["confidence"]),
         "reserve": (c["claim"]["reserve"], plan["reserve"]),
+        "per_label": (c["claim"]["per_label"], plan["per_label"]),
+        "label_rows": (c["claim"]["label_rows"], plan["label_rows"]),
         "models": ([model["name"] for model in c["models"]], [plan["reference"], *plan["candidates"]]),
     }
     return problems + [f"{name}: certificate says {a}, plan says {b}" for name, (a, b) in pairs.items() if a != b]
@@ -83,7 +85,7 @@ def _proved(c: Mapping[str, Json]) -> list[str]:
     problems = verifying.check(c["procedure"]["name"], evidence, c["claim"])
     if {**verifying.rule(c["procedure"]["name"], evidence), "else": c["plan"]["reference"]} != c["rule"]:
         problems.append("rule: not the one the evidence certifies")
-    if (c["status"] in ("certified", "not-certified")) != bool(c["rule"]["shares"]):
+    if (c["status"] in ("certified", "not-certified")) != bool(c["rule"].get("shares") or c["rule"].get("tiers")):
         problems.append("status: does not fit the rule")
     return problems
 

@@ -83,13 +83,22 @@ def words(claim: Mapping[str, Json], status: str) -> str:
     if status == "certified":
         return (
             f"With {percent} confidence, at most {differ:,} of the {rows:,} delivered answers differ from what "
-            f"{claim['reference']} answers.{lost}"
+            f"{claim['reference']} answers.{lost}{_per_label(claim)}"
         )
     if status == "reference-only":
         return f"All {rows:,} rows were asked of {claim['reference']} itself: agreement holds by definition.{lost}"
     if status == "pending":
         return f"Nothing is claimed yet: {claim['unsettled']:,} of {rows:,} rows are not settled."
     return f"Nothing is claimed: {errors:,} rows have no answer, more than the {claim['reserve']:,} set aside for that."
+
+
+def _per_label(claim: Mapping[str, Json]) -> str:
+    if claim["per_label"] is None:
+        return ""
+    return (
+        f" The same confidence covers: for every label that it gives to {claim['label_rows']:,} rows or more, at least "
+        f"{float(Fraction(claim['per_label'])) * 100:g} % of these rows are delivered that label."
+    )
 
 
 def _lines(c: Certificate) -> list[str]:

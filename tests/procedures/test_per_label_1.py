@@ -1,0 +1,116 @@
+"""The promise per label: kept on the boundary, chosen in money, re-checkable number by number."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from smart_llm import procedures, verifying
+from smart_llm.engine.drive import Population, simulate
+from smart_llm.stats.clopper_pearson import interval
+from smart_llm.types import Json, Problem, SidePromise
+
+CLAIM = {"agreement": "0.85", "confidence": "0.95", "reserve": 0, "per_label": "0.8", "label_rows": 50}
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    """The benchmark's populations."""
+    path = Path(__file__).parents[2] / "benchmarks" / "per_label.py"
+    spec = importlib.util.spec_from_file_location("per_label_benchmark", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def problem(people: Population, seed: int) -> Problem:
+    """A table's promise of .85, a label's of .8."""
+    side = SidePromise(Fraction("0.8"), 50, (1, 2))
+    rows = len(people.marks)
+    return Problem(rows, Fraction("0.85"), Fraction("0.95"), "big", ("small",), (1.0, 0.1), seed, 0, side)
+
+
+@pytest.mark.parametrize("place", ["best", "random", "tied"])
+def test_the_promise_holds_just_beyond_the_allowance(bench: ModuleType, place: str) -> None:
+    """A rare label spoilt by a tenth more than allowed: broken in at most 5 % of runs, by an exact interval."""
+    people = bench.population(1000, 0.2, 0.22 + 1 / 200, 0.03, place=place, seed=1)
+    procedure = procedures.get("per-label/1")
+    runs = [simulate(procedure, problem(people, seed), people).delivered_by for seed in range(60)]
+    failures = sum(any(bench.broken(people, by, share=0.8, agreement=0.85, least=50)) for by in runs)
+    assert interval(failures, 60, 0.95)[0] <= 0.05
+
+
+def test_a_good_candidate_is_certified_and_pays(bench: ModuleType) -> None:
+    """Where every label is answered well, the promise per label is granted and most of the cost is saved."""
+    people = bench.population(3000, 0.3, 0.02, 0.01, place="best", seed=2)
+    outcome = simulate(procedures.get("per-label/1"), problem(people, 1), people)
+    assert outcome.verdict.granted
+    assert outcome.cost < 0.5 * 3000
+
+
+def test_a_rare_label_is_not_sacrificed(bench: ModuleType) -> None:
+    """A candidate that is always wrong on a label of a tenth of the rows is right often enough for the table's promise
+    alone (.85), but is not delivered there when the label is promised."""
+    people = bench.population(2000, 0.1, 1.0, 0.01, place="random", seed=3)
+    assert people.traits is not None
+    rare = people.traits.key[:, 0] == 2
+    plain = simulate(procedures.get("ladder"), problem(people, 1), people).delivered_by
+    kept = simulate(procedures.get("per-label/1"), problem(people, 1), people).delivered_by
+    assert (plain[rare] == 0).mean() < 0.5
+    assert (kept[rare] == 0).mean() >= 0.8
+
+
+def numbers(value: Json, path: tuple[Json, ...] = ()) -> Iterator[tuple[tuple[Json, ...], float]]:
+    """Every number in the evidence, with the way to it."""
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from numbers(inner, (*path, key))
+    else:
+        yield path, value
+
+
+@pytest.mark.parametrize("place", ["best", "tied"])
+def test_any_one_number_changed_is_rejected(bench: ModuleType, place: str) -> None:
+    """Evidence verifies as it is, and not with any one number changed."""
+    people = bench.population(1500, 0.3, 0.03, 0.02, place=place, seed=4)
+    verdict = simulate(procedures.get("per-label/1"), problem(people, 5), people).verdict
+    evidence = json.loads(json.dumps(verdict.evidence))
+    claim = {**CLAIM, "rows": 1500}
+    assert verdict.granted
+    assert verifying.check("per-label/1", evidence, claim) == []
+    for path, value in numbers(evidence):
+        if path[-1] == "key":
+            continue  # the name of a label, no number of the evidence
+        for change in (
+            (1, -1) if isinstance(value, int) else (1e-3 * max(1.0, abs(value)), -1e-3 * max(1.0, abs(value)))
+        ):
+            changed = copy.deepcopy(evidence)
+            inner = changed
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = value + change
+            assert verifying.check("per-label/1", changed, claim), f"{path} changed from {value} by {change}"
+
+
+def test_nothing_is_asked_where_nothing_can_pay() -> None:
+    """Candidates as dear as the reference are never asked."""
+    people = Population(np.zeros((50, 2), np.int8), np.ones((50, 2)), np.full((50, 2), np.nan))
+    hopeless = Problem(
+        50, Fraction("0.9"), Fraction("0.95"), "a", ("b",), (1.0, 1.0), 1, 0, SidePromise(Fraction("0.9"), 5, (1, 2))
+    )
+    outcome = simulate(procedures.get("per-label/1"), hopeless, people)
+    assert outcome.profiled == 0
+    assert outcome.cost == 50
