@@ -25,6 +25,8 @@ OWN_SHAPE, LEARNED_SHAPE = (2.0, 3.0), (4.0, 1.8)
 """Weight and mean of the gamma prior of γ where the score knows something: log-probabilities, learned scores."""
 USELESS = 0.25
 """Prior probability that a score knows nothing."""
+EVEN = 10.0
+"""Rows' worth of prior belief that reference costs do not depend on the score."""
 NOISE = (np.arange(6) + 0.5) / 6
 """Quantiles of what only the look decides, averaged over."""
 
@@ -32,11 +34,13 @@ NOISE = (np.arange(6) + 0.5) / 6
 @dataclass(frozen=True, slots=True)
 class Curve:
     """Posterior draws of δ and γ, shape (DRAWS,) each. kept: share of rows that can be delivered at all (contract kept,
-    score known)."""
+    score known). dear: the surest share x holds the share x^dear of what the reference would cost (above 1 where rows
+    that are hard are also long)."""
 
     rate: Floats
     shape: Floats
     kept: float
+    dear: float
 
 
 def row_weights(seed: int, rows: int) -> Floats:
@@ -56,22 +60,22 @@ def quantiles(seed: int, what: str) -> Floats:
     return np.asarray((np.argsort(raw[:DRAWS], kind="stable") + raw[DRAWS:] / 2.0**64) / DRAWS)
 
 
-def curve(
-    score: Floats,
-    bad: NDArray[np.bool_],
-    kept: NDArray[np.bool_],
-    weights: Floats,
-    *,
-    prior: tuple[float, float],
-    seed: int,
-) -> Curve:
-    """The posterior of one way to order rows, from pilot rows (arrays of shape (n,)); weights from `row_weights`,
-    prior: weight and mean of γ's.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What pilot rows show of one candidate, arrays of shape (n,): would it be bad, could it be delivered at all, what
+    the reference cost. weights: shape (DRAWS, n), from `row_weights`."""
 
-    Tied rows share the mean of their places.
-    """
-    usable = kept & ~np.isnan(score)
-    wrong = usable & bad
+    bad: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
+    cost: Floats
+    weights: Floats
+
+
+def curve(score: Floats, shown: Shown, *, prior: tuple[float, float], seed: int) -> Curve:
+    """The posterior of one way to order rows; prior: weight and mean of γ's. Tied rows share the mean of their
+    places."""
+    weights, usable = shown.weights, shown.kept & ~np.isnan(score)
+    wrong, cost = usable & shown.bad, shown.cost[usable]
     places = np.zeros(len(score))
     places[usable] = depths(score[usable])
     hits, depth = int(wrong.sum()), float(places[wrong].sum())
@@ -83,7 +87,9 @@ def curve(
     knows = a * np.log(b) - gammaln(a) + gammaln(a + hits) - (a + hits) * np.log(b + depth)
     chance = expit(np.log(USELESS) - np.log1p(-USELESS) - depth - knows)
     blind = quantiles(seed, "blind") < chance
-    return Curve(rate, np.where(blind, 1.0, shape), float((usable.sum() + 0.5) / (len(score) + 0.5)))
+    spent = cost / cost.mean() if cost.sum() > 0 else np.ones(len(cost))
+    dear = (EVEN + float(places[usable].sum())) / (EVEN + float(spent @ places[usable]))
+    return Curve(rate, np.where(blind, 1.0, shape), float((usable.sum() + 0.5) / (len(score) + 0.5)), dear)
 
 
 def depths(score: Floats) -> Floats:
@@ -101,7 +107,7 @@ def look_costs(way: Curve, price: float, rows: int, looks: Sequence[tuple[int, i
     credit, looked = (np.array(column, dtype=np.float64)[:, None, None] for column in zip(*looks, strict=True))
     stop = gamma_quantile(credit + 1.0, ndtri(NOISE)[None, None, :]) * rows / looked
     share = np.minimum(1.0, stop / (way.rate * rows)[None, :, None]) ** (1 / way.shape)[None, :, None]
-    rest = np.minimum(1.0, price + 1 - way.kept * share)
+    rest = np.minimum(1.0, price + 1 - way.kept * share**way.dear)
     return np.asarray((looked * (1 + price) + (rows - looked) * rest).mean(axis=2))
 
 

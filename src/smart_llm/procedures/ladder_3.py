@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import NDArray
 
 from smart_llm import planning_scores as forecast
 from smart_llm.cascades import before
@@ -50,6 +49,7 @@ ROUTING = 3.0  # × the share deferred is the share of that pilot worth buying
 NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason
 HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
 LONGER = 0.5  # of the pilot: how much it grows at a time
+CLEARLY = 0.97  # the mix must be cheaper than the best cascade by this: its design is told in advance, a score is not
 LEARNING = 6.0  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
 OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
 OWN = Score()
@@ -147,7 +147,7 @@ def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
         ways = weigh(pilot)
     best = min(ways, key=lambda way: way.cost)
     state, notes = taken_over(pilot, order)
-    if best.score is None or (close(pilot, ways) and best.cost >= pilot.left + ladder_2.planned(state).design.expected):
+    if best.score is None or (close(pilot, ways) and CLEARLY * best.cost > designed(state)):
         return under_our_name((yield from ladder_2.certify(state, notes)))
     return (yield from cascade(pilot, order, best))
 
@@ -297,22 +297,22 @@ def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[i
     if not choices:
         return None
     prior = forecast.OWN_SHAPE if score == OWN else forecast.LEARNED_SHAPE
-    curve = forecast.curve(said, *marked(pilot, j), pilot.weights, prior=prior, seed=problem.seed)
+    curve = forecast.curve(said, shown(pilot, j), prior=prior, seed=problem.seed)
     return Way(j, score, peers, forecast.look_costs(curve, price, pilot.left, choices), choices)
 
 
 def mix_way(pilot: Pilot, j: int) -> Way:
     """The forecast of the blind mix."""
     problem, blank = pilot.problem, np.zeros(len(pilot.rows))
-    curve = forecast.curve(blank, *marked(pilot, j), pilot.weights, prior=forecast.LEARNED_SHAPE, seed=problem.seed)
+    curve = forecast.curve(blank, shown(pilot, j), prior=forecast.LEARNED_SHAPE, seed=problem.seed)
     price, allowance = pilot.price((j,)), max(0, pilot.allowance)
     return Way(j, None, (), forecast.mix_costs(curve, price, pilot.left, allowance, problem.alpha))
 
 
-def marked(pilot: Pilot, j: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which pilot rows candidate j would spoil, and which it could be delivered on."""
+def shown(pilot: Pilot, j: int) -> forecast.Shown:
+    """What the pilot shows of candidate j."""
     marks = pilot.answers.marks[:, j]
-    return marks == BAD, np.isin(marks, (AGREE, BAD))
+    return forecast.Shown(marks == BAD, np.isin(marks, (AGREE, BAD)), pilot.answers.cost[:, 0], pilot.weights)
 
 
 # --------------------------------------------------------------------------- the look
@@ -391,6 +391,11 @@ def taken_over(pilot: Pilot, order: Ints) -> tuple[ladder_2.State, list[str]]:
     """The pilot as `ladder/2` would have it: from here on its exact design may certify a blind mix of the rows left."""
     state, notes = ladder_2.start(pilot.problem)
     return ladder_2.heard(replace(state, order=order), pilot.asked, pilot.answers, fresh=len(pilot.rows)), notes
+
+
+def designed(state: ladder_2.State) -> float:
+    """Expected cost of the exact design for the rows left, in reference calls."""
+    return state.left + ladder_2.planned(state).design.expected
 
 
 def under_our_name(inner: Verdict) -> Verdict:
