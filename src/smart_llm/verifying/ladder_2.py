@@ -21,6 +21,8 @@ GRID = 12
 """Numbers of bad rows, besides the worst one, for which the error is recomputed."""
 CLOSE = 5e-6
 """How far, relatively, two computations of one error may be apart."""
+FAINT = 1e-16
+"""Probabilities not followed further."""
 
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
@@ -119,13 +121,14 @@ def error(design: Mapping[str, Json], rows: int, bad: int) -> float:
         if k:
             going, counts = _onward(going, counts, (rows - looks[k - 1], bad, seen - looks[k - 1]), len(shares))
         share = np.array(shares, np.int64)[counts]
-        risky = share > design["allowance"]
+        risky = (share > design["allowance"]) & (going > FAINT)
         tails = [
             _tail(rows - seen, bad - d, r, design["allowance"])
             for d, r in zip(counts[risky].tolist(), share[risky].tolist(), strict=True)
         ]
         total += float(going[risky] @ np.array(tails, float))
-        going, counts = going[share < 0], counts[share < 0]
+        alive = (share < 0) & (going > FAINT)
+        going, counts = going[alive], counts[alive]
         if not len(counts):
             break
     return total
@@ -136,7 +139,10 @@ def _onward(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The counts after `draw` = (rows left, bad rows in all, rows drawn); counts of `size` and more stop safely."""
     left, bad, drawn = draw
-    later = np.arange(counts[0], min(size, counts[-1] + drawn + 1))
+    mean = [drawn * max(0, bad - int(d)) / left for d in (counts[-1], counts[0])]
+    first = max(0, int(mean[0] - 12 * mean[0] ** 0.5 - 60))
+    last = min(drawn, int(mean[1] + 12 * mean[1] ** 0.5 + 60))
+    later = np.arange(min(size, counts[0] + first), min(size, counts[-1] + last + 1))
     chance = _chance(left, bad - counts[:, None], drawn, later[None, :] - counts[:, None])
     return going @ chance, later
 
