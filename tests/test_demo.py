@@ -82,6 +82,13 @@ def test_table_follows_from_ids_alone(tmp_path: Path) -> None:
     assert len(whole.splitlines()) == 51
 
 
+def test_table_keeps_clear_snippets_only(tmp_path: Path) -> None:
+    """A snippet its readers were of two minds about is left out, whichever side it leans to."""
+    snippets = [Snippet(i, rating, f"text {i}") for i, rating in enumerate([0.9, -0.9, 1.0, -1.0, 0.0, 3.0])]
+    with write_table(snippets, 9, tmp_path).open() as file:
+        assert sorted(row["id"] for row in csv.DictReader(file)) == ["2", "3", "5"]
+
+
 def test_snippets_are_read_from_the_archive_in_the_archive(tmp_path: Path) -> None:
     """Id, rating and text of each line, sorted by id, whatever else is packed beside them."""
     lines = '2\t-1.5\tIt\'s dull, and "long".\n1\t2.25\tA joy é\n'.encode()
@@ -102,7 +109,7 @@ def test_snippets_are_read_from_the_archive_in_the_archive(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("A funny, warm joy.", "positive"), ("Dull and TOO long.", "negative"), ("It is a film.", "unsure")],
+    [("A funny, warm joy.", "yes"), ("Dull and TOO long.", "no"), ("It is a film.", "unsure")],
 )
 def test_word_list_reads_the_row_alone(text: str, answer: str) -> None:
     """It counts words of the snippet, not of the instructions, and breaks the contract where it cannot say."""

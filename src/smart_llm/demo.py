@@ -3,7 +3,8 @@
 It is the ordinary `run` on an ordinary table; this file only fetches what it needs, chooses the options, and says what
 is going on. Text: snippets of movie reviews, each rated by at least ten people from −4 to 4, from the data beside the
 VADER paper (Hutto and Gilbert 2014, MIT licence), fetched by hash and kept in the user's folder like the model files.
-The ratings play no part in the run; they are only compared with its answers afterwards.
+Snippets whose readers were of two minds (a mean between −1 and 1) are left out of the table; the run never sees a
+rating, they are only compared with its answers afterwards.
 
 Tier `default`: a 1.5B reference, a 0.5B and a 135M candidate. Tier `tiny` (one small download): the 135M model is the
 reference, and the candidate is no language model at all but a word list, which leaves a snippet it knows no word of to
@@ -15,6 +16,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import re
 import tarfile
 import zipfile
@@ -33,12 +35,13 @@ from smart_llm.providers.fake import FakeProvider
 from smart_llm.tasks import Task
 from smart_llm.types import Request
 
-LABELS = ("positive", "negative")
-PROMPT = """Decide whether a snippet of a movie review is positive or negative about the movie. \
-Answer with one word: positive or negative.
+LABELS = ("yes", "no")
+PROMPT = """Does the reviewer like the movie? Answer with one word: yes or no.
 
 Review: {text}
-Answer:"""
+Likes it:"""
+CLEAR = 1.0
+"""A snippet stands in the table where its readers' mean rating is at least this far from 0."""
 
 ARCHIVE = "hutto_ICWSM_2014.tar.gz"
 SNIPPETS = "movieReviewSnippets_GroundTruth.txt"
@@ -68,7 +71,7 @@ class Show:
 
 
 SHOWS: Mapping[weights.Tier, Show] = {
-    "default": Show("local:qwen2.5-coder-1.5b", ("local:qwen2.5-coder-0.5b", "local:smollm2-135m"), 600, "0.85", 8),
+    "default": Show("local:qwen2.5-coder-1.5b", ("local:qwen2.5-coder-0.5b", "local:smollm2-135m"), 400, "0.85", 8),
     "tiny": Show("local:smollm2-135m", ("fake:words?in=0&out=0",), 300, "0.75", 2),
 }
 CONFIDENCE = "0.95"
@@ -102,6 +105,7 @@ def demo(
         confidence=CONFIDENCE,
         output=output / "answered.csv",
         providers=_stand_ins(show),
+        concurrency=2 * (os.cpu_count() or 1),  # a stop waits for what is in flight: no more than keeps the cores busy
         on_event=on_event,
     )
     for line in _outcome(done, output / "answered.csv"):
@@ -148,8 +152,9 @@ def read_snippets(archive: Path) -> list[Snippet]:
 
 
 def write_table(snippets: Sequence[Snippet], rows: int, output: Path) -> Path:
-    """`rows` of the snippets as CSV, in an order that follows from their ids alone; the file is rewritten."""
-    mixed = sorted(snippets, key=lambda s: hashlib.sha256(f"demo {s.id}".encode()).digest())
+    """`rows` of the clear snippets as CSV, in an order that follows from their ids alone; the file is rewritten."""
+    clear = [s for s in snippets if abs(s.rating) >= CLEAR]
+    mixed = sorted(clear, key=lambda s: hashlib.sha256(f"demo {s.id}".encode()).digest())
     output.mkdir(parents=True, exist_ok=True)
     path = output / "reviews.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -180,7 +185,8 @@ def _stand_ins(show: Show) -> dict[str, Provider]:
 def _intention(show: Show, rows: int, output: Path) -> list[str]:
     named = [c.partition("?")[0] for c in show.candidates]
     lines = [
-        f"smart demo: {rows:,} movie-review snippets, positive or negative? Everything runs on this machine.",
+        f"smart demo: {rows:,} snippets of movie reviews that human readers found clearly for or against the movie.",
+        "  Does the reviewer like the movie? Everything runs on this machine; no model is shown the readers' ratings.",
         f"  reference {show.reference}, candidate{'s' * (len(named) > 1)} {', '.join(named)}",
         f"  promise: agreement with the reference ≥ {show.agreement}, confidence {CONFIDENCE}",
         f"  about {show.minutes} minutes on two cores, downloads included; everything it writes goes to {output}/",
@@ -211,5 +217,5 @@ def human(answered: Path) -> str:
     """A side note: how the delivered answers stand to the human ratings, which the run never saw."""
     with answered.open(newline="", encoding="utf-8") as file:
         rated = [(float(r["rating"]), r["answer"]) for r in csv.DictReader(file) if float(r["rating"]) and r["answer"]]
-    right = sum((rating > 0) == (answer == "positive") for rating, answer in rated)
+    right = sum((rating > 0) == (answer == LABELS[0]) for rating, answer in rated)
     return f"side note: {right / max(1, len(rated)):.1%} of the delivered answers have the sign of the human rating"
