@@ -49,7 +49,7 @@ ROUTING = 3.0  # × the share deferred is the share of that pilot worth buying
 NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason
 HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
 LONGER = 0.5  # of the pilot: how much it grows at a time
-CLEARLY = 0.9  # the mix must be cheaper than the best cascade by this: its design is told in advance, a score is not
+CLEARLY = 0.9  # by so much must the mix be cheaper than the best cascade (measured: its design hopes for too much)
 LEARNING = 6.0  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
 OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
 OWN = Score()
@@ -147,7 +147,7 @@ def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
         ways = weigh(pilot)
     best = min(ways, key=lambda way: way.cost)
     state, notes = taken_over(pilot, order)
-    if best.score is None or (close(pilot, ways) and CLEARLY * best.cost > designed(state)):
+    if best.score is None or (close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)):
         return under_our_name((yield from ladder_2.certify(state, notes)))
     return (yield from cascade(pilot, order, best))
 
@@ -157,6 +157,11 @@ def close(pilot: Pilot, ways: Sequence[Way]) -> bool:
     several, which tells most where nearly all rows can be delivered. Designing it takes a while."""
     blind = min(float(way.costs.min(axis=0).mean()) for way in ways if way.score is None)
     return min(way.cost for way in ways) > blind * (0.7 if blind < 0.35 * pilot.left else 0.9)
+
+
+def clearly(best: Way, pilot: Pilot) -> float:
+    """How much cheaper the mix must be: not at all where nearly all rows can be delivered, there it deserves trust."""
+    return 1.0 if best.cost < 0.35 * pilot.left else CLEARLY
 
 
 # --------------------------------------------------------------------------- the pilot
