@@ -71,7 +71,7 @@ class Show:
 
 
 SHOWS: Mapping[weights.Tier, Show] = {
-    "default": Show("local:qwen2.5-coder-1.5b", ("local:qwen2.5-coder-0.5b", "local:smollm2-135m"), 400, "0.85", 8),
+    "default": Show("local:qwen2.5-coder-1.5b", ("local:qwen2.5-coder-0.5b", "local:smollm2-135m"), 400, "0.80", 8),
     "tiny": Show("local:smollm2-135m", ("fake:words?in=0&out=0",), 300, "0.75", 2),
 }
 CONFIDENCE = "0.95"
