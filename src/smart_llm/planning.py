@@ -14,14 +14,16 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import betaincinv
 
-from smart_llm.stats.design import Beta, Costs, Design, Prior, design
+from smart_llm.stats.design import Beta, Costs, Design, Fineness, Prior, design
 from smart_llm.types import Floats
 
 BEFORE = (0.5, 1.5)
 """Beta prior of a candidate's bad rate (bad, good)."""
 DOUBT = 0.15
 """Weight of the second, four times weaker posterior in a design's prior: pilots are small and may mislead."""
-HOPE = 0.3
+HOPE = 0.5
+LARGE = Fineness(first=16, ratio=1.3)
+"""Looks for tables of more than 20,000 rows: rows are cheap against what is at stake, so none are worth saving at first."""
 QUANTILES = (np.arange(20) + 0.5) / 20
 OVERRUN = 0.03
 """Of all rows' reference cost: what candidate calls may cost beyond what the allowance gains for certain."""
@@ -48,7 +50,7 @@ class Seen:
     @property
     def gain(self) -> float:
         """What a row handed to the candidate saves, in reference calls: deferred rows are paid twice."""
-        return 1.0 - self.call - float(f"{self.deferred / (self.rows + 1):.2g}")
+        return 1.0 - self.call - float(f"{self.deferred / max(1, self.rows):.2g}")
 
 
 def costs_of(seen: Seen, rows: int, allowance: int) -> Costs:
@@ -69,7 +71,8 @@ def prior_of(seen: Seen) -> Prior:
 @lru_cache(maxsize=512)
 def design_for(rows: int, allowance: int, alpha: float, seen: Seen) -> Design:
     """The design for a candidate whose pilot looked like this. Cached: pilots repeat."""
-    return design(rows, allowance, alpha, prior_of(seen), costs_of(seen, rows, allowance))
+    fine = LARGE if rows > 20_000 else Fineness()
+    return design(rows, allowance, alpha, prior_of(seen), costs_of(seen, rows, allowance), fine=fine)
 
 
 def plain(seen: Seen) -> Seen:

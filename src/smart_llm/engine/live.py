@@ -7,14 +7,13 @@ distinct request, whoever pays first, so that a run taken up again costs what th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from smart_llm.cascades import accepts, assign
-from smart_llm.engine.pool import Stop, each
+from smart_llm.engine.pool import Stop, all_of, each
 from smart_llm.events import Delivering, Listener, Profiling
 from smart_llm.ledger import request_key
 from smart_llm.stats.sampling import uniforms
@@ -121,8 +120,7 @@ class Live:
         self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]
     ) -> dict[int, tuple[Any, Answer]]:
         """Ask these models about one row, and write marks, costs, scores and traits into line k of the sheet."""
-        replies = await asyncio.gather(*(self._ask(position, m, prompt) for m in models))
-        values = dict(zip(models, replies, strict=True))
+        values = dict(zip(models, await all_of(self._ask(position, m, prompt) for m in models), strict=True))
         assert sheet.traits is not None
         sheet.traits.text[k] = len(prompt)
         for m, (value, reply) in values.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from smart_llm.errors import Interrupted
 
@@ -25,6 +25,15 @@ class Stop:
         """Raises `Interrupted` once a stop was asked for."""
         if self.requested:
             raise Interrupted("Stopped. What was bought is kept: run the same command again to go on.")
+
+
+async def all_of(work: Iterable[Awaitable[Item]]) -> list[Item]:
+    """The results of all, once all have ended: no call is left behind in flight when another one fails."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("list[Item]", results)
 
 
 async def each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]], *, workers: int, stop: Stop) -> None:

@@ -80,6 +80,7 @@ async def execute(job: Job, means: Means) -> Finished:
         timeout=means.timeout,
         budget=means.budget,
         run=record.run_id,
+        check=means.stop.check,
     )
     live = Live(job.table, job.task, models, client, stop=means.stop)
     try:

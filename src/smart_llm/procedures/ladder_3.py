@@ -281,10 +281,12 @@ def learned(
     pilot: Pilot, j: int, names: Sequence[str], peers: tuple[int, ...]
 ) -> list[tuple[Score, Floats, tuple[int, ...]]]:
     """A score fitted to the pilot, where the traits are known at all."""
-    columns = [(name, trait(name, pilot.answers, j)) for name in names]
     kept = pilot.answers.marks[:, j] != DEFER
+    if kept.sum() < 10:
+        return []
+    columns = [(name, trait(name, pilot.answers, j)) for name in names]
     columns = [(name, column) for name, column in columns if np.isfinite(column[kept]).all() and np.ptp(column[kept])]
-    if not columns or kept.sum() < 10:
+    if not columns:
         return []
     traits = np.column_stack([column for _, column in columns])
     bad = pilot.answers.marks[:, j] == BAD

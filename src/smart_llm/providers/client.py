@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from smart_llm.errors import Refused, Retryable
@@ -89,10 +89,12 @@ class Client:
         patience: float = 600.0,
         run: str = "",
         seed: int = 0,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """concurrency: calls in flight per model, at most (of a local model: the cores). timeout: seconds per
         attempt. patience: seconds a row, or a model, may be rate-limited without a success. budget: USD for `run` as
-        a whole, earlier sessions included.
+        a whole, earlier sessions included. check: called before a
+        call leaves; raises what should keep it from leaving.
         """
         random = Random(seed)
         self._ledger = ledger
@@ -101,6 +103,7 @@ class Client:
             m.name: Lane(m, providers[m.name], Pace(cores if m.provider == "local" else concurrency, random))
             for m in models
         }
+        self._check = check
         self._tries, self._timeout, self._patience = tries, timeout, patience
         self._budget = Budget(budget, ledger.spent(run) if budget is not None else 0.0)
         self._run = run
@@ -175,6 +178,7 @@ class Client:
         bound = lane.bound(request, self._timeout)
         epoch = await lane.pace.enter()
         try:
+            self._check()  # a stop that came while this call waited for its turn
             await self._budget.reserve(bound)
             answer, number = await self._call(lane, key, request, bound)
         except Retryable as error:

@@ -124,8 +124,8 @@ def worst_error(rows: int, allowance: int, table: Table) -> Worst:
     Assumes: uniformly random order and share, independent of all answers. Rounds: up.
     Source: `../shared/design/guarantee.md` 3.7; proof in `docs/claims.md`.
     """
-    if rows <= allowance:
-        return Worst(0.0, rows)
+    if rows <= allowance or all((shares <= allowance).all() for shares in table.shares):
+        return Worst(0.0, min(rows, allowance + 1))  # it cannot err
     total = np.zeros(rows + 1)
     spare = 3 * rows * CUT
     for seen, shares, reached in zip(table.looks, table.shares, reach(table), strict=True):
@@ -140,7 +140,7 @@ def worst_error(rows: int, allowance: int, table: Table) -> Worst:
             cell = (seen, int(bad[i]), int(shares[bad[i]]))
             first, errors = _errors(rows, allowance, cell, (int(low[i]), int(high[i]), int(starts[i])))
             total[first : first + len(errors)] += reached[bad[i]] * errors
-    at = int(np.argmax(total))
+    at = int(np.argmax(total)) if total.any() else allowance + 1
     error = float(total[at]) * (1 + (len(table.looks) + 3) * slack(rows)) + spare
     return Worst(min(error, 1.0), at)
 

@@ -21,6 +21,8 @@ GRID = 12
 """Numbers of bad rows, besides the worst one, for which the error is recomputed."""
 CLOSE = 5e-6
 """How far, relatively, two computations of one error may be apart."""
+ROUNDING = 1e-13
+"""What a table that can hardly err may state, per row, beyond what it errs: it rounds up."""
 FAINT = 1e-16
 """Probabilities not followed further."""
 
@@ -104,7 +106,7 @@ def _errors(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str
         return [] if safe and worst == min(rows, design["allowance"] + 1) else ["the table can err, its error is not 0"]
     if not design["allowance"] < worst <= rows or Fraction(stated) > 1 - Fraction(claim["confidence"]):
         return ["the worst error is above what the confidence allows, or not at a number of bad rows that can be"]
-    if not abs(error(design, rows, worst) - stated) <= CLOSE * stated:
+    if not abs(error(design, rows, worst) - stated) <= CLOSE * stated + ROUNDING * rows:
         return ["the error at the worst number of bad rows is not the one stated"]
     spots = np.unique(np.geomspace(design["allowance"] + 1, rows, GRID).astype(int)).tolist()
     near = [worst + step for step in (-1, 1) if design["allowance"] < worst + step <= rows]

@@ -110,13 +110,13 @@ def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
         evidence["granted"]
         and errors
         and not problems
-        and not _covered(evidence, float(1 - Decimal(claim["confidence"])))
+        and not covered(evidence, float(1 - Decimal(claim["confidence"])))
     ):
         problems.append("rows without an answer are not covered")
     return problems
 
 
-def _covered(evidence: Mapping[str, Json], alpha: float) -> bool:
+def covered(evidence: Mapping[str, Json], alpha: float) -> bool:
     """However many rows have no answer: more misses than allowed at most at level alpha."""
     rows, credit, looked, reserve = (evidence[name] for name in ("rows_left", "credit", "looked", "reserve"))
     spare = evidence["allowance"] + reserve
