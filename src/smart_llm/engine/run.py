@@ -7,7 +7,7 @@ from the ledger, the procedure asks the same rows again, and the client finds th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.providers.base import Provider
 from smart_llm.providers.client import Client
 from smart_llm.report.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
-from smart_llm.types import Ask, Cascade, Json, Mix, Model, Outlook, Request, Tier, Usage, Verdict
+from smart_llm.types import AGREE, BAD, Ask, Cascade, Json, Mix, Model, Outlook, Request, Tier, Usage, Verdict
 
+SCORES = {"own": "the log-probability of its own answer", "nothing (blind)": "nothing but chance"}
+"""Scores in words, by their terms."""
 SAMPLE = 64
 """Rows rendered before the start, to estimate what a call costs."""
 
@@ -85,6 +87,7 @@ async def execute(job: Job, means: Means) -> Finished:
     live = Live(job.table, job.task, models, client, stop=means.stop)
     try:
         verdict = await _profile(job, record, live, means)
+        verdict = replace(verdict, notes=(*verdict.notes, *score_notes(live, verdict)))
         for note in verdict.notes:
             means.tell(Said(note))
         profiling = live.spent()
@@ -122,6 +125,23 @@ async def _profile(job: Job, record: RunRecord, live: Live, means: Means) -> Ver
         diary.end()
         verdict: Verdict = stop.value
         return verdict
+
+
+def score_notes(live: Live, verdict: Verdict) -> list[str]:
+    """Which scores there were, and what the rule routes rows by."""
+    names = [model.name for model in live.models]
+    marks = np.concatenate([np.empty((0, len(names)), np.int8), *(sheet.marks for _, sheet in live.batches)])
+    scores = np.concatenate([np.empty((0, len(names))), *(sheet.score for _, sheet in live.batches)])
+    answered = np.isin(marks, (AGREE, BAD))
+    silent = [
+        names[j] for j in range(1, len(names)) if answered[:, j].any() and np.isnan(scores[answered[:, j], j]).all()
+    ]
+    notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
+    for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
+        terms = ", ".join(name.partition(":")[0] for name, _ in tier.score.terms) or "nothing (blind)"
+        how = SCORES.get(terms, f"a score learned on the pilot: {terms}")
+        notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
+    return notes
 
 
 class Diary:
