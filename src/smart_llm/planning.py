@@ -21,9 +21,9 @@ BEFORE = (0.5, 1.5)
 """Beta prior of a candidate's bad rate (bad, good)."""
 DOUBT = 0.15
 """Weight of the second, four times weaker posterior in a design's prior: pilots are small and may mislead."""
-HOPE = 0.5
+HOPE = 0.3
 LARGE = Fineness(first=16, ratio=1.3)
-"""Looks for tables of more than 20,000 rows: rows are cheap against what is at stake, so none are worth saving at first."""
+"""Looks for tables of more than 20,000 rows, where the first few rows are cheap against what is at stake."""
 QUANTILES = (np.arange(20) + 0.5) / 20
 OVERRUN = 0.03
 """Of all rows' reference cost: what candidate calls may cost beyond what the allowance gains for certain."""
