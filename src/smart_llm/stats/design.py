@@ -23,6 +23,19 @@ from scipy.special import betaln, ndtr
 from smart_llm.stats.hypergeometric import Floats, Ints, log_choose, log_factorials, pmf
 from smart_llm.stats.sequential import GO_ON, Table, Worst, reach, worst_error
 
+EXTRA = (0.1, 0.25, 0.5, 1.0)
+"""Rules to choose from: solved with the weights of a level error, times exp of these (later stops, more careful)."""
+CAREFUL = (1.5, 2.0, 3.0, 4.0)
+"""The same, should the exact error of all those be too large."""
+AIM = 0.985
+"""Of α: the exact error to aim at."""
+TRIES = 8
+"""Exact errors computed per design, at most."""
+WORTH = 0.002
+"""Of the expected cost: what a further try must promise to save."""
+FAINT = 1e-40
+"""Probabilities below this are 0 here (numbers too small for full precision slow everything down tenfold)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
@@ -118,14 +131,13 @@ def _marginal(prior: Prior, seen: int) -> Floats:
 def _looks(rows: int, costs: Costs, fine: Fineness) -> list[int]:
     """0, then a geometric grid up to where profiling can no longer pay."""
     most = min(rows - 1, int(fine.reach * rows ** (2 / 3)))
-    ratio = fine.ratio + 0.1 * (rows > 20_000)
     if costs.call > 0:
         most = int(min(most, costs.most / costs.call))
     out = [0]
     step = fine.first
     while step <= most:
         out.append(step)
-        step = max(step + 1, round(step * ratio))
+        step = max(step + 1, round(step * fine.ratio))
     return out
 
 
@@ -171,10 +183,11 @@ def _cut_look(rows: int, allowance: int, prior: Prior, fine: Fineness, place: tu
     shares = np.unique(np.concatenate([[floor], np.round(np.geomspace(low, left, fine.shares)).astype(np.int64)]))
     near = pmf(rows, np.minimum(bad + centre[:, None], rows), seen, centre[:, None]) * width[:, None]
     far = pmf(rows, bad, seen, centre[:, None]) * width[:, None]
+    near, far = np.where(near < FAINT, 0.0, near), np.where(far < FAINT, 0.0, far)
     back = None
     if before is not None:
         back = pmf(seen, centre, before.seen, before.centre[:, None]) * np.diff(before.edge)[:, None]
-        back = back / np.maximum(back.sum(axis=0), 1.0)
+        back = np.where(back < FAINT, 0.0, back / np.maximum(back.sum(axis=0), 1.0))
     tail = _tail(left, allowance, bad[:, None], shares[None, :])
     return _Look(seen, left, edge, centre, np.add.reduceat(mass[: edge[-1]], edge[:-1]), near, far, shares, tail, back)
 
@@ -183,7 +196,8 @@ def _tail(left: int, allowance: int, bad: Ints, share: Ints | Floats) -> Floats:
     """About P(Hyp(left, bad, share) > allowance): normal, with continuity correction."""
     rate = np.clip(bad / left, 0.0, 1.0)
     spread = np.sqrt(np.maximum(share * rate * (1 - rate) * (left - share) / max(left - 1, 1), 1e-9))
-    return np.where(share <= allowance, 0.0, ndtr((share * rate - allowance - 0.5) / spread))
+    tail = ndtr((share * rate - allowance - 0.5) / spread)
+    return np.where((share <= allowance) | (tail < FAINT), 0.0, tail)
 
 
 # ------------------------------------------------------------------- solving it
@@ -281,7 +295,7 @@ def _scaled(problem: _Problem, rule: _Rule, scale: float) -> _Rule:
 def _fill(problem: _Problem, rule: _Rule, alpha: float) -> tuple[float, float]:
     """The largest scale of the shares at which the approximate error is at most α, and the expected cost there."""
     low, high = -1.0, 1.0
-    for _ in range(9):
+    for _ in range(12):
         middle = (low + high) / 2
         low, high = (middle, high) if _error(problem, _scaled(problem, rule, middle)).max() <= alpha else (low, middle)
     return low, _cost(problem, _scaled(problem, rule, low))
@@ -334,30 +348,36 @@ def design(
     """
     idle = no_evidence(rows, allowance)
     if rows <= allowance or costs.gain <= 0 or rows < 2:
-        return Design(idle, Worst(0.0, allowance + 1), -max(costs.gain, 0.0) * idle.floor)
+        return Design(idle, Worst(0.0, min(rows, allowance + 1)), -max(costs.gain, 0.0) * idle.floor)
     problem = _cut(rows, allowance, prior, costs, fine)
     weights = _level(problem, alpha, prior, fine.rounds)
-    rules = [_solve(problem, np.exp(weights + extra)) for extra in (0.1, 0.25, 0.5)]
-    rule = min(rules, key=lambda each: _fill(problem, each, alpha)[1])
-    found = _certify(problem, rule, alpha)
-    for extra in (1.0, 2.0):
-        found = found or _certify(problem, _solve(problem, np.exp(weights + extra)), alpha)
+    for extras in (EXTRA, CAREFUL):
+        found = _certify(problem, [_solve(problem, np.exp(weights + extra)) for extra in extras], alpha)
+        if found is not None:
+            break
     if found is None:
-        return Design(idle, Worst(0.0, allowance + 1), -costs.gain * idle.floor)
+        return Design(idle, Worst(0.0, min(rows, allowance + 1)), -costs.gain * idle.floor)
     return Design(*found, expected(found[0], prior, costs, rows))
 
 
-def _certify(problem: _Problem, rule: _Rule, alpha: float) -> tuple[Table, Worst] | None:
-    """The rule with its shares scaled until the exact error is just below α (None if five tries do not get there)."""
-    best: tuple[Table, Worst] | None = None
-    near = 0.96 if problem.rows <= 20_000 else 0.9  # α left over matters less, and computing more, on large tables
-    target = 0.985 * alpha
-    for _ in range(5):
-        table = _table(problem, _scaled(problem, rule, _fill(problem, rule, target)[0]))
-        worst = worst_error(problem.rows, problem.allowance, table)
-        if worst.error <= alpha and (best is None or worst.error > best[1].error):
-            best = table, worst
-        if best is not None and best[1].error > near * alpha:
+def _certify(problem: _Problem, rules: list[_Rule], alpha: float) -> tuple[Table, Worst] | None:
+    """The cheapest rule found whose exact error is at most α, shares scaled to use α up (None if there is none).
+
+    Always the rule that promises the lowest cost is tried next; a rule whose exact error is not where it was meant is
+    aimed elsewhere. Ends when no rule promises to be noticeably cheaper than what is found.
+    """
+    aims = [AIM * alpha] * len(rules)
+    offers = [_fill(problem, rule, AIM * alpha) for rule in rules]
+    best, least = None, np.inf
+    for _ in range(TRIES):
+        i = min(range(len(rules)), key=lambda each: offers[each][1])
+        scale, cost = offers[i]
+        if cost >= least - WORTH * (problem.rows + least):
             break
-        target *= min(1.5, 0.985 * alpha / max(worst.error, 1e-6))
+        table = _table(problem, _scaled(problem, rules[i], scale))
+        worst = worst_error(problem.rows, problem.allowance, table)
+        if worst.error <= alpha:
+            best, least = (table, worst), cost
+        aims[i] *= float(np.clip(AIM * alpha / max(worst.error, 1e-6), 0.5, 1.5))
+        offers[i] = _fill(problem, rules[i], aims[i])
     return best

@@ -8,7 +8,7 @@ thousand rows; `slack` says how much, and whoever compares with a limit adds it 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,10 +18,15 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@lru_cache(maxsize=8)
 def log_factorials(largest: int) -> Floats:
     """Shape (largest + 1,): log n! for n = 0 … largest. Read-only."""
-    table: Floats = gammaln(np.arange(1, largest + 2, dtype=np.float64))
+    return _log_factorials(largest.bit_length())[: largest + 1]
+
+
+@cache
+def _log_factorials(bits: int) -> Floats:
+    """Shape (2^bits,): one table for all sizes of as many bits."""
+    table: Floats = gammaln(np.arange(1, 2**bits + 1, dtype=np.float64))
     table.setflags(write=False)
     return table
 
