@@ -22,8 +22,8 @@ BEFORE = (0.5, 1.5)
 DOUBT = 0.15
 """Weight of the second, four times weaker posterior in a design's prior: pilots are small and may mislead."""
 HOPE = 0.3
-LARGE = Fineness(first=16, ratio=1.3)
-"""Looks for tables of more than 20,000 rows, where the first few rows are cheap against what is at stake."""
+LARGE = Fineness(ratio=1.45)
+"""For tables of more than 20,000 rows: fewer looks, a faster design."""
 QUANTILES = (np.arange(20) + 0.5) / 20
 OVERRUN = 0.03
 """Of all rows' reference cost: what candidate calls may cost beyond what the allowance gains for certain."""
