@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import beta
 
 from smart_llm import procedures
 from smart_llm.engine.job import Job, begin, fixed, planned_models, problem
@@ -24,7 +25,21 @@ from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.providers.base import Provider
 from smart_llm.providers.client import Client
 from smart_llm.report.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
-from smart_llm.types import AGREE, BAD, Ask, Cascade, Json, Mix, Model, Outlook, Request, Tier, Usage, Verdict
+from smart_llm.types import (
+    AGREE,
+    BAD,
+    NOT_ASKED,
+    Ask,
+    Cascade,
+    Json,
+    Mix,
+    Model,
+    Request,
+    Standing,
+    Tier,
+    Usage,
+    Verdict,
+)
 
 SCORES = {"own": "the log-probability of its own answer", "nothing (blind)": "nothing but chance"}
 """Scores in words, by their terms."""
@@ -222,7 +237,7 @@ def _certificate(
         models=tuple(plan["models"]),
         evidence=verdict.evidence if verdict else {},
         rule=_rule(live, verdict),
-        delivered=_delivered(live, profiled, verdict.outlook if verdict else None),
+        delivered=_delivered(live, profiled),
         cost={**_cost(live, profiling, profiled), "lost_at_most": ledger.lost(record.run_id)},
         errors=_errors(live, profiled),
         labels=_labels(job, live, verdict, record.seed),
@@ -260,19 +275,32 @@ def _tier(tier: Tier, names: list[str]) -> dict[str, Json]:
     }
 
 
-def _delivered(live: Live, profiled: Any, outlook: Outlook | None) -> dict[str, Json]:
+def _delivered(live: Live, profiled: Any) -> dict[str, Json]:
     counts = np.bincount(live.by[live.settled], minlength=len(live.models))
     by = {model.name: int(count) for model, count in zip(live.models, counts, strict=True)}
     return {
         "profiled": len(profiled),
         "by": by,
-        "standings": [asdict(standing) for standing in outlook.standings] if outlook else [],
+        "standings": [asdict(standing) for standing in standings(live)],
     }
 
 
 def _labels(job: Job, live: Live, verdict: Verdict | None, seed: int) -> tuple[Json, ...]:
     labels = job.task.contract.labels
     return tuple(per_label(labels, verdict.rule, live.batches, seed, live.rows)) if labels and verdict else ()
+
+
+def standings(live: Live) -> list[Standing]:
+    """How every candidate fared on the rows it was asked about together with the reference: 90 % limits (Jeffreys)."""
+    seen = np.full((live.rows, len(live.models)), NOT_ASKED, np.int8)
+    for positions, sheet in live.batches:
+        seen[positions] = np.where(sheet.marks == NOT_ASKED, seen[positions], sheet.marks)
+    found = []
+    for j, model in enumerate(live.models[1:], 1):
+        asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
+        low, high = (float(beta.ppf(tail, agreeing + 0.5, asked - agreeing + 0.5)) for tail in (0.05, 0.95))
+        found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
+    return found
 
 
 def _cost(live: Live, profiling: Any, profiled: Any) -> dict[str, Json]:
