@@ -8,14 +8,17 @@ can win is not asked. Unit of money: one reference call.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import betaincinv
 
 from smart_llm.stats.design import Beta, Costs, Design, Fineness, Prior, design
-from smart_llm.types import Floats
+from smart_llm.types import Floats, Ints
 
 BEFORE = (0.5, 1.5)
 """Beta prior of a candidate's bad rate (bad, good)."""
@@ -81,35 +84,90 @@ def plain(seen: Seen) -> Seen:
     return replace(seen, rate=seen.call, spent=0.0, beside=0.0, deferred=deferred)
 
 
-@lru_cache(maxsize=2048)
-def forecast(rows: int, allowance: int, alpha: float, seen: Seen) -> Floats:
-    """Shape (20,): what finishing would cost at each quantile of the bad rate, by the best single look (or none).
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What finishing would cost at each quantile of a candidate's bad rate, and after how many rows looked at. Shapes
+    (20,); unit: reference calls, rows."""
+
+    cost: Floats
+    rows: Floats
+
+
+@lru_cache(maxsize=4096)
+def forecast(rows: int, allowance: int, alpha: float, seen: Seen, found: tuple[int, int] = (0, 0)) -> Forecast:
+    """Finishing the `rows` left by the best further look (or none). found: evidence so far (rows, bad among them).
 
     Approximate: the sampled part of the rows profiled or handed over is treated as a binomial share, whose lower limit
     at the expected count decides how many rows may be handed over.
     """
     if rows <= 0:
-        return np.zeros(len(QUANTILES))
+        return Forecast(np.zeros(len(QUANTILES)), np.zeros(len(QUANTILES)))
     bad, good = BEFORE
     rate = betaincinv(bad + seen.bad, good + seen.rows - seen.bad, QUANTILES)[:, None]
     look = np.unique(np.round(np.geomspace(4, max(rows, 5), 28)))[None, :-1]
-    share = betaincinv(look * rate + 1, allowance + 1.0, 1 - alpha)
-    handed = np.minimum(rows - look, np.maximum(look / share - look, min(allowance, rows)))
+    share = betaincinv(found[1] + look * rate + 1, allowance + 1.0, 1 - alpha)
+    unseen = (found[0] + look) * (1 / share - 1)
+    handed = np.minimum(rows - look, np.maximum(unseen, min(allowance, rows)))
     gain = max(0.0, seen.gain)
     handed = np.where(rate < 0.5, handed, 0.0)
     total = rows + seen.call * look - gain * handed
+    at = total.argmin(axis=1)
     none = rows - gain * np.where(rate[:, 0] < 0.5, float(min(allowance, rows)), 0.0)
-    return np.asarray(np.minimum(total.min(axis=1), none))
+    cost = np.minimum(total.min(axis=1), none)
+    return Forecast(np.asarray(cost), np.where(cost < none, look[0, at], 0.0))
 
 
-def best(forecasts: list[Floats]) -> int:
-    """Index of the candidate with the least expected cost."""
-    return int(np.argmin([values.mean() for values in forecasts]))
+# --------------------------------------------------------------------------- several candidates at once
+
+DRAWS = 320
+"""Joint draws of the candidates' bad rates."""
+SPLITS = {1: ((1.0,),), 2: ((0.5, 0.5), (0.75, 0.25), (0.25, 0.75)), 3: ((1 / 3, 1 / 3, 1 / 3),)}
+"""How α may be divided among so many finalists."""
+
+Finalists: TypeAlias = tuple[tuple[int, float], ...]
+"""(candidate, its part of α)."""
 
 
-def regret(forecasts: list[Floats]) -> Floats:
-    """Shape (candidates,): expected money lost to each by choosing the one that looks best now (0 for itself)."""
-    chosen = forecasts[best(forecasts)]
-    return np.array(
-        [np.maximum(0.0, chosen[:, None] - each[None, :]).mean() * (each is not chosen) for each in forecasts]
-    )
+@lru_cache(maxsize=64)
+def joint(candidate: int) -> Ints:
+    """Shape (DRAWS,): the quantile of this candidate's rate in each joint draw; candidates are independent."""
+    levels = np.arange(DRAWS) % len(QUANTILES)
+    return np.asarray(np.random.default_rng(candidate).permutation(levels))
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The candidates in the running and what is left to do. seen: by candidate."""
+
+    rows: int
+    allowance: int
+    alpha: float
+    seen: Mapping[int, Seen]
+
+    def draws(self, candidate: int, part: float = 1.0) -> tuple[Floats, Floats]:
+        """Shapes (DRAWS,): cost and rows looked at, if it alone were followed with this part of α."""
+        ahead = forecast(self.rows, self.allowance, self.alpha * part, plain(self.seen[candidate]))
+        return ahead.cost[joint(candidate)], ahead.rows[joint(candidate)]
+
+    def cost(self, finalists: Finalists) -> Floats:
+        """Shape (DRAWS,): cost of following these side by side: the cheapest one's, and the others' calls meanwhile."""
+        costs, rows = np.array([self.draws(*each) for each in finalists]).transpose(1, 0, 2)
+        calls = np.array([self.seen[candidate].call for candidate, _ in finalists])
+        best = costs.argmin(axis=0)
+        others = calls.sum() - calls[best]
+        at = np.arange(DRAWS)
+        return np.asarray(costs[best, at] + others * rows[best, at])
+
+    def finalists(self) -> Finalists:
+        """Who is worth following, and how α is divided among them: the least expected cost."""
+        first = sorted(self.seen, key=lambda j: self.draws(j)[0].mean())[:3]
+        choices: list[Finalists] = []
+        for size, splits in SPLITS.items():
+            for team in combinations(first, size):
+                choices += [tuple(zip(team, parts, strict=True)) for parts in splits]
+        return min(choices, key=lambda choice: self.cost(choice).mean())
+
+    def regrets(self, finalists: Finalists) -> dict[int, float]:
+        """By candidate: expected money lost by not having followed it alone."""
+        cost = self.cost(finalists)
+        return {j: float(np.maximum(0.0, cost - self.draws(j)[0]).mean()) for j in self.seen}

@@ -179,7 +179,7 @@ def test_more_errors_than_provided_for_leave_only_the_allowance() -> None:
     marks[np.random.default_rng(0).permutation(400)[:120]] = (ERROR, BAD)
     task = problem(400, "0.5", "0.95", (1.0, 0.05), 2)
     verdict = simulate(procedure, task, population(marks, task.rates)).verdict
-    errors, spare = verdict.evidence["stop"]["errors"], verdict.evidence["spare"]
+    errors, spare = verdict.evidence["profiled"]["errors"], verdict.evidence["spare"]
     assert errors > spare
     assert verdict.evidence["granted"] <= task.allowance - errors
     assert any("no answer" in note for note in verdict.notes)

@@ -1,11 +1,15 @@
-"""`ladder/2`: a pilot, then one exact sequential design for the candidate that is likely to save most.
+"""`ladder/2`: a pilot, then exact sequential designs for the candidates that are likely to save most.
 
-1. Pilot: the first rows of the seeded order, used freely and never as evidence; their reference answers are delivered.
-   It ends when more of it would cost more than a better choice can save (`planning`).
-2. Design: a stopping table for the finalist on the rows left, fixed before any evidence is seen, with exact worst-case
-   error ≤ α (`stats.design`, `stats.sequential`).
-3. Evidence: the next rows of the same order, up to each look, until the table says stop; it says how many of the rows
-   left go to the candidate.
+1. Pilot: the first rows of the seeded order, used freely and never as evidence (`pilot`).
+2. Designs: for each of at most three finalists a part of α and a stopping table for the rows left, fixed before any
+   evidence is seen, with exact worst-case error at most that part (`stats.design`, `stats.sequential`).
+3. Evidence: the next rows of the same order, up to each look, are answered by the reference and the finalists still
+   followed. A table that says stop settles how many of the rows left may go to its candidate; the others may be
+   followed further while one of them is likely to save more (`onward`, in money only), and at the end the candidate
+   whose share saves most is used.
+
+Going on after a table has said stop does not weaken it: its share was a random draw of the rows left then, say the last
+ones of the order, and what is handed over in the end is among them (`docs/claims.md`). The parts of α add up.
 
 Rows without an answer of the reference are misses for good. Those of the pilot reduce the allowance; for those among
 the evidence a part of it is set aside beforehand, and if they are more, only what the rest of the allowance covers
@@ -22,193 +26,185 @@ from scipy.special import betaincinv
 
 from smart_llm import planning
 from smart_llm.planning import Seen
+from smart_llm.procedures.pilot import State, heard, outlook, pilot, start
 from smart_llm.stats.design import Design
-from smart_llm.stats.sampling import permutation
 from smart_llm.stats.sequential import GO_ON
-from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Floats, Ints, Mix, Outlook, Problem, Standing, Verdict
+from smart_llm.types import BAD, ERROR, Answers, Ask, Floats, Mix, Problem, Verdict
 
 NAME = "ladder/2"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is known so far. rows: profiled; errors: of the reference. candidates: index → what was seen of it."""
-
-    problem: Problem
-    order: Ints
-    candidates: dict[int, Seen]
-    asked: frozenset[int] = frozenset()
-    rows: int = 0
-    errors: int = 0
-
-    @property
-    def left(self) -> int:
-        """Rows not profiled yet."""
-        return self.problem.rows - self.rows
-
-    @property
-    def allowance(self) -> int:
-        """Misses still allowed."""
-        return max(0, self.problem.allowance - self.errors)
-
-
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
-    """Pilot, design, evidence, verdict."""
+    """Pilot, designs, evidence, verdict."""
     state, notes = start(problem)
     if not state.candidates:
-        return Verdict(False, Mix(), np.empty(0, np.int64), NAME, {"candidate": None}, None, tuple(notes))
+        return Verdict(False, Mix(), np.empty(0, np.int64), NAME, {"finalists": []}, None, tuple(notes))
     state = yield from pilot(state)
     return (yield from certify(state, notes))
 
 
-def start(problem: Problem) -> tuple[State, list[str]]:
-    """Before anything is asked: who can pay at all."""
-    notes, candidates = [], {}
-    for j, name in enumerate(problem.candidates, 1):
-        if problem.rates[j] < problem.rates[0]:
-            candidates[j] = Seen(problem.rates[j] / problem.rates[0])
-        else:
-            notes.append(f"{name} is not cheaper than {problem.reference}: not used.")
-    return State(problem, permutation(problem.seed, "order", problem.rows), candidates), notes
+# --------------------------------------------------------------------------- the plan
 
 
-# --------------------------------------------------------------------------- pilot
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Fixed before the evidence. pilot: rows of it; errors: the reference's among them; spare: errors provided for;
+    allowance: of the designs. finalists: candidate → its part of α and its design."""
+
+    pilot: int
+    errors: int
+    spare: int
+    allowance: int
+    finalists: dict[int, tuple[float, Design]]
 
 
-def pilot(state: State) -> Generator[Ask, Answers, State]:
-    """Ask until the choice is worth no more pilot rows."""
-    while True:
-        rows, models = next_pilot(state)
-        if not models:
-            return state
-        if rows:
-            positions, stage = state.order[state.rows : state.rows + rows], "pilot"
-        else:
-            positions, stage = state.order[: state.rows], "pilot again"
-        answers = yield Ask(positions, (0, *models), stage, outlook(state))
-        state = heard(state, models, answers, fresh=rows)
-
-
-def next_pilot(state: State) -> tuple[int, tuple[int, ...]]:
-    """How many new rows to ask which candidates about; 0 rows = the rows already asked; no models = enough."""
-    total = state.problem.rows
-    if state.rows == 0:
-        first = min(max(4, int(0.3 * total ** (1 / 3))), total // 4)
-        cheap = tuple(j for j, seen in state.candidates.items() if first * seen.call <= 0.004 * total)
-        return (first, cheap) if len(state.candidates) > 1 and first and cheap else (0, ())
-    keys, forecasts = forecasts_of(state)
-    regrets = dict(zip(keys, planning.regret(forecasts), strict=True))
-    chosen = keys[planning.best(forecasts)]
-    late = [j for j in keys if j not in state.asked]
-    worth = [j for j in late if planning.HOPE * regrets[j] > state.rows * state.candidates[j].call]
-    if chosen in late:
-        worth.append(chosen)
-    if worth and state.rows:
-        return 0, tuple(sorted(set(worth)))
-    return longer(state, {j: regrets[j] for j in keys if j in state.asked}, chosen, min(f.mean() for f in forecasts))
-
-
-def longer(state: State, regrets: dict[int, float], chosen: int, cost: float) -> tuple[int, tuple[int, ...]]:
-    """Half as many rows again for the candidates still in question, if that pays."""
-    rows = min(state.left, max(4, state.rows // 2))
-    rivals = [j for j, lost in regrets.items() if planning.HOPE * lost > rows * state.candidates[j].call]
-    if not rivals:
-        return 0, ()
-    models = tuple(sorted({chosen, *rivals}))
-    price = rows * (1 + sum(state.candidates[j].call for j in models) - cost / max(1, state.left))
-    return (rows, models) if planning.HOPE * sum(regrets[j] for j in rivals) > price else (0, ())
-
-
-def forecasts_of(state: State) -> tuple[list[int], list[Floats]]:
-    """Every candidate's forecast for the rows left."""
-    keys = list(state.candidates)
-    alpha = state.problem.alpha
-    return keys, [
-        planning.forecast(state.left, state.allowance, alpha, planning.plain(state.candidates[j])) for j in keys
-    ]
-
-
-def heard(state: State, models: tuple[int, ...], answers: Answers, *, fresh: int) -> State:
-    """Count a batch in; `fresh` rows of it were not asked before."""
-    lost = answers.marks[:, 0] == ERROR
-    candidates = dict(state.candidates)
-    for j in models:
-        marks, old = answers.marks[:, j], candidates[j]
-        candidates[j] = replace(
-            old,
-            rows=old.rows + len(marks),
-            bad=old.bad + int(((marks == BAD) | lost).sum()),
-            deferred=old.deferred + int((marks == DEFER).sum()),
-            spent=old.spent + float(answers.cost[:, j].sum()),
-            beside=old.beside + float(answers.cost[:, 0].sum()),
-        )
-    errors = state.errors + (int(lost.sum()) if fresh else 0)
-    return replace(
-        state, candidates=candidates, asked=state.asked | set(models), rows=state.rows + fresh, errors=errors
-    )
+def planned(state: State) -> Plan:
+    """The finalists and their designs."""
+    expected_errors = state.errors / max(1, state.rows) * min(state.left, 2 * state.left ** (2 / 3))
+    spare = min(state.allowance, state.allowance // 100 + int(np.ceil(expected_errors)))
+    allowance = state.allowance - spare
+    finalists = {
+        j: (alpha, planning.design_for(state.left, allowance, alpha, planning.plain(state.candidates[j])))
+        for j, part in state.field.finalists()
+        for alpha in [state.problem.alpha * part]
+    }
+    return Plan(state.rows, state.errors, spare, allowance, finalists)
 
 
 # --------------------------------------------------------------------------- evidence
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Fixed before the evidence. pilot: rows of it; spare: errors provided for; allowance: of the design."""
+class Course:
+    """A finalist on its way through its table. bad: seen of it, at `look`; share: settled there (`GO_ON`: not yet)."""
 
     candidate: int
-    pilot: int
-    errors: int
-    spare: int
-    allowance: int
+    alpha: float
     design: Design
+    look: int = 0
+    bad: int = 0
+    share: int = GO_ON
+    followed: bool = True
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still asked."""
+        return self.followed and self.share == GO_ON
+
+    def at(self, look: int, bad: int, left: int) -> Course:
+        """The same after a look that brought so many more bad rows."""
+        bad += self.bad
+        return replace(self, look=look, bad=bad, share=self.design.table.share(look, bad, left))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How far things are. errors: of the reference among the evidence."""
+
+    state: State
+    plan: Plan
+    courses: tuple[Course, ...]
+    errors: int = 0
 
 
 def certify(state: State, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
-    """Follow the finalist's table."""
+    """Follow the finalists' tables to the end of the cheapest."""
     plan = planned(state)
-    table = plan.design.table
-    bad = errors = 0
-    for k, seen in enumerate(table.looks):
-        rows = plan.pilot + seen - state.rows
-        if rows:
-            positions = state.order[state.rows : state.rows + rows]
-            answers = yield Ask(positions, (0, plan.candidate), "profile", outlook(state, plan.candidate))
-            lost = answers.marks[:, 0] == ERROR
-            bad += int(((answers.marks[:, plan.candidate] == BAD) | lost).sum())
-            errors += int(lost.sum())
-            state = heard(state, (plan.candidate,), answers, fresh=rows)
-        share = table.share(k, bad, state.left)
-        if share != GO_ON:
-            break
-    return verdict(state, plan, notes, (k, bad, errors, share))
+    courses = tuple(Course(j, *each).at(0, 0, state.left) for j, each in plan.finalists.items())
+    evidence = onward(Evidence(state, plan, courses))
+    look = 0
+    while followed := [each for each in evidence.courses if each.open]:
+        look += 1
+        evidence = yield from seen_until(evidence, look, followed)
+        evidence = onward(evidence)
+    return verdict(evidence, notes)
 
 
-def planned(state: State) -> Plan:
-    """The finalist and its design."""
-    keys, forecasts = forecasts_of(state)
-    candidate = keys[planning.best(forecasts)]
-    expected_errors = state.errors / max(1, state.rows) * min(state.left, 2 * state.left ** (2 / 3))
-    spare = min(state.allowance, state.allowance // 100 + int(np.ceil(expected_errors)))
-    allowance = state.allowance - spare
-    seen = planning.plain(state.candidates[candidate])
-    design = planning.design_for(state.left, allowance, state.problem.alpha, seen)
-    return Plan(candidate, state.rows, state.errors, spare, allowance, design)
+def seen_until(evidence: Evidence, look: int, followed: list[Course]) -> Generator[Ask, Answers, Evidence]:
+    """Ask for the rows up to a look. All tables have their looks in the same places (some end sooner)."""
+    state, seen = evidence.state, followed[0].design.table.looks[look]
+    rows = evidence.plan.pilot + seen - state.rows
+    models = tuple(each.candidate for each in followed)
+    positions = state.order[state.rows : state.rows + rows]
+    answers = yield Ask(positions, (0, *models), "profile", outlook(state, ahead(evidence), frozenset(models)))
+    state = heard(state, models, answers, fresh=rows)
+    lost = answers.marks[:, 0] == ERROR
+    bad = {j: int(((answers.marks[:, j] == BAD) | lost).sum()) for j in models}
+    courses = tuple(
+        each.at(look, bad[each.candidate], state.left) if each.candidate in bad else each for each in evidence.courses
+    )
+    return replace(evidence, state=state, courses=courses, errors=evidence.errors + int(lost.sum()))
 
 
-def verdict(state: State, plan: Plan, notes: list[str], stop: tuple[int, int, int, int]) -> Verdict:
-    """What the table grants, less what errors and prices forbid."""
-    _, _, errors, share = stop
-    seen = state.candidates[plan.candidate]
-    granted = share
-    if errors > plan.spare:
-        granted = min(share, max(0, plan.allowance + plan.spare - errors))
-        notes = [*notes, f"{errors} profiled rows have no answer, more than the {plan.spare} provided for."]
-    if withheld(seen):
-        granted = 0
-    rule = Mix(((plan.candidate, granted),)) if granted else Mix()
-    evidence = describe(state, plan, stop, granted)
+def onward(evidence: Evidence) -> Evidence:
+    """Who is still worth following: no open course may go on once finishing with a settled share is cheaper, nor one
+    whose next rows cost more than it can be expected to save. Money only: the promise does not depend on it."""
+    state, open_ = evidence.state, [each for each in evidence.courses if each.open]
+    if not open_ or len(evidence.courses) == 1:
+        return evidence
+    now = min((finish(evidence, each) for each in evidence.courses if each.share != GO_ON), default=np.inf)
+    costs = {each.candidate: ahead_of(evidence, each) for each in open_}
+    rows = min(each.design.table.looks[each.look + 1] - each.design.table.looks[each.look] for each in open_)
+    kept = set(costs)
+    for each in sorted(open_, key=lambda each: -costs[each.candidate].mean()):
+        others = np.min([np.full(planning.DRAWS, now), *(costs[j] for j in kept if j != each.candidate)], axis=0)
+        hope = np.maximum(0.0, others - costs[each.candidate]).mean()
+        if hope <= rows * state.candidates[each.candidate].call:
+            kept.discard(each.candidate)
+    if kept and now < np.inf:
+        calls = sum(state.candidates[j].call for j in kept)
+        later = now + rows * (1 + calls - now / max(1, state.left))
+        best = np.min([np.full(planning.DRAWS, later), *(costs[j] for j in kept)], axis=0)
+        kept = kept if best.mean() < now else set()
+    courses = (
+        replace(each, followed=each.followed and (not each.open or each.candidate in kept)) for each in evidence.courses
+    )
+    return replace(evidence, courses=tuple(courses))
+
+
+def finish(evidence: Evidence, course: Course) -> float:
+    """Cost of the rows left if a settled share is used now, in reference calls."""
+    state = evidence.state
+    return state.left - max(0.0, state.candidates[course.candidate].gain) * usable(evidence, course)
+
+
+def usable(evidence: Evidence, course: Course) -> int:
+    """Rows of a settled share that may still be handed over, and should be."""
+    plan, left = evidence.plan, evidence.state.left
+    granted = min(course.share, left)
+    if evidence.errors > plan.spare:
+        granted = min(granted, max(0, plan.allowance + plan.spare - evidence.errors))
+    return 0 if withheld(evidence.state.candidates[course.candidate]) else granted
+
+
+def ahead_of(evidence: Evidence, course: Course) -> Floats:
+    """Shape (DRAWS,): cost of the rows left if an open course is followed to its end."""
+    state = evidence.state
+    found = (evidence.state.rows - evidence.plan.pilot, course.bad)
+    seen = planning.plain(state.candidates[course.candidate])
+    cost = planning.forecast(state.left, evidence.plan.allowance, course.alpha, seen, found).cost
+    return np.asarray(cost[planning.joint(course.candidate)])
+
+
+def ahead(evidence: Evidence) -> float:
+    """Expected cost of the rows left, for the progress display."""
+    return float(np.min([ahead_of(evidence, each) for each in evidence.courses if each.open], axis=0).mean())
+
+
+# --------------------------------------------------------------------------- verdict
+
+
+def verdict(evidence: Evidence, notes: list[str]) -> Verdict:
+    """The settled share that saves most, less what errors and prices forbid."""
+    state, plan = evidence.state, evidence.plan
+    chosen = min((each for each in evidence.courses if each.share != GO_ON), key=lambda each: finish(evidence, each))
+    granted = usable(evidence, chosen)
+    if evidence.errors > plan.spare:
+        notes = [*notes, f"{evidence.errors} profiled rows have no answer, more than the {plan.spare} provided for."]
+    rule = Mix(((chosen.candidate, granted),)) if granted else Mix()
     profiled = state.order[: state.rows]
-    return Verdict(granted > 0, rule, profiled, NAME, evidence, outlook(state, plan.candidate), tuple(notes))
+    told = outlook(state, finish(evidence, chosen), frozenset({chosen.candidate}))
+    return Verdict(granted > 0, rule, profiled, NAME, describe(evidence, chosen, granted), told, tuple(notes))
 
 
 def withheld(seen: Seen) -> str | None:
@@ -218,53 +214,41 @@ def withheld(seen: Seen) -> str | None:
     return "below one half" if betaincinv(seen.bad + 0.5, seen.rows - seen.bad + 0.5, 0.05) > 0.5 else None
 
 
-def describe(state: State, plan: Plan, stop: tuple[int, int, int, int], granted: int) -> dict[str, object]:
-    """The evidence: design, counts, share. Counts come in pairs that add up, so that no one number can be changed."""
-    look, bad, errors, share = stop
-    table, population = plan.design.table, state.problem.rows - plan.pilot
-    seen, worst = table.looks[look], plan.design.worst
+def describe(evidence: Evidence, chosen: Course, granted: int) -> dict[str, object]:
+    """The evidence: designs, counts, share. Counts come in pairs that add up, so that no one number can be changed."""
+    state, plan = evidence.state, evidence.plan
+    rows = state.rows - plan.pilot
     return {
-        "candidate": state.problem.candidates[plan.candidate - 1],
+        "candidate": state.problem.candidates[chosen.candidate - 1],
         "allowance": state.problem.allowance,
         "pilot": {"rows": plan.pilot, "errors": plan.errors},
         "spare": plan.spare,
-        "population": population,
-        "design": {
-            "allowance": plan.allowance,
-            "looks": list(table.looks),
-            "left": [population - each for each in table.looks],
-            "shares": [shares.tolist() for shares in table.shares],
-            "sums": [int(shares.sum()) for shares in table.shares],
-            "worst": {"bad": worst.bad, "good": population - worst.bad, "error": worst.error},
-        },
-        "stop": {
-            "look": look,
-            "seen": seen,
-            "bad": bad,
-            "fine": seen - bad,
-            "errors": errors,
-            "answered": seen - errors,
-            "share": share,
-        },
-        "withheld": withheld(state.candidates[plan.candidate]),
+        "population": state.problem.rows - plan.pilot,
+        "finalists": [described(evidence, each) for each in evidence.courses],
+        "profiled": {"rows": rows, "errors": evidence.errors, "answered": rows - evidence.errors},
+        "left": state.left,
+        "withheld": withheld(state.candidates[chosen.candidate]),
         "granted": granted,
     }
 
 
-def outlook(state: State, chosen: int | None = None) -> Outlook:
-    """For the progress display: two-sided 90 % beta limits of each agreement, expected cost of the whole run."""
-    keys, forecasts = forecasts_of(state)
-    standings = tuple(
-        Standing(
-            state.problem.candidates[j - 1],
-            seen.rows,
-            seen.rows - seen.bad,
-            float(betaincinv(seen.rows - seen.bad + 0.5, seen.bad + 0.5, 0.05)),
-            float(betaincinv(seen.rows - seen.bad + 0.5, seen.bad + 0.5, 0.95)),
-            chosen in (None, j),
-        )
-        for j, seen in state.candidates.items()
-    )
-    calls = sum(seen.rows * seen.call for seen in state.candidates.values())
-    ahead = forecasts[keys.index(chosen)].mean() if chosen else min(each.mean() for each in forecasts)
-    return Outlook(standings, float((state.rows + calls + ahead) / state.problem.rows))
+def described(evidence: Evidence, course: Course) -> dict[str, object]:
+    """One finalist: its table, and where it stands in it (share null: it was followed no further)."""
+    plan, table = evidence.plan, course.design.table
+    population, seen, worst = evidence.state.problem.rows - plan.pilot, table.looks[course.look], course.design.worst
+    return {
+        "candidate": evidence.state.problem.candidates[course.candidate - 1],
+        "allowance": plan.allowance,
+        "looks": list(table.looks),
+        "left": [population - each for each in table.looks],
+        "shares": [shares.tolist() for shares in table.shares],
+        "sums": [int(shares.sum()) for shares in table.shares],
+        "worst": {"bad": worst.bad, "good": population - worst.bad, "error": worst.error},
+        "stop": {
+            "look": course.look,
+            "seen": seen,
+            "bad": course.bad,
+            "fine": seen - course.bad,
+            "share": None if course.share == GO_ON else course.share,
+        },
+    }

@@ -21,6 +21,7 @@ import numpy as np
 from smart_llm import planning_scores as forecast
 from smart_llm.cascades import before
 from smart_llm.procedures import ladder_2
+from smart_llm.procedures import pilot as blind_pilot
 from smart_llm.stats.first_bad import covers_errors, credit_left, looks, upper_level
 from smart_llm.stats.sampling import permutation, uniforms
 from smart_llm.tasks.scores import trait, values
@@ -394,15 +395,15 @@ def describe(pilot: Pilot) -> dict[str, object]:
 # --------------------------------------------------------------------------- the mix
 
 
-def taken_over(pilot: Pilot, order: Ints) -> tuple[ladder_2.State, list[str]]:
+def taken_over(pilot: Pilot, order: Ints) -> tuple[blind_pilot.State, list[str]]:
     """The pilot as `ladder/2` would have it: from here on its exact design may certify a blind mix of the rows left."""
-    state, notes = ladder_2.start(pilot.problem)
-    return ladder_2.heard(replace(state, order=order), pilot.asked, pilot.answers, fresh=len(pilot.rows)), notes
+    state, notes = blind_pilot.start(pilot.problem)
+    return blind_pilot.heard(replace(state, order=order), pilot.asked, pilot.answers, fresh=len(pilot.rows)), notes
 
 
-def designed(state: ladder_2.State) -> float:
+def designed(state: blind_pilot.State) -> float:
     """Expected cost of the exact design for the rows left, in reference calls."""
-    return state.left + ladder_2.planned(state).design.expected
+    return state.left + min(design.expected for _, design in ladder_2.planned(state).finalists.values())
 
 
 def under_our_name(inner: Verdict) -> Verdict:

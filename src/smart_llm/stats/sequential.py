@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ from smart_llm.stats.hypergeometric import Floats, Ints, log_choose, log_factori
 CUT = 1e-14
 """Probabilities below this are not followed; every one left out is added to the bound as if it were this large."""
 
-NEGLIGIBLE = 1e-11
+NEGLIGIBLE = 1e-9
 """Cells that add less than this to the error, whatever D, are not evaluated; their bounds are added instead."""
 
 
@@ -77,7 +79,7 @@ def _onward(going: Floats, seen: int, later: int, size: int) -> Floats:
     """Shape (size,): Σ_d going[d] · P(Hyp(later, e, seen) = d), for every count e at the later look; rounded up."""
     total = np.zeros(size)
     counts = np.flatnonzero(going)
-    low, high = _window(later, seen, counts)
+    low, high = (edge[counts] for edge in _windows(later, seen, len(going)))
     for d, first, last in zip(counts.tolist(), low.tolist(), np.minimum(high, size - 1).tolist(), strict=True):
         if first <= last:
             total[first : last + 1] += going[d] * np.exp(_log_arrive(later, seen, d, first, last))
@@ -94,8 +96,10 @@ def _log_arrive(rows: int, seen: int, bad: int, first: int, last: int) -> Floats
     return np.asarray(among + rest[::-1] - constant)
 
 
-def _window(rows: int, seen: int, bad: Ints) -> tuple[Ints, Ints]:
-    """First and last D under which `bad` among `seen` has probability ≥ CUT. Shapes as `bad`."""
+@lru_cache(maxsize=128)  # a design tries several tables with the same looks
+def _windows(rows: int, seen: int, counts: int) -> tuple[Ints, Ints]:
+    """First and last D under which d bad rows among `seen` have probability ≥ CUT, for d in range(counts)."""
+    bad = np.arange(counts)
     mode = np.clip(bad * (rows + 1) // max(seen, 1), bad, rows - seen + bad)
 
     def likely(total: Ints) -> NDArray[np.bool_]:
@@ -105,16 +109,16 @@ def _window(rows: int, seen: int, bad: Ints) -> tuple[Ints, Ints]:
 
 
 def _edge(far: Ints, mode: Ints, likely: Callable[[Ints], NDArray[np.bool_]]) -> Ints:
-    """Bisection between `mode` and `far`, all cells at once: the farthest place that is still likely (or the mode)."""
+    """Bisection between `mode` and `far`, all cells at once: a place beyond which nothing is likely, and little
+    farther from the mode than need be."""
     near, far = mode.copy(), far.copy()
-    at_far = likely(far)
-    near = np.where(at_far, far, near)
-    while np.any(np.abs(far - near) > 1):
+    near = np.where(likely(far), far, near)
+    while np.any(np.abs(far - near) > 1 + np.abs(near - mode) // 16):
         middle = (near + far) // 2
         inside = likely(middle)
         near = np.where(inside, middle, near)
         far = np.where(inside, far, middle)
-    return near
+    return far
 
 
 def worst_error(rows: int, allowance: int, table: Table) -> Worst:
@@ -130,19 +134,26 @@ def worst_error(rows: int, allowance: int, table: Table) -> Worst:
     spare = 3 * rows * CUT
     for seen, shares, reached in zip(table.looks, table.shares, reach(table), strict=True):
         bad = np.flatnonzero(shares > allowance)
-        low, high = _window(rows, seen, bad)
-        mode = np.clip(bad * (rows + 1) // max(seen, 1), bad, rows - seen + bad)
+        low, high = (edge[bad] for edge in _windows(rows, seen, len(shares)))
+        starts = _starts(rows - seen, allowance, shares[bad])
+        mode = np.clip(
+            bad * (rows + 1) // max(seen, 1), starts + bad + 1, rows - seen + bad
+        )  # likeliest D that can err
         weight = reached[bad] * pmf(rows, mode, seen, bad)
         keep = weight > NEGLIGIBLE
         spare += float(weight[~keep].sum()) + CUT * len(bad)
-        starts = _starts(rows - seen, allowance, shares[bad])
         for i in np.flatnonzero(keep).tolist():
             cell = (seen, int(bad[i]), int(shares[bad[i]]))
             first, errors = _errors(rows, allowance, cell, (int(low[i]), int(high[i]), int(starts[i])))
             total[first : first + len(errors)] += reached[bad[i]] * errors
     at = int(np.argmax(total)) if total.any() else allowance + 1
     error = float(total[at]) * (1 + (len(table.looks) + 3) * slack(rows)) + spare
-    return Worst(min(error, 1.0), at)
+    return Worst(_rounded_up(min(error, 1.0)), at)
+
+
+def _rounded_up(error: float) -> float:
+    """To four digits: so that whoever computes it again, in another way, must find the very same number."""
+    return float(Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(error))
 
 
 def _errors(rows: int, allowance: int, cell: tuple[int, int, int], window: tuple[int, int, int]) -> tuple[int, Floats]:

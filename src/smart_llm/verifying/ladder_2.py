@@ -8,6 +8,7 @@ worst number of bad rows and for a grid of others; binomials come from the beta 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -21,6 +22,8 @@ GRID = 12
 """Numbers of bad rows, besides the worst one, for which the error is recomputed."""
 CLOSE = 5e-6
 """How far, relatively, two computations of one error may be apart."""
+DIGITS = 4
+"""Of an error, as stated: so few that no other number in the neighbourhood would do."""
 ROUNDING = 1e-13
 """What a table that can hardly err may state, per row, beyond what it errs: it rounds up."""
 FAINT = 1e-16
@@ -29,10 +32,14 @@ FAINT = 1e-16
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     """Problems with the evidence."""
-    if evidence["candidate"] is None:
-        return [] if set(evidence) == {"candidate"} else ["no candidate, yet there is evidence"]
-    problems = [*_counts(evidence, claim), *_table(evidence), *_stopped(evidence)]
-    return problems or _errors(evidence, claim)
+    if not evidence["finalists"]:
+        return [] if set(evidence) == {"finalists"} else ["no finalist, yet there is evidence"]
+    problems = _counts(evidence, claim)
+    for each in evidence["finalists"]:
+        problems += [
+            f"{each['candidate']}: {problem}" for problem in (_table(evidence, each) or _place(evidence, each))
+        ]
+    return problems or _granted(evidence) or _errors(evidence, claim)
 
 
 def rule(evidence: Mapping[str, Json]) -> Json:
@@ -46,21 +53,25 @@ def rule(evidence: Mapping[str, Json]) -> Json:
 
 
 def _counts(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    pilot, design, problems = evidence["pilot"], evidence["design"], []
+    pilot, profiled, problems = evidence["pilot"], evidence["profiled"], []
     if evidence["allowance"] != allowance(claim):
         problems.append(f"allowance {evidence['allowance']} is not the claim's {allowance(claim)}")
     if evidence["population"] + pilot["rows"] != claim["rows"] or not 0 <= pilot["errors"] <= pilot["rows"]:
         problems.append("pilot and population do not add up to the table")
-    left = max(0, evidence["allowance"] - pilot["errors"])
-    if design["allowance"] + evidence["spare"] != left or not 0 <= evidence["spare"] <= left:
-        problems.append("allowance, errors and what is set aside do not add up")
+    if profiled["rows"] + evidence["left"] != evidence["population"]:
+        problems.append("rows profiled and left do not add up to the population")
+    if profiled["errors"] + profiled["answered"] != profiled["rows"] or profiled["errors"] < 0:
+        problems.append("rows profiled and those without an answer do not add up")
+    if not 0 <= evidence["spare"] <= max(0, evidence["allowance"] - pilot["errors"]):
+        problems.append("more is set aside for errors than is allowed")
     return problems
 
 
-def _table(evidence: Mapping[str, Json]) -> list[str]:
+def _table(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> list[str]:
     """The table is one: increasing looks, shares that there are rows for, an end."""
-    design, rows = evidence["design"], evidence["population"]
-    looks, shares = design["looks"], design["shares"]
+    rows, looks, shares = evidence["population"], design["looks"], design["shares"]
+    if design["allowance"] + evidence["spare"] != max(0, evidence["allowance"] - evidence["pilot"]["errors"]):
+        return ["allowance, errors and what is set aside do not add up"]
     if sorted(set(looks)) != looks or looks[0] != 0 or looks[-1] > rows or len(looks) != len(shares):
         return ["the looks are not increasing, or not as many as the table has"]
     if [rows - seen for seen in looks] != design["left"] or design["worst"]["bad"] + design["worst"]["good"] != rows:
@@ -71,25 +82,36 @@ def _table(evidence: Mapping[str, Json]) -> list[str]:
     return [] if whole and -1 not in shares[-1] else ["the table has shares that cannot be, or no end"]
 
 
-def _stopped(evidence: Mapping[str, Json]) -> list[str]:
-    """Where the table was left, and what that grants."""
-    stop, design = evidence["stop"], evidence["design"]
-    bad, errors, seen = stop["bad"], stop["errors"], stop["seen"]
-    if seen != design["looks"][stop["look"]] or stop["look"] < 0 or not 0 <= errors <= bad <= seen:
+def _place(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> list[str]:
+    """Where a finalist stands in its table."""
+    stop = design["stop"]
+    bad, seen = stop["bad"], stop["seen"]
+    if (
+        stop["look"] < 0
+        or seen != design["looks"][stop["look"]]
+        or not 0 <= bad <= seen <= evidence["profiled"]["rows"]
+    ):
         return ["the counts at the end do not fit the look"]
-    if stop["fine"] != seen - bad or stop["answered"] != seen - errors:
+    if stop["fine"] != seen - bad:
         return ["the counts at the end do not add up"]
-    if stop["share"] != _share(evidence, stop["look"], bad) or stop["share"] < 0:
-        return ["the share is not the table's"]
-    due = stop["share"]
+    share = _share(evidence, design, stop["look"], bad)
+    return [] if stop["share"] == (None if share < 0 else share) else ["the share is not the table's"]
+
+
+def _granted(evidence: Mapping[str, Json]) -> list[str]:
+    """What the chosen finalist's table and the errors allow, of the rows that are still there."""
+    chosen = [each for each in evidence["finalists"] if each["candidate"] == evidence["candidate"]]
+    if len(chosen) != 1 or chosen[0]["stop"]["share"] is None:
+        return ["the candidate is not one of the finalists, or its table did not say stop"]
+    errors, due = evidence["profiled"]["errors"], min(chosen[0]["stop"]["share"], evidence["left"])
     if errors > evidence["spare"]:
-        due = min(due, max(0, design["allowance"] + evidence["spare"] - errors))
+        due = min(due, max(0, chosen[0]["allowance"] + evidence["spare"] - errors))
     due = 0 if evidence["withheld"] else due
     return [] if evidence["granted"] == due else ["the rows granted are not what the table and the errors allow"]
 
 
-def _share(evidence: Mapping[str, Json], look: int, bad: int) -> int:
-    row, design = evidence["design"]["shares"][look], evidence["design"]
+def _share(evidence: Mapping[str, Json], design: Mapping[str, Json], look: int, bad: int) -> int:
+    row = design["shares"][look]
     floor = min(design["allowance"], evidence["population"] - design["looks"][look])
     return int(row[bad] if bad < len(row) else floor)
 
@@ -98,20 +120,38 @@ def _share(evidence: Mapping[str, Json], look: int, bad: int) -> int:
 
 
 def _errors(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    """The worst error is what the table has, at most α, and nowhere above on the grid."""
-    design, rows = evidence["design"], evidence["population"]
+    """The finalists' worst errors add up to at most α, and each is what its table has."""
+    stated = sum(Fraction(repr(each["worst"]["error"])) for each in evidence["finalists"])
+    if stated > 1 - Fraction(claim["confidence"]):
+        return ["the errors of the finalists' tables add up to more than the confidence allows"]
+    return [
+        f"{each['candidate']}: {problem}"
+        for each in evidence["finalists"]
+        for problem in _worst(each, evidence["population"])
+    ]
+
+
+def _worst(design: Mapping[str, Json], rows: int) -> list[str]:
+    """The error stated is the table's, where it says, and nowhere above on the grid."""
     worst, stated = design["worst"]["bad"], design["worst"]["error"]
     if stated == 0.0:
         safe = all(r <= design["allowance"] for each in design["shares"] for r in each)
         return [] if safe and worst == min(rows, design["allowance"] + 1) else ["the table can err, its error is not 0"]
-    if not design["allowance"] < worst <= rows or Fraction(stated) > 1 - Fraction(claim["confidence"]):
-        return ["the worst error is above what the confidence allows, or not at a number of bad rows that can be"]
-    if not abs(error(design, rows, worst) - stated) <= CLOSE * stated + ROUNDING * rows:
+    if not design["allowance"] < worst <= rows or not 0 < stated < 1:
+        return ["the worst error is not at a number of bad rows that can be"]
+    found = error(design, rows, worst)
+    least, most = _stated(found * (1 - CLOSE)), _stated(found * (1 + CLOSE) + ROUNDING * rows)
+    if len(Decimal(repr(stated)).normalize().as_tuple().digits) > DIGITS or not least <= stated <= most:
         return ["the error at the worst number of bad rows is not the one stated"]
     spots = np.unique(np.geomspace(design["allowance"] + 1, rows, GRID).astype(int)).tolist()
     near = [worst + step for step in (-1, 1) if design["allowance"] < worst + step <= rows]
     above = [bad for bad in [*near, *spots] if error(design, rows, bad) > stated * (1 + CLOSE)]
     return [f"with {above[0]} bad rows the error is larger than stated"] if above else []
+
+
+def _stated(error: float) -> float:
+    """As evidence states it: rounded up."""
+    return float(Context(prec=DIGITS, rounding=ROUND_CEILING).create_decimal_from_float(error))
 
 
 def error(design: Mapping[str, Json], rows: int, bad: int) -> float:
@@ -177,32 +217,40 @@ def _choose(n: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
-    """Pilot and evidence counted again, and every look at which the table was not left."""
-    if evidence["candidate"] is None:
+    """Pilot and evidence counted again, and every look at which a finalist's table was not left."""
+    if not evidence["finalists"]:
         return ["ledger: rows were profiled, the evidence says none"] if rounds else []
     pilot = [each for each in rounds if each.stage == "pilot"]
     later = [each for each in rounds if each.stage == "profile"]
-    seen = sum(len(each.marks) for each in pilot)
-    lost = sum(int((each.marks[:, 0] == ERROR).sum()) for each in pilot)
     problems = []
-    if (seen, lost) != (evidence["pilot"]["rows"], evidence["pilot"]["errors"]):
-        problems.append(f"ledger: {seen} pilot rows, {lost} without an answer; the evidence says otherwise")
-    if len({each.models for each in later}) > 1:
-        problems.append("ledger: the evidence is of more than one candidate")
-    return problems + _path(evidence, later)
+    for name, told, found in (("pilot", evidence["pilot"], pilot), ("profiled", evidence["profiled"], later)):
+        rows = sum(len(each.marks) for each in found)
+        lost = sum(int((each.marks[:, 0] == ERROR).sum()) for each in found)
+        if (rows, lost) != (told["rows"], told["errors"]):
+            problems.append(f"ledger: {name}: {rows} rows, {lost} without an answer; the evidence says otherwise")
+    followed = [each for each in evidence["finalists"] if each["stop"]["look"]]
+    models = [model for model in (later[0].models if later else ()) if model]
+    if len(models) != len(followed):
+        return [*problems, "ledger: the evidence is not of as many candidates as the finalists that were followed"]
+    for design, model in zip(followed, models, strict=True):
+        problems += [f"ledger: {design['candidate']}: {each}" for each in _path(evidence, design, model, later)]
+    return problems
 
 
-def _path(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
-    stop, looks = evidence["stop"], evidence["design"]["looks"]
-    seen = bad = errors = look = 0
-    for each in rounds:
-        if _share(evidence, look, bad) != -1:
-            return ["ledger: rows were profiled after the table said stop"]
-        lost, candidate = each.marks[:, 0] == ERROR, each.models[-1]
+def _path(evidence: Mapping[str, Json], design: Mapping[str, Json], model: int, rounds: Sequence[Round]) -> list[str]:
+    """One finalist's way through its table: asked in the first rounds, until it was settled or given up."""
+    stop, looks = design["stop"], design["looks"]
+    asked = [model in each.models for each in rounds]
+    if asked != sorted(asked, reverse=True):
+        return ["it was not asked in the first rounds of the evidence"]
+    seen = bad = look = 0
+    for each in rounds[: sum(asked)]:
+        if _share(evidence, design, look, bad) != -1:
+            return ["rows were profiled after its table said stop"]
         seen, look = seen + len(each.marks), look + 1
-        bad, errors = bad + int(((each.marks[:, candidate] == BAD) | lost).sum()), errors + int(lost.sum())
+        bad += int(((each.marks[:, model] == BAD) | (each.marks[:, 0] == ERROR)).sum())
         if look >= len(looks) or seen != looks[look]:
-            return ["ledger: the rows were not looked at when the table says"]
-    found = (look, bad, errors)
-    wanted = (stop["look"], stop["bad"], stop["errors"])
-    return [] if found == wanted else [f"ledger: look, bad, errors are {found}, the evidence says {wanted}"]
+            return ["the rows were not looked at when its table says"]
+    found = (look, bad)
+    wanted = (stop["look"], stop["bad"])
+    return [] if found == wanted else [f"look, bad are {found}, the evidence says {wanted}"]
