@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
 from smart_llm import procedures
@@ -112,15 +112,8 @@ def fixed(job: Job) -> dict[str, Json]:
 
 
 def _model(model: Model) -> dict[str, Json]:
-    rate = model.rate
-    return {
-        "name": model.name,
-        "input": rate.input,
-        "output": rate.output,
-        "cached": rate.cached,
-        "cpu_hour": rate.cpu_hour,
-        "source": rate.source,
-    }
+    """A model as the plan freezes it: its name and everything that is known of its prices."""
+    return {"name": model.name, **asdict(model.rate)}
 
 
 def _reserve(job: Job) -> int:
