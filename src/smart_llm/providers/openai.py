@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from smart_llm.errors import ProviderError, Refused, Retryable
@@ -63,6 +63,22 @@ class OpenAIProvider:
             if learnt is None or learnt in quirks:
                 raise self._error(status, detail, headers)
             self._quirks[request.model] = self._quirks[request.model] | {learnt}
+
+    def encode(self, request: Request) -> bytes:
+        """The body of one call, without the parameters this endpoint is known not to take (a line of a batch)."""
+        return wire.body(request, self._names[request.model], self._quirks[request.model])
+
+    def read(self, model: str, status: int, data: bytes) -> Answer:
+        """What a reply to such a body says, wherever it was found. Raises `Retryable` for a parameter that is left out
+        from now on, else what a call would raise."""
+        if status == 200:
+            return self._answer(data)
+        detail = wire.error_detail(data)
+        learnt = _refused_parameter(detail) if status in (400, 422) else None
+        if learnt is None:
+            raise self._error(status, detail, CIMultiDictProxy(CIMultiDict()))
+        self._quirks[model] = self._quirks[model] | {learnt}
+        raise Retryable(f"{self._host} does not take {learnt}; it is left out from now on.")
 
     async def close(self) -> None:
         """Close the connections."""
