@@ -75,6 +75,18 @@ class OpenAIProvider:
             prefix=self._prefix,
         )
 
+    def read(self, model: str, reply: HttpReply) -> Answer:
+        """What a reply says that came in a batch. Raises what a call would, and `Retryable` for a parameter that is
+        left out of bodies from now on."""
+        if reply.status == 200:
+            return self._answer(reply)
+        problem = problems.read(reply.data)
+        learnt = _refused_parameter(problem) if reply.status in (400, 422) else None
+        if learnt is None:
+            raise self._http.error(reply, problem)
+        self._quirks[model] = self._quirks[model] | {learnt}
+        raise Retryable(f"{self._http.host} does not take {learnt}; it is left out from now on.")
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()
