@@ -1,21 +1,28 @@
-"""One address, one key, one pool of kept-alive connections: what every provider over HTTP is made of.
+"""One address, one key, one pool of kept-alive connections, in any dialect: what every provider over HTTP is made of.
 
 The key is in one header of requests to this address and nowhere else: redirects are not followed, the environment's
 proxies and netrc are not read, cookies are not kept, and no message ever quotes a header.
+
+Models differ in the parameters they take. What is known of a model by its name is known beforehand; what an endpoint
+refuses with a 400 that names the parameter is learnt, and the request sent again without it. What the user asked for
+(`effort`) is never left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from smart_llm.errors import ProviderError, Retryable
 from smart_llm.providers import problems
+from smart_llm.types import Answer, Model, Request
 
 Told: TypeAlias = Callable[[str, Mapping[str, str]], None]
 """Is told the model's name and the headers of each reply, by someone who paces calls by what they say of limits."""
@@ -61,10 +68,6 @@ class HttpEndpoint:
         """What a reply other than 200 means for us."""
         return problems.meaning(self.host, reply.status, problem, reply.headers, self._secret)
 
-    def nonsense(self) -> Retryable:
-        """A reply with status 200 that is not an answer: it may have been paid."""
-        return Retryable(f"{self.host} sent a reply that is not a completion.", paid=True)
-
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
@@ -73,6 +76,84 @@ class HttpEndpoint:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self._session
+
+
+class HttpProvider(ABC):
+    """Answers requests for the models of one endpoint. A dialect says how a request is written and a reply is read.
+
+    prefix: what every prompt of the run begins with. told: see `Told`.
+    """
+
+    def __init__(
+        self, endpoint: HttpEndpoint, models: Iterable[Model], *, prefix: str = "", told: Told | None = None
+    ) -> None:
+        self._http = endpoint
+        self._models = {model.name: model for model in models}
+        self._quirks = {name: self.known(model) for name, model in self._models.items()}
+        self._prefix = prefix
+        self.told = told
+
+    @abstractmethod
+    def body(self, request: Request) -> bytes:
+        """The body of one call (or of one line of a batch), by what is known of the model so far."""
+
+    @abstractmethod
+    def decode(self, data: bytes) -> Answer:
+        """The answer in a whole reply; a `MsgspecError`, `UnicodeDecodeError` or `IndexError` where it is none."""
+
+    @abstractmethod
+    def known(self, model: Model) -> frozenset[str]:
+        """The parameters a model is known not to take, by its name."""
+
+    @abstractmethod
+    def refused(self, problem: problems.Problem) -> str | None:
+        """The parameter an endpoint says it does not take, if it is one we can do without."""
+
+    def headers(self, model: str) -> Mapping[str, str] | None:
+        """Headers that go with this model's calls."""
+        return None
+
+    async def complete(self, request: Request) -> Answer:
+        """One attempt, or a few where the endpoint first has to say which parameters it does not take."""
+        name, answer = request.model, None
+        while answer is None:
+            quirks = self._quirks[name]
+            reply = await self._http.post(self.body(request), self.headers(name))
+            if self.told is not None:
+                self.told(name, reply.headers)
+            answer = self._read(name, quirks, reply)
+        return answer
+
+    def read(self, model: str, reply: HttpReply) -> Answer:
+        """What a reply to such a body says, wherever it was found (in the results of a batch).
+
+        Raises `Retryable` for a parameter that is left out from now on, else what a call would raise.
+        """
+        answer = self._read(model, self._quirks[model], reply)
+        if answer is None:
+            raise Retryable(f"{self._http.host} does not take a parameter; it is left out from now on.")
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    def _read(self, model: str, quirks: frozenset[str], reply: HttpReply) -> Answer | None:
+        """The answer, or None where a parameter was refused that was not among the quirks when it was sent."""
+        if reply.status == 200:
+            return self._answer(reply)
+        problem = problems.read(reply.data)
+        learnt = self.refused(problem) if reply.status in (400, 422) else None
+        if learnt is None or learnt in quirks:
+            raise self._http.error(reply, problem)
+        self._quirks[model] = self._quirks[model] | {learnt}
+        return None
+
+    def _answer(self, reply: HttpReply) -> Answer:
+        try:
+            return self.decode(reply.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, IndexError):
+            raise Retryable(f"{self._http.host} sent a reply that is not a completion.", paid=True) from None
 
 
 def _reason(error: Exception) -> str:

@@ -189,10 +189,18 @@ def answer(reply: Reply) -> Answer:
     )
 
 
-def stable(request: Request, prefix: str) -> bool:
-    """Whether what all rows' requests begin with is long enough to be worth a mark."""
-    size = len((request.system or "").encode()) + len(prefix.encode())
-    return size >= CACHEABLE and request.prompt.startswith(prefix)
+def stable_end(request: Request, prefix: str) -> int | None:
+    """Where what all rows' requests begin with ends, if it is long enough to be worth a mark; else None.
+
+    In characters of the prompt; 0: at the end of the system prompt. No piece is left blank: providers refuse those.
+    """
+    if not request.prompt.startswith(prefix):
+        prefix = ""
+    if len((request.system or "").encode()) + len(prefix.encode()) < CACHEABLE:
+        return None
+    if prefix.strip() and request.prompt[len(prefix) :].strip():
+        return len(prefix)
+    return 0 if request.system else None
 
 
 def _plain(request: Request) -> list[Message]:
@@ -204,12 +212,10 @@ def _plain(request: Request) -> list[Message]:
 
 def _messages(request: Request, prefix: str) -> list[Message]:
     """The messages, with a mark where what is the same in all rows ends."""
-    messages = _plain(request)
-    if not stable(request, prefix):
-        return messages
-    if prefix and prefix != request.prompt:
-        messages[-1].content = [_marked(prefix), Part("text", request.prompt[len(prefix) :])]
-    elif request.system:
+    messages, end = _plain(request), stable_end(request, prefix)
+    if end:
+        messages[-1].content = [_marked(request.prompt[:end]), Part("text", request.prompt[end:])]
+    elif end == 0 and request.system:
         messages[0].content = [_marked(request.system)]
     return messages
 

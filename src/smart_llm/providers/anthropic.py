@@ -1,0 +1,58 @@
+"""Anthropic's Messages API, natively: `anthropic:claude-…`.
+
+The protocol is in `messages`, what errors mean in `problems`, where the key (`x-api-key`) goes in `http`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from smart_llm.providers import messages, problems
+from smart_llm.providers.http import HttpEndpoint, HttpProvider, Told
+from smart_llm.types import Answer, Model, Request
+
+_FORMAT_WORDS = ("output_config.format", "output_format", "output format", "structured output", "schema")
+
+
+class AnthropicProvider(HttpProvider):
+    """Answers requests for the models of one address (ending in /v1). `key` goes to that address only."""
+
+    def __init__(
+        self,
+        url: str,
+        models: Iterable[Model],
+        *,
+        key: str | None = None,
+        prefix: str = "",
+        told: Told | None = None,
+    ) -> None:
+        headers = {"x-api-key": key} if key else {}
+        super().__init__(HttpEndpoint(f"{url}/messages", headers, secret=key), models, prefix=prefix, told=told)
+
+    def body(self, request: Request) -> bytes:
+        """The body of one call, without the parameters this endpoint is known not to take (`params` in a batch)."""
+        model, quirks = self._models[request.model], self._quirks[request.model]
+        return messages.body(
+            request, model.model, quirks, effort=model.effort, thinking=model.thinking, prefix=self._prefix
+        )
+
+    def decode(self, data: bytes) -> Answer:
+        """The answer in a message."""
+        return messages.answer(messages.decode(data))
+
+    def headers(self, model: str) -> Mapping[str, str]:
+        """The API version a model's requests are written in."""
+        found = self._models[model]
+        sampled = messages.takes_temperature(found.model, self._quirks[model], found.effort)
+        return {"anthropic-version": messages.SAMPLING_VERSION if sampled else messages.VERSION}
+
+    def known(self, model: Model) -> frozenset[str]:
+        """Nothing: what goes by name is in `messages`."""
+        return frozenset()
+
+    def refused(self, problem: problems.Problem) -> str | None:
+        """What the endpoint speaks of."""
+        said = problem.message.lower()
+        if "temperature" in said:
+            return "temperature"
+        return "format" if any(word in said for word in _FORMAT_WORDS) else None
