@@ -7,7 +7,7 @@
 ours      the default procedure, told nothing but the candidates' names and prices
 mix       the same without scores: a blind share of the rows
 shuffled  ours, with scores and traits dealt out to other rows: knows nothing, must cost next to nothing
-smart     the published procedure (`smart/2024`)
+smart     the published procedure (`smart/2024`); it takes rows in file order, so on a whole table all seeds are alike
 bargain   `bargain==0.1.3` (PyPI) with each candidate that has scores as its proxy in turn, every other setting its
           default. `bargain best` is the candidate with the least mean cost, which nobody could have told it; `bargain
           any` one drawn blindly (the mean over candidates). Left out, with a word, where it cannot be imported: `pip
@@ -83,6 +83,8 @@ def main() -> None:
         args.who.remove("bargain")
     files = [(args.file, args.reference)] if args.file else recorded(args.task)
     keys = [(path, a, who) for path, ref in files for a in args.agreement for who in everyone(path, ref, args)]
+    if not keys:
+        sys.exit("Nobody left to compare.")
     work = [(*key, dict(files)[key[0]], args, s) for key in keys for s in range(0, seeds(key[2], args), CHUNK)]
     parts = list(spread(chunk, work, args.jobs))
     cells = [line(*key, [p for p in parts if p["key"] == key]) for key in keys]
