@@ -199,6 +199,8 @@ def _deliver(table: tables.Table, finished: Finished, output: Path | None) -> An
     if output is not None:
         tables.write(table, *columns, output)
         write_certificate(finished.certificate, certificate_path(output))
+        if table.path is not None:
+            return output
     return tables.like_source(table, *columns)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import beta
 
 from smart_llm import procedures
+from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.job import Job, begin, fixed, planned_models, problem
 from smart_llm.engine.labels import per_label
 from smart_llm.engine.live import Live
@@ -116,8 +117,8 @@ async def execute(job: Job, means: Means) -> Finished:
     names = [model.name for model in models]
     return Finished(
         live.answers,
-        [names[model] for model in live.by],
-        [live.errors.get(position, "ok") for position in range(job.table.rows)],
+        Names(live.by, names),
+        States(job.table.rows, live.errors),
         certificate,
         float(live.spent().sum()),
         certificate.cost["saving"],
@@ -252,7 +253,7 @@ def _status(live: Live, verdict: Verdict | None, reserve: int) -> str:
         return "pending"
     if not verdict.granted:
         return "reference-only"
-    late = sum(position not in set(verdict.profiled.tolist()) for position in live.errors)
+    late = len(live.errors.keys() - set(verdict.profiled.tolist()))
     return "certified" if late <= reserve else "not-certified"
 
 
