@@ -2,6 +2,7 @@
 
     POST /v1/chat/completions   answers (usage and log-probabilities follow from the prompt)
     POST /v1/messages           the same answers in Anthropic's dialect (see `mock.anthropic`)
+    /v1/batches, /v1/files, /v1/messages/batches   both batch APIs (see `mock.batches`)
     GET  /v1/models             the models named in its options
     GET  /stats                 what it did: requests, answered, distinct, faults by kind, per model
 
@@ -26,6 +27,8 @@ import msgspec
 from smart_llm.errors import InputError
 from smart_llm.mock import anthropic
 from smart_llm.mock.answers import BROKEN, Answerer, Recorded, Said, by_rule
+from smart_llm.mock.batch_mount import BatchMount
+from smart_llm.mock.batches import PROMPT, BatchSettings
 from smart_llm.mock.http import Call, Connection, Reply, reply
 from smart_llm.mock.limits import Limiter, Limits, retry_after
 
@@ -91,6 +94,7 @@ class MockServer:
         hang: float = 60.0,
         pause: float = 0.05,
         key: str | None = None,
+        batches: BatchSettings | None = PROMPT,
         seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -111,6 +115,7 @@ class MockServer:
         self._cached: set[str] = set()
         self.faulted: Counter[str] = Counter()
         self.keys: set[str | None] = set()
+        self._mount = BatchMount(batches, self._quiet().handle, seed, key) if batches is not None else None
 
     async def start(self) -> str:
         """Listen; returns the address to give to a client."""
@@ -121,7 +126,10 @@ class MockServer:
         except OSError as error:
             raise InputError(f"Cannot listen on {self._address[0]}:{self._address[1]}: {error.strerror}.") from error
         host, port = self._server.sockets[0].getsockname()[:2]
-        return f"http://{host}:{port}/v1"
+        url = f"http://{host}:{port}/v1"
+        if self._mount is not None:
+            self._mount.start(loop.time, url)
+        return url
 
     async def stop(self) -> None:
         """Stop listening and cut what is connected."""
@@ -145,12 +153,15 @@ class MockServer:
         totals = {
             field: sum(model[field] for model in models.values()) for field in ("requests", "answered", "distinct")
         }
-        return {**totals, "faults": dict(self.faulted), "models": models}
+        batches = {"batches": self._mount.stats()} if self._mount is not None else {}
+        return {**totals, "faults": dict(self.faulted), "models": models, **batches}
 
     def handle(self, call: Call) -> Reply:
         """One request."""
         if call.path == "/stats":
             return Reply(reply(200, _encode(self.stats())))
+        if self._mount is not None and (found := self._mount.handle(call)) is not None:
+            return found
         if call.path == "/v1/models":
             listed = [{"id": name, "object": "model", "owned_by": "mock"} for name in self._models]
             return Reply(reply(200, _encode({"object": "list", "data": listed})))
@@ -167,6 +178,14 @@ class MockServer:
         except msgspec.MsgspecError as error:
             return _problem(400, f"not a chat completion request: {error}", "invalid_request")
         return self._chat(body)
+
+    def _quiet(self) -> MockServer:
+        """Its twin without faults and limits, which answers the requests of batches."""
+        twin = MockServer(
+            self._answer, break_contract=self._breaking, refuse_logprobs=self._refuse_logprobs, batches=None
+        )
+        twin._limiter = Limiter(Limits(), lambda: 0.0)
+        return twin
 
     def _chat(self, body: _Body) -> Reply:
         prompt = "\n".join(_text(message.content) for message in body.messages)
