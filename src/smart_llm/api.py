@@ -170,7 +170,8 @@ def _models(reference: str, candidates: Sequence[str], options: Options) -> tupl
 
 def _made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
     """Providers for the models the caller brought none for."""
-    return model_specs.make_providers(model for model in job.models if model.name not in given)
+    wanted = [model for model in job.models if model.name not in given]
+    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns))
 
 
 def _checked_output(output: str | Path | None, table: tables.Table) -> Path | None:

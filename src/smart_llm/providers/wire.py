@@ -168,7 +168,7 @@ def body(
         wire.temperature = request.temperature
     wire.logprobs = request.logprobs and "logprobs" not in quirks
     if request.schema is not None and "response_format" not in quirks:
-        wire.response_format = ResponseFormat("json_schema", _json_schema(request.schema))
+        wire.response_format = response_format(request.schema)
     wire.prompt_cache_options = EXPLICIT if marked else None
     return encode(wire)
 
@@ -247,8 +247,10 @@ def _usage(usage: ReplyUsage | None) -> Usage:
 
 
 @lru_cache(maxsize=64)
-def _json_schema(schema: str) -> JsonSchema:
-    return JsonSchema("answer", msgspec.Raw(schema.encode()), _is_strict(_decode_json(schema)))
+def response_format(schema: str) -> ResponseFormat:
+    """Structured output by this schema (JSON)."""
+    json_schema = JsonSchema("answer", msgspec.Raw(schema.encode()), _is_strict(_decode_json(schema)))
+    return ResponseFormat("json_schema", json_schema)
 
 
 def _is_strict(schema: Any) -> bool:
