@@ -117,6 +117,11 @@ class Client:
         """USD this client has paid or may have paid."""
         return sum(self.spent.values())
 
+    @property
+    def budget(self) -> Budget:
+        """The money of the run, for whoever else buys for it."""
+        return self._budget
+
     async def ask(self, request: Request) -> Answer:
         """The answer that stands for a request: recorded, shared with an identical request in flight, or bought now.
 

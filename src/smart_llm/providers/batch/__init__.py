@@ -1,5 +1,6 @@
 """Providers' batch APIs: many requests as one piece, answered within a day, at half the price."""
 
 from smart_llm.providers.batch.base import BatchApi, Found, Limits, Look, Result, is_ours
+from smart_llm.providers.batch.registry import batch_api, half
 
-__all__ = ["BatchApi", "Found", "Limits", "Look", "Result", "is_ours"]
+__all__ = ["BatchApi", "Found", "Limits", "Look", "Result", "batch_api", "half", "is_ours"]

@@ -34,11 +34,16 @@ class BatchHttp:
         self._session: aiohttp.ClientSession | None = None
         self.host = urlsplit(url).netloc
 
-    async def json(self, method: str, path: str, body: Json = None, query: Mapping[str, str] | None = None) -> Json:
-        """A small request and its reply as JSON. Raises `Retryable` or `Refused` for every other reply."""
-        data = None if body is None else msgspec.json.encode(body)
-        reply = await self.send(method, path, [data] if data else [], {"Content-Type": "application/json"}, query)
-        return self.decoded(reply)
+    async def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
+        """A request without a body, and its reply as JSON. Raises `Retryable` or `Refused` for every other reply."""
+        return self.decoded(await self.send(method, path, [], headers or {}, query))
 
     def decoded(self, reply: HttpReply) -> Json:
         """The JSON of a good reply; what any other means is raised."""
@@ -67,9 +72,9 @@ class BatchHttp:
         async with self._request(method, path, pieces, headers, query, extra=size / SLOWEST) as response:
             return HttpReply(response.status, await response.read(), response.headers)
 
-    async def lines(self, path: str) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
         """A file of lines as it comes, however large. `Retryable` where it ends before its end."""
-        async with self._request("GET", path, (), {}, None, extra=None) as response:
+        async with self._request("GET", path, (), headers or {}, None, extra=None) as response:
             if response.status != 200:
                 data = await self._timed(response.read())
                 raise problems.meaning(self.host, response.status, problems.read(data), response.headers, self._secret)
@@ -134,3 +139,17 @@ async def _flow(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
     """The body piece by piece: a file of 200 MB is never copied as a whole."""
     for piece in pieces:
         yield piece
+
+
+def arrived(reply: HttpReply) -> HttpReply:
+    """A reply to a submission; after a fault of the server the batch may be there all the same (`paid`)."""
+    if reply.status >= 500 or reply.status in (408, 409, 425):
+        raise Retryable(f"The submission of a batch met status {reply.status}.", paid=True)
+    return reply
+
+
+def id_of(reply: Mapping[str, Json]) -> str:
+    """The id of what was made."""
+    if not isinstance(reply.get("id"), str):
+        raise Retryable("A reply to a batch had no id in it.", paid=True)
+    return str(reply["id"])

@@ -20,7 +20,7 @@ import msgspec
 
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.providers.batch.base import Found, Limits, Look, Result, is_ours
-from smart_llm.providers.batch.http import BatchHttp
+from smart_llm.providers.batch.http import BatchHttp, arrived, id_of
 from smart_llm.providers.http import HttpReply
 from smart_llm.providers.openai import OpenAIProvider
 from smart_llm.types import Json, Request
@@ -97,7 +97,7 @@ class OpenAIBatches:
         )
         pieces = [head.encode(), *(line + b"\n" for line in lines), f"\r\n--{bound}--\r\n".encode()]
         headers = {"Content-Type": f"multipart/form-data; boundary={bound}"}
-        return _id(self._http.decoded(await self._http.send("POST", "/files", pieces, headers)))
+        return id_of(self._http.decoded(await self._http.send("POST", "/files", pieces, headers)))
 
     async def submit(self, batch_id: str, file: str | None, lines: Sequence[bytes]) -> str:
         """Run the file."""
@@ -108,7 +108,7 @@ class OpenAIBatches:
             "metadata": {MARK: batch_id},
         }
         headers = {"Content-Type": "application/json"}
-        return _id(self._http.decoded(_arrived(await self._http.send("POST", "/batches", [_encode(wanted)], headers))))
+        return id_of(self._http.decoded(arrived(await self._http.send("POST", "/batches", [_encode(wanted)], headers))))
 
     async def find(self, batch_id: str, *, since: float, total: int, known: frozenset[str]) -> Found:
         """The batch with our id in its metadata. The list has the newest first."""
@@ -184,19 +184,6 @@ class OpenAIBatches:
             lines=() if everywhere else tuple(sorted(lines)),
             queue_full=bool(codes & {"token_limit_exceeded"}),
         )
-
-
-def _arrived(reply: HttpReply) -> HttpReply:
-    """After a fault of the server the batch may be there all the same."""
-    if reply.status >= 500 or reply.status in (408, 409, 425):
-        raise Retryable(f"The submission of a batch met status {reply.status}.", paid=True)
-    return reply
-
-
-def _id(reply: Mapping[str, Json]) -> str:
-    if not isinstance(reply.get("id"), str):
-        raise Retryable("A reply to a batch had no id in it.", paid=True)
-    return str(reply["id"])
 
 
 _encode = msgspec.json.Encoder().encode
