@@ -11,7 +11,7 @@ import pytest
 
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.mock import MockServer
-from smart_llm.mock.http import Call, Reply, reply
+from smart_llm.mock.scripted import Scripted
 from smart_llm.models import make_provider, resolve
 from smart_llm.providers.openai import OpenAIProvider
 from smart_llm.types import Answer, Model, Rate, Request, Usage
@@ -36,24 +36,6 @@ REPLY = {
         "completion_tokens_details": {"reasoning_tokens": 40},
     },
 }
-
-
-class Scripted(MockServer):
-    """A server that gives the replies it is told to, in turn, and keeps the requests."""
-
-    def __init__(self, *replies: tuple[int, Any] | tuple[int, Any, dict[str, str]]) -> None:
-        super().__init__()
-        self.replies = list(replies)
-        self.bodies: list[dict[str, Any]] = []
-        self.calls: list[Call] = []
-
-    def handle(self, call: Call) -> Reply:
-        """The next reply; the last one for ever."""
-        self.calls.append(call)
-        self.bodies.append(msgspec.json.decode(call.body))
-        status, body, *headers = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        return Reply(reply(status, data, *headers))
 
 
 async def ask(server: Scripted, *, model: str = "gpt-x", url: str | None = None, **fields: Any) -> Answer:
