@@ -24,6 +24,9 @@ class OpenAIProvider(HttpProvider):
     key_header: where the key goes instead of `Authorization: Bearer` (Azure: `api-key`).
     """
 
+    own = "api.openai.com"
+    """The host where models are what their names say."""
+
     def __init__(
         self,
         url: str,
@@ -53,7 +56,7 @@ class OpenAIProvider(HttpProvider):
 
     def known(self, model: Model) -> frozenset[str]:
         """By name, at OpenAI's own address. Told not to think at all, a model takes what others take."""
-        own = self._http.host == "api.openai.com"
+        own = self._http.host == self.own
         quirks = _REASONING if own and wire.REASONING.match(model.model) else frozenset[str]()
         if model.effort == "none":
             quirks &= {"max_tokens"}
