@@ -6,8 +6,10 @@ written once and read from then on. Tokens are four bytes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -126,15 +128,22 @@ def problem(
 
 
 def limit_headers(state: Mapping[str, str]) -> dict[str, str]:
-    """`x-ratelimit-limit-requests` as Anthropic names it: `anthropic-ratelimit-requests-limit`."""
+    """`x-ratelimit-limit-requests` as Anthropic names it: `anthropic-ratelimit-requests-limit`; times are dates."""
     named = {}
     for name, value in state.items():
         if name.startswith("x-ratelimit-"):
             what, unit = name.removeprefix("x-ratelimit-").split("-", 1)
-            named[f"anthropic-ratelimit-{unit}-{what}"] = value
+            named[f"anthropic-ratelimit-{unit}-{what}"] = _date(value) if what == "reset" else value
         else:
             named[name] = value
     return named
+
+
+def _date(duration: str) -> str:
+    """`1m2.5s` or `12ms` from now, as RFC 3339."""
+    units = {"ms": 1e-3, "s": 1.0, "m": 60.0}
+    seconds = sum(float(n) * units[unit] for n, unit in re.findall(r"([\d.]+)(ms|s|m)", duration))
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _cached(stable: str, tokens: int, cache: Cache) -> dict[str, int]:
