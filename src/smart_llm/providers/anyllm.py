@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import isawaitable
 from typing import Any
 
 import msgspec
@@ -75,7 +76,11 @@ class AnyLLMProvider:
         return asked
 
     async def close(self) -> None:
-        """any-llm keeps its clients to itself; nothing to give up."""
+        """Close the SDK's client, where any-llm shows one that can be closed."""
+        client = getattr(self._llm, "client", None)
+        close = getattr(client, "close", None)
+        if close is not None and isawaitable(closing := close()):
+            await closing
 
     def _meaning(self, error: Exception) -> ProviderError:
         """What an error of any-llm, or of an SDK beneath it, means for us."""
