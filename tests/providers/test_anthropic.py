@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import smart_llm as smart
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.mock import MockServer
 from smart_llm.mock.scripted import Scripted
@@ -57,6 +60,11 @@ async def ask(
             return await provider.complete(Request("m", prompt, 7, **fields))
         finally:
             await provider.close()
+
+
+def stored(folder: Path) -> bytes:
+    """Everything in the files of a folder."""
+    return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
 def error(message: str = "", kind: str = "invalid_request_error", **details: Any) -> dict[str, Any]:
@@ -295,3 +303,29 @@ async def test_cache_is_billed_and_its_savings_computed() -> None:
     assert model.rate.saved(others[0]) == pytest.approx(0.9 * tokens / 1e6)
     plain = (first.input_tokens - tokens) + 1.25 * tokens + 5 * first.output_tokens
     assert model.rate.cost(first) == pytest.approx(plain / 1e6)
+
+
+async def test_a_whole_run_in_this_dialect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with no other provider: certified, verified, told that scores lack log-probabilities, the key nowhere."""
+    monkeypatch.setenv("MY_KEY", KEY)
+    rows = [{"text": f"review number {i}"} for i in range(1500)]
+    task = smart.Task(f"{LONG * 2}Yes or no?\n{{text}}", labels=["yes", "no"])
+    async with (server := MockServer(rule="label:yes,no", errors={"small": 0.02}, key=KEY)) as url:
+        run = await smart.arun(
+            rows,
+            task,
+            reference=f"anthropic:big@{url}?in=10&out=50&cached=1&written=12.5&key_env=MY_KEY",
+            candidates=[f"anthropic:small@{url}?in=1&out=5&cached=0.1&written=1.25&key_env=MY_KEY"],
+            agreement="0.95",
+            seed=3,
+            ledger=tmp_path / "ledger.db",
+        )
+    assert server.keys == {KEY}
+    assert {row["status"] for row in run.table} == {"ok"}
+    assert run.certificate.granted
+    assert any("no log-probabilities" in note for note in run.certificate.notes)
+    certificate = run.certificate.to_json()
+    assert smart.verify(json.loads(certificate), run.ledger) == []
+    assert run.cost < 0.5 * sum(10 * len(task.render(row)) / 4 for row in rows) / 1e6  # the cache halves the reference
+    assert KEY.encode() not in stored(tmp_path)
+    assert KEY not in certificate

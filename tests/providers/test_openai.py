@@ -62,6 +62,79 @@ async def test_everything_in_a_reply_is_mapped() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 90}, Usage(20, 70, 0, 60)),
+        (
+            {"prompt_tokens": 20, "completion_tokens": 0, "total_tokens": 80,
+             "completion_tokens_details": {"reasoning_tokens": 60}},
+            Usage(20, 60, 0, 60),
+        ),
+        ({"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}, Usage(20, 10)),
+        ({"prompt_tokens": 20, "completion_tokens": 10}, Usage(20, 10)),
+        ({"prompt_tokens": 20, "completion_tokens": 10, "prompt_cache_hit_tokens": 16}, Usage(20, 10, 16)),
+        (
+            {"prompt_tokens": 20, "completion_tokens": 10, "prompt_tokens_details": {"cache_write_tokens": 8}},
+            Usage(20, 10, written_tokens=8),
+        ),
+    ],
+)  # fmt: skip
+async def test_usage_in_every_dialect(usage: dict[str, Any], expected: Usage) -> None:
+    """Thoughts counted in the total only (Gemini, xAI) are output; caches are read under each server's own names."""
+    assert (await ask(Scripted((200, {**REPLY, "usage": usage})))).usage == expected
+
+
+async def test_log_probabilities_as_two_lists() -> None:
+    """Together's shape: tokens in one list, log-probabilities in another."""
+    found = {"tokens": ["y", "es"], "token_logprobs": [-0.5, None], "token_ids": [1, 2]}
+    choice = {**REPLY["choices"][0], "logprobs": found}
+    assert (await ask(Scripted((200, {**REPLY, "choices": [choice]})), logprobs=True)).logprobs == (("y", -0.5),)
+
+
+async def test_an_answer_in_parts() -> None:
+    """Where thoughts and answer come as parts of one message (Mistral), the answer is what was said."""
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "yes"}]
+    choice = {"finish_reason": "stop", "message": {"role": "assistant", "content": parts}}
+    assert (await ask(Scripted((200, {**REPLY, "choices": [choice]})))).text == "yes"
+
+
+async def test_an_answer_that_broke_off_is_asked_for_again() -> None:
+    """A router whose provider failed in the middle says so in the finish reason: paid perhaps, but no answer."""
+    choice = {"finish_reason": "error", "message": {"content": "ye"}}
+    with pytest.raises(Retryable, match="broke off") as caught:
+        await ask(Scripted((200, {**REPLY, "choices": [choice]})))
+    assert caught.value.paid
+
+
+async def test_effort_is_never_left_out() -> None:
+    """What the user asked for is sent, and its refusal is the user's to know."""
+    message = "Unsupported value: 'reasoning_effort' does not support 'minimal' with this model."
+    server = Scripted((400, error(message, param="reasoning_effort")))
+    async with server as url:
+        provider = OpenAIProvider(url, [Model("m", "openai", "x", Rate(), effort="minimal")])
+        with pytest.raises(Refused, match="minimal"):
+            await provider.complete(Request("m", "hello", 7))
+        await provider.close()
+    assert [body["reasoning_effort"] for body in server.bodies] == ["minimal"]
+
+
+async def test_a_cache_mark_that_is_refused_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that does not know of cache marks gets the plain form from then on."""
+    long = "Answer as the guidelines say. " * 100
+    server = Scripted(
+        (400, error("Unknown parameter", param="messages[0].content[0].prompt_cache_breakpoint")), (200, REPLY)
+    )
+    async with server as url:
+        monkeypatch.setattr(OpenAIProvider, "own", url.split("/")[2])
+        provider = OpenAIProvider(url, [Model("m", "openai", "gpt-6.1-terra", Rate())], prefix=long)
+        await provider.complete(Request("m", f"{long}row", 7))
+        await provider.close()
+    assert "prompt_cache_options" in server.bodies[0]
+    assert server.bodies[1]["messages"] == [{"role": "user", "content": f"{long}row"}]
+    assert "prompt_cache_options" not in server.bodies[1]
+
+
 async def test_plain_body() -> None:
     """A plain request is sent with nothing in it that was not asked for."""
     server = Scripted((200, REPLY))
