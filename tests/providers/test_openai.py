@@ -12,7 +12,7 @@ import pytest
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.mock import MockServer
 from smart_llm.mock.scripted import Scripted
-from smart_llm.models import make_provider, resolve
+from smart_llm.models import ENDPOINTS, make_provider, resolve
 from smart_llm.providers.openai import OpenAIProvider
 from smart_llm.types import Answer, Model, Rate, Request, Usage
 
@@ -188,6 +188,32 @@ async def test_refused_parameters_are_learnt() -> None:
     assert answer.text == "yes"
     last = {"model": "gpt-x", "messages": [{"role": "user", "content": "hello"}], "max_completion_tokens": 7}
     assert server.bodies[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, [{"error": {"code": 400, "message": 'Invalid JSON payload. Unknown name "logprobs": Cannot find field.'}}]),
+        (400, [{"error": {"code": 400, "message": "Logprobs is not enabled for models/gemini-x"}}]),
+        (422, {"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "logprobs"]}]}}),
+        (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs"}]}),
+        (400, {"error": {"message": "`logprobs` is not supported with this model", "type": "invalid_request_error"}}),
+    ],
+)  # fmt: skip
+async def test_no_log_probabilities_in_any_words(status: int, body: Any) -> None:
+    """However a server says that it has no log-probabilities (Gemini, Mistral, Groq), it is asked without them."""
+    server = Scripted((status, body), (200, REPLY))
+    await ask(server, logprobs=True)
+    assert ["logprobs" in body for body in server.bodies] == [True, False]
+
+
+@pytest.mark.parametrize("provider", ["gemini", "groq", "mistral"])
+async def test_who_has_no_log_probabilities_is_known(provider: str) -> None:
+    """Where the question is known to be refused it is not asked: a batch would fail as a whole."""
+    model = resolve(f"{provider}:m?in=1&out=1")
+    made = make_provider(model, environ={ENDPOINTS[provider].key_env: "k"})
+    assert isinstance(made, OpenAIProvider)
+    assert "logprobs" not in msgspec.json.decode(made.body(Request(model.name, "hello", 7, logprobs=True)))
 
 
 async def test_a_parameter_refused_twice_is_an_error() -> None:

@@ -16,6 +16,8 @@ _LEARNABLE = ("logprobs", "temperature", "max_tokens", "response_format")
 _CACHE_WORDS = ("prompt_cache_options", "prompt_cache_breakpoint")
 _REASONING = frozenset({"max_tokens", "temperature", "logprobs"})
 _UNCHARGED = frozenset({"prompt_cache_options"})
+_WITHOUT_LOGPROBS = ("generativelanguage.googleapis.com", "api.groq.com", "api.mistral.ai")
+"""Hosts that refuse the very question for log-probabilities."""
 
 
 class OpenAIProvider(HttpProvider):
@@ -60,14 +62,16 @@ class OpenAIProvider(HttpProvider):
         quirks = _REASONING if own and wire.REASONING.match(model.model) else frozenset[str]()
         if model.effort == "none":
             quirks &= {"max_tokens"}
+        if self._http.host in _WITHOUT_LOGPROBS:
+            quirks |= {"logprobs"}
         return quirks if own and wire.CHARGED_WRITES.match(model.model) else quirks | _UNCHARGED
 
     def refused(self, problem: problems.Problem) -> str | None:
         """The parameter an endpoint names, or speaks of."""
-        named = problem.param or problem.message
+        named = problem.param or problem.message.lower()
         if any(word in named for word in _CACHE_WORDS):
             return "prompt_cache_options"
         for name in _LEARNABLE:
-            if problem.param == name or (problem.param is None and name in problem.message):
+            if problem.param == name or (problem.param is None and name in named):
                 return name
         return None
