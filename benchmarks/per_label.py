@@ -13,8 +13,12 @@ two       two candidates, each spoilt on another rare label
 and where the bad rows stand in the order of the score: `best` first of all, `trap` first of all and the least sure
 fifth of every label is bad as well (so that the pilot trusts the score), `random`, `tied` (all scores equal).
 
+alone     only the rare label has bad rows, and the candidate costs next to nothing: nothing else stops the look
+look      `per-label/1` with the choice taken from it: always the candidate's own score, rows looked at in turn by seed
+careless  control, must fail: this look with labels counted by their estimate instead of a limit, the whole α for each
+          of them, and one credit more than its rows pay for (`alone` only; without the extra credit the other two
+          mistakes stay below .05, because the table's and the other labels' stopping rows lie in the way)
 ladder    the default, without the promise per label: what it protects from (its own promise is not judged here)
-careless  control, must fail: labels counted by their estimate instead of a limit, and the whole α for each of them
 
 Exit code 1 when `per-label/1` fails (pooled above .05, or a cell's lower limit above .05), or `careless` does not.
 """
@@ -37,7 +41,8 @@ from smart_llm import procedures
 from smart_llm.engine.drive import Population, simulate
 from smart_llm.procedures import per_label_1
 from smart_llm.stats.clopper_pearson import interval
-from smart_llm.types import AGREE, BAD, Answers, Ask, Problem, SidePromise, Traits, Verdict
+from smart_llm.stats.label_look import most_credit
+from smart_llm.types import AGREE, BAD, Answers, Ask, Problem, Score, SidePromise, Traits, Verdict
 
 COLUMNS = ("cell", "procedure", "runs", "violations", "rate", "low", "high")
 COLUMNS += ("table_broken", "label_broken", "certified", "own_score", "cost", "seconds")
@@ -45,6 +50,8 @@ ALPHA = 0.05
 CHUNK = 50
 SHARE, LEAST = "0.8", 0.05
 """Promised share of a label's rows, and the share of the table from which on a label is promised anything."""
+CHEAP = 0.005
+"""Price of the candidate of `alone`: delivering a few rows must pay, or they are not delivered."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +81,18 @@ PLACES = ("best", "trap", "random", "tied")
 CELLS = [
     *(Cell("one", 2000, (r,), t, place) for r in (0.1, 0.3) for t in (1.0, 1.1, 1.3, 2.0) for place in PLACES),
     *(Cell("one", 2000, (LEAST,), t, place) for t in (1.0, 1.3) for place in ("trap", "tied")),
+    *(Cell("alone", 2000, (r,), t, "trap") for r in (LEAST, 0.1, 0.3) for t in (1.0, 1.3)),
     *(Cell("several", 2000, (0.15,) * 3, t, place) for t in (1.0, 1.3) for place in PLACES),
     *(Cell("several", 2000, (0.1,) * 6, 1.1, place) for place in ("trap", "tied")),
     *(Cell("table", 2000, (0.1,), 1.0, place, "0.05") for place in PLACES),
     *(Cell("two", 2000, (0.15, 0.15), t, place) for t in (1.0, 1.3) for place in ("trap", "tied")),
     *(Cell("one", rows, (0.2,), 1.1, place) for rows in (500, 10000) for place in ("trap", "tied")),
 ]
-QUICK = [Cell("one", 1000, (0.3,), 1.1, "trap"), Cell("several", 1000, (0.15,) * 3, 1.1, "tied")]
+QUICK = [
+    Cell("alone", 1000, (0.1,), 1.3, "trap"),
+    Cell("one", 1000, (0.3,), 1.1, "trap"),
+    Cell("several", 1000, (0.15,) * 3, 1.1, "tied"),
+]
 
 
 def main() -> None:
@@ -88,17 +100,19 @@ def main() -> None:
     parser = options(__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=2000, help="per cell and procedure, in steps of 50")
     parser.add_argument("--cells", nargs="+", default=[""], help="only cells whose name contains one of these")
-    parser.add_argument("--procedure", nargs="+", default=["per-label/1", "careless", "ladder"])
+    parser.add_argument("--procedure", nargs="+", default=["per-label/1", "look", "careless", "ladder"])
     args = parser.parse_args()
     runs = min(args.runs, 100) if args.quick else args.runs
     cells = [c for c in (QUICK if args.quick else CELLS) if any(part in c.name for part in args.cells)]
-    work = [(c, n, s) for n in args.procedure for c in cells for s in range(0, enough(n, runs), CHUNK)]
+    pairs = [(c, n) for n in args.procedure for c in cells if n != "careless" or c.kind == "alone"]
+    work = [(c, n, s) for c, n in pairs for s in range(0, enough(n, runs), CHUNK)]
     parts = list(spread(chunk, work, args.jobs))
-    results = [gather(c, n, [p for p in parts if p["key"] == (c.name, n)]) for n in args.procedure for c in cells]
+    results = [gather(c, n, [p for p in parts if p["key"] == (c.name, n)]) for c, n in pairs]
     show(results, COLUMNS)
-    verdicts = [judge(n, [e for e in results if e["procedure"] == n]) for n in args.procedure]
+    names = list(dict.fromkeys(n for _, n in pairs))
+    verdicts = [judge(n, [e for e in results if e["procedure"] == n]) for n in names]
     print(*(verdict["text"] for verdict in verdicts), sep="\n")
-    panels("per_label", args.procedure, lambda axis, n: draw(axis, [e for e in results if e["procedure"] == n]))
+    panels("per_label", names, lambda axis, n: draw(axis, [e for e in results if e["procedure"] == n]))
     finish({"benchmark": "per_label", "runs": runs, "cells": results, "verdicts": verdicts}, args.json)
     wrong = [v for v in verdicts if v["holds"] == (v["procedure"] == "careless") and v["procedure"] != "ladder"]
     sys.exit(1 if wrong and not args.quick else 0)
@@ -118,8 +132,12 @@ def table(cell: Cell, seed: int) -> Population:
     counts = [round(share * cell.rows) for share in cell.rare]
     spoilt = [min(1.0, (cell.times * int((1 - float(SHARE)) * n + 1e-9) + 1) / n) for n in counts]
     bad = sum(round(rate * n) for rate, n in zip(spoilt, counts, strict=True))
-    left = (allowance(cell.rows, cell.table) + 1 - bad) / (cell.rows - sum(counts)) if cell.kind == "table" else 0.03
+    left = (allowance(cell.rows, cell.table) + 1 - bad) / (cell.rows - sum(counts)) if cell.kind == "table" else 0.0
+    left = 0.03 if cell.kind not in ("table", "alone") else left
     labels = [(common, max(0.0, left)), *zip(cell.rare, spoilt, strict=True)]
+    if cell.kind == "alone":
+        people = made(cell.rows, [labels], place=cell.place, seed=seed)
+        return replace(people, cost=np.broadcast_to(np.array(prices(1, CHEAP)), people.marks.shape))
     if cell.kind != "two":
         return made(cell.rows, [labels], place=cell.place, seed=seed)
     other = [labels[0], (cell.rare[0], 0.03), labels[2]]
@@ -158,15 +176,15 @@ def column(label: Any, rates: Sequence[float], place: str, draw: np.random.Gener
         bad[places[:count]] = True
         if place in ("best", "trap"):
             score[places[:count]] += 1
-        if place == "trap":
+        if place == "trap" and count:
             tail = places[max(count, round(0.8 * len(places))) :]
             bad[tail], score[tail] = True, score[tail] - 1
     return bad, np.zeros(len(label)) if place == "tied" else score
 
 
-def prices(candidates: int) -> list[float]:
+def prices(candidates: int, first: float = 0.1) -> list[float]:
     """The reference at 1, candidates from a tenth on."""
-    return [1.0, *(0.1 + 0.01 * j for j in range(candidates))]
+    return [1.0, *(first + 0.01 * j for j in range(candidates))]
 
 
 def broken(people: Population, by: Any, *, share: float, agreement: float, least: int) -> tuple[bool, bool]:
@@ -186,24 +204,37 @@ def broken(people: Population, by: Any, *, share: float, agreement: float, least
 # --------------------------------------------------------------------------- runs
 
 
+def look(problem: Problem) -> Generator[Ask, Answers, Verdict]:
+    """See the top."""
+    sizes = np.geomspace(0.05, 0.25, 5) * problem.rows
+    way = per_label_1.Way(1, Score(), (), int(sizes[problem.seed % 5]), 0.0)
+    with patch.object(per_label_1, "choose", lambda pilot, side: way):
+        return (yield from per_label_1.procedure(problem))
+
+
 def careless(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     """Broken on purpose: see the top."""
+    greedy = lambda rows, allowance, looked, alpha: 1 + most_credit(rows, allowance, looked, alpha)  # noqa: E731
     estimate = lambda rows, looked, seen, alpha: round(rows * seen / looked)  # noqa: E731
     with ExitStack() as stack:
         stack.enter_context(patch.object(per_label_1, "lower_count", estimate))
+        stack.enter_context(patch.object(per_label_1, "most_credit", greedy))
         stack.enter_context(patch.object(per_label_1, "label_alpha", lambda alpha, labels: alpha))
-        return (yield from per_label_1.procedure(problem))
+        return (yield from look(problem))
+
+
+RUN = {"look": look, "careless": careless}
 
 
 def chunk(work: tuple[Cell, str, int]) -> dict[str, Any]:
     """Some runs of one cell under one procedure."""
     cell, name, first = work
-    procedure = careless if name == "careless" else procedures.get(procedures.resolve(name))
+    procedure = RUN.get(name) or procedures.get(procedures.resolve(name))
     side = SidePromise(Fraction(SHARE), cell.least, tuple(range(1, len(cell.rare) + 2)))
     start, total = perf_counter(), np.zeros(6)
     for seed in range(first, first + CHUNK):
         people = table(cell, seed)
-        problem, _ = pose(people.marks, prices(people.marks.shape[1] - 1), cell.table, seed)
+        problem, _ = pose(people.marks, people.cost[0].tolist(), cell.table, seed)
         outcome = simulate(procedure, problem if name == "ladder" else replace(problem, side=side), people)
         misses = broken(
             people, outcome.delivered_by, share=float(SHARE), agreement=float(problem.agreement), least=cell.least
