@@ -1,11 +1,13 @@
 """Where promises of cascades break: bad rows just over the allowance, put where the score is surest.
 
     python benchmarks/cascades.py [--quick] [--jobs 2] [--runs 2000] [--cells TEXT …] [--procedure NAME …]
+        [--parts FILE]
 
 Every run draws a new table and a new seed; the interval on a cell's violation rate is Clopper and Pearson's, two-sided,
 95 %. The promise is exact, so in many cells the true rate *is* almost .05, and of a hundred such cells some lie above
 by luck. Hence a rule made beforehand: a cell whose lower limit is above .05 is run again, 5 × as many fresh seeds, and
-the fresh runs alone decide. Exit code 1 when a procedure fails or a control does not.
+the fresh runs alone decide. Exit code 1 when a procedure fails or a control does not. --parts keeps every hundred runs
+as they are done and goes on from there after a break (delete it when the code has changed).
 
 ladder      the default, as it ships: it may prefer the blind mix (column `routed`: share of runs that routed by row)
 routed      the same with the mix priced out of reach, so that every run puts its promise on the look
@@ -27,11 +29,13 @@ lost     trap; D/5 of the bad rows have no answer by the reference   short   no 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 from unittest.mock import patch
@@ -116,13 +120,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000, help="per cell and procedure, in steps of 100")
     parser.add_argument("--cells", nargs="+", default=[""], help="only cells whose name contains one of these")
     parser.add_argument("--procedure", nargs="+", default=["ladder", "routed", "per-label", "look", *CONTROLS])
+    parser.add_argument("--parts", type=Path, help="keep finished runs here, and go on from them")
     args = parser.parse_args()
     runs = min(args.runs, 200) if args.quick else args.runs
     cells = [c for c in (QUICK if args.quick else CELLS) if any(part in c.name for part in args.cells)]
     pairs = [(c, n) for n in args.procedure for c in cells if applies(n, c)]
-    results = measured([(c, n, 0, enough(c, n, runs)) for c, n in pairs], args.jobs)
+    results = measured([(c, n, 0, enough(c, n, runs)) for c, n in pairs], args)
     unlucky = [p for p, e in zip(pairs, results, strict=True) if e["low"] > ALPHA and p[1] not in CONTROLS]
-    fresh = measured([(c, n, 10**6, AGAIN * enough(c, n, runs)) for c, n in unlucky], args.jobs)
+    fresh = measured([(c, n, 10**6, AGAIN * enough(c, n, runs)) for c, n in unlucky], args)
     show(results, COLUMNS)
     if fresh:
         print(f"\nLower limit above {ALPHA}: again, {AGAIN} × as many fresh runs, which decide")
@@ -151,8 +156,10 @@ def applies(procedure: str, cell: Cell) -> bool:
 
 
 def enough(cell: Cell, procedure: str, runs: int) -> int:
-    """A tenth of the runs for whole procedures on large tables, where one takes up to a second."""
-    return max(CHUNK, runs // 10) if cell.rows >= 50000 and procedure in ("ladder", "routed") else runs
+    """A tenth of the runs for whole procedures on large tables, where one takes up to a second (the default, which
+    designs a mix to compare with, from 10,000 rows on)."""
+    most = {"ladder": 5000, "routed": 20000, "per-label": 5000}.get(procedure, cell.rows)
+    return max(CHUNK, runs // 10) if cell.rows > most else runs
 
 
 # --------------------------------------------------------------------------- tables
@@ -302,11 +309,33 @@ RUN = {
 # --------------------------------------------------------------------------- runs
 
 
-def measured(work: list[tuple[Cell, str, int, int]], jobs: int) -> list[dict[str, Any]]:
+def measured(work: list[tuple[Cell, str, int, int]], args: Any) -> list[dict[str, Any]]:
     """The figures of each (cell, procedure, first seed, runs)."""
     pieces = [(c, n, at, CHUNK) for c, n, first, runs in work for at in range(first, first + runs, CHUNK)]
-    parts = list(spread(chunk, pieces, jobs)) if pieces else []
-    return [gather(c, n, [p for p in parts if p["key"] == (c.name, n)]) for c, n, *_ in work]
+    known = finished(args.parts)
+    missing = [piece for piece in pieces if name_of(piece) not in known]
+    for part in spread(chunk, missing, args.jobs) if missing else ():
+        known[part["name"]] = part
+        if args.parts:
+            with args.parts.open("a") as file:
+                file.write(json.dumps(part) + "\n")
+    return [
+        gather(c, n, [known[name_of((c, n, at, CHUNK))] for at in range(first, first + runs, CHUNK)])
+        for c, n, first, runs in work
+    ]
+
+
+def name_of(piece: tuple[Cell, str, int, int]) -> str:
+    """What a piece of work is kept under."""
+    cell, procedure, first, count = piece
+    return f"{cell.name} | {procedure} | {first} + {count}"
+
+
+def finished(file: Path | None) -> dict[str, dict[str, Any]]:
+    """Pieces kept earlier, by name."""
+    if file is None or not file.exists():
+        return {}
+    return {part["name"]: part for part in map(json.loads, file.read_text().splitlines())}
 
 
 def chunk(work: tuple[Cell, str, int, int]) -> dict[str, Any]:
@@ -327,7 +356,7 @@ def chunk(work: tuple[Cell, str, int, int]) -> dict[str, Any]:
             by_row,
             cost,
         ]
-    return {"key": (cell.name, name), "runs": count, "total": total, "seconds": perf_counter() - start}
+    return {"name": name_of(work), "runs": count, "total": total.tolist(), "seconds": perf_counter() - start}
 
 
 def label_missed(outcome: Outcome, problem: Problem, people: Population) -> bool:
@@ -346,7 +375,7 @@ def label_missed(outcome: Outcome, problem: Problem, people: Population) -> bool
 def gather(cell: Cell, procedure: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
     """A cell's figures."""
     runs = sum(part["runs"] for part in parts)
-    violations, certified, by_row, cost = sum(part["total"] for part in parts)
+    violations, certified, by_row, cost = np.sum([part["total"] for part in parts], axis=0)
     low, high = interval(violations, runs, 0.95)
     return {
         "cell": cell.name,
