@@ -119,6 +119,18 @@ async def test_effort_is_never_left_out() -> None:
     assert [body["reasoning_effort"] for body in server.bodies] == ["minimal"]
 
 
+@pytest.mark.parametrize(
+    ("effort", "said"), [("none", {"thinking": {"type": "disabled"}}), ("low", {"reasoning_effort": "low"})]
+)
+async def test_deepseek_is_told_not_to_think_in_its_own_words(effort: str, said: dict[str, Any]) -> None:
+    """DeepSeek turns thinking off by another parameter than the one that says how much."""
+    model = resolve(f"deepseek:deepseek-v4-flash?in=1&out=1&effort={effort}")
+    provider = make_provider(model, environ={"DEEPSEEK_API_KEY": "k"})
+    assert isinstance(provider, OpenAIProvider)
+    body = msgspec.json.decode(provider.body(Request(model.name, "hello", 7)))
+    assert {name: body[name] for name in ("thinking", "reasoning_effort") if name in body} == said
+
+
 async def test_a_cache_mark_that_is_refused_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endpoint that does not know of cache marks gets the plain form from then on."""
     long = "Answer as the guidelines say. " * 100

@@ -31,7 +31,7 @@ ENDPOINTS = {
     "groq": Endpoint("https://api.groq.com/openai/v1", "GROQ_API_KEY", "groq"),
     "mistral": Endpoint("https://api.mistral.ai/v1", "MISTRAL_API_KEY", "mistral"),
     "together": Endpoint("https://api.together.ai/v1", "TOGETHER_API_KEY", "together"),
-    "deepseek": Endpoint("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "deepseek"),
+    "deepseek": Endpoint("https://api.deepseek.com", "DEEPSEEK_API_KEY", "deepseek"),
     "openrouter": Endpoint("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openrouter"),
 }
 DIALECTS = {

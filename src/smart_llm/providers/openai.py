@@ -16,8 +16,13 @@ _LEARNABLE = ("logprobs", "temperature", "max_tokens", "response_format")
 _CACHE_WORDS = ("prompt_cache_options", "prompt_cache_breakpoint")
 _REASONING = frozenset({"max_tokens", "temperature", "logprobs"})
 _UNCHARGED = frozenset({"prompt_cache_options"})
-_WITHOUT_LOGPROBS = ("generativelanguage.googleapis.com", "api.groq.com", "api.mistral.ai")
-"""Hosts that refuse the very question for log-probabilities."""
+_BY_HOST = {
+    "generativelanguage.googleapis.com": frozenset({"logprobs"}),
+    "api.groq.com": frozenset({"logprobs"}),
+    "api.mistral.ai": frozenset({"logprobs"}),
+    "api.deepseek.com": frozenset({"effort=none"}),
+}
+"""What whole hosts do not take."""
 
 
 class OpenAIProvider(HttpProvider):
@@ -62,8 +67,7 @@ class OpenAIProvider(HttpProvider):
         quirks = _REASONING if own and wire.REASONING.match(model.model) else frozenset[str]()
         if model.effort == "none":
             quirks &= {"max_tokens"}
-        if self._http.host in _WITHOUT_LOGPROBS:
-            quirks |= {"logprobs"}
+        quirks |= _BY_HOST.get(self._http.host, frozenset())
         return quirks if own and wire.CHARGED_WRITES.match(model.model) else quirks | _UNCHARGED
 
     def refused(self, problem: problems.Problem) -> str | None:

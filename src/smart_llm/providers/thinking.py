@@ -19,7 +19,7 @@ THINKS = re.compile(
     r"(?:^|/)(?:o\d|gpt-5(?!\.[1-4])(?!.*chat)|gpt-(?:[6-9]|\d\d)|gpt-oss"
     r"|claude-(?:(?:opus|sonnet|haiku|fable|mythos)-[5-9]|mythos)"
     r"|gemini-(?:2\.5-(?:pro|flash(?!-lite))|[3-9])"
-    r"|deepseek-(?:r|reasoner|v[4-9])|qwen-?3|qwq|glm-|kimi-k2|magistral|grok-[34]|minimax-m)",
+    r"|deepseek-(?:r|v[4-9]|flash|pro)|qwen-?3|qwq|glm-|kimi-k2|magistral|grok-[34]|minimax-m)",
     re.IGNORECASE,
 )
 """Names of models that think unless they are told not to."""

@@ -73,6 +73,7 @@ class Body(msgspec.Struct, omit_defaults=True):
     logprobs: bool = False
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
+    thinking: dict[str, str] | None = None
     prompt_cache_options: dict[str, str] | None = None
 
 
@@ -154,12 +155,17 @@ def body(
 ) -> bytes:
     """The request as sent. model: the provider's own name for it. quirks: parameters this model does not take.
 
-    effort, thinking: how much it is told to think, and tokens it may think on top of the answer's. prefix: what the
-    prompt begins with in every row; with it, and where the model charges for cache writes, the cache is told where to
-    stop ("prompt_cache_options" among the quirks: it is not).
+    effort, thinking: how much it is told to think, and tokens it may think on top of the answer's ("effort=none" among
+    the quirks: not thinking at all is said in DeepSeek's words). prefix: what the prompt begins with in every row; with
+    it, and where the model charges for cache writes, the cache is told where to stop ("prompt_cache_options" among the
+    quirks: it is not).
     """
     marked = "prompt_cache_options" not in quirks
-    wire = Body(model, _messages(request, prefix) if marked else _plain(request), reasoning_effort=effort)
+    wire = Body(model, _messages(request, prefix) if marked else _plain(request))
+    if effort == "none" and "effort=none" in quirks:
+        wire.thinking = {"type": "disabled"}
+    else:
+        wire.reasoning_effort = effort
     if "max_tokens" in quirks:
         wire.max_completion_tokens = request.max_tokens + thinking
     else:
