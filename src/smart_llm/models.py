@@ -80,7 +80,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
 
 
 def read_book(path: Path | str) -> dict[str, str]:
-    """A TOML file of models as full specs by name: `[NAME]` with in, out, cached, cpu_hour, key_env, url, model.
+    """A TOML file of models as full specs by name: `[NAME]` with in, out, effort and the other options, url, model.
 
     NAME is a spec itself, or a short name, which then says which `model` (a spec) it stands for.
     """

@@ -205,7 +205,7 @@ async def test_refused_parameters_are_learnt() -> None:
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        (400, [{"error": {"code": 400, "message": 'Invalid JSON payload. Unknown name "logprobs": Cannot find field.'}}]),
+        (400, [{"error": {"code": 400, "message": 'Invalid JSON. Unknown name "logprobs": Cannot find field.'}}]),
         (400, [{"error": {"code": 400, "message": "Logprobs is not enabled for models/gemini-x"}}]),
         (422, {"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "logprobs"]}]}}),
         (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs"}]}),
