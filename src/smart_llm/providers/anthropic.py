@@ -31,10 +31,8 @@ class AnthropicProvider(HttpProvider):
 
     def body(self, request: Request) -> bytes:
         """The body of one call, without the parameters this endpoint is known not to take (`params` in a batch)."""
-        model, quirks = self._models[request.model], self._quirks[request.model]
-        return messages.body(
-            request, model.model, quirks, effort=model.effort, thinking=model.thinking, prefix=self._prefix
-        )
+        name = request.model
+        return messages.body(request, self._models[name], self._quirks[name], self._prefix)
 
     def decode(self, data: bytes) -> Answer:
         """The answer in a message."""
@@ -42,8 +40,7 @@ class AnthropicProvider(HttpProvider):
 
     def headers(self, model: str) -> Mapping[str, str]:
         """The API version a model's requests are written in."""
-        found = self._models[model]
-        sampled = messages.takes_temperature(found.model, self._quirks[model], found.effort)
+        sampled = messages.takes_temperature(self._models[model], self._quirks[model])
         return {"anthropic-version": messages.SAMPLING_VERSION if sampled else messages.VERSION}
 
     def known(self, model: Model) -> frozenset[str]:

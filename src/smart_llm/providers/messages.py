@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from smart_llm.providers.wire import stable_end
-from smart_llm.types import Answer, Request, Usage
+from smart_llm.types import Answer, Model, Request, Usage
 
 VERSION, SAMPLING_VERSION = "2026-10-21", "2023-06-01"
 
@@ -127,37 +127,28 @@ decode = msgspec.json.Decoder(Reply).decode
 _decode_json = msgspec.json.Decoder().decode
 
 
-def body(
-    request: Request,
-    model: str,
-    quirks: frozenset[str] = frozenset(),
-    *,
-    effort: str | None = None,
-    thinking: int = 0,
-    prefix: str = "",
-) -> bytes:
-    """The request as sent. model: Anthropic's own name for it. quirks: "temperature", "format" this model refuses.
-
-    effort, thinking: how much it is told to think, and tokens it may think on top of the answer's. prefix: what the
-    prompt begins with in every row.
+def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), prefix: str = "") -> bytes:
+    """The request as sent. quirks: "temperature", "format" that this model refuses. prefix: what the prompt begins with
+    in every row.
     """
     end = stable_end(request, prefix)
-    wire = Body(model, request.max_tokens + thinking, [Message("user", _content(request.prompt, end))])
+    content = [Message("user", _content(request.prompt, end))]
+    wire = Body(model.model, request.max_tokens + model.thinking, content)
     if request.system is not None:
         wire.system = [_marked(request.system)] if end == 0 else request.system
-    if takes_temperature(model, quirks, effort):
+    if takes_temperature(model, quirks):
         wire.temperature = request.temperature
-    wire.thinking = _thinking(model, effort)
-    said = None if effort == "none" else effort
+    wire.thinking = _thinking(model)
+    effort = None if model.effort == "none" else model.effort
     schema = _format(request.schema) if request.schema is not None and "format" not in quirks else None
-    if said or schema:
-        wire.output_config = OutputConfig(said, schema)
+    if effort or schema:
+        wire.output_config = OutputConfig(effort, schema)
     return encode(wire)
 
 
-def takes_temperature(model: str, quirks: frozenset[str], effort: str | None) -> bool:
+def takes_temperature(model: Model, quirks: frozenset[str]) -> bool:
     """Whether a temperature is sent (a model that thinks takes none)."""
-    return bool(SAMPLED.match(model)) and "temperature" not in quirks and effort in (None, "none")
+    return bool(SAMPLED.match(model.model)) and "temperature" not in quirks and model.effort in (None, "none")
 
 
 def answer(reply: Reply) -> Answer:
@@ -192,11 +183,11 @@ def _marked(text: str) -> Text:
     return Text("text", text, EPHEMERAL)
 
 
-def _thinking(model: str, effort: str | None) -> dict[str, str] | None:
-    if effort is None or (MANUAL.match(model) and effort != "none"):
+def _thinking(model: Model) -> dict[str, str] | None:
+    if model.effort is None or (MANUAL.match(model.model) and model.effort != "none"):
         return None  # the model's own way
-    if effort == "none":
-        return {"type": "between_tools" if BETWEEN_TOOLS.match(model) else "disabled"}
+    if model.effort == "none":
+        return {"type": "between_tools" if BETWEEN_TOOLS.match(model.model) else "disabled"}
     return {"type": "adaptive"}
 
 

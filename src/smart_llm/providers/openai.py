@@ -49,10 +49,8 @@ class OpenAIProvider(HttpProvider):
 
     def body(self, request: Request) -> bytes:
         """The body of one call, without the parameters this endpoint is known not to take (a line of a batch)."""
-        model, quirks = self._models[request.model], self._quirks[request.model]
-        return wire.body(
-            request, model.model, quirks, effort=model.effort, thinking=model.thinking, prefix=self._prefix
-        )
+        name = request.model
+        return wire.body(request, self._models[name], self._quirks[name], self._prefix)
 
     def decode(self, data: bytes) -> Answer:
         """The answer in a completion."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from smart_llm.types import Answer, Request, Usage
+from smart_llm.types import Answer, Model, Request, Usage
 
 REASONING = re.compile(r"(?:openai/)?(?:o\d|gpt-(?:5(?!.*chat)|[6-9]|\d\d))")
 """Names of models that think first: `max_completion_tokens`, no temperature, no log-probabilities."""
@@ -144,32 +144,21 @@ decode = msgspec.json.Decoder(Reply).decode
 _decode_json = msgspec.json.Decoder().decode
 
 
-def body(
-    request: Request,
-    model: str,
-    quirks: frozenset[str] = frozenset(),
-    *,
-    effort: str | None = None,
-    thinking: int = 0,
-    prefix: str = "",
-) -> bytes:
-    """The request as sent. model: the provider's own name for it. quirks: parameters this model does not take.
-
-    effort, thinking: how much it is told to think, and tokens it may think on top of the answer's ("effort=none" among
-    the quirks: not thinking at all is said in DeepSeek's words). prefix: what the prompt begins with in every row; with
-    it, and where the model charges for cache writes, the cache is told where to stop ("prompt_cache_options" among the
-    quirks: it is not).
+def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), prefix: str = "") -> bytes:
+    """The request as sent. quirks: parameters this model does not take ("prompt_cache_options": no marks for a cache
+    that does not charge for writes; "effort=none": not thinking at all is said in DeepSeek's words). prefix: what the
+    prompt begins with in every row.
     """
     marked = "prompt_cache_options" not in quirks
-    wire = Body(model, _messages(request, prefix) if marked else _plain(request))
-    if effort == "none" and "effort=none" in quirks:
+    wire = Body(model.model, _messages(request, prefix) if marked else _plain(request))
+    if model.effort == "none" and "effort=none" in quirks:
         wire.thinking = {"type": "disabled"}
     else:
-        wire.reasoning_effort = effort
+        wire.reasoning_effort = model.effort
     if "max_tokens" in quirks:
-        wire.max_completion_tokens = request.max_tokens + thinking
+        wire.max_completion_tokens = request.max_tokens + model.thinking
     else:
-        wire.max_tokens = request.max_tokens + thinking
+        wire.max_tokens = request.max_tokens + model.thinking
     if "temperature" not in quirks:
         wire.temperature = request.temperature
     wire.logprobs = request.logprobs and "logprobs" not in quirks
