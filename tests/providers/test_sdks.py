@@ -9,6 +9,8 @@ import msgspec
 import openai
 import pytest
 from anthropic.types import Message
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
 from smart_llm.mock.scripted import Scripted
@@ -249,3 +251,93 @@ def test_every_stop_reason_of_the_sdk_is_read(reason: str) -> None:
     theirs = Message.model_validate({**MESSAGE, "stop_reason": reason})
     ours = messages.answer(messages.decode(theirs.model_dump_json().encode()))
     assert (ours.text is None) == (reason == "refusal")
+
+
+texts = st.none() | st.text(max_size=20)
+counts = st.integers(0, 10**6)
+details = st.fixed_dictionaries(
+    {}, optional={"cached_tokens": counts, "cache_write_tokens": counts, "audio_tokens": counts}
+)
+thoughts = st.fixed_dictionaries({}, optional={"reasoning_tokens": counts, "audio_tokens": counts})
+logprobs = st.lists(
+    st.fixed_dictionaries(
+        {"token": st.text(max_size=5), "logprob": st.floats(-50, 0), "bytes": st.none(), "top_logprobs": st.just([])}
+    ),
+    max_size=3,
+)
+chats = st.fixed_dictionaries(
+    {
+        **{name: st.just(CHAT[name]) for name in ("id", "object", "created", "model")},
+        "choices": st.tuples(
+            st.fixed_dictionaries(
+                {
+                    "index": st.just(0),
+                    "finish_reason": st.sampled_from(["stop", "length", "content_filter", "tool_calls"]),
+                    "message": st.fixed_dictionaries(
+                        {"role": st.just("assistant"), "content": texts}, optional={"refusal": texts}
+                    ),
+                },
+                optional={"logprobs": st.none() | st.fixed_dictionaries({"content": st.none() | logprobs})},
+            )
+        ),
+    },
+    optional={
+        "usage": st.none()
+        | st.fixed_dictionaries(
+            {"prompt_tokens": counts, "completion_tokens": counts, "total_tokens": st.just(0)},
+            optional={"prompt_tokens_details": st.none() | details, "completion_tokens_details": st.none() | thoughts},
+        ),
+        "unheard_of": st.just({"a": [1, None]}),
+    },
+)
+blocks = st.lists(
+    st.builds(lambda text: {"type": "text", "text": text}, st.text(max_size=20))
+    | st.just({"type": "thinking", "thinking": "hm", "signature": "s"})
+    | st.just({"type": "redacted_thinking", "data": "x"}),
+    max_size=4,
+)
+said_messages = st.fixed_dictionaries(
+    {
+        **{name: st.just(MESSAGE[name]) for name in ("id", "type", "role", "model", "stop_sequence")},
+        "content": blocks,
+        "stop_reason": st.sampled_from(["end_turn", "max_tokens", "refusal", "pause_turn"]),
+        "usage": st.fixed_dictionaries(
+            {"input_tokens": counts, "output_tokens": counts},
+            optional={
+                "cache_read_input_tokens": st.none() | counts,
+                "cache_creation_input_tokens": st.none() | counts,
+                "output_tokens_details": st.none() | st.builds(lambda n: {"thinking_tokens": n}, counts),
+            },
+        ),
+    },
+    optional={"unheard_of": st.just({"a": [1, None]})},
+)
+
+
+@given(chats)
+def test_any_completion_the_sdk_accepts_is_read(reply: dict[str, Any]) -> None:
+    """Whatever optional parts are there or not, what the SDK holds of a completion is what we read of it."""
+    theirs = ChatCompletion.model_validate(reply)
+    choice, usage = theirs.choices[0], theirs.usage
+    for data in (msgspec.json.encode(reply), theirs.model_dump_json().encode()):
+        ours = wire.answer(wire.decode(data))
+        silent = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
+        assert ours.text == (None if silent else choice.message.content or "")
+        assert ours.usage.input_tokens == (usage.prompt_tokens if usage else 0)
+        assert ours.usage.output_tokens == (usage.completion_tokens if usage else 0)
+        found = choice.logprobs.content if choice.logprobs else None
+        assert ours.logprobs == tuple((each.token, each.logprob) for each in found or ())
+
+
+@given(said_messages)
+def test_any_message_the_sdk_accepts_is_read(reply: dict[str, Any]) -> None:
+    """Whatever optional parts are there or not, what the SDK holds of a message is what we read of it."""
+    theirs = Message.model_validate(reply)
+    for data in (msgspec.json.encode(reply), theirs.model_dump_json().encode()):
+        ours = messages.answer(messages.decode(data))
+        text = "".join(block.text for block in theirs.content if block.type == "text")
+        assert ours.text == (None if theirs.stop_reason == "refusal" else text)
+        read, written = theirs.usage.cache_read_input_tokens or 0, theirs.usage.cache_creation_input_tokens or 0
+        assert ours.usage.input_tokens == theirs.usage.input_tokens + read + written
+        assert (ours.usage.cached_tokens, ours.usage.written_tokens) == (read, written)
+        assert ours.usage.output_tokens == theirs.usage.output_tokens
