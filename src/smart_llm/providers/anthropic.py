@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from smart_llm.providers import messages, problems
-from smart_llm.providers.http import HttpEndpoint, HttpProvider, Told
+from smart_llm.providers.base import Told
+from smart_llm.providers.http import HttpEndpoint, HttpProvider
 from smart_llm.types import Answer, Model, Request
 
 _FORMAT_WORDS = ("output_config.format", "output_format", "output format", "structured output", "schema")

@@ -11,9 +11,8 @@ refuses with a 400 that names the parameter is learnt, and the request sent agai
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -22,11 +21,8 @@ from yarl import URL
 
 from smart_llm.errors import ProviderError, Retryable
 from smart_llm.providers import problems
+from smart_llm.providers.base import Told
 from smart_llm.types import Answer, Model, Request
-
-Told: TypeAlias = Callable[[str, Mapping[str, str]], None]
-"""Is told the model's name and the headers of each reply, by someone who paces calls by what they say of limits."""
-
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
@@ -81,7 +77,7 @@ class HttpEndpoint:
 class HttpProvider(ABC):
     """Answers requests for the models of one endpoint. A dialect says how a request is written and a reply is read.
 
-    prefix: what every prompt of the run begins with. told: see `Told`.
+    prefix: what every prompt of the run begins with. told: see `base.Told`.
     """
 
     def __init__(

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from smart_llm.errors import Retryable
 from smart_llm.providers import problems, wire
-from smart_llm.providers.http import HttpEndpoint, HttpProvider, Told
+from smart_llm.providers.base import Told
+from smart_llm.providers.http import HttpEndpoint, HttpProvider
 from smart_llm.types import Answer, Model, Request
 
 _LEARNABLE = ("logprobs", "temperature", "max_tokens", "response_format")
