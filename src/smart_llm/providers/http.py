@@ -24,6 +24,7 @@ from smart_llm.providers import problems
 from smart_llm.providers.base import Told
 from smart_llm.types import Answer, Model, Request
 
+
 @dataclass(frozen=True, slots=True)
 class HttpReply:
     """What came back. headers: names in any case."""
