@@ -44,7 +44,6 @@ import numpy as np
 from common import allowance, finish, missed, options, panels, pose, ratio, show, spread
 
 from smart_llm import planning_scores, procedures
-from smart_llm.cascades import before
 from smart_llm.engine.drive import Outcome, Population, simulate
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.first_bad import covers_errors, credit_left, looks
@@ -179,11 +178,11 @@ def table(cell: Cell, seed: int) -> Population:
         if cell.kind == "short":
             length[order, j], score[:, j] = 1.0 + np.arange(rows), np.nan
         if cell.kind == "lost":
-            lost = order[: cell.bad // 5]
-            marks[lost, 0], marks[lost, 1:] = ERROR, BAD
+            marks[order[: cell.bad // 5], 0] = ERROR
         if cell.kind == "defers":
             marks[order[::3], j] = np.where(marks[order[::3], j] == BAD, BAD, DEFER)
             score[order[6::7], j] = np.where(marks[order[6::7], j] == BAD, score[order[6::7], j], np.nan)
+    marks[marks[:, 0] == ERROR, 1:] = BAD
     cost = np.broadcast_to(np.array(prices(cell)), marks.shape)
     same_key = np.where(marks == BAD, 1 + np.arange(columns), 1).astype(np.int64)
     traits = Traits(same_key, length, np.full(rows, np.nan)) if cell.kind == "short" else None
@@ -261,13 +260,12 @@ def look(problem: Problem, extra: int = 0, whole_tie: bool = False) -> Generator
 
 
 def choosing(problem: Problem) -> Generator[Ask, Answers, Verdict]:
-    """Broken on purpose: every candidate is looked at, and the one that delivers most is taken."""
+    """Broken on purpose: every candidate is looked at, and the one whose look goes deepest is taken."""
     order = permutation(problem.seed, "order", problem.rows)
     credit, count = paid(problem, 0, problem.allowance)
     answers = yield Ask(order[:count], tuple(range(len(problem.rates))), "profile")
     rules = [Tier(j, Score(), walk(problem, answers, order[:count], j, credit)) for j in range(1, len(problem.rates))]
-    u = uniforms(problem.seed, "shares", problem.rows)[order[:count]]
-    best = max(rules, key=lambda tier: before(answers.score[:, tier.candidate], u, tier.stop).sum())
+    best = min(rules, key=lambda tier: tier.stop or (-np.inf, 0))  # scores are comparable here: the lowest is deepest
     return Verdict(True, Cascade((best,)), order[:count], "choosing", {})
 
 
