@@ -14,6 +14,7 @@ not found. Only succeeded requests are billed.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from datetime import datetime
 
 import msgspec
@@ -21,7 +22,7 @@ import msgspec
 from smart_llm.errors import ProviderError, Retryable
 from smart_llm.providers.anthropic import AnthropicProvider
 from smart_llm.providers.batch.base import Found, Limits, Look, Result, is_ours
-from smart_llm.providers.batch.http import BatchHttp, arrived, id_of
+from smart_llm.providers.batch.http import BatchHttp, Gone, arrived, id_of
 from smart_llm.providers.http import HttpReply
 from smart_llm.types import Json, Request
 
@@ -40,8 +41,8 @@ class Outcome(msgspec.Struct):
     """What became of a request."""
 
     type: str
-    message: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    message: msgspec.Raw = msgspec.Raw(b"")
+    error: msgspec.Raw = msgspec.Raw(b"")
 
 
 class Line(msgspec.Struct):
@@ -142,8 +143,11 @@ class AnthropicBatches:
         await self._http.close()
 
     async def _is_ours(self, remote: str, batch_id: str) -> bool:
-        async for data in self._http.lines(f"{ROOT}/{remote}/results", self._version()):
-            return is_ours(self._decoded(data).custom_id, batch_id) is not None
+        lines = self._http.lines(f"{ROOT}/{remote}/results", self._version())
+        async with aclosing(lines):
+            with suppress(Gone):
+                async for data in lines:
+                    return is_ours(self._decoded(data).custom_id, batch_id) is not None
         return False
 
     def _decoded(self, data: bytes) -> Line:
@@ -155,7 +159,7 @@ class AnthropicBatches:
     def _result(self, place: int, outcome: Outcome) -> Result:
         if outcome.type in ("expired", "canceled"):
             return Result(place, Retryable(f"The batch at {self.host} ended before it came to this request."))
-        data = bytes(outcome.message or outcome.error or b"null")
+        data = bytes(outcome.message if outcome.type == "succeeded" else outcome.error)
         status = 200 if outcome.type == "succeeded" else _status(data)
         try:
             return Result(place, self._provider.read(self._model, HttpReply(status, data, {})))

@@ -7,7 +7,7 @@ what a provider names as a URL (`results_url`) is not followed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from smart_llm.errors import Refused, Retryable
+from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.providers import problems
 from smart_llm.providers.http import HttpReply
 from smart_llm.types import Json
@@ -24,6 +24,10 @@ SLOWEST = 250_000
 """Bytes a second below which a transfer counts as hung: added to the time limit of a call."""
 
 _decode = msgspec.json.Decoder().decode
+
+
+class Gone(Refused):
+    """What was asked for is not there (404): a batch, or a file of it, that was deleted or is past its time."""
 
 
 class BatchHttp:
@@ -48,7 +52,7 @@ class BatchHttp:
     def decoded(self, reply: HttpReply) -> Json:
         """The JSON of a good reply; what any other means is raised."""
         if reply.status != 200:
-            raise problems.meaning(self.host, reply.status, problems.read(reply.data), reply.headers, self._secret)
+            raise self._meaning(reply)
         try:
             value = _decode(reply.data)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -72,12 +76,12 @@ class BatchHttp:
         async with self._request(method, path, pieces, headers, query, extra=size / SLOWEST) as response:
             return HttpReply(response.status, await response.read(), response.headers)
 
-    async def lines(self, path: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, headers: Mapping[str, str] | None = None) -> AsyncGenerator[bytes, None]:
         """A file of lines as it comes, however large. `Retryable` where it ends before its end."""
         async with self._request("GET", path, (), headers or {}, None, extra=None) as response:
             if response.status != 200:
                 data = await self._timed(response.read())
-                raise problems.meaning(self.host, response.status, problems.read(data), response.headers, self._secret)
+                raise self._meaning(HttpReply(response.status, data, response.headers))
             rest = b""
             while piece := await self._timed(response.content.read(1 << 20)):
                 *whole, rest = (rest + piece).split(b"\n")
@@ -123,6 +127,12 @@ class BatchHttp:
             raise Retryable(f"{self.host} dropped the connection: {type(error).__name__}.", paid=True) from None
         except TimeoutError:
             raise Retryable(f"{self.host} did not answer within {self._timeout:g} s.", paid=True) from None
+
+    def _meaning(self, reply: HttpReply) -> ProviderError:
+        problem = problems.read(reply.data)
+        if reply.status == 404:
+            return Gone(f"{self.host} does not know this (status 404): {problem.message[:160]}")
+        return problems.meaning(self.host, reply.status, problem, reply.headers, self._secret)
 
     async def _timed(self, reading: Awaitable[bytes]) -> bytes:
         return await asyncio.wait_for(reading, self._timeout)
