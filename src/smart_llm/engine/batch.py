@@ -29,11 +29,13 @@ from smart_llm.events import Listener, Said
 from smart_llm.ledger import Ledger, request_key
 from smart_llm.ledger.batches import BatchBook, BatchRecord
 from smart_llm.providers.base import Provider
-from smart_llm.providers.batch import batch_api, known
+from smart_llm.providers.batch import BatchApi, batch_api, known
 from smart_llm.providers.client import Client, Lane
 from smart_llm.providers.pace import Pace
 from smart_llm.types import Answer, Model, Request
 
+PROBES = 7
+"""Times an address is asked whether it has batches."""
 TICK = 0.2
 """Seconds between looks at whether to stop, or to send what waits."""
 
@@ -92,7 +94,10 @@ class BatchClient:
             if desk is None or desk.api.url != record.url:
                 continue
             if not record.may_run:
-                await self.book.settled(record, "never submitted")
+                await self._drop(record, "never submitted")
+                continue
+            if len(self.ledger.get_many(record.keys)) == len(record.keys):
+                await self._drop(record, "completed")
                 continue
             if self._is_mine(record):
                 self.budget.adopt(record.bound)
@@ -137,12 +142,6 @@ class BatchClient:
         else:
             self._spawn(self.enter(desk, item))
 
-    def finish(self, item: Item | None, answer: Answer) -> None:
-        """An answer that stands."""
-        if item is not None:
-            self.items.pop(item.key, None)
-            item.give(answer)
-
     def send(self, desk: Desk) -> None:
         """Let what waits at this desk go out, as far as it may."""
         if self._error is not None:
@@ -176,6 +175,13 @@ class BatchClient:
         raise Halted
 
     # ------------------------------------------------------------------ inside
+
+    async def _drop(self, record: BatchRecord, outcome: str) -> None:
+        """Settle a batch of an earlier session that nothing more is to come of."""
+        if self._is_mine(record):
+            self.budget.adopt(record.bound)
+            self.budget.settle(record.bound, 0.0)
+        await self.book.settled(record, outcome)
 
     async def _ask_ordinary(self, request: Request) -> Answer:
         self._outside += 1
@@ -340,12 +346,21 @@ async def by_batch(
         api = batch_api(model, providers[model.name], timeout=seconds)
         if api is not None:
             try:
-                if model.url is None or known(model) or await api.available():
+                if known(model) or await _is_there(api):
                     names.add(model.name)
-            except Retryable as error:
-                raise Refused(f"{error} So it cannot be told whether there are batches. Run again later.") from None
             finally:
                 await api.close()
         if model.name not in names:
             tell(Said(f"{model.name} is not asked by batch: there is no batch API for it."))
     return frozenset(names)
+
+
+async def _is_there(api: BatchApi) -> bool:
+    """Whether an address says it has batches; `Refused` where it says nothing for about a quarter of a minute."""
+    for attempt in range(PROBES):
+        try:
+            return await api.available()
+        except Retryable as error:
+            said = error
+            await asyncio.sleep(0.1 * 2**attempt)
+    raise Refused(f"{said} So it cannot be told whether there are batches. Run again later.")

@@ -54,6 +54,7 @@ class Flight:
         self._validating, self._turned_away = True, False
         self._cost = self._lost = 0.0
         self._fatal: Refused | None = None
+        self._held: tuple[Item, Answer] | None = None  # one row waits until all is settled, and so does the run
 
     async def send(self, parcel: Parcel) -> None:
         """A new batch."""
@@ -153,11 +154,12 @@ class Flight:
         self._desk.failures = 0
         await self._close(record, look.status)
         again = [item for item in self._unanswered(record) if not await self._given_up(item)]
+        if self._fatal is not None:
+            raise self._fatal
+        self._give_held()
         self._say(record, f"{look.status}, {len(again):,} of them to be asked again" if again else look.status)
         for item in again:
             self._client.requeue(self._desk, item)
-        if self._fatal is not None:
-            raise self._fatal
 
     async def _follow(self, record: BatchRecord) -> Look:
         assert record.remote is not None
@@ -239,7 +241,7 @@ class Flight:
         item = self._client.items.get(key)  # somebody may have asked for it meanwhile
         if item is not None:
             self._release(item, standing.cost)
-            self._client.finish(item, standing)
+            self._give(item, standing)
 
     async def _failed(self, record: BatchRecord, look: Look) -> None:
         """It did not run: too many tokens in the queue, requests that cannot be sent, or something else."""
@@ -251,6 +253,7 @@ class Flight:
         for item in self._unanswered(record):
             if item.key in blamed:
                 await self._give_up(item, look.error)
+        self._give_held()
         if blamed:
             self._desk.failures = 0
         await self._did_not_run(record, look.error)
@@ -288,12 +291,18 @@ class Flight:
             self._client.budget.settle(item.bound, cost)
             item.reserved = False
 
+    def _give_held(self) -> None:
+        if self._held is not None:
+            self._held[0].give(self._held[1])
+            self._held = None
+
     async def _close(self, record: BatchRecord, outcome: str) -> None:
         """Nothing more is to come of it."""
         await self._book.settled(record, outcome, self._lost)
         self._client.leave(record)
         if self._adopted and self._mine:
             self._client.budget.settle(record.bound, self._cost + self._lost)
+        self._give_held()
 
     async def _given_up(self, item: Item) -> bool:
         """Whether a request has failed often enough."""
@@ -309,7 +318,14 @@ class Flight:
             self._fatal = Refused(f"{self._desk.model}: the first {self._desk.hopeless} requests all failed: {error}")
         await self._client.ledger.attempt(item.key, self._desk.model, "gave up", 0.0, run=self._client.run)
         self._release(item, 0.0)
-        self._client.finish(item, Answer(None, error=str(error)))
+        self._give(item, Answer(None, error=str(error)))
+
+    def _give(self, item: Item, answer: Answer) -> None:
+        """An answer that stands; the last one is given when the batch is settled."""
+        self._client.items.pop(item.key, None)
+        held, self._held = self._held, (item, answer)
+        if held is not None:
+            held[0].give(held[1])
 
     def _unanswered(self, record: BatchRecord) -> list[Item]:
         return [self._client.items[key] for key in record.keys if key in self._client.items]
@@ -321,6 +337,7 @@ class Flight:
             self._client.send(self._desk)
 
     def _end(self) -> None:
+        self._give_held()
         self._desk.flights -= 1
         if self._validating:
             self._validating = False
