@@ -1,127 +1,292 @@
 """Does the promise per label hold where it is hardest, and what does it cost?
 
-Populations of two labels in which the rare one is spoilt just beyond its allowance (D_L = B_L + 1, 1.1, 1.3 and 2 times
-B_L + 1), the common one at its own rate; bad rows placed by an adversary in the score's best region, at random, or with
-all scores equal. `--per-label` runs: rate of runs in which the table's or any label's promise is broken, with an exact
-interval; share of runs certified; mean cost beside reference-only. The same populations without the promise per label
-(`ladder`) show what it protects from.
+    python benchmarks/per_label.py [--quick] [--jobs 2] [--runs 2000] [--cells TEXT …] [--procedure NAME …]
 
-    python benchmarks/per_label.py --runs 2000
+Tables whose rare labels are spoilt just beyond what is allowed: label L has `times` × B_L + 1 bad rows, B_L = 20 % of
+its rows (`--per-label 0.8`); label 1 is the common one. A run violates when the table's promise or any label's is
+broken: they share one α. Every run draws a new table and a new seed; the interval is Clopper and Pearson's, 95 %.
+
+one       one rare label        several   the rare labels all at their boundaries at once
+table     the table's own promise is at its boundary as well (B + 1 bad rows in all)
+two       two candidates, each spoilt on another rare label
+
+and where the bad rows stand in the order of the score: `best` first of all, `trap` first of all and the least sure
+fifth of every label is bad as well (so that the pilot trusts the score), `random`, `tied` (all scores equal).
+
+alone     only the rare label has bad rows, and the candidate costs next to nothing: nothing else stops the look
+look      `per-label/1` with the choice taken from it: always the candidate's own score, rows looked at in turn by seed
+careless  control, must fail: this look with labels counted by their estimate instead of a limit, the whole α for each
+          of them, and one credit more than its rows pay for (`alone` only; without the extra credit the other two
+          mistakes stay below .05, because the table's and the other labels' stopping rows lie in the way)
+ladder    the default, without the promise per label: what it protects from (its own promise is not judged here)
+
+Exit code 1 when `per-label/1` fails (pooled above .05, or a cell's lower limit above .05), or `careless` does not.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from time import perf_counter
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+from common import allowance, finish, options, panels, pose, ratio, show, spread
 
 from smart_llm import procedures
 from smart_llm.engine.drive import Population, simulate
+from smart_llm.procedures import per_label_1
 from smart_llm.stats.clopper_pearson import interval
-from smart_llm.types import AGREE, BAD, Problem, SidePromise, Traits
+from smart_llm.stats.label_look import most_credit
+from smart_llm.types import AGREE, BAD, Answers, Ask, Problem, Score, SidePromise, Traits, Verdict
 
-CONFIDENCE = Fraction("0.95")
+COLUMNS = ("cell", "procedure", "runs", "violations", "rate", "low", "high")
+COLUMNS += ("table_broken", "label_broken", "certified", "own_score", "cost", "seconds")
+ALPHA = 0.05
+CHUNK = 50
+SHARE, LEAST = "0.8", 0.05
+"""Promised share of a label's rows, and the share of the table from which on a label is promised anything."""
+CHEAP = 0.005
+"""Price of the candidate of `alone`: delivering a few rows must pay, or they are not delivered."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kind of table. rare: shares of the rare labels; table: the allowed disagreement of the whole table."""
+
+    kind: str
+    rows: int
+    rare: tuple[float, ...]
+    times: float
+    place: str
+    table: str = "0.15"
+
+    @property
+    def name(self) -> str:
+        """What --cells matches."""
+        shares = "+".join(f"{share:g}" for share in self.rare)
+        return f"{self.kind} N={self.rows} L={shares} D=B×{self.times:g}+1 {self.place}"
+
+    @property
+    def least(self) -> int:
+        """Rows a label needs to be promised anything."""
+        return round(LEAST * self.rows)
+
+
+PLACES = ("best", "trap", "random", "tied")
+CELLS = [
+    *(Cell("one", 2000, (r,), t, place) for r in (0.1, 0.3) for t in (1.0, 1.1, 1.3, 2.0) for place in PLACES),
+    *(Cell("one", 2000, (LEAST,), t, place) for t in (1.0, 1.3) for place in ("trap", "tied")),
+    *(Cell("alone", 2000, (r,), t, "trap") for r in (LEAST, 0.1, 0.3) for t in (1.0, 1.3)),
+    *(Cell("several", 2000, (0.15,) * 3, t, place) for t in (1.0, 1.3) for place in PLACES),
+    *(Cell("several", 2000, (0.1,) * 6, 1.1, place) for place in ("trap", "tied")),
+    *(Cell("table", 2000, (0.1,), 1.0, place, "0.05") for place in PLACES),
+    *(Cell("two", 2000, (0.15, 0.15), t, place) for t in (1.0, 1.3) for place in ("trap", "tied")),
+    *(Cell("one", rows, (0.2,), 1.1, place) for rows in (500, 10000) for place in ("trap", "tied")),
+]
+QUICK = [
+    Cell("alone", 1000, (0.1,), 1.3, "trap"),
+    Cell("one", 1000, (0.3,), 1.1, "trap"),
+    Cell("several", 1000, (0.15,) * 3, 1.1, "tied"),
+]
+
+
+def main() -> None:
+    """Run, judge, print, draw."""
+    parser = options(__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=2000, help="per cell and procedure, in steps of 50")
+    parser.add_argument("--cells", nargs="+", default=[""], help="only cells whose name contains one of these")
+    parser.add_argument("--procedure", nargs="+", default=["per-label/1", "look", "careless", "ladder"])
+    args = parser.parse_args()
+    runs = min(args.runs, 100) if args.quick else args.runs
+    cells = [c for c in (QUICK if args.quick else CELLS) if any(part in c.name for part in args.cells)]
+    pairs = [(c, n) for n in args.procedure for c in cells if n != "careless" or c.kind == "alone"]
+    work = [(c, n, s) for c, n in pairs for s in range(0, enough(n, runs), CHUNK)]
+    parts = list(spread(chunk, work, args.jobs))
+    results = [gather(c, n, [p for p in parts if p["key"] == (c.name, n)]) for c, n in pairs]
+    show(results, COLUMNS)
+    names = list(dict.fromkeys(n for _, n in pairs))
+    verdicts = [judge(n, [e for e in results if e["procedure"] == n]) for n in names]
+    print(*(verdict["text"] for verdict in verdicts), sep="\n")
+    panels("per_label", names, lambda axis, n: draw(axis, [e for e in results if e["procedure"] == n]))
+    finish({"benchmark": "per_label", "runs": runs, "cells": results, "verdicts": verdicts}, args.json)
+    wrong = [v for v in verdicts if v["holds"] == (v["procedure"] == "careless") and v["procedure"] != "ladder"]
+    sys.exit(1 if wrong and not args.quick else 0)
+
+
+def enough(procedure: str, runs: int) -> int:
+    """A tenth of the runs for the default: nobody doubts that it breaks a promise it never made."""
+    return max(CHUNK, runs // 10) if procedure == "ladder" else runs
+
+
+# --------------------------------------------------------------------------- tables
+
+
+def table(cell: Cell, seed: int) -> Population:
+    """The cell's table of one seed."""
+    common = 1 - sum(cell.rare)
+    counts = [round(share * cell.rows) for share in cell.rare]
+    spoilt = [min(1.0, (cell.times * int((1 - float(SHARE)) * n + 1e-9) + 1) / n) for n in counts]
+    bad = sum(round(rate * n) for rate, n in zip(spoilt, counts, strict=True))
+    left = (allowance(cell.rows, cell.table) + 1 - bad) / (cell.rows - sum(counts)) if cell.kind == "table" else 0.0
+    left = 0.03 if cell.kind not in ("table", "alone") else left
+    labels = [(common, max(0.0, left)), *zip(cell.rare, spoilt, strict=True)]
+    if cell.kind == "alone":
+        people = made(cell.rows, [labels], place=cell.place, seed=seed)
+        return replace(people, cost=np.broadcast_to(np.array(prices(1, CHEAP)), people.marks.shape))
+    if cell.kind != "two":
+        return made(cell.rows, [labels], place=cell.place, seed=seed)
+    other = [labels[0], (cell.rare[0], 0.03), labels[2]]
+    return made(cell.rows, [[*labels[:2], (cell.rare[1], 0.03)], other], place=cell.place, seed=seed)
 
 
 def population(rows: int, rare: float, spoilt: float, common_bad: float, *, place: str, seed: int) -> Population:
-    """Label 1 is common, 2 rare; one candidate at a tenth of the price. spoilt: share of the rare label's rows it gets
-    wrong; place: where the bad rows stand in the order of its score (best, random, tied)."""
-    draw = np.random.default_rng(seed)
-    label = np.where(np.arange(rows) < round(rare * rows), 2, 1)
-    bad = np.zeros(rows, bool)
-    for which, rate in ((2, spoilt), (1, common_bad)):
-        places = np.flatnonzero(label == which)
-        bad[draw.choice(places, size=round(rate * len(places)), replace=False)] = True
-    score = {"best": bad + 0.5 * draw.random(rows), "random": draw.random(rows), "tied": np.zeros(rows)}[place]
-    key = np.column_stack([label, np.where(bad, 3 - label, label)]).astype(np.int64)
+    """One candidate, label 2 rare. spoilt, common_bad: shares of the rows of either label it gets wrong."""
+    return made(rows, [[(1 - rare, common_bad), (rare, spoilt)]], place=place, seed=seed)
+
+
+def made(rows: int, candidates: Sequence[Sequence[tuple[float, float]]], *, place: str, seed: int) -> Population:
+    """For each candidate the labels 1, 2, … as (share of the rows, share of those it gets wrong); the first label takes
+    what rounding leaves."""
+    draw = np.random.default_rng([seed, rows])
+    counts = [round(share * rows) for share, _ in candidates[0][1:]]
+    label = np.repeat(np.arange(len(counts) + 1) + 1, [rows - sum(counts), *counts])
+    columns = [column(label, [rate for _, rate in each], place, draw) for each in candidates]
+    bad, score = (np.column_stack(part) for part in zip(*columns, strict=True))
+    wrong = label[:, None] % len(candidates[0]) + 1
+    key = np.column_stack([label, np.where(bad, wrong, label[:, None])]).astype(np.int64)
     marks = np.column_stack([np.full(rows, AGREE), np.where(bad, BAD, AGREE)]).astype(np.int8)
+    score = np.column_stack([np.full(rows, np.nan), score])
     mixed = draw.permutation(rows)
-    traits = Traits(key[mixed], np.ones((rows, 2)), np.full(rows, np.nan))
-    cost = np.broadcast_to([1.0, 0.1], (rows, 2)).copy()
-    return Population(marks[mixed], cost, np.column_stack([np.full(rows, np.nan), score[mixed]]), traits)
+    cost = np.broadcast_to(np.array(prices(len(candidates))), marks.shape)
+    traits = Traits(key[mixed], np.ones(key.shape), np.full(rows, np.nan))
+    return Population(marks[mixed], cost, score[mixed], traits)
 
 
-def broken(people: Population, by: np.ndarray, *, share: float, agreement: float, least: int) -> tuple[bool, bool]:
+def column(label: Any, rates: Sequence[float], place: str, draw: np.random.Generator) -> tuple[Any, Any]:
+    """Which rows one candidate gets wrong, and its score of each."""
+    bad, score = np.zeros(len(label), bool), 0.5 * draw.random(len(label))
+    for which, rate in enumerate(rates, 1):
+        places = draw.permutation(np.flatnonzero(label == which))
+        count = round(rate * len(places))
+        bad[places[:count]] = True
+        if place in ("best", "trap"):
+            score[places[:count]] += 1
+        if place == "trap" and count:
+            tail = places[max(count, round(0.8 * len(places))) :]
+            bad[tail], score[tail] = True, score[tail] - 1
+    return bad, np.zeros(len(label)) if place == "tied" else score
+
+
+def prices(candidates: int, first: float = 0.1) -> list[float]:
+    """The reference at 1, candidates from a tenth on."""
+    return [1.0, *(first + 0.01 * j for j in range(candidates))]
+
+
+def broken(people: Population, by: Any, *, share: float, agreement: float, least: int) -> tuple[bool, bool]:
     """(the table's promise is broken, some label's is)."""
     assert people.traits is not None
     missed = people.marks[np.arange(len(by)), by] == BAD
     labels = people.traits.key[:, 0]
-    table = missed.sum() > len(by) - np.ceil(agreement * len(by))
+    table_missed = missed.sum() > len(by) - np.ceil(agreement * len(by) - 1e-9)
     each = [
         missed[labels == key].sum() > np.floor((1 - share) * (labels == key).sum() + 1e-9)
-        for key in (1, 2)
+        for key in np.unique(labels[labels > 0])
         if (labels == key).sum() >= least
     ]
-    return bool(table), any(each)
+    return bool(table_missed), any(each)
 
 
-def cell(
-    procedure: str, people: Population, *, runs: int, share: float, agreement: float, least: int
-) -> dict[str, float]:
-    """One population, many seeds."""
-    rows = len(people.marks)
-    side = SidePromise(Fraction(str(share)), least, (1, 2))
-    failures, certified, costs = np.zeros(2), 0, []
-    for seed in range(runs):
-        problem = Problem(
-            rows, Fraction(str(agreement)), CONFIDENCE, "reference", ("candidate",), (1.0, 0.1), seed, 0, side
+# --------------------------------------------------------------------------- runs
+
+
+def look(problem: Problem) -> Generator[Ask, Answers, Verdict]:
+    """See the top."""
+    sizes = np.geomspace(0.05, 0.25, 5) * problem.rows
+    way = per_label_1.Way(1, Score(), (), int(sizes[problem.seed % 5]), 0.0)
+    with patch.object(per_label_1, "choose", lambda pilot, side: way):
+        return (yield from per_label_1.procedure(problem))
+
+
+def careless(problem: Problem) -> Generator[Ask, Answers, Verdict]:
+    """Broken on purpose: see the top."""
+    greedy = lambda rows, allowance, looked, alpha: 1 + most_credit(rows, allowance, looked, alpha)  # noqa: E731
+    estimate = lambda rows, looked, seen, alpha: round(rows * seen / looked)  # noqa: E731
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(per_label_1, "lower_count", estimate))
+        stack.enter_context(patch.object(per_label_1, "most_credit", greedy))
+        stack.enter_context(patch.object(per_label_1, "label_alpha", lambda alpha, labels: alpha))
+        return (yield from look(problem))
+
+
+RUN = {"look": look, "careless": careless}
+
+
+def chunk(work: tuple[Cell, str, int]) -> dict[str, Any]:
+    """Some runs of one cell under one procedure."""
+    cell, name, first = work
+    procedure = RUN.get(name) or procedures.get(procedures.resolve(name))
+    side = SidePromise(Fraction(SHARE), cell.least, tuple(range(1, len(cell.rare) + 2)))
+    start, total = perf_counter(), np.zeros(6)
+    for seed in range(first, first + CHUNK):
+        people = table(cell, seed)
+        problem, _ = pose(people.marks, people.cost[0].tolist(), cell.table, seed)
+        outcome = simulate(procedure, problem if name == "ladder" else replace(problem, side=side), people)
+        misses = broken(
+            people, outcome.delivered_by, share=float(SHARE), agreement=float(problem.agreement), least=cell.least
         )
-        outcome = simulate(procedures.get(procedure), problem, people)
-        failures += broken(people, outcome.delivered_by, share=share, agreement=agreement, least=least)
-        certified += outcome.verdict.granted
-        costs.append(outcome.cost / rows)
-    low, high = interval(int(failures.max()), runs, 0.95)
+        own = outcome.verdict.evidence.get("score") == [["own", 1.0]]
+        total += [any(misses), *misses, outcome.verdict.granted, own, ratio(outcome, people)]
+    return {"key": (cell.name, name), "total": total, "seconds": perf_counter() - start}
+
+
+def gather(cell: Cell, procedure: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """A cell's figures."""
+    runs = CHUNK * len(parts)
+    violations, tables, labels, certified, own, cost = sum(part["total"] for part in parts)
+    low, high = interval(violations, runs, 0.95)
     return {
-        "table_broken": failures[0] / runs,
-        "label_broken": failures[1] / runs,
+        "cell": cell.name,
+        "procedure": procedure,
+        "runs": runs,
+        "violations": int(violations),
+        "rate": violations / runs,
         "low": float(low),
         "high": float(high),
+        "table_broken": tables / runs,
+        "label_broken": labels / runs,
         "certified": certified / runs,
-        "cost": float(np.mean(costs)),
+        "own_score": own / runs,
+        "cost": cost / runs,
+        "seconds": sum(part["seconds"] for part in parts) / runs,
     }
 
 
-def main() -> None:
-    """Print a table, then the same as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--share", type=float, default=0.8)
-    parser.add_argument("--agreement", type=float, default=0.85)
-    parser.add_argument("--unprotected", action="store_true", help="also run `ladder`, which does not promise this")
-    given = parser.parse_args()
-    results = []
-    print(
-        f"{'procedure':12} {'rare':>5} {'times':>5} {'place':7} broken: table  label  [interval]      certified  cost"
+def judge(procedure: str, cells: list[dict[str, Any]]) -> dict[str, Any]:
+    """In no cell is the lower limit above α, and pooled the rate is at most α."""
+    above = [each["cell"] for each in cells if each["low"] > ALPHA]
+    pooled = sum(each["violations"] for each in cells) / sum(each["runs"] for each in cells)
+    worst = max(cells, key=lambda each: float(each["rate"]))
+    holds = not above and pooled <= ALPHA
+    text = (
+        f"{procedure}: {'holds' if holds else 'FAILS'}: pooled {pooled:.4f} over {len(cells)} cells, worst "
+        f"{worst['rate']:.4f} ({worst['cell']}), lower limit above {ALPHA} in {len(above)}"
     )
-    for rare in (0.1, 0.3):
-        for times in (1.0, 1.1, 1.3, 2.0):
-            for place in ("best", "random", "tied"):
-                spoilt = min(1.0, times * (1 - given.share) + 1 / (rare * given.rows))
-                people = population(given.rows, rare, spoilt, 0.05, place=place, seed=1)
-                for name in ("per-label/1", *(["ladder"] if given.unprotected else [])):
-                    figures = cell(
-                        name,
-                        people,
-                        runs=given.runs,
-                        share=given.share,
-                        agreement=given.agreement,
-                        least=round(0.05 * given.rows),
-                    )
-                    results.append({"procedure": name, "rare": rare, "times": times, "place": place, **figures})
-                    print(
-                        f"{name:12} {rare:5.2f} {times:5.2f} {place:7} {figures['table_broken']:13.4f} "
-                        f"{figures['label_broken']:6.4f} [{figures['low']:.4f}, {figures['high']:.4f}] "
-                        f"{figures['certified']:9.3f} {figures['cost']:6.3f}"
-                    )
-    own = [each for each in results if each["procedure"] != "ladder"]
-    pooled = np.mean([max(each["table_broken"], each["label_broken"]) for each in own])
-    kept = pooled <= 0.05 and all(each["low"] <= 0.05 for each in own)
-    print(f"pooled {pooled:.4f}: the promise {'holds' if kept else 'is BROKEN'}")
-    print(json.dumps(results))
-    raise SystemExit(0 if kept else 1)
+    return {"procedure": procedure, "holds": holds, "pooled": pooled, "above": above, "text": text}
+
+
+def draw(axis: Any, cells: list[dict[str, Any]]) -> None:
+    """Rate and interval of every cell."""
+    places = np.arange(len(cells))
+    rate = np.array([each["rate"] for each in cells])
+    spans = [rate - [each["low"] for each in cells], [each["high"] for each in cells] - rate]
+    axis.errorbar(rate, places, xerr=np.maximum(spans, 0), fmt="o", ms=3, label="any promise broken, 95 %")
+    axis.axvline(ALPHA, color="red", lw=1, label="allowed")
+    axis.set_yticks(places, [each["cell"] for each in cells], fontsize=3)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smart_llm.errors import InputError
 from smart_llm.models import ENDPOINTS, key, make_providers, read_book, resolve
@@ -21,7 +25,7 @@ def test_an_address_with_prices() -> None:
     assert key(resolve(f"openai:qwen@{URL}?in=0&out=0"), {"OPENAI_API_KEY": "other"}) is None
 
 
-@pytest.mark.parametrize("provider", ENDPOINTS)
+@pytest.mark.parametrize("provider", [name for name, endpoint in ENDPOINTS.items() if not endpoint.url_env])
 def test_known_providers_have_address_and_key(provider: str) -> None:
     """A known provider's key goes over TLS to that provider's address."""
     model = resolve(f"{provider}:some/model-1:free?in=1&out=2")
@@ -75,7 +79,7 @@ def test_a_bad_book_is_told(tmp_path: Path, text: str) -> None:
         ("openai:", "provider:model"),
         ("", "provider:model"),
         ("openai:a b", "provider:model"),
-        ("acme:x", "unknown provider 'acme'; there are openai, gemini"),
+        ("acme:x", "unknown provider 'acme'; there are openai, anthropic, gemini"),
         ("openai:no-such-model-at-all", r"\?in=0.15&out=0.60"),
         (f"openai:qwen@{URL}", r"\?in=0.15&out=0.60"),
         ("fake:x", r"\?in=0.15&out=0.60"),
@@ -85,6 +89,10 @@ def test_a_bad_book_is_told(tmp_path: Path, text: str) -> None:
         ("fake:x?in=inf&out=1", "in=inf is not a price"),
         ("fake:x?in=one&out=1", "in=one is not a price"),
         ("fake:x?price=1", "unknown option 'price'"),
+        ("openai:x?in=1&out=1&batch_in=1", "a batch price needs both directions"),
+        ("openai:x?in=1&out=1&effort=hard", "effort=hard is not known; write one of none, minimal, low"),
+        ("fake:x?in=1&out=1&effort=low", "leave effort out"),
+        ("openai:x?in=1&out=1&thinking=-1", "thinking=-1 is not a number of tokens"),
         (f"groq:x@{URL}?in=1&out=1", "goes with openai:"),
         ("openai:x@http://host:99999/v1?in=1&out=1", "not an address"),
         ("openai:x@http://:80?in=1&out=1", "not an address"),
@@ -99,6 +107,54 @@ def test_what_cannot_be_used_is_told(spec: str, says: str) -> None:
         resolve(spec)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_effort_makes_another_model() -> None:
+    """How much a model is told to think decides its answers, so it is part of the name, which resolves to itself."""
+    plain, told = resolve("openai:gpt-5.2"), resolve("openai:gpt-5.2?effort=high&in=1&out=2")
+    assert (plain.name, plain.effort, plain.thinking) == ("openai:gpt-5.2", None, 0)
+    assert (told.name, told.effort, told.thinking) == ("openai:gpt-5.2?effort=high", "high", 16384)
+    again = resolve(told.name)
+    assert (again.name, again.effort, again.thinking) == (told.name, told.effort, told.thinking)
+    assert resolve("openai:gpt-5.2?effort=high&thinking=500").thinking == 500
+
+
+@pytest.mark.parametrize(
+    ("spec", "thinking"),
+    [
+        ("openai:gpt-4.1-mini", 0),
+        ("openai:gpt-5", 8192),
+        ("openai:gpt-5.2", 0),
+        ("openai:gpt-5-chat-latest", 0),
+        ("openai:gpt-6.1-terra", 8192),
+        ("openai:o3-mini", 8192),
+        ("anthropic:claude-haiku-4-5", 0),
+        ("anthropic:claude-opus-4-6", 0),
+        ("anthropic:claude-sonnet-5-5", 8192),
+        ("anthropic:claude-sonnet-5-5?effort=none", 0),
+        ("gemini:gemini-2.5-flash", 8192),
+        ("gemini:gemini-2.5-flash-lite", 0),
+        ("gemini:gemini-3.8-flash", 8192),
+        ("openrouter:openai/gpt-5", 8192),
+        ("groq:openai/gpt-oss-20b", 8192),
+        (f"openai:qwen3-4b@{URL}", 0),
+    ],
+)
+def test_thinking_models_have_room_to_think(spec: str, thinking: int) -> None:
+    """Hosted models that think unless told otherwise get room on top of the answer's tokens; own servers do not."""
+    assert resolve(f"{spec}{'&' if '?' in spec else '?'}in=1&out=1").thinking == thinking
+
+
+def test_batch_and_cache_prices_can_be_given(tmp_path: Path) -> None:
+    """In the query or in a book; what the user gives is the whole of the rate."""
+    spec = "openai:gpt-4o-mini?in=2&out=4&cached=0.2&written=2.5&batch_in=1&batch_out=2&batch_cached=0.1"
+    rate = resolve(spec).rate
+    assert rate == Rate(2, 4, 0.2, written=2.5, batch_input=1, batch_output=2, batch_cached=0.1)
+    batch = rate.by_batch()
+    assert batch is not None
+    assert (batch.input, batch.output, batch.cached) == (1, 2, 0.1)
+    (tmp_path / "models.toml").write_text('["openai:gpt-4o-mini"]\nin = 3\nout = 4\nbatch_in = 1\nbatch_out = 2\n')
+    assert resolve("openai:gpt-4o-mini", book=read_book(tmp_path / "models.toml")).rate.batch_input == 1
 
 
 def test_models_at_one_address_share_connections() -> None:
@@ -117,3 +173,24 @@ def test_cost_by_rate() -> None:
     usage = Usage(1000, 100, 400)
     assert Rate(1, 2, 0.5).cost(usage) == pytest.approx((600 + 200 + 200) / 1e6)
     assert Rate(1, 2).cost(usage) == pytest.approx((1000 + 200) / 1e6)
+
+
+@given(
+    st.builds(Usage, *[st.integers(0, 10**6)] * 2),
+    st.fractions(0, 1),
+    st.fractions(0, 1),
+    st.builds(
+        Rate,
+        *[st.floats(0, 100)] * 2,
+        st.none() | st.floats(0, 100),
+        written=st.none() | st.floats(0, 200),
+        long_from=st.integers(0, 10**6),
+        long_factor=st.floats(1, 5),
+    ),
+)
+def test_no_call_costs_more_than_its_bound(usage: Usage, cached: Fraction, written: Fraction, rate: Rate) -> None:
+    """Whatever part of the input was read from a cache or written to it, and however long it is."""
+    read = int(usage.input_tokens * cached)
+    wrote = int((usage.input_tokens - read) * written)
+    usage = replace(usage, cached_tokens=read, written_tokens=wrote)
+    assert rate.cost(usage) <= rate.bound(usage.input_tokens, usage.output_tokens) * (1 + 1e-12) + 1e-15

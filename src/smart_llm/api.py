@@ -8,12 +8,13 @@ import signal
 import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from smart_llm import models as model_specs
 from smart_llm import tables
+from smart_llm.engine.batch import BatchOptions, by_batch
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.run import Finished, Means, Unfinished, execute, write_certificate
@@ -57,6 +58,7 @@ class Options(TypedDict, total=False):
     concurrency: int
     timeout: float
     store_text: bool
+    batch: bool | BatchOptions
     on_event: Listener
 
 
@@ -93,6 +95,10 @@ async def arun(
         )
     )
     providers = {**_made(job, options.get("providers") or {}), **(options.get("providers") or {})}
+    batch = options.get("batch", False)
+    if batch:
+        told, timeout = options.get("on_event", nobody), options.get("timeout", 120.0)
+        job = replace(job, batch=await by_batch(job.models, providers, seconds=timeout, tell=told))
     path = Path(options.get("ledger") or default_ledger(source))
     with Ledger.open(path, store_text=options.get("store_text", True)) as ledger, _stop_on_signals() as stop:
         means = Means(
@@ -103,6 +109,7 @@ async def arun(
             options.get("timeout", 120.0),
             options.get("on_event", nobody),
             stop,
+            batch if isinstance(batch, BatchOptions) else BatchOptions(),
         )
         finished = await _execute(job, means, output)
     return Run(
@@ -170,7 +177,8 @@ def _models(reference: str, candidates: Sequence[str], options: Options) -> tupl
 
 def _made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
     """Providers for the models the caller brought none for."""
-    return model_specs.make_providers(model for model in job.models if model.name not in given)
+    wanted = [model for model in job.models if model.name not in given]
+    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns))
 
 
 def _checked_output(output: str | Path | None, table: tables.Table) -> Path | None:
@@ -199,6 +207,8 @@ def _deliver(table: tables.Table, finished: Finished, output: Path | None) -> An
     if output is not None:
         tables.write(table, *columns, output)
         write_certificate(finished.certificate, certificate_path(output))
+        if table.path is not None:
+            return output
     return tables.like_source(table, *columns)
 
 

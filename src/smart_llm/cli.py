@@ -62,12 +62,15 @@ def run(
     models: Annotated[Path | None, typer.Option(help="TOML file of models and prices.")] = None,
     concurrency: Annotated[int, typer.Option(help="Calls in flight per model, at most.")] = 64,
     timeout: Annotated[float, typer.Option(help="Seconds a call may take.")] = 120.0,
+    batch: Annotated[bool, typer.Option(help="Ask by batch, at the batch price, within a day.")] = False,
+    batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0,
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of the ledger.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Answer every row of TABLE, as cheaply as the promise allows."""
     from smart_llm import api
+    from smart_llm.engine.batch import BatchOptions
     from smart_llm.report.progress import shown
     from smart_llm.tasks import Task
 
@@ -104,6 +107,7 @@ def run(
             concurrency=concurrency,
             timeout=timeout,
             store_text=not no_store_text,
+            batch=BatchOptions(poll=batch_poll) if batch else False,
             on_event=listener,
         )
     if as_json:

@@ -1,4 +1,4 @@
-"""Models as the user writes them: `provider:model[@URL][?in=…&out=…&cached=…&key_env=…]`, resolved once into a `Model`.
+"""Models as the user writes them: `provider:model[@URL][?in=…&out=…&effort=…&key_env=…]`, resolved once into a `Model`.
 
 Where a price comes from, first that there is: the query, the book (`--models F.toml`), `overrides`, the bundled
 genai-prices data. It is frozen into the `Model`, so that nothing about money changes during a run.
@@ -6,6 +6,10 @@ genai-prices data. It is frozen into the `Model`, so that nothing about money ch
 Keys: a provider's key belongs to that provider's host. An `@URL` endpoint gets the key of the variable it names in
 `key_env`, which must not be a known provider's, else none. Keys are read from the environment when a provider is made;
 a `Model` holds the variable's name only, so it can be printed, recorded and hashed.
+
+Thinking: a model that thinks spends output tokens before it says a word, so it is given room for that on top of what
+the answer needs (`thinking=TOKENS`, by name and `effort` unless given). `effort` is part of the model's name: the same
+model told to think less is another model, and often a good candidate.
 """
 
 from __future__ import annotations
@@ -15,40 +19,33 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from smart_llm.errors import InputError
 from smart_llm.providers.base import Provider
+from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
+from smart_llm.providers.endpoints import Endpoint as Endpoint
+from smart_llm.providers.thinking import room
 from smart_llm.types import Model, Rate
 
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A provider that speaks the OpenAI protocol. prices: its name in the genai-prices data."""
-
-    url: str
-    key_env: str
-    prices: str
-
-
-ENDPOINTS = {
-    "openai": Endpoint("https://api.openai.com/v1", "OPENAI_API_KEY", "openai"),
-    "gemini": Endpoint("https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", "google"),
-    "groq": Endpoint("https://api.groq.com/openai/v1", "GROQ_API_KEY", "groq"),
-    "mistral": Endpoint("https://api.mistral.ai/v1", "MISTRAL_API_KEY", "mistral"),
-    "together": Endpoint("https://api.together.xyz/v1", "TOGETHER_API_KEY", "together"),
-    "deepseek": Endpoint("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "deepseek"),
-    "openrouter": Endpoint("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openrouter"),
-}
-IN_PROCESS = {"local": "smart_llm.providers.local:LocalProvider", "fake": "smart_llm.providers.fake:stand_in"}
-"""Providers without an address: what makes one from a model's own name."""
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 _SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
-_PRICES = {"in": "input", "out": "output", "cached": "cached", "cpu_hour": "cpu_hour"}
-_OPTIONS = (*_PRICES, "key_env")
+_PRICES = {
+    "in": "input",
+    "out": "output",
+    "cached": "cached",
+    "written": "written",
+    "batch_in": "batch_input",
+    "batch_out": "batch_output",
+    "batch_cached": "batch_cached",
+    "batch_written": "batch_written",
+    "cpu_hour": "cpu_hour",
+}
+_OPTIONS = (*_PRICES, "key_env", "effort", "thinking")
 
 
 def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Mapping[str, str] | None = None) -> Model:
@@ -65,14 +62,25 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
     provider, model, url = match["provider"], match["model"], match["url"]
     _check_provider(name, provider, url)
     rate = _given_rate(name, options) or (overrides or {}).get(name) or _default_rate(name, provider, model, url)
-    endpoint = ENDPOINTS.get(provider)
-    key_env = options.get("key_env") or (endpoint.key_env if endpoint and not url else None)
-    _check_key_env(name, key_env, endpoint.key_env if endpoint and not url else None)
-    return Model(name, provider, model, rate, (url or (endpoint and endpoint.url) or "").rstrip("/") or None, key_env)
+    endpoint = ENDPOINTS.get(provider) if not url else None
+    key_env = options.get("key_env") or (endpoint.key_env if endpoint else None)
+    _check_key_env(name, key_env, endpoint.key_env if endpoint else None)
+    effort = _effort(name, provider, options)
+    address = url or (endpoint.url if endpoint and not endpoint.url_env else None)
+    return Model(
+        f"{name}?effort={effort}" if effort else name,
+        provider,
+        model,
+        rate,
+        address.rstrip("/") if address else None,
+        key_env,
+        effort,
+        _room(name, provider, model, url, effort, options),
+    )
 
 
 def read_book(path: Path | str) -> dict[str, str]:
-    """A TOML file of models as full specs by name: `[NAME]` with in, out, cached, cpu_hour, key_env, url, model.
+    """A TOML file of models as full specs by name: `[NAME]` with in, out, effort and the other options, url, model.
 
     NAME is a spec itself, or a short name, which then says which `model` (a spec) it stands for.
     """
@@ -93,25 +101,50 @@ def key(model: Model, environ: Mapping[str, str] | None = None) -> str | None:
     return value
 
 
-def make_provider(model: Model, *, environ: Mapping[str, str] | None = None) -> Provider:
+def address(model: Model, environ: Mapping[str, str] | None = None) -> str | None:
+    """Where a model is asked; None where that is not an address of ours. `InputError`: its variable names no host."""
+    endpoint = ENDPOINTS.get(model.provider)
+    if model.url is not None or endpoint is None or endpoint.url_env is None:
+        return model.url
+    host = (os.environ if environ is None else environ).get(endpoint.url_env, "").strip().rstrip("/")
+    parts = urlsplit(host)
+    if parts.scheme != "https" or not parts.hostname or parts.username is not None:
+        raise InputError(f"Model {model.name}: set {endpoint.url_env} to your resource, https://NAME.openai.azure.com.")
+    return host if host.endswith(endpoint.url) else f"{host}{endpoint.url}"
+
+
+def make_provider(model: Model, *, environ: Mapping[str, str] | None = None, prefix: str = "") -> Provider:
     """The provider that serves one model. `InputError` when its key is missing."""
-    return make_providers([model], environ=environ)[model.name]
+    return make_providers([model], environ=environ, prefix=prefix)[model.name]
 
 
-def make_providers(models: Iterable[Model], *, environ: Mapping[str, str] | None = None) -> dict[str, Provider]:
-    """Providers by model name; models at the same address with the same key share one, and so its connections."""
-    hosts: dict[tuple[str, str | None], list[Model]] = {}
+def make_providers(
+    models: Iterable[Model], *, environ: Mapping[str, str] | None = None, prefix: str = ""
+) -> dict[str, Provider]:
+    """Providers by model name; models at the same address with the same key share one, and so its connections.
+
+    prefix: what the prompt of every row begins with, so that providers can be told what to cache.
+    """
+    hosts: dict[tuple[str, str, str | None], list[Model]] = {}
     made: dict[str, Provider] = {}
     for model in models:
-        if model.url is None:
-            module, make = IN_PROCESS[model.provider].split(":")
-            made[model.name] = getattr(import_module(module), make)(model.model)
+        url = address(model, environ)
+        if url is None:
+            maker = _load(IN_PROCESS[model.provider])
+            made[model.name] = maker(model if model.provider == "anyllm" else model.model)
         else:
-            hosts.setdefault((model.url, key(model, environ)), []).append(model)
-    for (url, secret), served in hosts.items():
-        provider = import_module("smart_llm.providers.openai").OpenAIProvider(url, served, key=secret)
+            hosts.setdefault((model.provider, url, key(model, environ)), []).append(model)
+    for (name, url, secret), served in hosts.items():
+        endpoint = ENDPOINTS[name]
+        options = {"key_header": endpoint.key_header} if endpoint.key_header else {}
+        provider = _load(DIALECTS[endpoint.dialect])(url, served, key=secret, prefix=prefix, **options)
         made |= {model.name: provider for model in served}
     return made
+
+
+def _load(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(import_module(module), name)
 
 
 def _expand(spec: str, book: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -141,8 +174,10 @@ def _check_provider(name: str, provider: str, url: str | None) -> None:
     known = (*ENDPOINTS, *IN_PROCESS)
     if provider not in known:
         raise InputError(f"Model {_shown(name)}: unknown provider {provider!r}; there are {', '.join(known)}.")
-    if url and provider != "openai":
-        raise InputError(f"Model {_shown(name)}: an address of your own goes with openai: (openai:NAME@{_shown(url)}).")
+    if url and provider not in DIALECTS:
+        raise InputError(
+            f"Model {_shown(name)}: an address of your own goes with openai: or anthropic: (openai:NAME@{_shown(url)})."
+        )
     if url:
         try:
             parts = urlsplit(url)
@@ -157,22 +192,50 @@ def _check_provider(name: str, provider: str, url: str | None) -> None:
 
 def _check_key_env(name: str, key_env: str | None, own: str | None) -> None:
     """A provider's key goes to that provider's host only."""
-    owners = {endpoint.key_env: urlsplit(endpoint.url).hostname for endpoint in ENDPOINTS.values()}
+    owners = {
+        endpoint.key_env: urlsplit(endpoint.url).hostname or f"the host in {endpoint.url_env}"
+        for endpoint in ENDPOINTS.values()
+    }
     if key_env in owners and key_env != own:
         raise InputError(
             f"Model {name}: the key in {key_env} goes to {owners[key_env]} only; name another variable in key_env."
         )
 
 
+def _effort(name: str, provider: str, options: Mapping[str, str]) -> str | None:
+    """How much a model is told to think, where the user says so."""
+    effort = options.get("effort")
+    if effort is None:
+        return None
+    if effort not in EFFORTS:
+        raise InputError(f"Model {name}: effort={effort} is not known; write one of {', '.join(EFFORTS)}.")
+    if provider in ("local", "fake"):
+        raise InputError(f"Model {name}: {provider} models are not told how much to think; leave effort out.")
+    return effort
+
+
+def _room(name: str, provider: str, model: str, url: str | None, effort: str | None, options: Mapping[str, str]) -> int:
+    """Tokens a model may think on top of the answer's."""
+    if "thinking" not in options:
+        return room(model, effort, hosted=url is None and provider not in ("local", "fake"))
+    text = options["thinking"]
+    if not (text.isascii() and text.isdigit()):
+        raise InputError(f"Model {name}: thinking={text} is not a number of tokens; write a whole number, 0 or more.")
+    return int(text)
+
+
 def _given_rate(name: str, options: Mapping[str, str]) -> Rate | None:
     """The rate the options state, if they state one."""
-    prices = {field: _price(name, option, options[option]) for option, field in _PRICES.items() if option in options}
+    prices: dict[str, Any] = {
+        field: _price(name, option, options[option]) for option, field in _PRICES.items() if option in options
+    }
     if not prices:
         return None
     if "cpu_hour" not in prices and not {"input", "output"} <= prices.keys():
         raise InputError(f"Model {name}: a price needs both directions, ?in=…&out=… (USD per million tokens).")
-    of = prices.get
-    return Rate(of("input", 0.0), of("output", 0.0), of("cached"), of("cpu_hour", 0.0))
+    if ("batch_input" in prices) != ("batch_output" in prices):
+        raise InputError(f"Model {name}: a batch price needs both directions, &batch_in=…&batch_out=….")
+    return Rate(**prices)
 
 
 def _price(name: str, option: str, text: str) -> float:
@@ -188,8 +251,10 @@ def _price(name: str, option: str, text: str) -> float:
 def _default_rate(name: str, provider: str, model: str, url: str | None) -> Rate:
     if provider == "local":
         return Rate(cpu_hour=import_module("smart_llm.providers.local").DEFAULT_CPU_HOUR, source="assumed")
-    if url is None and provider in ENDPOINTS:
-        rate: Rate | None = import_module("smart_llm.providers.prices").lookup(ENDPOINTS[provider].prices, model)
+    if (url is None and provider in ENDPOINTS) or provider == "anyllm":
+        prices = import_module("smart_llm.providers.prices")
+        listed = prices.of_any_llm(model) if provider == "anyllm" else (ENDPOINTS[provider].prices, model)
+        rate: Rate | None = prices.lookup(*listed)
         if rate is not None:
             return rate
     raise InputError(f"Model {name}: no price known. Give one in USD per million tokens: '{name}?in=0.15&out=0.60'.")

@@ -10,7 +10,7 @@ Positions: 0 … N−1, the place of a row in the table.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -39,24 +39,68 @@ ERROR = 3
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What a model's calls cost. Unit: USD per million tokens; `cpu_hour` is USD per CPU-hour (local models)."""
+    """What a model's calls cost. Unit: USD per million tokens; `cpu_hour` is USD per CPU-hour (local models).
+
+    cached, written: tokens read from and written to the provider's prompt cache (None: like other input). batch_*: the
+    same prices by batch (both directions None: no batch price). long_from, long_factor: a prompt of more tokens than
+    this (0: never) costs up to so many times as much, in both directions.
+    """
 
     input: float = 0.0
     output: float = 0.0
     cached: float | None = None
     cpu_hour: float = 0.0
     source: str = "given"
+    written: float | None = None
+    batch_input: float | None = None
+    batch_output: float | None = None
+    batch_cached: float | None = None
+    batch_written: float | None = None
+    long_from: int = 0
+    long_factor: float = 1.0
 
     def cost(self, usage: Usage) -> float:
         """USD for one call's usage."""
         cached = usage.cached_tokens if self.cached is not None else 0
-        tokens = (usage.input_tokens - cached) * self.input + usage.output_tokens * self.output
-        return (tokens + cached * (self.cached or 0.0)) / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600
+        written = usage.written_tokens if self.written is not None else 0
+        tokens = (usage.input_tokens - cached - written) * self.input + usage.output_tokens * self.output
+        tokens += cached * (self.cached or 0.0) + written * (self.written or 0.0)
+        return self._long(usage.input_tokens) * tokens / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600
+
+    def bound(self, input_tokens: int, output_tokens: int) -> float:
+        """USD for so many tokens at most, however many of them are read from a cache or written to one."""
+        dearest = max(self.input, self.cached or 0.0, self.written or 0.0)
+        return self._long(input_tokens) * (input_tokens * dearest + output_tokens * self.output) / 1e6
+
+    def saved(self, usage: Usage) -> float:
+        """USD the provider's cache saved on this call; negative where writing to it cost more than reading saved."""
+        return replace(self, cached=None, written=None).cost(usage) - self.cost(usage)
+
+    def by_batch(self) -> Rate | None:
+        """The rate of the provider's batch API, or None where none is known."""
+        if self.batch_input is None or self.batch_output is None:
+            return None
+        return Rate(
+            self.batch_input,
+            self.batch_output,
+            self.batch_cached,
+            source=f"{self.source}, by batch",
+            written=self.batch_written,
+            long_from=self.long_from,
+            long_factor=self.long_factor,
+        )
+
+    def _long(self, input_tokens: int) -> float:
+        return self.long_factor if 0 < self.long_from < input_tokens else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as the user named it, resolved. `name` (unique in a run, no prices in it) is what `answered_by` says."""
+    """A model as the user named it, resolved. `name` (unique in a run, no prices in it) is what `answered_by` says.
+
+    effort: how much it is told to think (None: the provider's own default); part of the name, since it decides answers.
+    thinking: tokens it may think before it answers, on top of a request's `max_tokens`.
+    """
 
     name: str
     provider: str
@@ -64,6 +108,8 @@ class Model:
     rate: Rate
     url: str | None = None
     key_env: str | None = None
+    effort: str | None = None
+    thinking: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +132,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one call used. Tokens as billed; `cached_tokens` are part of `input_tokens`."""
+    """What one call used. Tokens as billed.
+
+    Of `input_tokens`, `cached_tokens` were read from the provider's cache and `written_tokens` written to it; of
+    `output_tokens`, `reasoning_tokens` were thought, not said.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cpu_seconds: float = 0.0
+    written_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

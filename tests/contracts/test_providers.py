@@ -121,11 +121,13 @@ class TestFakeProvider(ProviderContract):
 class TestOpenAIProvider(ProviderContract):
     """The OpenAI-compatible provider, over real sockets, against the mock server."""
 
+    dialect = "openai"
+
     @asynccontextmanager
     async def serving(self, server: MockServer) -> AsyncIterator[tuple[Provider, str]]:
         """Server and provider, both closed at the end."""
         async with server as url:
-            model = resolve(f"openai:x@{url}?in=1&out=1")
+            model = resolve(f"{self.dialect}:x@{url}?in=1&out=1")
             provider = make_provider(model)
             try:
                 yield provider, model.name
@@ -149,11 +151,18 @@ class TestOpenAIProvider(ProviderContract):
         return self.serving(MockServer(key="a key we do not have"))
 
 
+class TestAnthropicProvider(TestOpenAIProvider):
+    """Anthropic's Messages API, over real sockets, against the mock server: the same in another dialect."""
+
+    dialect = "anthropic"
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
 @pytest.mark.parametrize("kind", ["drop", "hang", "broken", "truncated"])
-async def test_lost_replies_may_have_been_paid(kind: str) -> None:
+async def test_lost_replies_may_have_been_paid(kind: str, dialect: str) -> None:
     """Whatever is lost on the way back is retryable and counts as possibly paid."""
     async with MockServer(faults=Faults(**{kind: 1}), hang=0.05) as url:
-        model = resolve(f"openai:x@{url}?in=1&out=1")
+        model = resolve(f"{dialect}:x@{url}?in=1&out=1")
         provider = make_provider(model)
         with pytest.raises(Retryable) as caught:
             await provider.complete(Request(model.name, "x", 9))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
+import importlib
 import json
 from collections.abc import Iterator
 from fractions import Fraction
@@ -22,15 +22,11 @@ CLAIM = {"agreement": "0.85", "confidence": "0.95", "reserve": 0, "per_label": "
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
+def bench() -> Iterator[ModuleType]:
     """The benchmark's populations."""
-    path = Path(__file__).parents[2] / "benchmarks" / "per_label.py"
-    spec = importlib.util.spec_from_file_location("per_label_benchmark", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+        yield importlib.import_module("per_label")
 
 
 def problem(people: Population, seed: int) -> Problem:
@@ -82,7 +78,7 @@ def numbers(value: Json, path: tuple[Json, ...] = ()) -> Iterator[tuple[tuple[Js
         yield path, value
 
 
-@pytest.mark.parametrize("place", ["best", "tied"])
+@pytest.mark.parametrize("place", ["random", "tied"])
 def test_any_one_number_changed_is_rejected(bench: ModuleType, place: str) -> None:
     """Evidence verifies as it is, and not with any one number changed."""
     people = bench.population(1500, 0.3, 0.03, 0.02, place=place, seed=4)

@@ -11,8 +11,8 @@ import pytest
 
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.mock import MockServer
-from smart_llm.mock.http import Call, Reply, reply
-from smart_llm.models import make_provider, resolve
+from smart_llm.mock.scripted import Scripted
+from smart_llm.models import ENDPOINTS, make_provider, resolve
 from smart_llm.providers.openai import OpenAIProvider
 from smart_llm.types import Answer, Model, Rate, Request, Usage
 
@@ -38,24 +38,6 @@ REPLY = {
 }
 
 
-class Scripted(MockServer):
-    """A server that gives the replies it is told to, in turn, and keeps the requests."""
-
-    def __init__(self, *replies: tuple[int, Any] | tuple[int, Any, dict[str, str]]) -> None:
-        super().__init__()
-        self.replies = list(replies)
-        self.bodies: list[dict[str, Any]] = []
-        self.calls: list[Call] = []
-
-    def handle(self, call: Call) -> Reply:
-        """The next reply; the last one for ever."""
-        self.calls.append(call)
-        self.bodies.append(msgspec.json.decode(call.body))
-        status, body, *headers = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        return Reply(reply(status, data, *headers))
-
-
 async def ask(server: Scripted, *, model: str = "gpt-x", url: str | None = None, **fields: Any) -> Answer:
     """One answer from a scripted server."""
     async with server as own:
@@ -78,6 +60,91 @@ async def test_everything_in_a_reply_is_mapped() -> None:
     assert answer == Answer(
         "yes", Usage(100, 50, 64, 40), logprobs=(("yes", -0.25),), finish="stop", snapshot="gpt-x-2026-01-01"
     )
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 90}, Usage(20, 70, 0, 60)),
+        (
+            {"prompt_tokens": 20, "completion_tokens": 0, "total_tokens": 80,
+             "completion_tokens_details": {"reasoning_tokens": 60}},
+            Usage(20, 60, 0, 60),
+        ),
+        ({"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}, Usage(20, 10)),
+        ({"prompt_tokens": 20, "completion_tokens": 10}, Usage(20, 10)),
+        ({"prompt_tokens": 20, "completion_tokens": 10, "prompt_cache_hit_tokens": 16}, Usage(20, 10, 16)),
+        (
+            {"prompt_tokens": 20, "completion_tokens": 10, "prompt_tokens_details": {"cache_write_tokens": 8}},
+            Usage(20, 10, written_tokens=8),
+        ),
+    ],
+)  # fmt: skip
+async def test_usage_in_every_dialect(usage: dict[str, Any], expected: Usage) -> None:
+    """Thoughts counted in the total only (Gemini, xAI) are output; caches are read under each server's own names."""
+    assert (await ask(Scripted((200, {**REPLY, "usage": usage})))).usage == expected
+
+
+async def test_log_probabilities_as_two_lists() -> None:
+    """Together's shape: tokens in one list, log-probabilities in another."""
+    found = {"tokens": ["y", "es"], "token_logprobs": [-0.5, None], "token_ids": [1, 2]}
+    choice = {**REPLY["choices"][0], "logprobs": found}
+    assert (await ask(Scripted((200, {**REPLY, "choices": [choice]})), logprobs=True)).logprobs == (("y", -0.5),)
+
+
+async def test_an_answer_in_parts() -> None:
+    """Where thoughts and answer come as parts of one message (Mistral), the answer is what was said."""
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "yes"}]
+    choice = {"finish_reason": "stop", "message": {"role": "assistant", "content": parts}}
+    assert (await ask(Scripted((200, {**REPLY, "choices": [choice]})))).text == "yes"
+
+
+async def test_an_answer_that_broke_off_is_asked_for_again() -> None:
+    """A router whose provider failed in the middle says so in the finish reason: paid perhaps, but no answer."""
+    choice = {"finish_reason": "error", "message": {"content": "ye"}}
+    with pytest.raises(Retryable, match="broke off") as caught:
+        await ask(Scripted((200, {**REPLY, "choices": [choice]})))
+    assert caught.value.paid
+
+
+async def test_effort_is_never_left_out() -> None:
+    """What the user asked for is sent, and its refusal is the user's to know."""
+    message = "Unsupported value: 'reasoning_effort' does not support 'minimal' with this model."
+    server = Scripted((400, error(message, param="reasoning_effort")))
+    async with server as url:
+        provider = OpenAIProvider(url, [Model("m", "openai", "x", Rate(), effort="minimal")])
+        with pytest.raises(Refused, match="minimal"):
+            await provider.complete(Request("m", "hello", 7))
+        await provider.close()
+    assert [body["reasoning_effort"] for body in server.bodies] == ["minimal"]
+
+
+@pytest.mark.parametrize(
+    ("effort", "said"), [("none", {"thinking": {"type": "disabled"}}), ("low", {"reasoning_effort": "low"})]
+)
+async def test_deepseek_is_told_not_to_think_in_its_own_words(effort: str, said: dict[str, Any]) -> None:
+    """DeepSeek turns thinking off by another parameter than the one that says how much."""
+    model = resolve(f"deepseek:deepseek-v4-flash?in=1&out=1&effort={effort}")
+    provider = make_provider(model, environ={"DEEPSEEK_API_KEY": "k"})
+    assert isinstance(provider, OpenAIProvider)
+    body = msgspec.json.decode(provider.body(Request(model.name, "hello", 7)))
+    assert {name: body[name] for name in ("thinking", "reasoning_effort") if name in body} == said
+
+
+async def test_a_cache_mark_that_is_refused_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that does not know of cache marks gets the plain form from then on."""
+    long = "Answer as the guidelines say. " * 100
+    server = Scripted(
+        (400, error("Unknown parameter", param="messages[0].content[0].prompt_cache_breakpoint")), (200, REPLY)
+    )
+    async with server as url:
+        monkeypatch.setattr(OpenAIProvider, "own", url.split("/")[2])
+        provider = OpenAIProvider(url, [Model("m", "openai", "gpt-6.1-terra", Rate())], prefix=long)
+        await provider.complete(Request("m", f"{long}row", 7))
+        await provider.close()
+    assert "prompt_cache_options" in server.bodies[0]
+    assert server.bodies[1]["messages"] == [{"role": "user", "content": f"{long}row"}]
+    assert "prompt_cache_options" not in server.bodies[1]
 
 
 async def test_plain_body() -> None:
@@ -118,7 +185,7 @@ async def test_reasoning_models_are_known_by_name(model: str) -> None:
     """Models that think take other parameters at their own host: known before the first call."""
     provider = make_provider(resolve(f"openai:{model}?in=1&out=1"), environ={"OPENAI_API_KEY": KEY})
     assert isinstance(provider, OpenAIProvider)
-    assert provider._quirks[f"openai:{model}"] == {"max_tokens", "temperature", "logprobs"}
+    assert provider._quirks[f"openai:{model}"] >= {"max_tokens", "temperature", "logprobs"}
 
 
 async def test_refused_parameters_are_learnt() -> None:
@@ -133,6 +200,32 @@ async def test_refused_parameters_are_learnt() -> None:
     assert answer.text == "yes"
     last = {"model": "gpt-x", "messages": [{"role": "user", "content": "hello"}], "max_completion_tokens": 7}
     assert server.bodies[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, [{"error": {"code": 400, "message": 'Invalid JSON. Unknown name "logprobs": Cannot find field.'}}]),
+        (400, [{"error": {"code": 400, "message": "Logprobs is not enabled for models/gemini-x"}}]),
+        (422, {"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "logprobs"]}]}}),
+        (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs"}]}),
+        (400, {"error": {"message": "`logprobs` is not supported with this model", "type": "invalid_request_error"}}),
+    ],
+)  # fmt: skip
+async def test_no_log_probabilities_in_any_words(status: int, body: Any) -> None:
+    """However a server says that it has no log-probabilities (Gemini, Mistral, Groq), it is asked without them."""
+    server = Scripted((status, body), (200, REPLY))
+    await ask(server, logprobs=True)
+    assert ["logprobs" in body for body in server.bodies] == [True, False]
+
+
+@pytest.mark.parametrize("provider", ["gemini", "groq", "mistral"])
+async def test_who_has_no_log_probabilities_is_known(provider: str) -> None:
+    """Where the question is known to be refused it is not asked: a batch would fail as a whole."""
+    model = resolve(f"{provider}:m?in=1&out=1")
+    made = make_provider(model, environ={ENDPOINTS[provider].key_env: "k"})
+    assert isinstance(made, OpenAIProvider)
+    assert "logprobs" not in msgspec.json.decode(made.body(Request(model.name, "hello", 7, logprobs=True)))
 
 
 async def test_a_parameter_refused_twice_is_an_error() -> None:

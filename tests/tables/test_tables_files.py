@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smart_llm.errors import InputError
-from smart_llm.tables import ADDED, Table, check_output, open_table, read, spool, write
+from smart_llm.tables import ADDED, Table, check_output, open_table, read, reading, spool, stored, table, write, writing
 
 SUFFIXES = ("csv", "tsv", "jsonl", "parquet")
 NASTY = [
@@ -47,6 +47,17 @@ tables = (
         ).cast(pl.String)
     )
 )
+
+
+@pytest.fixture(params=["in memory", "on disk"], autouse=True)
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever holds for small files holds for large ones, which are kept on disk and read in slices."""
+    if request.param == "on disk":
+        monkeypatch.setattr(stored, "LARGE", 1)
+        monkeypatch.setattr(stored, "PART", 2)
+        monkeypatch.setattr(writing, "SLICE", 2)
+        monkeypatch.setattr(table, "_SLICE", 3)
+        monkeypatch.setattr(reading, "_CHUNK", 4)
 
 
 def texts(table: Table, columns: Any = None) -> list[dict[str, str]]:
@@ -168,7 +179,7 @@ def test_types_survive_parquet(tmp_path: Path) -> None:
     assert set(texts(table)[1].values()) == {""}
     for suffix in SUFFIXES:
         assert texts(written(table, tmp_path / f"o.{suffix}"), table.columns) == texts(table)
-    assert written(table, tmp_path / "o.parquet").frame.select(frame.columns).equals(frame)
+    assert pl.read_parquet(tmp_path / "o.parquet").select(frame.columns).equals(frame)
 
 
 def test_rows_are_found_by_position_and_content() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
 from smart_llm import procedures
@@ -23,6 +23,10 @@ from smart_llm.types import Json, Model, Problem, Rate, SidePromise
 
 ENOUGH = 20
 """A promise per label is about labels that the reference gives to at least one in so many rows."""
+DISCOUNT = 0.5
+"""What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
+NOT_RATES = ("name", "batch")
+"""What the plan says of a model besides its rates."""
 RESERVE = 100
 """One in so many of the rows that may differ is set aside for rows that finally have no answer."""
 
@@ -39,6 +43,7 @@ class Job:
     procedure: str
     seed: int | None = None
     per_label: str | None = None
+    batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
 
     @property
     def reference(self) -> Model:
@@ -90,7 +95,12 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     if record is not None:
         return record, True
     seed = job.seed if job.seed is not None else secrets.randbits(53)
-    plan = {**fixed(job), "seed": seed, "models": [_model(model) for model in job.models], "reserve": _reserve(job)}
+    plan = {
+        **fixed(job),
+        "seed": seed,
+        "models": [_model(model, job) for model in job.models],
+        "reserve": _reserve(job),
+    }
     return ledger.start_run(plan, lookup=lookup, seed=seed), False
 
 
@@ -108,19 +118,30 @@ def fixed(job: Job) -> dict[str, Json]:
         "asked_seed": job.seed,
         "per_label": job.per_label,
         "label_rows": -(-job.table.rows // ENOUGH) if job.per_label is not None else None,
+        **({"batch": True} if job.batch else {}),
     }
 
 
-def _model(model: Model) -> dict[str, Json]:
-    rate = model.rate
-    return {
-        "name": model.name,
-        "input": rate.input,
-        "output": rate.output,
-        "cached": rate.cached,
-        "cpu_hour": rate.cpu_hour,
-        "source": rate.source,
-    }
+def _model(model: Model, job: Job) -> dict[str, Json]:
+    """A model as the plan freezes it: its name, everything that is known of its prices, and whether it is by batch."""
+    if model.name in job.batch:
+        return {"name": model.name, **asdict(batch_rate(model.rate)), "batch": True}
+    return {"name": model.name, **asdict(model.rate)}
+
+
+def batch_rate(rate: Rate) -> Rate:
+    """The rate by batch: the provider's where it is known, else half of the ordinary one."""
+    known = rate.by_batch()
+    if known is not None:
+        return known
+    return replace(
+        rate,
+        input=rate.input * DISCOUNT,
+        output=rate.output * DISCOUNT,
+        cached=None if rate.cached is None else rate.cached * DISCOUNT,
+        written=None if rate.written is None else rate.written * DISCOUNT,
+        source=f"{rate.source}, by batch (half of it)",
+    )
 
 
 def _reserve(job: Job) -> int:
@@ -130,8 +151,13 @@ def _reserve(job: Job) -> int:
 
 def planned_models(models: Sequence[Model], plan: Json) -> tuple[Model, ...]:
     """The models at the rates frozen in the plan."""
-    frozen = {entry["name"]: Rate(**{k: v for k, v in entry.items() if k != "name"}) for entry in plan["models"]}
+    frozen = {each["name"]: Rate(**{k: v for k, v in each.items() if k not in NOT_RATES}) for each in plan["models"]}
     return tuple(replace(model, rate=frozen[model.name]) for model in models)
+
+
+def planned_batches(plan: Json) -> frozenset[str]:
+    """The names of the models that the plan asks by batch."""
+    return frozenset(each["name"] for each in plan["models"] if each.get("batch"))
 
 
 def problem(plan: Json, rates: Sequence[float]) -> Problem:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from smart_llm.cascades import accepts, assign
+from smart_llm.engine.delivered import Texts
 from smart_llm.engine.pool import Stop, all_of, each
 from smart_llm.events import Delivering, Listener, Profiling
 from smart_llm.ledger import request_key
@@ -64,7 +65,7 @@ class Live:
         self.rows = table.rows
         columns = task.columns(table.columns)
         self._table, self._columns, self._render = table, columns, task.template(columns).render
-        self.answers: list[str | None] = [None] * table.rows
+        self.answers = Texts(table.rows)
         self.by = np.zeros(table.rows, np.int16)
         self.settled = np.zeros(table.rows, bool)
         self.errors: dict[int, str] = {}

@@ -7,7 +7,7 @@ from the ledger, the procedure asks the same rows again, and the client finds th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ import numpy as np
 from scipy.stats import beta
 
 from smart_llm import procedures
-from smart_llm.engine.job import Job, begin, fixed, planned_models, problem
+from smart_llm.engine.batch import BatchOptions, batching
+from smart_llm.engine.delivered import Names, States
+from smart_llm.engine.job import Job, begin, fixed, planned_batches, planned_models, problem
 from smart_llm.engine.labels import per_label
+from smart_llm.engine.live import Client as Asked
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
@@ -80,6 +83,7 @@ class Means:
     timeout: float
     tell: Listener
     stop: Stop
+    batch: BatchOptions = field(default_factory=BatchOptions)
 
 
 async def execute(job: Job, means: Means) -> Finished:
@@ -99,6 +103,15 @@ async def execute(job: Job, means: Means) -> Finished:
         run=record.run_id,
         check=means.stop.check,
     )
+    names = planned_batches(record.plan)
+    if not names:
+        return await _execute(job, record, models, client, means)
+    async with batching(client, models, names, record.run_id, means) as batches:
+        return await _execute(job, record, models, batches, replace(means, concurrency=means.batch.rows))
+
+
+async def _execute(job: Job, record: RunRecord, models: tuple[Model, ...], client: Asked, means: Means) -> Finished:
+    """Profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop)
     try:
         verdict = await _profile(job, record, live, means)
@@ -116,8 +129,8 @@ async def execute(job: Job, means: Means) -> Finished:
     names = [model.name for model in models]
     return Finished(
         live.answers,
-        [names[model] for model in live.by],
-        [live.errors.get(position, "ok") for position in range(job.table.rows)],
+        Names(live.by, names),
+        States(job.table.rows, live.errors),
         certificate,
         float(live.spent().sum()),
         certificate.cost["saving"],
@@ -252,7 +265,7 @@ def _status(live: Live, verdict: Verdict | None, reserve: int) -> str:
         return "pending"
     if not verdict.granted:
         return "reference-only"
-    late = sum(position not in set(verdict.profiled.tolist()) for position in live.errors)
+    late = len(live.errors.keys() - set(verdict.profiled.tolist()))
     return "certified" if late <= reserve else "not-certified"
 
 

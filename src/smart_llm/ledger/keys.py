@@ -71,6 +71,7 @@ class _CanonicalUsage(msgspec.Struct, omit_defaults=True):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cpu_seconds: float | None = None
+    written_tokens: int = 0
 
 
 class _CanonicalAnswer(msgspec.Struct, omit_defaults=True):
@@ -88,7 +89,12 @@ def answer_json(answer: Answer) -> bytes:
     """The canonical JSON of an answer."""
     a, u = answer, answer.usage
     usage = _CanonicalUsage(
-        u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, float(u.cpu_seconds) or None
+        u.input_tokens,
+        u.output_tokens,
+        u.cached_tokens,
+        u.reasoning_tokens,
+        float(u.cpu_seconds) or None,
+        u.written_tokens,
     )
     return _encode(_CanonicalAnswer(a.text, usage, float(a.cost), a.logprobs, a.finish, a.snapshot))
 

@@ -40,6 +40,26 @@ def m001_initial(connection: sqlite3.Connection) -> None:
         _append_only(connection, table)
 
 
+def m002_batches(connection: sqlite3.Connection) -> None:
+    """Batches sent to a provider as one piece, and what became of them."""
+    connection.execute(
+        """CREATE TABLE batches (
+            id TEXT PRIMARY KEY, run TEXT NOT NULL, model TEXT NOT NULL, url TEXT NOT NULL,
+            keys TEXT NOT NULL,                -- the requests in it, by key, in order: a JSON array
+            bound REAL NOT NULL,               -- USD it can cost at most
+            attempt INTEGER NOT NULL,          -- the attempt that stands for it while its cost is unknown
+            created REAL NOT NULL)"""
+    )
+    connection.execute(
+        """CREATE TABLE batch_events (
+            id INTEGER PRIMARY KEY, batch TEXT NOT NULL, kind TEXT NOT NULL, payload TEXT NOT NULL,
+            created REAL NOT NULL)"""
+    )
+    connection.execute("CREATE INDEX batch_events_batch ON batch_events (batch)")
+    for table in ("batches", "batch_events"):
+        _append_only(connection, table)
+
+
 def _append_only(connection: sqlite3.Connection, table: str) -> None:
     for verb in ("UPDATE", "DELETE"):
         connection.execute(
@@ -48,7 +68,7 @@ def _append_only(connection: sqlite3.Connection, table: str) -> None:
         )
 
 
-MIGRATIONS = (m001_initial,)
+MIGRATIONS = (m001_initial, m002_batches)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

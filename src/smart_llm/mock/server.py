@@ -1,6 +1,8 @@
 """`smart mock-provider`: a local server that speaks the OpenAI protocol, with the latency, limits and faults you set.
 
     POST /v1/chat/completions   answers (usage and log-probabilities follow from the prompt)
+    POST /v1/messages           the same answers in Anthropic's dialect (see `mock.anthropic`)
+    /v1/batches, /v1/files, /v1/messages/batches   both batch APIs (see `mock.batches`)
     GET  /v1/models             the models named in its options
     GET  /stats                 what it did: requests, answered, distinct, faults by kind, per model
 
@@ -23,7 +25,10 @@ from typing import Any
 import msgspec
 
 from smart_llm.errors import InputError
+from smart_llm.mock import anthropic
 from smart_llm.mock.answers import BROKEN, Answerer, Recorded, Said, by_rule
+from smart_llm.mock.batch_mount import BatchMount
+from smart_llm.mock.batches import PROMPT, BatchSettings
 from smart_llm.mock.http import Call, Connection, Reply, reply
 from smart_llm.mock.limits import Limiter, Limits, retry_after
 
@@ -89,6 +94,7 @@ class MockServer:
         hang: float = 60.0,
         pause: float = 0.05,
         key: str | None = None,
+        batches: BatchSettings | None = PROMPT,
         seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -106,8 +112,10 @@ class MockServer:
         self._connections: set[Connection] = set()
         self._counts: dict[str, Counter[str]] = {}
         self._seen: dict[str, set[bytes]] = {}
+        self._cached: set[str] = set()
         self.faulted: Counter[str] = Counter()
         self.keys: set[str | None] = set()
+        self._mount = BatchMount(batches, self._quiet().handle, seed, key) if batches is not None else None
 
     async def start(self) -> str:
         """Listen; returns the address to give to a client."""
@@ -118,7 +126,10 @@ class MockServer:
         except OSError as error:
             raise InputError(f"Cannot listen on {self._address[0]}:{self._address[1]}: {error.strerror}.") from error
         host, port = self._server.sockets[0].getsockname()[:2]
-        return f"http://{host}:{port}/v1"
+        url = f"http://{host}:{port}/v1"
+        if self._mount is not None:
+            self._mount.start(loop.time, url)
+        return url
 
     async def stop(self) -> None:
         """Stop listening and cut what is connected."""
@@ -142,15 +153,20 @@ class MockServer:
         totals = {
             field: sum(model[field] for model in models.values()) for field in ("requests", "answered", "distinct")
         }
-        return {**totals, "faults": dict(self.faulted), "models": models}
+        batches = {"batches": self._mount.stats()} if self._mount is not None else {}
+        return {**totals, "faults": dict(self.faulted), "models": models, **batches}
 
     def handle(self, call: Call) -> Reply:
         """One request."""
         if call.path == "/stats":
             return Reply(reply(200, _encode(self.stats())))
+        if self._mount is not None and (found := self._mount.handle(call)) is not None:
+            return found
         if call.path == "/v1/models":
             listed = [{"id": name, "object": "model", "owned_by": "mock"} for name in self._models]
             return Reply(reply(200, _encode({"object": "list", "data": listed})))
+        if call.method == "POST" and call.path == anthropic.PATH:
+            return self._messages(call)
         if call.method != "POST" or call.path != "/v1/chat/completions":
             return _problem(404, f"no such address: {call.method} {call.path}", "not_found")
         sent = call.header("authorization")
@@ -163,8 +179,16 @@ class MockServer:
             return _problem(400, f"not a chat completion request: {error}", "invalid_request")
         return self._chat(body)
 
+    def _quiet(self) -> MockServer:
+        """Its twin without faults and limits, which answers the requests of batches."""
+        twin = MockServer(
+            self._answer, break_contract=self._breaking, refuse_logprobs=self._refuse_logprobs, batches=None
+        )
+        twin._limiter = Limiter(Limits(), lambda: 0.0)
+        return twin
+
     def _chat(self, body: _Body) -> Reply:
-        prompt = "\n".join(str(message.content) for message in body.messages)
+        prompt = "\n".join(_text(message.content) for message in body.messages)
         self._count(body.model, prompt)
         tokens = 8 + len(prompt.encode()) // 4
         wait = self._limiter.admit(tokens)
@@ -172,32 +196,57 @@ class MockServer:
             return self._throttled(wait)
         if body.logprobs and self._refuse_logprobs:
             return _problem(400, "This model does not support the parameter logprobs.", "unsupported", param="logprobs")
-        said = BROKEN if body.model in self._breaking else self._answer(body.model, prompt)
+        said = self._said(body.model, prompt)
         if said is None:
             return _problem(404, f"The model {body.model} has no answer to this prompt.", "model_not_found")
-        data = _encode(_completion(body, Said(said) if isinstance(said, str) else said, tokens))
-        return self._faulty(data, body.model) or self._whole(data, body.model)
+        data = _encode(_completion(body, said, tokens))
+        return self._faulty(data, body.model) or self._whole(data, body.model, self._limiter.headers())
+
+    def _messages(self, call: Call) -> Reply:
+        """The same in Anthropic's dialect."""
+        self.keys.add(sent := anthropic.key(call))
+        if self._key is not None and sent != self._key:
+            return anthropic.problem(401, "invalid x-api-key")
+        try:
+            asked = anthropic.read(call)
+        except (msgspec.MsgspecError, ValueError) as error:
+            return anthropic.problem(400, str(error))
+        self._count(asked.model, asked.prompt)
+        tokens = 8 + len(asked.prompt.encode()) // 4
+        if (wait := self._limiter.admit(tokens)) > 0:
+            return self._throttled(wait, anthropic.problem)
+        said = self._said(asked.model, asked.prompt)
+        if said is None:
+            return anthropic.problem(404, f"model: {asked.model}")
+        data = _encode(anthropic.completion(asked, said, tokens, self._cached))
+        headers = anthropic.limit_headers(self._limiter.headers())
+        return self._faulty(data, asked.model, anthropic.problem) or self._whole(data, asked.model, headers)
+
+    def _said(self, model: str, prompt: str) -> Said | None:
+        said = BROKEN if model in self._breaking else self._answer(model, prompt)
+        return Said(said) if isinstance(said, str) else said
 
     def _count(self, model: str, prompt: str) -> None:
         self._counts.setdefault(model, Counter())["requests"] += 1
         self._seen.setdefault(model, set()).add(blake2b(prompt.encode(), digest_size=8).digest())
 
-    def _whole(self, data: bytes, model: str) -> Reply:
+    def _whole(self, data: bytes, model: str, headers: Mapping[str, str]) -> Reply:
         self._counts[model]["answered"] += 1
-        return Reply(reply(200, data, self._limiter.headers()), self._delay())
+        return Reply(reply(200, data, headers), self._delay())
 
-    def _faulty(self, data: bytes, model: str) -> Reply | None:
+    def _faulty(self, data: bytes, model: str, problem: Callable[..., Reply] | None = None) -> Reply | None:
         """A reply that goes wrong, or None for most calls."""
         place = self._random.random()
         kind = next((name for name, end in self._faults if place < end), None)
         if kind is None:
             return None
+        problem = problem or _problem
         if kind == "throttle":
-            return self._throttled(self._pause)
+            return self._throttled(self._pause, problem)
         self.faulted[kind] += 1
         whole = reply(200, data)
         replies = {
-            "error": lambda: _problem(500, "The server had an error.", "server_error", delay=self._delay()),
+            "error": lambda: problem(500, "The server had an error.", "server_error", delay=self._delay()),
             "hang": lambda: Reply(b"", self._hang, hang_up=True),
             "drop": lambda: Reply(b"", hang_up=True),
             "broken": lambda: Reply(reply(200, data[: len(data) // 2]), self._delay()),
@@ -205,10 +254,10 @@ class MockServer:
         }
         return replies[kind]()
 
-    def _throttled(self, seconds: float) -> Reply:
+    def _throttled(self, seconds: float, problem: Callable[..., Reply] | None = None) -> Reply:
         self.faulted["throttle"] += 1
         headers = {**retry_after(seconds), **self._limiter.headers()}
-        return _problem(429, "Rate limit reached.", "rate_limit_exceeded", headers=headers)
+        return (problem or _problem)(429, "Rate limit reached.", "rate_limit_exceeded", headers=headers)
 
     def _delay(self) -> float:
         return self._latency + (self._jitter * self._random.random() if self._jitter else 0.0)
@@ -256,6 +305,11 @@ def _completion(body: _Body, said: Said, tokens: int) -> dict[str, Any]:
     usage = {"prompt_tokens": tokens, "completion_tokens": len(pieces), "total_tokens": tokens + len(pieces)}
     head = {"id": "chatcmpl-mock", "object": "chat.completion", "created": 0, "model": body.model}
     return {**head, "choices": [choice], "usage": usage}
+
+
+def _text(content: Any) -> str:
+    """Content is a text, or a list of parts."""
+    return "".join(str(part.get("text", "")) for part in content) if isinstance(content, list) else str(content)
 
 
 def _problem(

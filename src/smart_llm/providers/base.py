@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from smart_llm.types import Answer, Request
 
@@ -21,3 +22,14 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Give up connections; closing twice does no harm."""
         ...
+
+
+Told: TypeAlias = Callable[[str, Mapping[str, str]], None]
+"""Is told a model's name and the headers of a reply, while `complete` is still awaited."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A provider whose replies say how its limits stand: it calls `told`, if set, with every reply it gets."""
+
+    told: Told | None

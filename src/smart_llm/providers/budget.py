@@ -39,6 +39,12 @@ class Budget:
                 self.settle(bound, 0.0)  # the turn came together with the cancellation
             raise
 
+    def adopt(self, bound: float) -> None:
+        """What an earlier session may have spent, up to `bound` USD, is in flight again: `settle` it like a call."""
+        if self.limit is not None:
+            self.spent -= bound
+        self._take(bound)
+
     def settle(self, bound: float, cost: float) -> None:
         """A call set aside at `bound` has cost `cost`."""
         self.spent += cost

@@ -51,9 +51,9 @@ class Lane:
     def bound(self, request: Request, timeout: float) -> float:
         """USD one attempt can cost at most: a token per byte sent, all output tokens, every core until the timeout."""
         rate = self.model.rate
-        tokens = _sent_bytes(request) * max(rate.input, rate.cached or 0.0) + request.max_tokens * rate.output
+        tokens = rate.bound(_sent_bytes(request), request.max_tokens + self.model.thinking)
         seconds = timeout * (os.cpu_count() or 1) if rate.cpu_hour else 0.0
-        return tokens / 1e6 + seconds * rate.cpu_hour / 3600
+        return tokens + seconds * rate.cpu_hour / 3600
 
     def priced(self, request: Request, answer: Answer) -> Answer:
         """The answer with its cost. Where a server states no usage, a token per byte is assumed (never too little)."""
@@ -116,6 +116,11 @@ class Client:
     def new_cost(self) -> float:
         """USD this client has paid or may have paid."""
         return sum(self.spent.values())
+
+    @property
+    def budget(self) -> Budget:
+        """The money of the run, for whoever else buys for it."""
+        return self._budget
 
     async def ask(self, request: Request) -> Answer:
         """The answer that stands for a request: recorded, shared with an identical request in flight, or bought now.

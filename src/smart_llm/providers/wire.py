@@ -3,6 +3,11 @@
 Only the fields used here are decoded; unknown ones are skipped by msgspec without being built. Labels need no
 structured output (the prompt names them and the task parses the answer); a `schema` is sent as
 `response_format: json_schema`.
+
+Money hides in two places. Thoughts are billed as output, and some servers (Gemini, xAI) count them in the total but not
+in `completion_tokens`: the larger figure is taken. From GPT-5.6 on, OpenAI charges for writing its cache, and by itself
+writes the whole prompt, row and all, which no other row will ever read: such models are told to cache the stable
+beginning only (`explicit`).
 """
 
 from __future__ import annotations
@@ -13,17 +18,33 @@ from typing import Any
 
 import msgspec
 
-from smart_llm.types import Answer, Request, Usage
+from smart_llm.types import Answer, Model, Request, Usage
 
-REASONING = re.compile(r"(?:openai/)?(?:o\d|gpt-5(?!.*chat))")
+REASONING = re.compile(r"(?:openai/)?(?:o\d|gpt-(?:5(?!.*chat)|[6-9]|\d\d))")
 """Names of models that think first: `max_completion_tokens`, no temperature, no log-probabilities."""
+
+CHARGED_WRITES = re.compile(r"gpt-(?:5\.(?:[6-9]|\d\d)|[6-9]|\d\d)")
+"""Names of OpenAI's models that charge for what they write to the prompt cache."""
+
+CACHEABLE = 2048
+"""Bytes of stable text from which marking it for the cache may pay: no provider caches less than 512 tokens."""
+
+EXPLICIT = {"mode": "explicit"}
+
+
+class Part(msgspec.Struct, omit_defaults=True):
+    """A piece of a message; a mark says that everything up to its end is to be cached."""
+
+    type: str
+    text: str | None = None
+    prompt_cache_breakpoint: dict[str, str] | None = None
 
 
 class Message(msgspec.Struct):
     """One message of a chat."""
 
     role: str
-    content: str
+    content: str | list[Part]
 
 
 class JsonSchema(msgspec.Struct):
@@ -51,6 +72,9 @@ class Body(msgspec.Struct, omit_defaults=True):
     temperature: float | None = None
     logprobs: bool = False
     response_format: ResponseFormat | None = None
+    reasoning_effort: str | None = None
+    thinking: dict[str, str] | None = None
+    prompt_cache_options: dict[str, str] | None = None
 
 
 class Reply(msgspec.Struct):
@@ -70,16 +94,18 @@ class Choice(msgspec.Struct):
 
 
 class ReplyMessage(msgspec.Struct):
-    """What the model said."""
+    """What the model said: a text, or parts of which only those with text were said aloud."""
 
-    content: str | None = None
+    content: str | list[Part] | None = None
     refusal: str | None = None
 
 
 class Logprobs(msgspec.Struct):
-    """Log-probabilities of the answer's own tokens."""
+    """Log-probabilities of the answer's own tokens: OpenAI's shape, or two lists (Together)."""
 
     content: list[TokenLogprob] | None = None
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
 
 
 class TokenLogprob(msgspec.Struct):
@@ -90,9 +116,10 @@ class TokenLogprob(msgspec.Struct):
 
 
 class PromptDetails(msgspec.Struct):
-    """Part of the input tokens that came from the provider's cache."""
+    """Parts of the input tokens: read from the provider's cache, written to it."""
 
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class CompletionDetails(msgspec.Struct):
@@ -102,21 +129,14 @@ class CompletionDetails(msgspec.Struct):
 
 
 class ReplyUsage(msgspec.Struct):
-    """Tokens as billed."""
+    """Tokens as billed. prompt_cache_hit_tokens: DeepSeek's own name for what came from the cache."""
 
     prompt_tokens: int = 0
     completion_tokens: int | None = 0
+    total_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
-
-
-class ErrorDetail(msgspec.Struct):
-    """What went wrong, in the provider's words."""
-
-    message: str = ""
-    type: str | None = None
-    code: str | int | None = None
-    param: str | None = None
+    prompt_cache_hit_tokens: int | None = None
 
 
 encode = msgspec.json.Encoder().encode
@@ -124,70 +144,108 @@ decode = msgspec.json.Decoder(Reply).decode
 _decode_json = msgspec.json.Decoder().decode
 
 
-def body(request: Request, model: str, quirks: frozenset[str]) -> bytes:
-    """The request as sent. model: the provider's own name for it. quirks: parameters this model does not take."""
-    messages = [Message("user", request.prompt)]
-    if request.system is not None:
-        messages.insert(0, Message("system", request.system))
-    wire = Body(model, messages)
-    if "max_tokens" in quirks:
-        wire.max_completion_tokens = request.max_tokens
+def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), prefix: str = "") -> bytes:
+    """The request as sent. quirks: parameters this model does not take ("prompt_cache_options": no marks for a cache
+    that does not charge for writes; "effort=none": not thinking at all is said in DeepSeek's words). prefix: what the
+    prompt begins with in every row.
+    """
+    marked = "prompt_cache_options" not in quirks
+    wire = Body(model.model, _messages(request, prefix) if marked else _plain(request))
+    if model.effort == "none" and "effort=none" in quirks:
+        wire.thinking = {"type": "disabled"}
     else:
-        wire.max_tokens = request.max_tokens
+        wire.reasoning_effort = model.effort
+    if "max_tokens" in quirks:
+        wire.max_completion_tokens = request.max_tokens + model.thinking
+    else:
+        wire.max_tokens = request.max_tokens + model.thinking
     if "temperature" not in quirks:
         wire.temperature = request.temperature
     wire.logprobs = request.logprobs and "logprobs" not in quirks
     if request.schema is not None and "response_format" not in quirks:
-        wire.response_format = ResponseFormat("json_schema", _json_schema(request.schema))
+        wire.response_format = response_format(request.schema)
+    wire.prompt_cache_options = EXPLICIT if marked else None
     return encode(wire)
 
 
 def answer(reply: Reply) -> Answer:
     """The answer in a reply. A refusal or a filtered answer has no text: it was given and paid, and says nothing."""
     choice = reply.choices[0]
-    finish, text = choice.finish_reason or "stop", choice.message.content or ""
+    finish, content = choice.finish_reason or "stop", choice.message.content or ""
     if choice.message.refusal:
         finish = "refusal"
-    found = choice.logprobs.content if choice.logprobs else None
+    text = content if isinstance(content, str) else "".join([part.text or "" for part in content])
     return Answer(
         None if finish in ("refusal", "content_filter") else text,
         _usage(reply.usage),
-        logprobs=tuple([(t.token, t.logprob) for t in found]) if found else (),
+        logprobs=_logprobs(choice.logprobs) if choice.logprobs else (),
         finish=finish,
         snapshot=reply.model or "",
     )
 
 
-def error_detail(data: bytes) -> ErrorDetail:
-    """What an error reply says, whatever shape the server gives it."""
-    try:
-        found = _decode_json(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return ErrorDetail(data[:200].decode(errors="replace"))
-    if isinstance(found, list) and found:
-        found = found[0]
-    found = found.get("error", found) if isinstance(found, dict) else found
-    if not isinstance(found, dict):
-        return ErrorDetail(str(found))
-    fields = {name: found.get(name) for name in ("type", "code", "param")}
-    return ErrorDetail(str(found.get("message") or found.get("detail") or ""), **fields)
+def stable_end(request: Request, prefix: str) -> int | None:
+    """Where what all rows' requests begin with ends, if it is long enough to be worth a mark; else None.
+
+    In characters of the prompt; 0: at the end of the system prompt. No piece is left blank: providers refuse those.
+    """
+    if not request.prompt.startswith(prefix):
+        prefix = ""
+    if len((request.system or "").encode()) + len(prefix.encode()) < CACHEABLE:
+        return None
+    if prefix.strip() and request.prompt[len(prefix) :].strip():
+        return len(prefix)
+    return 0 if request.system else None
+
+
+def _plain(request: Request) -> list[Message]:
+    messages = [Message("user", request.prompt)]
+    if request.system is not None:
+        messages.insert(0, Message("system", request.system))
+    return messages
+
+
+def _messages(request: Request, prefix: str) -> list[Message]:
+    """The messages, with a mark where what is the same in all rows ends."""
+    messages, end = _plain(request), stable_end(request, prefix)
+    if end:
+        messages[-1].content = [_marked(request.prompt[:end]), Part("text", request.prompt[end:])]
+    elif end == 0 and request.system:
+        messages[0].content = [_marked(request.system)]
+    return messages
+
+
+def _marked(text: str) -> Part:
+    return Part("text", text, prompt_cache_breakpoint=EXPLICIT)
+
+
+def _logprobs(found: Logprobs) -> tuple[tuple[str, float], ...]:
+    if found.content:
+        return tuple([(t.token, t.logprob) for t in found.content])
+    pairs = zip(found.tokens or (), found.token_logprobs or (), strict=False)
+    return tuple([(token, logprob) for token, logprob in pairs if logprob is not None])
 
 
 def _usage(usage: ReplyUsage | None) -> Usage:
     if usage is None:
         return Usage()
     prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    said = usage.completion_tokens or 0
+    output = max(said, (usage.total_tokens or 0) - usage.prompt_tokens)
     return Usage(
         usage.prompt_tokens,
-        usage.completion_tokens or 0,
-        (prompt and prompt.cached_tokens) or 0,
-        (completion and completion.reasoning_tokens) or 0,
+        output,
+        (prompt and prompt.cached_tokens) or usage.prompt_cache_hit_tokens or 0,
+        max((completion and completion.reasoning_tokens) or 0, output - said),
+        written_tokens=(prompt and prompt.cache_write_tokens) or 0,
     )
 
 
 @lru_cache(maxsize=64)
-def _json_schema(schema: str) -> JsonSchema:
-    return JsonSchema("answer", msgspec.Raw(schema.encode()), _is_strict(_decode_json(schema)))
+def response_format(schema: str) -> ResponseFormat:
+    """Structured output by this schema (JSON)."""
+    json_schema = JsonSchema("answer", msgspec.Raw(schema.encode()), _is_strict(_decode_json(schema)))
+    return ResponseFormat("json_schema", json_schema)
 
 
 def _is_strict(schema: Any) -> bool:

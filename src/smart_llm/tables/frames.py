@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from smart_llm.errors import InputError
 from smart_llm.tables.reading import check_names, read
+from smart_llm.tables.stored import Stored
 from smart_llm.tables.table import ADDED, Table, value_text
 from smart_llm.tables.writing import Column, check_columns, with_added
 
@@ -56,7 +57,10 @@ def like_source(table: Table, answers: Column, answered_by: Column, status: Colu
         ]
     if table.format == "lazy":
         return with_added(table.native, added).lazy()
-    return with_added(table.frame, added) if table.native is None else _add_columns(table.native, added)
+    if table.native is not None:
+        return _add_columns(table.native, added)
+    frame = table.frame if not isinstance(table.frame, Stored) else table.frame.slice(0, table.rows)
+    return with_added(frame, added)
 
 
 def _add_columns(native: Any, added: dict[str, Column]) -> Any:

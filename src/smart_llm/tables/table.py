@@ -15,8 +15,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smart_llm.errors import InputError
+from smart_llm.tables.stored import Cells, Stored, rows_at, slices
 from smart_llm.types import Ints
 
 if TYPE_CHECKING:
@@ -32,16 +34,17 @@ _SLICE = 8192  # rows turned into Python objects at a time
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The population. frame: all cells. format: a file format, or the kind of frame that came in.
+    """The population. frame: all cells, in memory or (of a large file) on disk. format: a file format, or the kind of
+    frame that came in.
 
-    lines: for JSONL, each row as it was written (so that it can be written back unchanged). native: the user's own
-    frame, for giving back the same kind.
+    lines: for JSONL, one column, each row as it was written (so that it can be written back unchanged). native: the
+    user's own frame, for giving back the same kind.
     """
 
-    frame: pl.DataFrame
+    frame: Cells
     format: str
     path: Path | None = None
-    lines: pl.Series | None = None
+    lines: Cells | None = None
     native: Any = None
 
     @property
@@ -61,24 +64,29 @@ class Table:
 
     def cells(self, columns: Sequence[str]) -> Iterator[dict[str, str]]:
         """The rows in order as dicts (column → text), made in slices. InputError: a column that is not there."""
-        for part in self._select(columns).iter_slices(_SLICE):
-            yield from as_text(part).to_dicts()
+        names = self._known(columns)
+        for part in slices(self.frame, _SLICE):
+            yield from as_text(_select(part, names)).to_dicts()
 
     def cells_at(self, positions: Ints | Sequence[int], columns: Sequence[str]) -> list[dict[str, str]]:
         """The rows at these positions, in this order. InputError: a column that is not there."""
-        return as_text(self._select(columns)[positions]).to_dicts() if len(positions) else []
+        names = self._known(columns)
+        return as_text(_select(rows_at(self._narrow(names), positions), names)).to_dicts() if len(positions) else []
 
     def groups(self, columns: Sequence[str]) -> Ints:
         """shape (N,): rows with equal cells in these columns have the same number; numbered from 0 by first row."""
-        numbers: dict[bytes, int] = {}
-        found = (numbers.setdefault(digest, len(numbers)) for digest in _digests(self._select(columns)))
-        return np.fromiter(found, np.int64, count=len(self.frame))
+        names = self._known(columns)
+        return _numbered(np.concatenate([_digests(_select(part, names)) for part in slices(self.frame, _SLICE)]))
 
-    def _select(self, columns: Sequence[str]) -> pl.DataFrame:
+    def _known(self, columns: Sequence[str]) -> Sequence[str]:
         for name in columns:
             if name not in self.columns:
                 raise InputError(f"there is no column {name!r}; columns: {', '.join(self.columns)}")
-        return self.frame.select([self.frame[name] for name in columns])
+        return columns
+
+    def _narrow(self, names: Sequence[str]) -> Cells:
+        """A frame in memory without the columns nobody asked for: picking rows copies."""
+        return self.frame if isinstance(self.frame, Stored) else _select(self.frame, names)
 
     def head(self, rows: int | None) -> Table:
         """The first rows; all of them, if there are fewer or `rows` is None."""
@@ -91,27 +99,29 @@ class Table:
         return replace(self, frame=self.frame.head(rows), lines=lines, native=native)
 
     @cached_property
-    def _row_digests(self) -> list[bytes]:
-        return list(_digests(self.frame))
-
-    @cached_property
     def table_hash(self) -> str:
         """`b2:…` of column names and cells, in order. Independent of the file format."""
         total = hashlib.blake2b("".join(f"{len(c.encode())}:{c}" for c in self.columns).encode(), digest_size=32)
         total.update(b"\n")
-        for digest in self._row_digests:
-            total.update(digest)
+        for part in slices(self.frame, _SLICE):
+            total.update(_digests(part).tobytes())
         return f"b2:{total.hexdigest()}"
 
     def row_keys(self) -> list[tuple[str, int]]:
         """Each row's identity: (`b2:` hash of its cells, how many equal rows stand above it)."""
         seen: dict[bytes, int] = {}
         keys = []
-        for digest in self._row_digests:
-            occurrence = seen.get(digest, 0)
-            seen[digest] = occurrence + 1
-            keys.append((f"b2:{digest.hex()}", occurrence))
+        for digest in (digest for part in slices(self.frame, _SLICE) for digest in _digests(part)):
+            name = digest.tobytes()
+            occurrence = seen.get(name, 0)
+            seen[name] = occurrence + 1
+            keys.append((f"b2:{name.hex()}", occurrence))
         return keys
+
+
+def _select(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """These columns, by name and not by pattern (see `column_text`)."""
+    return frame.select([frame[name] for name in names])
 
 
 def as_text(frame: pl.DataFrame) -> pl.DataFrame:
@@ -155,20 +165,39 @@ def _foreign(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def _digests(frame: pl.DataFrame) -> Iterator[bytes]:
-    """Each row's hash, 16 bytes."""
-    return (hashlib.blake2b(row.encode(), digest_size=16).digest() for row in _encoded(frame))
+Digests = NDArray[np.uint64]
+"""Shape (n, 2): 128 bits a row."""
 
 
-def _encoded(frame: pl.DataFrame) -> Iterator[str]:
+def _digests(frame: pl.DataFrame) -> Digests:
+    """Each row's hash."""
+    hash_ = hashlib.blake2b
+    data = b"".join([hash_(row.encode(), digest_size=16).digest() for row in _encoded(frame)])
+    return np.frombuffer(data, "<u8").reshape(-1, 2)
+
+
+def _numbered(digests: Digests) -> Ints:
+    """shape (n,): equal digests have the same number, numbered from 0 by first appearance."""
+    if not len(digests):
+        return np.empty(0, np.int64)
+    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: within equal ones the first comes first
+    new = np.r_[True, (digests[order[1:]] != digests[order[:-1]]).any(axis=1)]
+    first = order[new]
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first, kind="stable")] = np.arange(len(first))
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = rank[np.cumsum(new) - 1]
+    return numbers
+
+
+def _encoded(frame: pl.DataFrame) -> list[str]:
     """Each row as one text that no other row of cells gives: every cell after its length in bytes."""
     import polars as pl
 
-    for part in frame.iter_slices(_SLICE):
-        texts = as_text(part)
-        texts.columns = [str(i) for i in range(texts.width)]  # see `column_text`
-        parts = [part for name in texts.columns for part in (_length(name), pl.lit(":"), pl.col(name))]
-        yield from texts.select(pl.concat_str(parts)).to_series().to_list() if parts else ()
+    texts = as_text(frame)
+    texts.columns = [str(i) for i in range(texts.width)]  # see `column_text`
+    parts = [part for name in texts.columns for part in (_length(name), pl.lit(":"), pl.col(name))]
+    return texts.select(pl.concat_str(parts)).to_series().to_list() if parts else []
 
 
 def _length(name: str) -> pl.Expr:

@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from smart_llm.errors import InputError
 from smart_llm.tables.reading import SEPARATORS, format_of
+from smart_llm.tables.stored import Stored, slices
 from smart_llm.tables.table import ADDED, Table, as_text, column_text
 
 if TYPE_CHECKING:
     import polars as pl
 
 Column = Sequence[str | None]
+
+SLICE = 32768
+"""Rows written at a time."""
 
 
 def check_columns(table: Table) -> None:
@@ -59,22 +63,41 @@ def write(table: Table, answers: Column, answered_by: Column, status: Column, pa
 
 def with_added(frame: pl.DataFrame, added: dict[str, Column]) -> pl.DataFrame:
     """The frame with the new columns at its end."""
+    return frame.hstack(_columns(added))
+
+
+def _columns(added: dict[str, Column]) -> list[pl.Series]:
     import polars as pl
 
-    return frame.with_columns([pl.Series(name, list(values), dtype=pl.String) for name, values in added.items()])
+    return [pl.Series(name, list(values), dtype=pl.String) for name, values in added.items()]
 
 
 def _write(table: Table, added: dict[str, Column], kind: str, file: BinaryIO) -> None:
-    if kind == "jsonl" and table.lines is not None:
-        file.writelines(_spliced(table.lines, added))
-        return
-    frame = with_added(table.frame, added)
+    """Slice by slice, so that neither the table nor its answers need be in memory; Parquet streams the table only."""
     if kind == "parquet":
-        frame.write_parquet(file)
-    elif kind == "jsonl":
-        _jsonable(frame).write_ndjson(file)
+        _write_parquet(table, added, file)
+        return
+    spliced = kind == "jsonl" and table.lines is not None
+    start = 0
+    for part in slices(table.lines if spliced and table.lines is not None else table.frame, SLICE):
+        new = {name: values[start : start + len(part)] for name, values in added.items()}
+        if spliced:
+            file.writelines(_spliced(part.to_series(), new))
+        elif kind == "jsonl":
+            _jsonable(with_added(part, new)).write_ndjson(file)
+        else:
+            _unquoted(with_added(part, new)).write_csv(file, separator=SEPARATORS[kind], include_header=not start)
+        start += len(part)
+
+
+def _write_parquet(table: Table, added: dict[str, Column], file: BinaryIO) -> None:
+    import polars as pl
+
+    if isinstance(table.frame, Stored):
+        new = pl.DataFrame(_columns(added))
+        pl.concat([table.frame.lazy(), new.lazy()], how="horizontal").sink_parquet(file)
     else:
-        _unquoted(frame).write_csv(file, separator=SEPARATORS[kind])
+        with_added(table.frame, added).write_parquet(file)
 
 
 def _spliced(lines: pl.Series, added: dict[str, Column]) -> Iterator[bytes]:

@@ -1,0 +1,157 @@
+"""One address, one key, one pool of kept-alive connections, in any dialect: what every provider over HTTP is made of.
+
+The key is in one header of requests to this address and nowhere else: redirects are not followed, the environment's
+proxies and netrc are not read, cookies are not kept, and no message ever quotes a header.
+
+Models differ in the parameters they take. What is known of a model by its name is known beforehand; what an endpoint
+refuses with a 400 that names the parameter is learnt, and the request sent again without it. What the user asked for
+(`effort`) is never left out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from smart_llm.errors import ProviderError, Retryable
+from smart_llm.providers import problems
+from smart_llm.providers.base import Told
+from smart_llm.types import Answer, Model, Request
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """What came back. headers: names in any case."""
+
+    status: int
+    data: bytes
+    headers: Mapping[str, str]
+
+
+class HttpEndpoint:
+    """Posts JSON to one URL. headers: sent with every request, the key among them. secret: the key, never quoted."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], *, secret: str | None = None) -> None:
+        self._url = URL(url)
+        self._headers = {"Content-Type": "application/json", **headers}
+        self._secret = secret
+        self._session: aiohttp.ClientSession | None = None
+        self.host = urlsplit(url).netloc
+
+    async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> HttpReply:
+        """One request, one reply, whatever its status. `Retryable` where none came."""
+        session = self._session or self._open()
+        try:
+            async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+                return HttpReply(response.status, await response.read(), response.headers)
+        except aiohttp.ClientConnectorError as error:
+            raise Retryable(f"{self.host} cannot be reached: {_reason(error)}.") from None
+        except aiohttp.ClientError as error:
+            raise Retryable(f"{self.host} dropped the connection: {_reason(error)}.", paid=True) from None
+
+    async def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def error(self, reply: HttpReply, problem: problems.Problem) -> ProviderError:
+        """What a reply other than 200 means for us."""
+        return problems.meaning(self.host, reply.status, problem, reply.headers, self._secret)
+
+    def _open(self) -> aiohttp.ClientSession:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self._session
+
+
+class HttpProvider(ABC):
+    """Answers requests for the models of one endpoint. A dialect says how a request is written and a reply is read.
+
+    prefix: what every prompt of the run begins with. told: see `base.Told`.
+    """
+
+    def __init__(
+        self, endpoint: HttpEndpoint, models: Iterable[Model], *, prefix: str = "", told: Told | None = None
+    ) -> None:
+        self._http = endpoint
+        self._models = {model.name: model for model in models}
+        self._quirks = {name: self.known(model) for name, model in self._models.items()}
+        self._prefix = prefix
+        self.told = told
+
+    @abstractmethod
+    def body(self, request: Request) -> bytes:
+        """The body of one call (or of one line of a batch), by what is known of the model so far."""
+
+    @abstractmethod
+    def decode(self, data: bytes) -> Answer:
+        """The answer in a whole reply; a `MsgspecError`, `UnicodeDecodeError` or `IndexError` where it is none."""
+
+    @abstractmethod
+    def known(self, model: Model) -> frozenset[str]:
+        """The parameters a model is known not to take, by its name."""
+
+    @abstractmethod
+    def refused(self, problem: problems.Problem) -> str | None:
+        """The parameter an endpoint says it does not take, if it is one we can do without."""
+
+    def headers(self, model: str) -> Mapping[str, str] | None:
+        """Headers that go with this model's calls."""
+        return None
+
+    async def complete(self, request: Request) -> Answer:
+        """One attempt, or a few where the endpoint first has to say which parameters it does not take."""
+        name, answer = request.model, None
+        while answer is None:
+            quirks = self._quirks[name]
+            reply = await self._http.post(self.body(request), self.headers(name))
+            if self.told is not None:
+                self.told(name, reply.headers)
+            answer = self._read(name, quirks, reply)
+        return answer
+
+    def read(self, model: str, reply: HttpReply) -> Answer:
+        """What a reply to such a body says, wherever it was found (in the results of a batch).
+
+        Raises `Retryable` for a parameter that is left out from now on, else what a call would raise.
+        """
+        answer = self._read(model, frozenset(), reply)  # many lines of a batch find it out at once
+        if answer is None:
+            raise Retryable(f"{self._http.host} does not take a parameter; it is left out from now on.")
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    def _read(self, model: str, quirks: frozenset[str], reply: HttpReply) -> Answer | None:
+        """The answer, or None where a parameter was refused that was not among the quirks when it was sent."""
+        if reply.status == 200:
+            return self._answer(reply)
+        problem = problems.read(reply.data)
+        learnt = self.refused(problem) if reply.status in (400, 422) else None
+        if learnt is None or learnt in quirks:
+            raise self._http.error(reply, problem)
+        self._quirks[model] = self._quirks[model] | {learnt}
+        return None
+
+    def _answer(self, reply: HttpReply) -> Answer:
+        try:
+            return self.decode(reply.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, IndexError):
+            raise Retryable(f"{self._http.host} sent a reply that is not a completion.", paid=True) from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__)

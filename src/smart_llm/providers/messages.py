@@ -1,0 +1,215 @@
+"""Anthropic's Messages protocol as typed JSON: what is sent, what comes back. No I/O.
+
+Structured output is `output_config.format`, sent where the schema keeps to the part of JSON Schema that is supported
+there; elsewhere the prompt asks and the task checks, as with labels. There are no log-probabilities, so scores fall
+back on what they can do without. The stable beginning (system prompt, and the prompt's text before the first cell) is
+marked for the cache when it is long enough for that to pay.
+
+API versions: 2026-10-21 knows no sampling parameters. Models that still take a temperature are asked in the version
+before it, since a reference that answers the same way twice is worth more here than a new header.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from smart_llm.providers.wire import stable_end
+from smart_llm.types import Answer, Model, Request, Usage
+
+VERSION, SAMPLING_VERSION = "2026-10-21", "2023-06-01"
+
+SAMPLED = re.compile(r"claude-(?:3-|(?:opus|sonnet)-4(?:-[0-6])?(?:-\d{8}|-latest)?$|haiku-4-5)")
+"""Names of models that take a temperature."""
+
+MANUAL = re.compile(r"claude-(?:3-|(?:opus|sonnet)-4(?:-[0-5])?(?:-\d{8}|-latest)?$|haiku-4-5)")
+"""Names of models from before adaptive thinking."""
+
+BETWEEN_TOOLS = re.compile(r"claude-sonnet-5-5")
+"""Names of models that call not thinking first "between_tools"."""
+
+UNSUPPORTED = re.compile(
+    r"(exclusive)?(Min|Max)imum|multipleOf|(min|max)(Length|Contains|Properties)|maxItems|uniqueItems|contains"
+    r"|prefixItems|patternProperties|propertyNames|not|if|then|else|oneOf|dependent\w+|unevaluated\w+",
+    re.IGNORECASE,
+)
+"""Keywords of JSON Schema that structured output refuses."""
+
+FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+}
+"""Why it stopped, in the words used for every provider."""
+
+EPHEMERAL = {"type": "ephemeral"}
+
+
+class Text(msgspec.Struct, omit_defaults=True):
+    """A piece of text; a mark says that everything up to its end is to be cached."""
+
+    type: str
+    text: str
+    cache_control: dict[str, str] | None = None
+
+
+class Message(msgspec.Struct):
+    """One message."""
+
+    role: str
+    content: str | list[Text]
+
+
+class Format(msgspec.Struct):
+    """Structured output."""
+
+    type: str
+    schema: msgspec.Raw
+
+
+class OutputConfig(msgspec.Struct, omit_defaults=True):
+    """How the answer is to be given."""
+
+    effort: str | None = None
+    format: Format | None = None
+
+
+class Body(msgspec.Struct, omit_defaults=True):
+    """The body of POST /v1/messages."""
+
+    model: str
+    max_tokens: int
+    messages: list[Message]
+    system: str | list[Text] | None = None
+    temperature: float | None = None
+    thinking: dict[str, str] | None = None
+    output_config: OutputConfig | None = None
+
+
+class Block(msgspec.Struct):
+    """A piece of the answer; thoughts are pieces without `text`."""
+
+    type: str
+    text: str | None = None
+
+
+class OutputDetails(msgspec.Struct):
+    """Part of the output tokens that were thought, not said."""
+
+    thinking_tokens: int | None = None
+
+
+class ReplyUsage(msgspec.Struct):
+    """Tokens as billed. Unlike elsewhere, `input_tokens` leaves out what was read from the cache or written to it."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    output_tokens_details: OutputDetails | None = None
+
+
+class Reply(msgspec.Struct):
+    """The body of a message."""
+
+    content: list[Block]
+    usage: ReplyUsage
+    model: str = ""
+    stop_reason: str | None = None
+
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Reply).decode
+_decode_json = msgspec.json.Decoder().decode
+
+
+def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), prefix: str = "") -> bytes:
+    """The request as sent. quirks: "temperature", "format" that this model refuses. prefix: what the prompt begins with
+    in every row.
+    """
+    end = stable_end(request, prefix)
+    content = [Message("user", _content(request.prompt, end))]
+    wire = Body(model.model, request.max_tokens + model.thinking, content)
+    if request.system is not None:
+        wire.system = [_marked(request.system)] if end == 0 else request.system
+    if takes_temperature(model, quirks):
+        wire.temperature = request.temperature
+    wire.thinking = _thinking(model)
+    effort = None if model.effort == "none" else model.effort
+    schema = _format(request.schema) if request.schema is not None and "format" not in quirks else None
+    if effort or schema:
+        wire.output_config = OutputConfig(effort, schema)
+    return encode(wire)
+
+
+def takes_temperature(model: Model, quirks: frozenset[str]) -> bool:
+    """Whether a temperature is sent (a model that thinks takes none)."""
+    return bool(SAMPLED.match(model.model)) and "temperature" not in quirks and model.effort in (None, "none")
+
+
+def answer(reply: Reply) -> Answer:
+    """The answer in a reply. A refusal has no text: it was given and paid, and says nothing."""
+    finish = FINISH.get(reply.stop_reason or "end_turn", reply.stop_reason or "stop")
+    text = "".join([block.text for block in reply.content if block.type == "text" and block.text])
+    return Answer(
+        None if finish == "refusal" else text,
+        _usage(reply.usage),
+        finish=finish,
+        snapshot=reply.model,
+    )
+
+
+def _usage(usage: ReplyUsage) -> Usage:
+    read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    details = usage.output_tokens_details
+    return Usage(
+        usage.input_tokens + read + written,
+        usage.output_tokens,
+        read,
+        (details and details.thinking_tokens) or 0,
+        written_tokens=written,
+    )
+
+
+def _content(prompt: str, end: int | None) -> str | list[Text]:
+    return [_marked(prompt[:end]), Text("text", prompt[end:])] if end else prompt
+
+
+def _marked(text: str) -> Text:
+    return Text("text", text, EPHEMERAL)
+
+
+def _thinking(model: Model) -> dict[str, str] | None:
+    if model.effort is None or (MANUAL.match(model.model) and model.effort != "none"):
+        return None  # the model's own way
+    if model.effort == "none":
+        return {"type": "between_tools" if BETWEEN_TOOLS.match(model.model) else "disabled"}
+    return {"type": "adaptive"}
+
+
+@lru_cache(maxsize=64)
+def _format(schema: str) -> Format | None:
+    return Format("json_schema", msgspec.Raw(schema.encode())) if _is_supported(_decode_json(schema)) else None
+
+
+def _is_supported(schema: Any) -> bool:
+    """Whether structured output takes this schema: every object closed, and none of the keywords it refuses."""
+    if not isinstance(schema, dict):
+        return not isinstance(schema, list) or all(map(_is_supported, schema))
+    if any(map(UNSUPPORTED.fullmatch, schema)) or schema.get("minItems", 0) not in (0, 1):
+        return False
+    is_object = schema.get("type") == "object" or isinstance(schema.get("properties"), dict)
+    if is_object and schema.get("additionalProperties") is not False:
+        return False
+    return all(map(_is_supported, _parts(schema)))
+
+
+def _parts(schema: dict[str, Any]) -> list[Any]:
+    """The schemas inside a schema."""
+    named = [schema[name] for name in ("properties", "$defs", "definitions") if isinstance(schema.get(name), dict)]
+    inside = [part for parts in named for part in parts.values()]
+    return inside + [schema[name] for name in ("items", "anyOf", "allOf") if name in schema]
