@@ -9,7 +9,7 @@ Positions: 0 … N−1, the place of a row in the table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -265,6 +265,22 @@ class Answers:
     cost: Floats
     score: Floats
     traits: Traits | None = None
+
+    @classmethod
+    def blank(cls, shape: tuple[int, int], *, traits: bool = True) -> Answers:
+        """Of that shape, with nothing in them yet."""
+        known = Traits(np.zeros(shape, np.int64), np.full(shape, np.nan), np.full(shape[0], np.nan)) if traits else None
+        return cls(np.full(shape, NOT_ASKED, np.int8), np.zeros(shape), np.full(shape, np.nan), known)
+
+    def fill(self, lines: Ints, models: Sequence[int], other: Answers) -> None:
+        """Write another batch's answers of these models into these lines."""
+        columns = np.array(models)
+        at = np.ix_(lines, columns)
+        self.marks[at], self.cost[at] = other.marks[:, columns], other.cost[:, columns]
+        self.score[at] = other.score[:, columns]
+        if self.traits is not None and other.traits is not None:
+            self.traits.key[at], self.traits.length[at] = other.traits.key[:, columns], other.traits.length[:, columns]
+            self.traits.text[lines] = other.traits.text
 
 
 @dataclass(frozen=True, slots=True)

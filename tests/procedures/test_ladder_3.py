@@ -138,18 +138,23 @@ def test_bad_rows_in_the_best_region_do_not_break_the_promise(ties: int) -> None
 
 
 def test_scores_are_learned_where_models_give_none() -> None:
-    """No log-probabilities, but two cheap candidates whose errors differ: where they agree they are right, and the run
-    costs less than the blind mix."""
-    rng = np.random.default_rng(0)
-    rows, rates = 3000, (1.0, 0.03, 0.03)
-    truth = rng.integers(1, 6, rows)
-    key = np.stack([truth, *(np.where(rng.random(rows) < 0.3, rng.integers(1, 6, rows), truth) for _ in "ab")], axis=1)
-    marks = np.where(key == truth[:, None], AGREE, BAD).astype(np.int8)
-    traits = Traits(key.astype(np.int64), np.ones(key.shape), np.ones(rows))
-    population = Population(marks, np.broadcast_to(np.array(rates), marks.shape), np.full(marks.shape, np.nan), traits)
-    outcome = simulate(procedure, problem(rows, 1, rates=rates), population)
-    blind = simulate(ladder_2.procedure, problem(rows, 1, rates=rates), population)
-    assert isinstance(outcome.verdict.rule, Cascade)
-    assert outcome.verdict.rule.tiers[0].peers
-    assert outcome.cost < 0.9 * blind.cost
-    assert outcome.misses <= 300
+    """No log-probabilities, but two cheap candidates whose errors differ: where they agree they are right, and the runs
+    cost less than the blind mix, or the same where the first rows look as if nothing were left to learn."""
+    costs, blind, peers = 0.0, 0.0, 0
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        rows, rates = 3000, (1.0, 0.03, 0.03)
+        truth = rng.integers(1, 6, rows)
+        said = (np.where(rng.random(rows) < 0.3, rng.integers(1, 6, rows), truth) for _ in "ab")
+        key = np.stack([truth, *said], axis=1)
+        marks = np.where(key == truth[:, None], AGREE, BAD).astype(np.int8)
+        traits = Traits(key.astype(np.int64), np.ones(key.shape), np.ones(rows))
+        cost = np.broadcast_to(np.array(rates), marks.shape)
+        population = Population(marks, cost, np.full(marks.shape, np.nan), traits)
+        outcome = simulate(procedure, problem(rows, seed, rates=rates), population)
+        costs += outcome.cost
+        blind += simulate(ladder_2.procedure, problem(rows, seed, rates=rates), population).cost
+        peers += isinstance(outcome.verdict.rule, Cascade) and bool(outcome.verdict.rule.tiers[0].peers)
+        assert outcome.misses <= 300
+    assert peers >= 2
+    assert costs < 0.85 * blind

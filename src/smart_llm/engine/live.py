@@ -35,7 +35,6 @@ from smart_llm.types import (
     Ints,
     Model,
     Request,
-    Traits,
     Verdict,
 )
 
@@ -101,7 +100,7 @@ class Live:
     async def profile(self, ask: Ask, workers: int, tell: Listener) -> tuple[Answers, list[list[str]]]:
         """Answer one ask; also the ledger keys of its requests, by row and model. Reference answers are delivered."""
         shape = (len(ask.positions), len(self.models))
-        sheet, prompts = blank(shape), list(self.prompts(ask.positions))
+        sheet, prompts = Answers.blank(shape), list(self.prompts(ask.positions))
         done, before = 0, int(self.settled.sum())
 
         async def one(k: int) -> None:
@@ -190,7 +189,7 @@ class Live:
 
         async def settle(position: int, prompt: str) -> Delivery:
             for tier in rule.tiers:
-                sheet = blank((1, len(self.models)))
+                sheet = Answers.blank((1, len(self.models)))
                 values = await self._fill(sheet, 0, position, prompt, tier.models)
                 if accepts(tier, sheet, u[position : position + 1])[0]:
                     return (tier.candidate, *values[tier.candidate])
@@ -223,12 +222,6 @@ class Live:
         known = self.reference_cost[rows]
         known = known[~np.isnan(known)]
         return float(known.mean() * self._costs.shape[1]) if len(known) else 0.0
-
-
-def blank(shape: tuple[int, int]) -> Answers:
-    """Answers of that shape with nothing in them yet."""
-    traits = Traits(np.zeros(shape, np.int64), np.full(shape, np.nan), np.full(shape[0], np.nan))
-    return Answers(np.full(shape, NOT_ASKED, np.int8), np.zeros(shape), np.full(shape, np.nan), traits)
 
 
 def own_score(reply: Answer, labelled: bool) -> float:

@@ -22,6 +22,7 @@ from smart_llm import planning_scores as forecast
 from smart_llm.cascades import before
 from smart_llm.procedures import ladder_2
 from smart_llm.procedures import pilot as blind_pilot
+from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.stats.first_bad import covers_errors, credit_left, looks, upper_level
 from smart_llm.stats.sampling import permutation, uniforms
 from smart_llm.tasks.scores import trait, values
@@ -40,7 +41,6 @@ from smart_llm.types import (
     Problem,
     Score,
     Tier,
-    Traits,
     Verdict,
 )
 
@@ -52,47 +52,10 @@ HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might 
 LONGER = 0.5  # of the pilot: how much it grows at a time
 CLEARLY = 0.9  # by so much must the mix be cheaper than the best cascade (measured: its design hopes for too much)
 LEARNING = 6.0  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
+WORTH = 0.35  # of the rows left: deferred by chance, so that learning a score is tried at all (measured)
+PROMISING = 0.8  # of the mix: half as much will do where a score looks as good as this
 OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
 OWN = Score()
-
-
-@dataclass(frozen=True, slots=True)
-class Pilot:
-    """Rows answered so far (arrays of shape (n, 1 + m)) and the candidates asked about all of them."""
-
-    problem: Problem
-    rows: Ints
-    answers: Answers
-    asked: tuple[int, ...]
-
-    @property
-    def left(self) -> int:
-        """N: rows that are not pilot rows."""
-        return self.problem.rows - len(self.rows)
-
-    @property
-    def errors(self) -> int:
-        """Pilot rows the reference has no answer for: misses already."""
-        return int((self.answers.marks[:, 0] == ERROR).sum())
-
-    @property
-    def allowance(self) -> int:
-        """B: misses still allowed among the rows left, without what is still reserved for errors."""
-        return self.problem.allowance - max(0, self.errors - self.problem.reserve)
-
-    @property
-    def reserve(self) -> int:
-        """Misses still set aside for rows without an answer."""
-        return max(0, self.problem.reserve - self.errors)
-
-    @property
-    def weights(self) -> Floats:
-        """For forecasts: see `planning_scores.row_weights`."""
-        return forecast.row_weights(self.problem.seed, len(self.rows))
-
-    def price(self, models: Sequence[int]) -> float:
-        """Of asking these models about one row, in reference calls."""
-        return sum(self.problem.rates[model] for model in models) / self.problem.rates[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +81,36 @@ class Way:
 
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
-    """Pilot, choose, look, deliver; or hand over to the mix."""
-    blind = ladder_2.procedure(problem)
+    """Pilot, choose, look, deliver; or let the mix go on."""
+    mix = ladder_2.procedure(problem)
+    told: list[tuple[Ask, Answers]] = []
     try:
-        ask = next(blind)
-        answers = yield ask
-        if not speaks(answers):
-            while True:
-                ask = blind.send(answers)
-                answers = yield ask
+        ask = next(mix)
+        while not told or ask.stage != "profile":
+            told.append((ask, (yield ask)))
+            if own_scores(told[-1][1]):
+                return (yield from routed(Pilot.of(problem, told)))
+            ask = mix.send(told[-1][1])
+        if told[0][1].traits is not None and worth_learning(pilot := Pilot.of(problem, told)):
+            return (yield from routed(pilot))
+        while True:
+            ask = mix.send((yield ask))
     except StopIteration as stop:
         return under_our_name(stop.value)
-    blind.close()
-    return (yield from routed(Pilot(problem, ask.positions, answers, ask.models[1:])))
 
 
-def speaks(answers: Answers) -> bool:
-    """Whether there is anything a score could be made of."""
-    return answers.traits is not None or not np.isnan(answers.score[:, 1:]).all()
+def own_scores(answers: Answers) -> bool:
+    """Whether candidates say how sure they are."""
+    return not np.isnan(answers.score[:, 1:]).all()
+
+
+def worth_learning(pilot: Pilot) -> bool:
+    """Whether a learned score may save more than it takes to learn one: much would be deferred by chance, or a score
+    looks good already."""
+    ways = weigh(pilot)
+    mix = min((way for way in ways if way.score is None), key=lambda way: way.cost)
+    deferred = mix.cost / max(1, pilot.left) - pilot.price((mix.candidate,))
+    return deferred > (WORTH if min(way.cost for way in ways) > PROMISING * mix.cost else WORTH / 2)
 
 
 def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
@@ -221,29 +196,9 @@ def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
 def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pilot]:
     """Ask for what the step adds."""
     if step.candidate:
-        asked = (*pilot.asked, step.candidate)
-        answers = yield Ask(pilot.rows, (0, *asked), "pilot again")
-        return replace(pilot, answers=answers, asked=asked)
+        return (yield from pilot.after(Ask(pilot.rows, (0, step.candidate), "pilot again")))
     fresh = order[len(pilot.rows) : len(pilot.rows) + step.rows]
-    answers = yield Ask(fresh, (0, *pilot.asked), "pilot")
-    return replace(pilot, rows=np.concatenate([pilot.rows, fresh]), answers=joined(pilot.answers, answers))
-
-
-def joined(first: Answers, second: Answers) -> Answers:
-    """Two batches as one."""
-    traits = None
-    if first.traits is not None and second.traits is not None:
-        traits = Traits(
-            np.concatenate([first.traits.key, second.traits.key]),
-            np.concatenate([first.traits.length, second.traits.length]),
-            np.concatenate([first.traits.text, second.traits.text]),
-        )
-    return Answers(
-        np.concatenate([first.marks, second.marks]),
-        np.concatenate([first.cost, second.cost]),
-        np.concatenate([first.score, second.score]),
-        traits,
-    )
+    return (yield from pilot.after(Ask(fresh, (0, *pilot.asked), "pilot")))
 
 
 # --------------------------------------------------------------------------- the ways to finish
@@ -396,7 +351,7 @@ def describe(pilot: Pilot) -> dict[str, object]:
 
 
 def taken_over(pilot: Pilot, order: Ints) -> tuple[blind_pilot.State, list[str]]:
-    """The pilot as `ladder/2` would have it: from here on its exact design may certify a blind mix of the rows left."""
+    """The pilot as `ladder/2` would have it: its exact designs may certify a blind mix of the rows left."""
     state, notes = blind_pilot.start(pilot.problem)
     return blind_pilot.heard(replace(state, order=order), pilot.asked, pilot.answers, fresh=len(pilot.rows)), notes
 

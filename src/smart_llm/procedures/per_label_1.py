@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.cascades import before
-from smart_llm.procedures.ladder_3 import Pilot, Step, by_price, digest, orders, step_on
+from smart_llm.procedures.ladder_3 import by_price, digest, orders
+from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.stats.first_bad import covers_errors, credit_left, upper_level
 from smart_llm.stats.label_look import lower_count, misses_allowed, most_credit
 from smart_llm.stats.sampling import permutation, uniforms
@@ -39,7 +40,6 @@ from smart_llm.types import (
     Score,
     SidePromise,
     Tier,
-    Traits,
     Verdict,
 )
 
@@ -98,10 +98,8 @@ def first_pilot(problem: Problem, order: Ints) -> Generator[Ask, Answers, Pilot 
     )
     if not asked:
         return None
-    shape = (0, len(problem.rates))
-    traits = Traits(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(0))
-    nothing = Answers(np.zeros(shape, np.int8), np.zeros(shape), np.zeros(shape), traits)
-    return (yield from step_on(Pilot(problem, order[:0], nothing, asked), order, Step(rows=count)))
+    ask = Ask(order[:count], (0, *asked), "pilot")
+    return Pilot.of(problem, [(ask, (yield ask))])
 
 
 # --------------------------------------------------------------------------- the forecast

@@ -1,0 +1,68 @@
+"""The pilot of `ladder/3`: rows with all that a score could be made of, used freely and never as evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from smart_llm import planning_scores as forecast
+from smart_llm.types import ERROR, NOT_ASKED, Answers, Ask, Floats, Ints, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """What was asked so far, ask by ask; the rows, their answers (arrays of shape (n, 1 + m)) and the candidates asked
+    about all of them."""
+
+    problem: Problem
+    told: tuple[tuple[Ask, Answers], ...]
+    rows: Ints
+    answers: Answers
+    asked: tuple[int, ...]
+
+    @classmethod
+    def of(cls, problem: Problem, told: Sequence[tuple[Ask, Answers]]) -> Pilot:
+        """Several asks as one sheet."""
+        rows, first = np.unique(np.concatenate([ask.positions for ask, _ in told]), return_index=True)
+        rows = rows[np.argsort(first)]
+        place = {int(row): k for k, row in enumerate(rows)}
+        sheet = Answers.blank((len(rows), len(problem.rates)), traits=told[0][1].traits is not None)
+        for ask, answers in told:
+            sheet.fill(np.array([place[int(row)] for row in ask.positions]), ask.models, answers)
+        asked = tuple(j for j in range(1, len(problem.rates)) if (sheet.marks[:, j] != NOT_ASKED).all())
+        return cls(problem, tuple(told), rows, sheet, asked)
+
+    def after(self, ask: Ask) -> Generator[Ask, Answers, Pilot]:
+        """With what another ask brings."""
+        return Pilot.of(self.problem, (*self.told, (ask, (yield ask))))
+
+    @property
+    def left(self) -> int:
+        """N: rows that are not pilot rows."""
+        return self.problem.rows - len(self.rows)
+
+    @property
+    def errors(self) -> int:
+        """Pilot rows the reference has no answer for: misses already."""
+        return int((self.answers.marks[:, 0] == ERROR).sum())
+
+    @property
+    def allowance(self) -> int:
+        """B: misses still allowed among the rows left, without what is still reserved for errors."""
+        return self.problem.allowance - max(0, self.errors - self.problem.reserve)
+
+    @property
+    def reserve(self) -> int:
+        """Misses still set aside for rows without an answer."""
+        return max(0, self.problem.reserve - self.errors)
+
+    @property
+    def weights(self) -> Floats:
+        """For forecasts: see `planning_scores.row_weights`."""
+        return forecast.row_weights(self.problem.seed, len(self.rows))
+
+    def price(self, models: Sequence[int]) -> float:
+        """Of asking these models about one row, in reference calls."""
+        return sum(self.problem.rates[model] for model in models) / self.problem.rates[0]
