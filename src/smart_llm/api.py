@@ -166,6 +166,9 @@ def _check_options(options: Options) -> None:
         raise InputError(f"--budget {budget}: give USD, more than 0.")
     if not options.get("timeout", 120.0) > 0:
         raise InputError(f"--timeout {options.get('timeout')}: give seconds, more than 0.")
+    batch = options.get("batch", False)
+    if isinstance(batch, BatchOptions) and not (batch.poll > 0 and batch.rows >= 1):
+        raise InputError("--batch-poll, --batch-rows: give seconds, more than 0, and at least 1 row.")
     if concurrency < 1:
         raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
 

@@ -64,6 +64,7 @@ def run(
     timeout: Annotated[float, typer.Option(help="Seconds a call may take.")] = 120.0,
     batch: Annotated[bool, typer.Option(help="Ask by batch, at the batch price, within a day.")] = False,
     batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0,
+    batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000,
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of the ledger.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")] = False,
     as_json: AsJson = False,
@@ -107,7 +108,7 @@ def run(
             concurrency=concurrency,
             timeout=timeout,
             store_text=not no_store_text,
-            batch=BatchOptions(poll=batch_poll) if batch else False,
+            batch=BatchOptions(poll=batch_poll, rows=batch_rows) if batch else False,
             on_event=listener,
         )
     if as_json:

@@ -47,7 +47,7 @@ class BatchOptions:
     poll, longest: between looks at a batch, at first and at most. quiet: without a new request until what waits goes
     out; patient: the same while rows are still on the ordinary path. search: how long a submission whose reply was lost
     is looked for. silence: how long a provider may fail to answer before the run stops. rows: that wait at once, at
-    most. tries: failures of a request until its row has an error.
+    most (10 KB of memory each). tries: failures of a request until its row has an error.
     """
 
     poll: float = 5.0
@@ -56,7 +56,7 @@ class BatchOptions:
     patient: float = 30.0
     search: float = 60.0
     silence: float = 900.0
-    rows: int = 50_000
+    rows: int = 25_000
     tries: int = 5
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import beta
 
 from smart_llm import procedures
+from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.batch import BatchOptions, batching
 from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.job import Job, begin, fixed, planned_batches, planned_models, problem
@@ -105,16 +106,19 @@ async def execute(job: Job, means: Means) -> Finished:
     )
     names = planned_batches(record.plan)
     if not names:
-        return await _execute(job, record, models, client, means)
+        return await _execute(job, record, models, client, means, Ahead.never())
     async with batching(client, models, names, record.run_id, means) as batches:
-        return await _execute(job, record, models, batches, replace(means, concurrency=means.batch.rows))
+        ahead = Ahead.of_procedure(job.procedure, record.seed, job.table.rows)
+        return await _execute(job, record, models, batches, replace(means, concurrency=means.batch.rows), ahead)
 
 
-async def _execute(job: Job, record: RunRecord, models: tuple[Model, ...], client: Asked, means: Means) -> Finished:
+async def _execute(
+    job: Job, record: RunRecord, models: tuple[Model, ...], client: Asked, means: Means, ahead: Ahead
+) -> Finished:
     """Profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop)
     try:
-        verdict = await _profile(job, record, live, means)
+        verdict = await _profile(job, record, live, means, ahead)
         verdict = replace(verdict, notes=(*verdict.notes, *score_notes(live, verdict)))
         for note in verdict.notes:
             means.tell(Said(note))
@@ -138,7 +142,7 @@ async def _execute(job: Job, record: RunRecord, models: tuple[Model, ...], clien
     )
 
 
-async def _profile(job: Job, record: RunRecord, live: Live, means: Means) -> Verdict:
+async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead: Ahead) -> Verdict:
     """Drive the procedure; every ask is recorded with the ledger keys of its requests, in order."""
     rates = [expected_cost(model, means.providers[model.name], live) for model in live.models]
     conversation = procedures.get(job.procedure)(problem(record.plan, rates))
@@ -146,7 +150,7 @@ async def _profile(job: Job, record: RunRecord, live: Live, means: Means) -> Ver
     try:
         ask = next(conversation)
         while True:
-            answers, keys = await live.profile(ask, means.concurrency, means.tell)
+            answers, keys = await live.profile(ask, means.concurrency, means.tell, ahead.along_with(ask))
             diary.write(ask, keys)
             ask = conversation.send(answers)
     except StopIteration as stop:
