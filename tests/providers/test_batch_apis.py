@@ -89,6 +89,7 @@ async def test_ours_is_found_among_others(dialect: str) -> None:
         while (found := await made.find(OURS, **query)).undecided:  # noqa: ASYNC110  nothing tells when it has ended
             await asyncio.sleep(0.05)
         assert found.remote == ours
+        await asyncio.sleep(0.5)  # the others have ended, too
         nobody = await made.find("smart-ffffffffffffffff", **query)
         assert (nobody.remote, nobody.undecided) == (None, 0)
 
