@@ -16,13 +16,14 @@ from scipy.stats import beta
 
 from smart_llm import procedures
 from smart_llm.engine.ahead import Ahead
-from smart_llm.engine.batch import BatchOptions, batching
+from smart_llm.engine.batch import BatchOptions, batching, tell_of_batches
 from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.job import Job, begin, fixed, planned_batches, planned_models, problem
 from smart_llm.engine.labels import per_label
 from smart_llm.engine.live import Client as Asked
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Listener, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
@@ -104,8 +105,15 @@ async def execute(job: Job, means: Means) -> Finished:
         run=record.run_id,
         check=means.stop.check,
     )
+    async with watched(client, means.stop, means.tell):
+        return await _ask(job, record, models, client, means)
+
+
+async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: Client, means: Means) -> Finished:
+    """By calls, or by batches where the plan says so."""
     names = planned_batches(record.plan)
     if not names:
+        tell_of_batches(means.ledger, models, means.tell)
         return await _execute(job, record, models, client, means, Ahead.never())
     async with batching(client, models, names, record.run_id, means) as batches:
         ahead = Ahead.of_procedure(job.procedure, record.seed, job.table.rows)

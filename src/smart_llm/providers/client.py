@@ -170,6 +170,11 @@ class Client:
             if (silent := lane.silent_for(now)) >= seconds
         ]
 
+    def dismiss(self, reason: Exception) -> None:
+        """Raise `reason` for every request that waits for its turn; calls that are out go on."""
+        for lane in self._lanes.values():
+            lane.pace.dismiss(reason)
+
     async def close(self) -> None:
         """Close the providers. The ledger is the caller's."""
         for provider in {id(lane.provider): lane.provider for lane in self._lanes.values()}.values():

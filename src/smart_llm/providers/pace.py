@@ -102,6 +102,7 @@ class Pace:
         self._weighed = Turn()
         self._refused: deque[Turn] = deque(maxlen=256)
         self._factor = 1.0  # tokens the server counts for one of ours
+        self._dismissed: Exception | None = None
         self._done = 0
         self._mark = (0.0, 0)  # when the successes between two rate limits were counted from, and from where on
 
@@ -112,6 +113,8 @@ class Pace:
 
     async def enter(self, tokens: float = 0.0) -> Turn:
         """Wait for a turn; returns what `throttled` and `told` want back. tokens: our estimate for this call."""
+        if self._dismissed is not None:
+            raise self._dismissed
         if self._queue or self._resume is not None or self.in_flight >= self._limit or self._gated:
             return await self._turn(tokens)
         return self._pass(tokens)
@@ -161,6 +164,14 @@ class Pace:
         if until > self.resume_at:
             self.resume_at = until
             self._wake(until)
+
+    def dismiss(self, reason: Exception) -> None:
+        """Nobody gets a turn any more: `reason` is raised there."""
+        self._dismissed = reason
+        while self._queue:
+            _, turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_exception(reason)
 
     # ------------------------------------------------------------------ limits
 
@@ -254,6 +265,6 @@ class Pace:
         try:
             return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.leave()  # the turn came together with the cancellation
             raise
