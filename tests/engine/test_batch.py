@@ -17,7 +17,7 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.engine.ahead import Ahead
-from smart_llm.engine.batch import BatchClient, BatchOptions, batching, by_batch
+from smart_llm.engine.batch import BatchClient, BatchOptions, batching, by_batch, tell_of_batches
 from smart_llm.engine.desk import Desk, Item
 from smart_llm.engine.job import batch_rate
 from smart_llm.engine.pool import Stop
@@ -335,6 +335,9 @@ async def test_a_batch_left_behind_counts_at_its_bound_until_it_is_taken_up(ledg
         assert "same command" in str(results[0])
         (left,) = BatchBook(ledger).unsettled()
         assert ledger.spent("r") == pytest.approx(left.bound)
+        told: list[Event] = []
+        tell_of_batches(ledger, [it], told.append)
+        assert "10 requests" in str(told)
         async with asking(ledger, [it], budget=1.0) as (client, means):
             answers = await asked(client, requests(it, 14))
             assert client.budget.spent == pytest.approx(sum(answer.cost for answer in answers))

@@ -334,6 +334,15 @@ async def batching(
         await client.close()
 
 
+def tell_of_batches(ledger: Ledger, models: Sequence[Model], tell: Listener) -> None:
+    """An ordinary run says which batches are still out with answers it is about to buy."""
+    out = [record for record in BatchBook(ledger).unsettled() if record.may_run]
+    for model in models:
+        rows = sum(len(record.keys) for record in out if record.model == model.name)
+        if rows:
+            tell(Said(f"Batches with {rows:,} requests to {model.name} are still out: with --batch they are taken up."))
+
+
 async def by_batch(
     models: Sequence[Model], providers: Mapping[str, Provider], *, seconds: float, tell: Listener
 ) -> frozenset[str]:
