@@ -24,7 +24,8 @@ top      the surest D rows            trap    the same +tail         cliff   D r
 best10   D of the surest tenth +tail  best50  of half, no tail       anti    bad rows tend to be surer
 groups   five groups of equal scores, D in the first, +tail          tied    one group: the score is blank
 defers   trap; a third of the answers break the contract, a seventh come without a score
-lost     trap; D/5 of the bad rows have no answer by the reference   short   no scores, but bad answers are short, +tail
+lost     trap; D/5 of the bad rows have no answer by the reference (whole procedures know how many: `Problem.reserve`)
+short    no scores, but bad answers are short, +tail
 """
 
 from __future__ import annotations
@@ -344,6 +345,10 @@ def chunk(work: tuple[Cell, str, int, int]) -> dict[str, Any]:
     for seed in range(first, first + count):
         people = table(cell, seed)
         problem, _ = pose(people.marks, prices(cell), cell.disagreement, seed)
+        if (
+            name not in CONTROLS and name != "look"
+        ):  # as the engine and `smart replay` set it aside for rows without answer
+            problem = replace(problem, reserve=int((people.marks[:, 0] == ERROR).sum()))
         if name == "per-label":
             people, problem = labelled(people, seed), replace(problem, side=SIDE)
         outcome = simulate(RUN[name], problem, people)
