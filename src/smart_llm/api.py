@@ -18,7 +18,7 @@ from smart_llm.engine.batch import BatchOptions, by_batch
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.run import Finished, Means, Unfinished, execute, write_certificate
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, Interrupted
 from smart_llm.events import Listener, nobody
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Ledger
@@ -166,6 +166,9 @@ def _check_options(options: Options) -> None:
         raise InputError(f"--budget {budget}: give USD, more than 0.")
     if not options.get("timeout", 120.0) > 0:
         raise InputError(f"--timeout {options.get('timeout')}: give seconds, more than 0.")
+    batch = options.get("batch", False)
+    if isinstance(batch, BatchOptions) and not (batch.poll > 0 and batch.rows >= 1):
+        raise InputError("--batch-poll, --batch-rows: give seconds, more than 0, and at least 1 row.")
     if concurrency < 1:
         raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
 
@@ -238,6 +241,13 @@ def _wait(work: Coroutine[Any, Any, T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return _run(work)
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:  # the second one: the first asks for a clean stop
+        raise Interrupted("Stopped at once. What was recorded is kept: run the same command again to go on.") from None

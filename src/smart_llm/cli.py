@@ -64,6 +64,7 @@ def run(
     timeout: Annotated[float, typer.Option(help="Seconds a call may take.")] = 120.0,
     batch: Annotated[bool, typer.Option(help="Ask by batch, at the batch price, within a day.")] = False,
     batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0,
+    batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000,
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of the ledger.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")] = False,
     as_json: AsJson = False,
@@ -107,7 +108,7 @@ def run(
             concurrency=concurrency,
             timeout=timeout,
             store_text=not no_store_text,
-            batch=BatchOptions(poll=batch_poll) if batch else False,
+            batch=BatchOptions(poll=batch_poll, rows=batch_rows) if batch else False,
             on_event=listener,
         )
     if as_json:
@@ -253,15 +254,25 @@ def mock_provider(
     ] = None,
     hang: Annotated[float, typer.Option(help="Seconds a silent call lasts.")] = 60.0,
     pause: Annotated[float, typer.Option(help="Seconds a 429 asks to wait.")] = 0.05,
+    batch_seconds: Annotated[float, typer.Option(help="Seconds a batch takes.")] = 0.1,
+    batch_fault: Annotated[
+        list[str] | None, typer.Option(help="KIND=SHARE: error lost late truncated fail expire cancel line odd.")
+    ] = None,
+    queue_tokens: Annotated[int | None, typer.Option(help="Tokens a model may have queued in batches.")] = None,
     seed: Annotated[int, typer.Option(help="Of faults, jitter and answers.")] = 0,
 ) -> None:
     """A local server that speaks the OpenAI protocol, answers by rule, and fails as real ones do."""
+    from smart_llm.mock.batches import BatchFaults, BatchSettings
     from smart_llm.mock.limits import Limits
     from smart_llm.mock.server import Faults, serve
 
     shares = {**dict.fromkeys(Faults.__dataclass_fields__, faults), **_shares("--fault", fault)}
     if unknown := set(shares) - set(Faults.__dataclass_fields__):
         raise InputError(f"--fault {min(unknown)}: no such kind; there are {', '.join(Faults.__dataclass_fields__)}.")
+    batch_shares = _shares("--batch-fault", batch_fault)
+    if unknown := set(batch_shares) - set(BatchFaults.__dataclass_fields__):
+        kinds = ", ".join(BatchFaults.__dataclass_fields__)
+        raise InputError(f"--batch-fault {min(unknown)}: no such kind; there are {kinds}.")
     serve(
         ready=lambda url: print(f"mock provider at {url}", flush=True),
         answers=answers,
@@ -275,6 +286,7 @@ def mock_provider(
         faults=Faults(**shares),
         hang=hang,
         pause=pause,
+        batches=BatchSettings(working=batch_seconds, queue_tokens=queue_tokens, faults=BatchFaults(**batch_shares)),
         seed=seed,
         host=host,
         port=port,

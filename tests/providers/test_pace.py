@@ -7,12 +7,24 @@ from random import Random
 
 import pytest
 
-from smart_llm.providers.pace import DECREASE, Pace
+from smart_llm.providers.pace import DECREASE, FIRST_CALLS, Pace, Turn
 
 
-def pace(ceiling: int) -> Pace:
-    """A pace with a random source of its own."""
-    return Pace(ceiling, Random(0))
+async def pace(ceiling: int) -> Pace:
+    """A pace with a random source of its own, which has had answers enough to be at its ceiling."""
+    warm = Pace(ceiling, Random(0))
+    for _ in range(ceiling):
+        turn = await warm.enter()
+        warm.leave()
+        warm.succeeded(turn)
+    return warm
+
+
+async def test_few_calls_leave_before_the_first_answer() -> None:
+    """What is not known yet is not overrun; every answer lets one more through, up to the ceiling."""
+    new = Pace(64, Random(0))
+    assert await admitted(new, 100) == FIRST_CALLS
+    assert await admitted(await pace(64), 100) == 64
 
 
 async def admitted(pace: Pace, tries: int) -> int:
@@ -28,14 +40,14 @@ async def admitted(pace: Pace, tries: int) -> int:
 
 async def test_one_rate_limit_is_one_decrease() -> None:
     """A burst of rate limits for calls of the same moment counts once; a later one counts again."""
-    both = pace(49)
+    both = await pace(49)
     epochs = [await both.enter() for _ in range(49)]
     for epoch in epochs:
         both.throttled(epoch, 0.0)
         both.leave()
     await asyncio.sleep(0.001)
     assert await admitted(both, 60) == int(49 * DECREASE)
-    both = pace(49)
+    both = await pace(49)
     for _ in range(2):
         both.throttled(await both.enter(), 0.0)
         both.leave()
@@ -45,18 +57,18 @@ async def test_one_rate_limit_is_one_decrease() -> None:
 
 async def test_successes_raise_it_to_the_ceiling_and_no_further() -> None:
     """What was taken comes back with successes."""
-    recovering = pace(8)
+    recovering = await pace(8)
     recovering.throttled(await recovering.enter(), 0.0)
     recovering.leave()
     await asyncio.sleep(0.001)
     for _ in range(200):
-        recovering.succeeded()
+        recovering.succeeded(Turn())
     assert await admitted(recovering, 20) == 8
 
 
 async def test_it_never_falls_below_one() -> None:
     """However many rate limits, one call at a time goes on."""
-    slow = pace(4)
+    slow = await pace(4)
     for _ in range(50):
         slow.throttled(await slow.enter(), 0.0)
         slow.leave()
@@ -66,7 +78,7 @@ async def test_it_never_falls_below_one() -> None:
 @pytest.mark.parametrize("cancelled", [0, 2, 4])
 async def test_cancelled_waiters_lose_no_turn(cancelled: int) -> None:
     """Whoever is cancelled, waiting or just admitted, blocks nobody else."""
-    gate = pace(1)
+    gate = await pace(1)
     await gate.enter()
     waiting = [asyncio.ensure_future(gate.enter()) for _ in range(5)]
     await asyncio.sleep(0)
@@ -82,11 +94,11 @@ async def test_cancelled_waiters_lose_no_turn(cancelled: int) -> None:
 
 async def test_the_longest_pause_holds() -> None:
     """A shorter Retry-After does not cut a longer one short."""
-    gate = pace(2)
+    gate = await pace(2)
     loop = asyncio.get_running_loop()
     start = loop.time()
     gate.throttled(await gate.enter(), 0.05)
-    gate.throttled(0, 0.001)
+    gate.throttled(Turn(), 0.001)
     gate.leave()
     await gate.enter()
     assert loop.time() - start >= 0.049

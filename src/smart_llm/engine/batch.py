@@ -47,7 +47,7 @@ class BatchOptions:
     poll, longest: between looks at a batch, at first and at most. quiet: without a new request until what waits goes
     out; patient: the same while rows are still on the ordinary path. search: how long a submission whose reply was lost
     is looked for. silence: how long a provider may fail to answer before the run stops. rows: that wait at once, at
-    most. tries: failures of a request until its row has an error.
+    most (10 KB of memory each). tries: failures of a request until its row has an error.
     """
 
     poll: float = 5.0
@@ -56,7 +56,7 @@ class BatchOptions:
     patient: float = 30.0
     search: float = 60.0
     silence: float = 900.0
-    rows: int = 50_000
+    rows: int = 25_000
     tries: int = 5
 
 
@@ -332,6 +332,15 @@ async def batching(
         yield client
     finally:
         await client.close()
+
+
+def tell_of_batches(ledger: Ledger, models: Sequence[Model], tell: Listener) -> None:
+    """An ordinary run says which batches are still out with answers it is about to buy."""
+    out = [record for record in BatchBook(ledger).unsettled() if record.may_run]
+    for model in models:
+        rows = sum(len(record.keys) for record in out if record.model == model.name)
+        if rows:
+            tell(Said(f"Batches with {rows:,} requests to {model.name} are still out: with --batch they are taken up."))
 
 
 async def by_batch(

@@ -41,6 +41,8 @@ from smart_llm.types import (
 BROKEN = "error: the reference's answer breaks the output contract"
 SLICE = 4096
 """Rows rendered at a time while delivering: bounds memory, feeds thousands of calls in flight."""
+NONE: Ints = np.empty(0, np.int64)
+"""No positions."""
 
 Delivery: TypeAlias = tuple[int, Any, Answer]
 """The model a row is answered by, its value (None: the row has no answer), its reply."""
@@ -97,8 +99,22 @@ class Live:
 
     # ------------------------------------------------------------------ profiling
 
-    async def profile(self, ask: Ask, workers: int, tell: Listener) -> tuple[Answers, list[list[str]]]:
-        """Answer one ask; also the ledger keys of its requests, by row and model. Reference answers are delivered."""
+    async def buy(self, positions: Ints, models: Sequence[int], workers: int) -> None:
+        """Ask about rows ahead of the procedure, which will find the answers in the ledger."""
+
+        async def one(row: tuple[int, str]) -> None:
+            await all_of(self._ask(row[0], m, row[1]) for m in models)
+
+        rows = zip(positions.tolist(), self.prompts(positions), strict=True)
+        await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
+
+    async def profile(
+        self, ask: Ask, workers: int, tell: Listener, also: Ints = NONE
+    ) -> tuple[Answers, list[list[str]]]:
+        """Answer one ask; also the ledger keys of its requests, by row and model. Reference answers are delivered.
+
+        also: positions to buy in the same round, of no concern to the procedure.
+        """
         shape = (len(ask.positions), len(self.models))
         sheet, prompts = Answers.blank(shape), list(self.prompts(ask.positions))
         done, before = 0, int(self.settled.sum())
@@ -112,7 +128,8 @@ class Live:
             done += 1
             tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.so_far))
 
-        await each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
+        asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
+        await all_of([asked, self.buy(also, ask.models, workers)])
         self.batches.append((ask.positions, sheet))
         return sheet, [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
 

@@ -16,10 +16,17 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self._then: list[Callable[[], None]] = []
 
     def request(self) -> None:
         """Ask for a clean stop."""
         self.requested = True
+        for call in self._then:
+            call()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Have this called, in the event loop, when a stop is asked for."""
+        self._then.append(call)
 
     def check(self) -> None:
         """Raises `Interrupted` once a stop was asked for."""

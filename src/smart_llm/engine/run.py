@@ -15,13 +15,15 @@ import numpy as np
 from scipy.stats import beta
 
 from smart_llm import procedures
-from smart_llm.engine.batch import BatchOptions, batching
+from smart_llm.engine.ahead import Ahead
+from smart_llm.engine.batch import BatchOptions, batching, tell_of_batches
 from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.job import Job, begin, fixed, planned_batches, planned_models, problem
 from smart_llm.engine.labels import per_label
 from smart_llm.engine.live import Client as Asked
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Listener, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
@@ -103,18 +105,28 @@ async def execute(job: Job, means: Means) -> Finished:
         run=record.run_id,
         check=means.stop.check,
     )
+    async with watched(client, means.stop, means.tell):
+        return await _ask(job, record, models, client, means)
+
+
+async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: Client, means: Means) -> Finished:
+    """By calls, or by batches where the plan says so."""
     names = planned_batches(record.plan)
     if not names:
-        return await _execute(job, record, models, client, means)
+        tell_of_batches(means.ledger, models, means.tell)
+        return await _execute(job, record, models, client, means, Ahead.never())
     async with batching(client, models, names, record.run_id, means) as batches:
-        return await _execute(job, record, models, batches, replace(means, concurrency=means.batch.rows))
+        ahead = Ahead.of_procedure(job.procedure, record.seed, job.table.rows)
+        return await _execute(job, record, models, batches, replace(means, concurrency=means.batch.rows), ahead)
 
 
-async def _execute(job: Job, record: RunRecord, models: tuple[Model, ...], client: Asked, means: Means) -> Finished:
+async def _execute(
+    job: Job, record: RunRecord, models: tuple[Model, ...], client: Asked, means: Means, ahead: Ahead
+) -> Finished:
     """Profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop)
     try:
-        verdict = await _profile(job, record, live, means)
+        verdict = await _profile(job, record, live, means, ahead)
         verdict = replace(verdict, notes=(*verdict.notes, *score_notes(live, verdict)))
         for note in verdict.notes:
             means.tell(Said(note))
@@ -138,7 +150,7 @@ async def _execute(job: Job, record: RunRecord, models: tuple[Model, ...], clien
     )
 
 
-async def _profile(job: Job, record: RunRecord, live: Live, means: Means) -> Verdict:
+async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead: Ahead) -> Verdict:
     """Drive the procedure; every ask is recorded with the ledger keys of its requests, in order."""
     rates = [expected_cost(model, means.providers[model.name], live) for model in live.models]
     conversation = procedures.get(job.procedure)(problem(record.plan, rates))
@@ -146,7 +158,7 @@ async def _profile(job: Job, record: RunRecord, live: Live, means: Means) -> Ver
     try:
         ask = next(conversation)
         while True:
-            answers, keys = await live.profile(ask, means.concurrency, means.tell)
+            answers, keys = await live.profile(ask, means.concurrency, means.tell, ahead.along_with(ask))
             diary.write(ask, keys)
             ask = conversation.send(answers)
     except StopIteration as stop:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 class Limits:
     """requests, tokens: per minute, None for no limit. burst: seconds' worth a full bucket holds.
 
-    headers: whether replies tell the state of the buckets.
+    headers: whether replies tell the state of the buckets. retry_after: whether refusals say how long to wait.
     """
 
     requests: int | None = None
     tokens: int | None = None
     burst: float = 60.0
     headers: bool = True
+    retry_after: bool = True
 
 
 class Bucket:
@@ -59,6 +60,7 @@ class Limiter:
         given = {"requests": limits.requests, "tokens": limits.tokens}
         self._buckets = {name: Bucket(n, limits.burst, clock) for name, n in given.items() if n is not None}
         self._told = limits.headers
+        self._says_when = limits.retry_after
 
     def admit(self, tokens: int) -> float:
         """0 where the request goes through, else the seconds after which it would."""
@@ -79,6 +81,10 @@ class Limiter:
             state[f"x-ratelimit-remaining-{name}"] = str(bucket.remaining)
             state[f"x-ratelimit-reset-{name}"] = bucket.reset
         return state
+
+    def refusal(self, seconds: float) -> dict[str, str]:
+        """The headers of a refusal, where told: when to come again, and the state of the buckets."""
+        return {**(retry_after(seconds) if self._says_when else {}), **self.headers()}
 
 
 def retry_after(seconds: float) -> dict[str, str]:

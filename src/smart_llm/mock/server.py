@@ -30,7 +30,7 @@ from smart_llm.mock.answers import BROKEN, Answerer, Recorded, Said, by_rule
 from smart_llm.mock.batch_mount import BatchMount
 from smart_llm.mock.batches import PROMPT, BatchSettings
 from smart_llm.mock.http import Call, Connection, Reply, reply
-from smart_llm.mock.limits import Limiter, Limits, retry_after
+from smart_llm.mock.limits import Limiter, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ class MockServer:
 
     def _throttled(self, seconds: float, problem: Callable[..., Reply] | None = None) -> Reply:
         self.faulted["throttle"] += 1
-        headers = {**retry_after(seconds), **self._limiter.headers()}
+        headers = self._limiter.refusal(seconds)
         return (problem or _problem)(429, "Rate limit reached.", "rate_limit_exceeded", headers=headers)
 
     def _delay(self) -> float:

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from random import Random
 
 from smart_llm.errors import Refused, Retryable
 from smart_llm.ledger import Ledger, request_key
-from smart_llm.providers.base import Provider
+from smart_llm.providers.base import Provider, Telling
 from smart_llm.providers.budget import Budget
-from smart_llm.providers.pace import Pace
+from smart_llm.providers.headers import limits_from
+from smart_llm.providers.pace import Pace, Turn
 from smart_llm.types import Answer, Model, Request, Usage
 
 FIRST_DELAY, LONGEST_DELAY = 0.2, 20.0
@@ -32,6 +35,9 @@ FRAME_TOKENS = 64
 HOPELESS = 10
 """Rows that finally fail before any call to a model ever succeeded, until the run is stopped."""
 
+_turn: ContextVar[Turn] = ContextVar("turn")
+"""The turn of the call that is being made: headers come while it is awaited."""
+
 
 class Lane:
     """Everything the client knows about one model."""
@@ -41,12 +47,19 @@ class Lane:
         self.provider = provider
         self.pace = pace
         self.last_success = 0.0
+        self.idle_at = 0.0
         self.failed_rows = 0
 
-    def succeeded(self) -> None:
+    def succeeded(self, turn: Turn) -> None:
         """A call brought an answer."""
         self.last_success = _now()
-        self.pace.succeeded()
+        self.pace.succeeded(turn)
+
+    def silent_for(self, now: float) -> float:
+        """Seconds without an answer while there were calls to answer."""
+        if not (self.pace.in_flight or self.pace.waiting):
+            self.idle_at = now
+        return now - max(self.last_success, self.idle_at)
 
     def bound(self, request: Request, timeout: float) -> float:
         """USD one attempt can cost at most: a token per byte sent, all output tokens, every core until the timeout."""
@@ -67,6 +80,11 @@ class Lane:
 def _sent_bytes(request: Request) -> int:
     """Bytes of everything that is billed as input; no tokenizer makes more than a token of a byte."""
     return FRAME_TOKENS + sum(len(part.encode()) for part in (request.prompt, request.system, request.schema) if part)
+
+
+def _guessed_tokens(request: Request) -> float:
+    """What a provider may count against its limit of tokens; how far off that is, the pace learns."""
+    return (len(request.prompt) + len(request.system or "")) / 4 + request.max_tokens
 
 
 class Client:
@@ -103,6 +121,9 @@ class Client:
             m.name: Lane(m, providers[m.name], Pace(cores if m.provider == "local" else concurrency, random))
             for m in models
         }
+        for provider in providers.values():
+            if isinstance(provider, Telling):
+                provider.told = self._told
         self._check = check
         self._tries, self._timeout, self._patience = tries, timeout, patience
         self._budget = Budget(budget, ledger.spent(run) if budget is not None else 0.0)
@@ -139,10 +160,32 @@ class Client:
         self.recorded[request.model] += answer.cost
         return answer
 
+    def silence(self, seconds: float) -> list[str]:
+        """What to say of models that have answered nothing for so long although there is something to answer. To be
+        asked now and then: a model that had nothing to do when it was last asked counts from then on."""
+        now = _now()
+        return [
+            f"{lane.model.name} has answered nothing for {silent:.0f} s: {_held_up(lane.pace, now, self._timeout)}"
+            for lane in self._lanes.values()
+            if (silent := lane.silent_for(now)) >= seconds
+        ]
+
+    def dismiss(self, reason: Exception) -> None:
+        """Raise `reason` for every request that waits for its turn; calls that are out go on."""
+        for lane in self._lanes.values():
+            lane.pace.dismiss(reason)
+
     async def close(self) -> None:
         """Close the providers. The ledger is the caller's."""
         for provider in {id(lane.provider): lane.provider for lane in self._lanes.values()}.values():
             await provider.close()
+
+    def _told(self, model: str, headers: Mapping[str, str]) -> None:
+        """A provider passes on the headers of a reply to the call that is awaited here."""
+        limits = limits_from(headers, time.time())
+        turn = _turn.get(None)
+        if limits is not None and turn is not None:
+            self._lanes[model].pace.told(turn, limits)
 
     async def _fly(self, key: str, request: Request) -> Answer:
         """Buy, while identical requests wait for the same call."""
@@ -181,18 +224,19 @@ class Client:
     async def _attempt(self, lane: Lane, key: str, request: Request) -> Answer:
         """One call in its turn and within the budget; the answer is durable when this returns."""
         bound = lane.bound(request, self._timeout)
-        epoch = await lane.pace.enter()
+        turn = await lane.pace.enter(_guessed_tokens(request))
+        _turn.set(turn)
         try:
             self._check()  # a stop that came while this call waited for its turn
             await self._budget.reserve(bound)
             answer, number = await self._call(lane, key, request, bound)
         except Retryable as error:
             if error.throttled:
-                lane.pace.throttled(epoch, error.retry_after)
+                lane.pace.throttled(turn, error.retry_after)
             raise
         finally:
             lane.pace.leave()
-        lane.succeeded()
+        lane.succeeded(turn)
         if answer.error is not None:
             self._record(key, request.model, "error", answer.cost, number)
             return answer
@@ -252,6 +296,13 @@ class Client:
         """The row's error, once everything its attempts may have cost is durable."""
         await self._ledger.attempt(key, lane.model.name, "gave up", 0.0, run=self._run)
         return Answer(None, error=message)
+
+
+def _held_up(pace: Pace, now: float, timeout: float) -> str:
+    """Why nothing comes, as far as is known here."""
+    if not pace.in_flight:
+        return f"it asked to wait, for another {max(0.0, pace.resume_at - now):.0f} s."
+    return f"{pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
 
 
 def _now() -> float:

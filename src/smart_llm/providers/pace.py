@@ -1,21 +1,83 @@
-"""How many calls to one model may be in flight: as many as it bears.
+"""When a call to one model may leave: as many at once as it bears, and as many a minute as it allows.
 
-Additive increase, multiplicative decrease: a round of successes adds a sixteenth of the ceiling, a rate limit takes a
-seventh, once for all calls that were in flight when it came. What really keeps to a limit is the pause: Retry-After
-stops all calls to the model; where a rate limit names no time, the pause doubles from half a second to a minute. A
-sharper decrease would let a few calls that hang hold up all others.
+Three limits, all learnt:
+
+* *In flight*, always: few at first and one more with every answer until the ceiling or the first rate limit; then
+  additive increase, multiplicative decrease. A round of successes adds a sixteenth of the ceiling, a rate limit takes a
+  seventh, once for all calls that were in flight when it came. (A sharper decrease would let a few calls that hang hold
+  up all others.)
+* *Told*, requests and tokens a minute where replies have headers (`headers.py`): a copy of the server's bucket is kept,
+  set right by every reply for what was sent since. How many tokens the server counts for a call is learnt from how far
+  its bucket fell.
+* *Found out*, requests a second where 429s come without such headers and ask for no wait or a long one: between two of
+  them, both met with the server's bucket empty, the successes are what it let through, so that is its limit. Calls
+  leave at a little less, then slowly at more.
+
+A 429 stops all calls to the model for as long as it says (Retry-After); where it says nothing, for a pause that doubles
+from half a second to a minute.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
+from dataclasses import dataclass
 from random import Random
+
+from smart_llm.providers.headers import Allowance, Limits
 
 DECREASE = 6 / 7
 INCREASE = 1 / 16
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds."""
+MARGIN = 0.02
+"""Seconds a call waits longer than it should have to: the server's clock and the way there are not ours."""
+FIRST_CALLS = 4
+"""Calls in flight until the first answer."""
+UNDER = 0.98
+"""A found-out limit is used to this share at first …"""
+GROWTH, GROWING = 0.015, 30.0
+"""… and that grows by so much a second, twice as fast after so many seconds, and so on."""
+STRETCH, SHORTEST = 3.0, 0.2
+"""Seconds between two 429s that tell a rate; from the second on, if it is far below the one believed in."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """A call that was let through. requests, tokens: all that were let through up to it; own: its own tokens; at: when;
+    left: tokens the server said were left after it."""
+
+    epoch: int = 0
+    requests: int = 0
+    tokens: float = 0.0
+    own: float = 0.0
+    at: float = 0.0
+    left: float | None = None
+
+
+class Bucket:
+    """A limit per second: `rate` units flow in, up to `size`; none is known while the rate is 0."""
+
+    def __init__(self, margin: float = 0.0) -> None:
+        self.rate, self.size, self.level, self.at, self.margin = 0.0, 0.0, 0.0, 0.0, margin
+
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds until this much may leave; what is larger than the bucket waits until it is full."""
+        if not self.rate:
+            return 0.0
+        self.level, self.at = min(self.size, self.level + (now - self.at) * self.rate), now
+        missing = min(amount, self.size) - self.level
+        return missing / self.rate + self.margin if missing > 0 else 0.0
+
+    def told(self, allowance: Allowance, used: float, age: float, now: float) -> None:
+        """What the server said of its own. used: units that left after the call it answered, `age` seconds ago."""
+        rate = allowance.limit / 60
+        if allowance.reset and allowance.limit > allowance.remaining:
+            rate = min(rate, (allowance.limit - allowance.remaining) / allowance.reset)  # a limit per hour or day
+        size = allowance.limit if allowance.reset is None else allowance.remaining + rate * allowance.reset
+        self.rate, self.size = rate, max(1.0, min(allowance.limit, size))
+        self.level, self.at = min(self.size, allowance.remaining - used + rate * age), now
 
 
 class Pace:
@@ -23,71 +85,186 @@ class Pace:
 
     def __init__(self, ceiling: int, random: Random) -> None:
         self._ceiling = float(ceiling)
-        self._limit = float(ceiling)
+        self._limit = float(min(ceiling, FIRST_CALLS))
         self._step = max(1.0, ceiling * INCREASE)
         self._random = random
-        self._in_flight = 0
+        self.in_flight = 0
         self._epoch = 0
         self._in_a_row = 0
-        self._resume_at = 0.0
+        self.resume_at = 0.0
         self._resume: asyncio.TimerHandle | None = None
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[tuple[float, asyncio.Future[Turn]]] = deque()
+        self._requests, self._tokens, self._found = Bucket(MARGIN), Bucket(MARGIN), Bucket()
+        self._base = 0.0  # the found-out limit as it was found out
+        self._gated = False  # whether any limit but the one on calls in flight is known
+        self._sent = Turn()
+        self._told = Turn()
+        self._weighed = Turn()
+        self._refused: deque[Turn] = deque(maxlen=256)
+        self._factor = 1.0  # tokens the server counts for one of ours
+        self._dismissed: Exception | None = None
+        self._done = 0
+        self._mark = (0.0, 0)  # when the successes between two rate limits were counted from, and from where on
 
-    async def enter(self) -> int:
-        """Wait for a turn; returns the epoch to give back to `throttled`."""
-        if self._queue or self._resume is not None or self._in_flight >= self._limit:
-            await self._turn()
-        else:
-            self._in_flight += 1
-        return self._epoch
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return len(self._queue)
+
+    async def enter(self, tokens: float = 0.0) -> Turn:
+        """Wait for a turn; returns what `throttled` and `told` want back. tokens: our estimate for this call."""
+        if self._dismissed is not None:
+            raise self._dismissed
+        if self._queue or self._resume is not None or self.in_flight >= self._limit or self._gated:
+            return await self._turn(tokens)
+        return self._pass(tokens)
 
     def leave(self) -> None:
         """A call is over."""
-        self._in_flight -= 1
+        self.in_flight -= 1
         if self._queue:
             self._admit()
 
-    def succeeded(self) -> None:
+    def succeeded(self, turn: Turn) -> None:
         """A call brought an answer: room for a little more."""
         self._in_a_row = 0
+        self._done += 1
         if self._limit < self._ceiling:
-            self._limit = min(self._ceiling, self._limit + self._step / self._limit)
+            more = self._step / self._limit if self._epoch else 1.0
+            self._limit = min(self._ceiling, self._limit + more)
+        if turn.left is not None:
+            self._weigh(turn)
 
-    def throttled(self, epoch: int, retry_after: float | None) -> None:
+    def told(self, turn: Turn, limits: Limits) -> None:
+        """A reply said how its limits stand."""
+        if turn.requests <= self._told.requests:
+            return  # an older call than what is known already
+        now = asyncio.get_running_loop().time()
+        age = now - turn.at
+        if limits.requests is not None:
+            self._requests.told(limits.requests, self._sent.requests - turn.requests, age, now)
+        if limits.tokens is not None:
+            turn.left = limits.tokens.remaining
+            self._tokens.told(limits.tokens, (self._sent.tokens - turn.tokens) * self._factor, age, now)
+        self._told, self._gated = turn, True
+
+    def throttled(self, turn: Turn, retry_after: float | None) -> None:
         """A call met a rate limit: fewer calls, after a pause."""
-        if epoch == self._epoch:
+        loop = asyncio.get_running_loop()
+        self._refused.append(turn)
+        if turn.left is not None and turn.left > turn.own * self._factor > 0:
+            self._factor = min(20.0, 1.1 * turn.left / turn.own)  # it should have fitted: it counts for more
+        if turn.epoch == self._epoch:
             self._epoch += 1
             self._in_a_row += 1
             self._limit = max(1.0, self._limit * DECREASE)
-        loop = asyncio.get_running_loop()
+            if not self._told.requests and (retry_after is None or retry_after >= FIRST_PAUSE):
+                self._find_out(loop.time())
         until = loop.time() + (self._pause() if retry_after is None else retry_after)
-        if until > self._resume_at:
-            self._resume_at = until
-            if self._resume is not None:
-                self._resume.cancel()
-            self._resume = loop.call_at(until, self._resumed)
+        if until > self.resume_at:
+            self.resume_at = until
+            self._wake(until)
+
+    def dismiss(self, reason: Exception) -> None:
+        """Nobody gets a turn any more: `reason` is raised there."""
+        self._dismissed = reason
+        while self._queue:
+            _, turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_exception(reason)
+
+    # ------------------------------------------------------------------ limits
+
+    def _weigh(self, turn: Turn) -> None:
+        """How many tokens the server counts for one of ours: by how far its bucket fell from answer to answer. A full
+        bucket hides what flows in, and a call refused between the two was not counted. Quick to learn that it is more,
+        slow to learn that it is less."""
+        last, left = self._weighed, turn.left or 0.0
+        refused = sum(each.own for each in self._refused if last.requests < each.requests <= turn.requests)
+        ours = turn.tokens - last.tokens - refused
+        theirs = (last.left or 0.0) + self._tokens.rate * (turn.at - last.at) - left
+        if last.left is not None and ours > 0 and theirs > 0 and left < 0.9 * self._tokens.size:
+            ratio = min(20.0, max(0.05, theirs / ours))
+            self._factor += (0.3 if ratio > self._factor else 0.03) * (ratio - self._factor)
+        if turn.requests > last.requests:
+            self._weighed = turn
+
+    def _find_out(self, now: float) -> None:
+        """The rate that calls succeeded at since the last 429 is what the server allows."""
+        since, done = self._mark
+        seconds, successes = now - since, self._done - done
+        rate = successes / seconds if seconds else 0.0
+        known = self._grown(now)
+        far_off = successes >= 5 and seconds >= SHORTEST and (not known or rate < known / 2)
+        if successes and (seconds >= STRETCH or far_off):
+            self._base = max(0.01, rate * UNDER)
+            self._found.size, self._found.level, self._found.at = max(1.0, self._base / 4), 0.0, now
+            self._mark, self._gated = (now, self._done), True
+
+    def _grown(self, now: float) -> float:
+        """The found-out rate by now."""
+        t = now - self._mark[0]
+        return self._base * math.exp(min(50.0, GROWTH * (t + t * t / (2 * GROWING))))
 
     def _pause(self) -> float:
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** max(0, self._in_a_row - 1))
         return longest * (0.5 + 0.5 * self._random.random())
+
+    # ------------------------------------------------------------------ turns
+
+    def _pass(self, tokens: float) -> Turn:
+        now = asyncio.get_running_loop().time()
+        self.in_flight += 1
+        if not self._mark[0]:
+            self._mark = (now, 0)
+        sent = self._sent
+        sent.requests += 1
+        sent.tokens += tokens
+        if self._gated:
+            self._requests.level -= 1
+            self._tokens.level -= tokens * self._factor
+            self._found.level -= 1
+        return Turn(self._epoch, sent.requests, sent.tokens, tokens, now)
+
+    def _held(self, tokens: float) -> float:
+        """Seconds the limits keep a call waiting."""
+        if not self._gated:
+            return 0.0
+        now = asyncio.get_running_loop().time()
+        self._found.rate = self._grown(now)
+        return max(
+            self._requests.wait(1.0, now), self._tokens.wait(tokens * self._factor, now), self._found.wait(1.0, now)
+        )
+
+    def _wake(self, at: float) -> None:
+        if self._resume is not None:
+            self._resume.cancel()
+        self._resume = asyncio.get_running_loop().call_at(at, self._resumed)
 
     def _resumed(self) -> None:
         self._resume = None
         self._admit()
 
     def _admit(self) -> None:
-        while self._queue and self._resume is None and self._in_flight < int(self._limit):
-            turn = self._queue.popleft()
-            if not turn.done():
-                self._in_flight += 1
-                turn.set_result(None)
+        while self._queue and self._resume is None and self.in_flight < int(self._limit):
+            tokens, turn = self._queue[0]
+            if turn.done():
+                self._queue.popleft()
+                continue
+            held = self._held(tokens)
+            if held > 0:
+                self._wake(asyncio.get_running_loop().time() + held)
+                return
+            self._queue.popleft()
+            turn.set_result(self._pass(tokens))
 
-    async def _turn(self) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
+    async def _turn(self, tokens: float) -> Turn:
+        turn: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
+        self._queue.append((tokens, turn))
+        self._admit()
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.leave()  # the turn came together with the cancellation
             raise

@@ -1,0 +1,48 @@
+"""While a run goes on: say when a model has gone silent, and let nobody wait for a turn once a stop was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from smart_llm.engine.pool import Stop
+from smart_llm.errors import SmartError
+from smart_llm.events import Listener, Said
+from smart_llm.providers.client import Client
+
+STALL = 30.0
+"""Seconds without an answer that are worth a word; then twice as many, and so on."""
+
+
+@contextlib.asynccontextmanager
+async def watched(client: Client, stop: Stop, tell: Listener) -> AsyncIterator[None]:
+    """Watch this client as long as the block lasts."""
+
+    def dismiss() -> None:
+        try:
+            stop.check()
+        except SmartError as reason:
+            client.dismiss(reason)
+
+    stop.then(dismiss)
+    task = asyncio.create_task(_watch(client, tell))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _watch(client: Client, tell: Listener) -> None:
+    due = STALL
+    while True:
+        await asyncio.sleep(STALL / 6)
+        lines = client.silence(due)
+        if lines:
+            due *= 2
+        elif due > STALL and not client.silence(STALL):
+            due, lines = STALL, ["Answers come again."]
+        for line in lines:
+            tell(Said(line))

@@ -1,0 +1,72 @@
+"""A run that waits says so; a run that is asked to stop waits for nothing it need not wait for."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from smart_llm.engine import watch
+from smart_llm.engine.pool import Stop, each
+from smart_llm.engine.watch import watched
+from smart_llm.errors import Interrupted, Retryable
+from smart_llm.events import Event, Said
+from smart_llm.ledger import Ledger
+from smart_llm.providers.client import Client
+from smart_llm.providers.fake import FakeProvider
+from smart_llm.types import Answer, Model, Rate, Request
+
+MODEL = Model("fake:m", "fake", "m", Rate(1.0, 1.0))
+
+
+def client(ledger: Ledger, provider: FakeProvider, **options: int) -> Client:
+    """A client with one model."""
+    return Client(ledger, [MODEL], {MODEL.name: provider}, **options)
+
+
+def requests(count: int) -> list[Request]:
+    """Different ones."""
+    return [Request(MODEL.name, str(i), 1) for i in range(count)]
+
+
+async def test_a_stall_is_said_and_so_is_its_end(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that answers nothing is named, with how many calls are out; when it answers again, that is said."""
+    monkeypatch.setattr(watch, "STALL", 0.06)
+    said: list[Event] = []
+    asking = client(ledger, FakeProvider(lambda _: "yes", latency=0.2), concurrency=3)
+    async with watched(asking, Stop(), said.append):
+        await asyncio.gather(*map(asking.ask, requests(3)))
+        asking._lanes[MODEL.name].provider._latency = 0.001  # type: ignore[attr-defined]
+        for request in [Request(MODEL.name, f"more {i}", 1) for i in range(60)]:
+            await asking.ask(request)
+    texts = [event.text for event in said if isinstance(event, Said)]
+    assert any("fake:m has answered nothing for" in text and "3 calls are out" in text for text in texts)
+    assert "Answers come again." in texts
+
+
+async def test_a_model_with_nothing_to_do_is_not_stalled(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is worth a word only while there is something to answer."""
+    monkeypatch.setattr(watch, "STALL", 0.03)
+    said: list[Event] = []
+    asking = client(ledger, FakeProvider(lambda _: "yes"))
+    async with watched(asking, Stop(), said.append):
+        await asking.ask(requests(1)[0])
+        await asyncio.sleep(0.15)
+    assert said == []
+
+
+async def test_a_stop_does_not_wait_for_a_rate_limit(ledger: Ledger) -> None:
+    """Asked to stop while a provider said to wait an hour: it stops at once."""
+
+    def react(_: Request) -> Answer | Exception:
+        return Retryable("wait", throttled=True, retry_after=3600.0)
+
+    stop, asking = Stop(), client(ledger, FakeProvider(react))
+
+    async def work(request: Request) -> None:
+        await asking.ask(request)
+
+    async with watched(asking, stop, lambda _: None):
+        asyncio.get_running_loop().call_later(0.05, stop.request)
+        with pytest.raises(Interrupted):
+            await asyncio.wait_for(each(requests(9), work, workers=9, stop=stop), 5)
