@@ -51,6 +51,7 @@ NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that p
 HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
 LONGER = 0.5  # of the pilot: how much it grows at a time
 CLEARLY = 0.9  # by so much must the mix be cheaper than the best cascade (measured: its design hopes for too much)
+LEARNING = 6.0  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
 WORTH = 0.35  # of the rows left: deferred by chance, so that learning a score is tried at all (measured)
 PROMISING = 0.8  # of the mix: half as much will do where a score looks as good as this
 OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
@@ -187,6 +188,8 @@ def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
         return None
     extra = 1 + pilot.price(pilot.asked) - min(1.0, best / max(1, pilot.left))
     gain = forecast.value_of_more([way.costs for way in ways], count, more)
+    if any(way.score not in (None, OWN) for way in ways):
+        gain *= 1 + LEARNING * max(0.0, deferrals / max(1, pilot.left))
     return Step(rows=more) if gain > more * extra else None
 
 
