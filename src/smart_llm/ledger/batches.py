@@ -134,6 +134,7 @@ class BatchBook:
         said = answer_json(answer).decode()
         number, now = next(self._ledger._answer_ids), self._ledger._clock()
         row = (number, key, record.model, None, said, answer.cost, seal(key, said), record.run, None, now)
+        self._ledger._seen.add(key)
         await self._ledger._writer.submit(_PUT, row)
 
     def _events(self, batch_id: str) -> dict[str, Json]:

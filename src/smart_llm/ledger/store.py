@@ -28,6 +28,7 @@ from smart_llm.ledger import lock
 from smart_llm.ledger.keys import answer_json, canonical, request_json, seal, tagged
 from smart_llm.ledger.migrations import migrate
 from smart_llm.ledger.reader import Reader, RunRecord
+from smart_llm.ledger.seen import Seen
 from smart_llm.ledger.writer import Writer
 from smart_llm.types import Answer, Json, Request
 
@@ -55,6 +56,7 @@ class Ledger(Reader):
         self._attempt_ids = self._ids("attempts")
         self._connection = connection
         self._writer = Writer(connection)
+        self._seen = Seen(key for (key,) in self._db.execute("SELECT key FROM answers"))
 
     @classmethod
     def open(cls, path: Path | str, *, store_text: bool = True, clock: Callable[[], float] = time.time) -> Ledger:
@@ -65,6 +67,10 @@ class Ledger(Reader):
         Raises `InputError` when another run is using it or it cannot be created, `LedgerError` when it is no ledger.
         """
         return cls(Path(path), store_text=store_text, clock=clock)
+
+    def get(self, key: str) -> Answer | None:
+        """The answer recorded for a request, or None."""
+        return super().get(key) if key in self._seen else None
 
     async def put(
         self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
@@ -77,6 +83,7 @@ class Ledger(Reader):
         if answer.error is not None:
             raise ValueError("an error is not an answer; record an attempt")
         number = next(self._answer_ids)
+        self._seen.add(key)
         if await self._writer.submit(_PUT, (number, *self._row(key, request, answer), run, attempt, self._clock())):
             return answer
         return await self._standing(number, key, request.model, answer.cost, run=run, attempt=attempt)
