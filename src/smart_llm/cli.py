@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,8 @@ from smart_llm.errors import InputError, SmartError
 
 if TYPE_CHECKING:
     from smart_llm.providers import weights
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # designs multiply small matrices: more threads only wait
 
 app = typer.Typer(
     name="smart",
