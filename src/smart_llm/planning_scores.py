@@ -23,7 +23,7 @@ from smart_llm.types import Floats, Score
 DRAWS = 160
 OWN_SHAPE, LEARNED_SHAPE = (2.0, 3.0), (4.0, 1.8)
 """Weight and mean of the gamma prior of γ where the score knows something: log-probabilities, learned scores."""
-USELESS = 0.25
+USELESS = 0.5
 """Prior probability that a score knows nothing."""
 EVEN = 10.0
 """Rows' worth of prior belief that reference costs do not depend on the score."""
@@ -35,12 +35,13 @@ NOISE = (np.arange(6) + 0.5) / 6
 class Curve:
     """Posterior draws of δ and γ, shape (DRAWS,) each. kept: share of rows that can be delivered at all (contract kept,
     score known). dear: the surest share x holds the share x^dear of what the reference would cost (above 1 where rows
-    that are hard are also long)."""
+    that are hard are also long). useless: posterior probability that the score knows nothing."""
 
     rate: Floats
     shape: Floats
     kept: float
     dear: float
+    useless: float
 
 
 def row_weights(seed: int, rows: int) -> Floats:
@@ -89,7 +90,9 @@ def curve(score: Floats, shown: Shown, *, prior: tuple[float, float], seed: int)
     blind = quantiles(seed, "blind") < chance
     spent = cost / cost.mean() if cost.sum() > 0 else np.ones(len(cost))
     dear = (EVEN + float(places[usable].sum())) / (EVEN + float(spent @ places[usable]))
-    return Curve(rate, np.where(blind, 1.0, shape), float((usable.sum() + 0.5) / (len(score) + 0.5)), dear)
+    return Curve(
+        rate, np.where(blind, 1.0, shape), float((usable.sum() + 0.5) / (len(score) + 0.5)), dear, float(chance)
+    )
 
 
 def depths(score: Floats) -> Floats:

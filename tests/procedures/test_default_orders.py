@@ -11,6 +11,7 @@ import pytest
 from smart_llm import planning_scores as forecast
 from smart_llm import procedures
 from smart_llm.engine.drive import Population, simulate
+from smart_llm.procedures import ladder_3
 from smart_llm.types import Problem
 
 ROWS, RATES = 6, (1.0, 0.001, 0.002)
@@ -23,6 +24,8 @@ def test_every_order_of_a_trap_for_two_candidates(monkeypatch: pytest.MonkeyPatc
     rows stand for orders. No more of all 720 miss the target than may (.3 and .4 of them, .6 allowed); some do, and
     a walk that never stopped would miss it in .7 of the first table's."""
     monkeypatch.setattr(forecast, "mix_costs", lambda *_: np.full((1, forecast.DRAWS), 1e9))
+    monkeypatch.setattr(ladder_3, "worth_routing", lambda _: True)
+    monkeypatch.setattr(ladder_3, "TRUST", 1.0)
     task = Problem(ROWS, Fraction("0.9"), Fraction("0.4"), "r", ("a", "b"), RATES, 3)
     marks = np.array([[0, int(a), int(b)] for a, b in zip(first, second, strict=True)], np.int8)
     score = np.array([[np.nan, -row, row] for row in range(ROWS)])

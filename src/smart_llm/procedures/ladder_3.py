@@ -54,6 +54,7 @@ CLEARLY = 0.9  # by so much must the mix be cheaper than the best cascade (measu
 LEARNING = 2.0  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
 WORTH = 0.35  # of the rows left: deferred by chance, so that learning a score is tried at all (measured)
 PROMISING = 0.8  # of the mix: half as much will do where a score looks as good as this
+TRUST = 0.25  # a score more likely than this to know nothing is not routed by
 OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
 OWN = Score()
 
@@ -61,13 +62,15 @@ OWN = Score()
 @dataclass(frozen=True, slots=True)
 class Way:
     """One way to finish, with its forecast. score None: the blind mix of `candidate`. costs: shape (actions, draws), in
-    reference calls for the rows left; looks: (credit, rows looked at) of each action."""
+    reference calls for the rows left; looks: (credit, rows looked at) of each action. useless: how likely the score
+    knows nothing."""
 
     candidate: int
     score: Score | None
     peers: tuple[int, ...]
     costs: Floats
     looks: tuple[tuple[int, int], ...] = ()
+    useless: float = 0.0
 
     @property
     def best(self) -> int:
@@ -81,33 +84,40 @@ class Way:
 
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
-    """Pilot, choose, look, deliver; or let the mix go on."""
+    """Pilot, choose, look, deliver; or let the mix go on, whose pilot comes first in any case."""
     mix = ladder_2.procedure(problem)
     told: list[tuple[Ask, Answers]] = []
+    ask = advance(mix, None)
+    while isinstance(ask, Ask) and not (told and ask.stage == "profile"):
+        told.append((ask, (yield ask)))
+        ask = advance(mix, told[-1][1])
+    if told and speaks(told[0][1]) and worth_routing(pilot := Pilot.of(problem, told)):
+        return (yield from routed(pilot))
+    while isinstance(ask, Ask):
+        ask = advance(mix, (yield ask))
+    return under_our_name(ask)
+
+
+def advance(mix: Generator[Ask, Answers, Verdict], answers: Answers | None) -> Ask | Verdict:
+    """What the mix asks next, or its verdict."""
     try:
-        ask = next(mix)
-        while not told or ask.stage != "profile":
-            told.append((ask, (yield ask)))
-            if own_scores(told[-1][1]):
-                return (yield from routed(Pilot.of(problem, told)))
-            ask = mix.send(told[-1][1])
-        if told[0][1].traits is not None and worth_learning(pilot := Pilot.of(problem, told)):
-            return (yield from routed(pilot))
-        while True:
-            ask = mix.send((yield ask))
+        return next(mix) if answers is None else mix.send(answers)
     except StopIteration as stop:
-        return under_our_name(stop.value)
+        verdict: Verdict = stop.value
+        return verdict
 
 
-def own_scores(answers: Answers) -> bool:
-    """Whether candidates say how sure they are."""
-    return not np.isnan(answers.score[:, 1:]).all()
+def speaks(answers: Answers) -> bool:
+    """Whether there is anything a score could be made of."""
+    return answers.traits is not None or not np.isnan(answers.score[:, 1:]).all()
 
 
-def worth_learning(pilot: Pilot) -> bool:
-    """Whether a learned score may save more than it takes to learn one: much would be deferred by chance, or a score
-    looks good already."""
+def worth_routing(pilot: Pilot) -> bool:
+    """Whether a score may save more than it takes to find out: a candidate's own does not look useless, or so much
+    would be deferred by chance that learning one is worth trying, or one looks good already."""
     ways = weigh(pilot)
+    if any(way.score == OWN and way.useless <= forecast.USELESS for way in ways):
+        return True
     mix = min((way for way in ways if way.score is None), key=lambda way: way.cost)
     deferred = mix.cost / max(1, pilot.left) - pilot.price((mix.candidate,))
     return deferred > (WORTH if min(way.cost for way in ways) > PROMISING * mix.cost else WORTH / 2)
@@ -121,7 +131,7 @@ def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
     while (step := next_step(pilot, ways)) is not None:
         pilot = yield from step_on(pilot, order, step)
         ways = weigh(pilot)
-    best = min(ways, key=lambda way: way.cost)
+    best = min((way for way in ways if way.useless <= TRUST), key=lambda way: way.cost)
     state, notes = taken_over(pilot, order)
     if best.score is None or (close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)):
         return under_our_name((yield from ladder_2.certify(state, notes)))
@@ -261,7 +271,7 @@ def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[i
         return None
     prior = forecast.OWN_SHAPE if score == OWN else forecast.LEARNED_SHAPE
     curve = forecast.curve(said, shown(pilot, j), prior=prior, seed=problem.seed)
-    return Way(j, score, peers, forecast.look_costs(curve, price, pilot.left, choices), choices)
+    return Way(j, score, peers, forecast.look_costs(curve, price, pilot.left, choices), choices, curve.useless)
 
 
 def mix_way(pilot: Pilot, j: int) -> Way:
