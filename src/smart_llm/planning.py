@@ -28,8 +28,11 @@ HOPE = 0.3
 DOUBTFUL = 4
 """Of the 20 equally likely bad rates of a forecast: drawn from a four times weaker posterior. Without them, lucky
 starts of poor candidates end pilots too soon (measured)."""
-LARGE = Fineness(ratio=1.45, reach=12.0)
-"""For tables of more than 20,000 rows: fewer looks (a faster design), reaching farther."""
+MANY = 20_000
+LARGE = Fineness(ratio=1.45, tries=4)
+"""For tables of more than `MANY` rows, where exact errors take longest: fewer looks, and no farther than twice the look
+that all but the worst (`FAR`) rates of the pilot's posterior ask for."""
+FAR = 0.95
 QUANTILES = (np.arange(20) + 0.5) / 20
 OVERRUN = 0.03
 """Of all rows' reference cost: what candidate calls may cost beyond what the allowance gains for certain."""
@@ -77,7 +80,10 @@ def prior_of(seen: Seen) -> Prior:
 @lru_cache(maxsize=512)
 def design_for(rows: int, allowance: int, alpha: float, seen: Seen) -> Design:
     """The design for a candidate whose pilot looked like this. Cached: pilots repeat."""
-    fine = LARGE if rows > 20_000 else Fineness()
+    fine = Fineness()
+    if rows > MANY:
+        farthest = float(np.quantile(forecast(rows, allowance, alpha, seen).rows, FAR))
+        fine = replace(LARGE, reach=float(np.clip(2 * farthest / rows ** (2 / 3), 1.0, 12.0)))
     return design(rows, allowance, alpha, prior_of(seen), costs_of(seen, rows, allowance), fine=fine)
 
 
@@ -179,6 +185,8 @@ class Field:
         first = sorted(self.seen, key=lambda j: self.draws(j)[0].mean())[:3]
         choices: list[Finalists] = []
         for size, splits in SPLITS.items():
+            if size > 2 and self.rows > MANY:
+                continue  # a design takes a second there, and a pilot costs little
             for team in combinations(first, size):
                 choices += [tuple(zip(team, parts, strict=True)) for parts in splits]
         return min(choices, key=lambda choice: self.cost(choice).mean())

@@ -23,7 +23,7 @@ from smart_llm.types import Floats, Score
 DRAWS = 160
 OWN_SHAPE, LEARNED_SHAPE = (2.0, 3.0), (4.0, 1.8)
 """Weight and mean of the gamma prior of γ where the score knows something: log-probabilities, learned scores."""
-USELESS = 0.5
+OWN_USELESS, LEARNED_USELESS = 0.5, 0.25
 """Prior probability that a score knows nothing."""
 EVEN = 10.0
 """Rows' worth of prior belief that reference costs do not depend on the score."""
@@ -86,7 +86,8 @@ def curve(score: Floats, shown: Shown, *, prior: tuple[float, float], seed: int)
     a, b = prior[0], prior[0] / prior[1]
     shape = (a + told) / (b * prior_draws(seed, "shape", a) / a + weights[:, wrong] @ places[wrong])
     knows = a * np.log(b) - gammaln(a) + gammaln(a + hits) - (a + hits) * np.log(b + depth)
-    chance = expit(np.log(USELESS) - np.log1p(-USELESS) - depth - knows)
+    useless = OWN_USELESS if prior == OWN_SHAPE else LEARNED_USELESS
+    chance = expit(np.log(useless) - np.log1p(-useless) - depth - knows)
     blind = quantiles(seed, "blind") < chance
     spent = cost / cost.mean() if cost.sum() > 0 else np.ones(len(cost))
     dear = (EVEN + float(places[usable].sum())) / (EVEN + float(spent @ places[usable]))

@@ -51,10 +51,10 @@ NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that p
 HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
 LONGER = 0.5  # of the pilot: how much it grows at a time
 CLEARLY = 0.9  # by so much must the mix be cheaper than the best cascade (measured: its design hopes for too much)
-LEARNING = 2.0  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
+LEARNING = 1.5  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
 WORTH = 0.35  # of the rows left: deferred by chance, so that learning a score is tried at all (measured)
 PROMISING = 0.8  # of the mix: half as much will do where a score looks as good as this
-TRUST = 0.25  # a score more likely than this to know nothing is not routed by
+TRUST = 0.25  # an own score more likely than this to know nothing is not routed by
 OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
 OWN = Score()
 
@@ -116,7 +116,7 @@ def worth_routing(pilot: Pilot) -> bool:
     """Whether a score may save more than it takes to find out: a candidate's own does not look useless, or so much
     would be deferred by chance that learning one is worth trying, or one looks good already."""
     ways = weigh(pilot)
-    if any(way.score == OWN and way.useless <= forecast.USELESS for way in ways):
+    if any(way.score == OWN and way.useless <= forecast.OWN_USELESS for way in ways):
         return True
     mix = min((way for way in ways if way.score is None), key=lambda way: way.cost)
     deferred = mix.cost / max(1, pilot.left) - pilot.price((mix.candidate,))
@@ -131,7 +131,7 @@ def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
     while (step := next_step(pilot, ways)) is not None:
         pilot = yield from step_on(pilot, order, step)
         ways = weigh(pilot)
-    best = min((way for way in ways if way.useless <= TRUST), key=lambda way: way.cost)
+    best = min((way for way in ways if way.score != OWN or way.useless <= TRUST), key=lambda way: way.cost)
     state, notes = taken_over(pilot, order)
     if best.score is None or (close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)):
         return under_our_name((yield from ladder_2.certify(state, notes)))

@@ -29,8 +29,6 @@ CAREFUL = (1.5, 2.0, 3.0, 4.0)
 """The same, should the exact error of all those be too large."""
 AIM = 0.985
 """Of α: the exact error to aim at."""
-TRIES = 8
-"""Exact errors computed per design, at most."""
 WORTH = 0.002
 """Of the expected cost: what a further try must promise to save."""
 FAINT = 1e-40
@@ -81,6 +79,8 @@ class Fineness:
     bad: float = 0.35
     shares: int = 64
     rounds: int = 20
+    tries: int = 8
+    """Exact errors computed per set of rules, at most."""
 
 
 def no_evidence(rows: int, allowance: int) -> Table:
@@ -352,7 +352,7 @@ def design(
     problem = _cut(rows, allowance, prior, costs, fine)
     weights = _level(problem, alpha, prior, fine.rounds)
     for extras in (EXTRA, CAREFUL):
-        found = _certify(problem, [_solve(problem, np.exp(weights + extra)) for extra in extras], alpha)
+        found = _certify(problem, [_solve(problem, np.exp(weights + extra)) for extra in extras], alpha, fine.tries)
         if found is not None:
             break
     if found is None:
@@ -360,7 +360,7 @@ def design(
     return Design(*found, expected(found[0], prior, costs, rows))
 
 
-def _certify(problem: _Problem, rules: list[_Rule], alpha: float) -> tuple[Table, Worst] | None:
+def _certify(problem: _Problem, rules: list[_Rule], alpha: float, tries: int) -> tuple[Table, Worst] | None:
     """The cheapest rule found whose exact error is at most α, shares scaled to use α up (None if there is none).
 
     Always the rule that promises the lowest cost is tried next; a rule whose exact error is not where it was meant is
@@ -369,7 +369,7 @@ def _certify(problem: _Problem, rules: list[_Rule], alpha: float) -> tuple[Table
     aims = [AIM * alpha] * len(rules)
     offers = [_fill(problem, rule, AIM * alpha) for rule in rules]
     best, least = None, np.inf
-    for _ in range(TRIES):
+    for _ in range(tries):
         i = min(range(len(rules)), key=lambda each: offers[each][1])
         scale, cost = offers[i]
         if cost >= least - WORTH * (problem.rows + least):
