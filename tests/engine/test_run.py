@@ -13,7 +13,7 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.ledger import Reader
-from smart_llm.types import Request
+from smart_llm.types import Answer, Request, Usage
 
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 BIG, SMALL, TINY = "fake:big?in=10&out=10", "fake:small?in=1&out=1", "fake:tiny?in=0.1&out=0.1"
@@ -132,6 +132,8 @@ def test_a_reference_that_breaks_the_contract_makes_error_rows(tmp_path: Path) -
 
 def test_a_dear_candidate_is_dropped_and_said(tmp_path: Path) -> None:
     """A candidate dearer than the reference is never asked, and the user is told."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
     said: list[str] = []
     dear = "fake:tiny?in=20&out=20"
     given = providers()
@@ -254,3 +256,22 @@ def test_a_promise_per_label_needs_labels(tmp_path: Path) -> None:
     """Without a closed set of labels there is nothing to promise for."""
     with pytest.raises(smart.InputError, match="--per-label"):
         run(rows(10), tmp_path, per_label=0.8, task=smart.Task("{text}", answer="number"))
+
+
+def test_what_prompt_caches_saved_is_said(tmp_path: Path) -> None:
+    """Input read from a provider's cache at a lower price: the run says what that took off, and nothing where no cache
+    was read."""
+
+    def half_cached(request: Request) -> Answer:
+        return Answer(answering(0.0)(request), Usage(100, 1, cached_tokens=50))
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    said: list[str] = []
+    models = {"reference": "fake:big?in=10&out=10&cached=1", "on_event": lambda event: said.append(str(event))}
+    done = run(rows(40), tmp_path / "a", **models, providers=providers(big=half_cached))
+    saved = 4.5e-4 * sum(row["answered_by"] == "fake:big" for row in done.table)
+    assert any(f"prompt caches took ${saved:.6f}" in line for line in said), said
+    said.clear()
+    run(rows(40), tmp_path / "b", **models)
+    assert not any("prompt caches" in line for line in said)

@@ -106,7 +106,10 @@ async def execute(job: Job, means: Means) -> Finished:
         check=means.stop.check,
     )
     async with watched(client, means.stop, means.tell):
-        return await _ask(job, record, models, client, means)
+        finished = await _ask(job, record, models, client, means)
+    if abs(client.cache_saved) >= 5e-7:
+        means.tell(Said(f"Providers' prompt caches took ${client.cache_saved:.6f} off what was bought now."))
+    return finished
 
 
 async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: Client, means: Means) -> Finished:

@@ -132,6 +132,7 @@ class Client:
         self._flights: dict[str, asyncio.Future[Answer | None]] = {}
         self.calls, self.hits = dict.fromkeys(self._lanes, 0), dict.fromkeys(self._lanes, 0)
         self.spent, self.recorded = dict.fromkeys(self._lanes, 0.0), dict.fromkeys(self._lanes, 0.0)
+        self.cache_saved = 0.0  # USD that providers' prompt caches took off the calls of this client
 
     @property
     def new_cost(self) -> float:
@@ -252,6 +253,7 @@ class Client:
             self.calls[name] += 1
             async with asyncio.timeout(self._timeout):
                 answer = lane.priced(request, await lane.provider.complete(request))
+            self.cache_saved += lane.model.rate.saved(answer.usage)
             cost = answer.cost
             return answer, number
         except (Retryable, Refused) as error:
