@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from common import allowance, finish, missed, options, panels, pose, ratio, show, spread
+from common import allowance, draw_rates, finish, judge, missed, options, panels, pose, ratio, show, spread
 from one_look import upper_limits
 
 from smart_llm import procedures
@@ -29,7 +29,6 @@ from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, Answers, Ask, Mix, Problem, Verdict
 
 COLUMNS = ("cell", "procedure", "runs", "violations", "rate", "low", "high", "certified", "mixed", "cost", "seconds")
-ALPHA = 0.05
 CHUNK = 100
 
 
@@ -90,7 +89,7 @@ def main() -> None:
     verdicts = [judge(name, [each for each in results if each["procedure"] == name]) for name in names]
     for verdict in verdicts:
         print(verdict["text"])
-    panels("boundary", names, lambda axis, name: draw(axis, [e for e in results if e["procedure"] == name]))
+    panels("boundary", names, lambda axis, name: draw_rates(axis, [e for e in results if e["procedure"] == name]))
     finish({"benchmark": "boundary", "runs": runs, "cells": results, "verdicts": verdicts}, args.json)
     wrong = [v for v in verdicts if v["holds"] == (v["procedure"] == "tailless")]
     sys.exit(1 if any(not v["procedure"].startswith("smart/") for v in wrong) and not args.quick else 0)
@@ -179,29 +178,6 @@ def gather(cell: Cell, procedure: str, parts: list[dict[str, Any]]) -> dict[str,
         "cost": cost / runs,
         "seconds": sum(part["seconds"] for part in parts) / runs,
     }
-
-
-def judge(procedure: str, cells: list[dict[str, Any]]) -> dict[str, Any]:
-    """In no cell is the lower limit above α, and pooled the rate is at most α."""
-    above = [each["cell"] for each in cells if each["low"] > ALPHA]
-    pooled = sum(each["violations"] for each in cells) / sum(each["runs"] for each in cells)
-    worst = max(cells, key=lambda each: each["rate"])
-    holds = not above and pooled <= ALPHA
-    text = (
-        f"{procedure}: {'holds' if holds else 'FAILS'}: pooled {pooled:.4f} over {len(cells)} cells, worst "
-        f"{worst['rate']:.4f} ({worst['cell']}), lower limit above {ALPHA} in {len(above)}"
-    )
-    return {"procedure": procedure, "holds": holds, "pooled": pooled, "above": above, "text": text}
-
-
-def draw(axis: Any, cells: list[dict[str, Any]]) -> None:
-    """Rate and interval of every cell."""
-    places = np.arange(len(cells))
-    rate = np.array([each["rate"] for each in cells])
-    spans = [rate - [each["low"] for each in cells], [each["high"] for each in cells] - rate]
-    axis.errorbar(rate, places, xerr=np.maximum(spans, 0), fmt="o", ms=3, label="violation rate, 95 %")
-    axis.axvline(ALPHA, color="red", lw=1, label="allowed")
-    axis.set_yticks(places, [each["cell"] for each in cells], fontsize=4)
 
 
 if __name__ == "__main__":

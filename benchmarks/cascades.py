@@ -43,7 +43,7 @@ from unittest.mock import patch
 from zlib import crc32
 
 import numpy as np
-from common import allowance, finish, missed, options, panels, pose, ratio, show, spread
+from common import ALPHA, allowance, draw_rates, finish, judge, missed, options, panels, pose, ratio, show, spread
 
 from smart_llm import planning_scores, procedures
 from smart_llm.engine.drive import Outcome, Population, simulate
@@ -68,7 +68,6 @@ from smart_llm.types import (
 )
 
 COLUMNS = ("cell", "procedure", "runs", "violations", "rate", "low", "high", "certified", "routed", "cost", "seconds")
-ALPHA = 0.05
 CHUNK = 100
 AGAIN = 5
 CONTROLS = ("greedy", "choosing", "whole-tie")
@@ -138,7 +137,7 @@ def main() -> None:
     of = {n: [e for e in results if e["procedure"] == n] for n in names}
     verdicts = [judge(n, of[n], [e for e in fresh if e["procedure"] == n]) for n in names]
     print(*(verdict["text"] for verdict in verdicts), sep="\n")
-    panels("cascades", names, lambda axis, n: draw(axis, of[n]))
+    panels("cascades", names, lambda axis, n: draw_rates(axis, of[n]))
     finish({"benchmark": "cascades", "runs": runs, "cells": results, "again": fresh, "verdicts": verdicts}, args.json)
     sys.exit(1 if any(v["holds"] == (v["procedure"] in CONTROLS) for v in verdicts) and not args.quick else 0)
 
@@ -398,30 +397,6 @@ def gather(cell: Cell, procedure: str, parts: list[dict[str, Any]]) -> dict[str,
         "cost": cost / runs,
         "seconds": sum(part["seconds"] for part in parts) / runs,
     }
-
-
-def judge(procedure: str, cells: list[dict[str, Any]], fresh: list[dict[str, Any]]) -> dict[str, Any]:
-    """In no cell is the lower limit above α (fresh runs decide where there are some), pooled the rate is at most α."""
-    latest = {each["cell"]: each for each in [*cells, *fresh]}.values()
-    above = [each["cell"] for each in latest if each["low"] > ALPHA]
-    pooled = sum(each["violations"] for each in cells) / sum(each["runs"] for each in cells)
-    worst = max(latest, key=lambda each: float(each["rate"]))
-    holds = not above and pooled <= ALPHA
-    text = (
-        f"{procedure}: {'holds' if holds else 'FAILS'}: pooled {pooled:.4f} over {len(cells)} cells, worst "
-        f"{worst['rate']:.4f} ({worst['cell']}), lower limit above {ALPHA} in {len(above)}, run again {len(fresh)}"
-    )
-    return {"procedure": procedure, "holds": holds, "pooled": pooled, "above": above, "text": text}
-
-
-def draw(axis: Any, cells: list[dict[str, Any]]) -> None:
-    """Rate and interval of every cell."""
-    places = np.arange(len(cells))
-    rate = np.array([each["rate"] for each in cells])
-    spans = [rate - [each["low"] for each in cells], [each["high"] for each in cells] - rate]
-    axis.errorbar(rate, places, xerr=np.maximum(spans, 0), fmt="o", ms=3, label="violation rate, 95 %")
-    axis.axvline(ALPHA, color="red", lw=1, label="allowed")
-    axis.set_yticks(places, [each["cell"] for each in cells], fontsize=3)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,36 @@ def panels(name: str, titles: Sequence[str], draw: Callable[[Any, str], None]) -
     pyplot.close(figure)
 
 
+# --------------------------------------------------------------------------- boundaries
+
+ALPHA = 0.05
+"""How often a promise at `CONFIDENCE` may be broken."""
+
+
+def judge(procedure: str, cells: list[dict[str, Any]], fresh: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """In no cell is the lower limit above α (fresh runs decide where there are some), pooled the rate is at most α."""
+    latest = {each["cell"]: each for each in [*cells, *fresh]}.values()
+    above = [each["cell"] for each in latest if each["low"] > ALPHA]
+    pooled = sum(each["violations"] for each in cells) / sum(each["runs"] for each in cells)
+    worst = max(latest, key=lambda each: float(each["rate"]))
+    holds = not above and pooled <= ALPHA
+    text = (
+        f"{procedure}: {'holds' if holds else 'FAILS'}: pooled {pooled:.4f} over {len(cells)} cells, worst "
+        f"{worst['rate']:.4f} ({worst['cell']}), lower limit above {ALPHA} in {len(above)}, run again {len(fresh)}"
+    )
+    return {"procedure": procedure, "holds": holds, "pooled": pooled, "above": above, "text": text}
+
+
+def draw_rates(axis: Any, cells: list[dict[str, Any]]) -> None:
+    """Rate of broken promises and interval of every cell."""
+    places = np.arange(len(cells))
+    rate = np.array([each["rate"] for each in cells])
+    spans = [rate - [each["low"] for each in cells], [each["high"] for each in cells] - rate]
+    axis.errorbar(rate, places, xerr=np.maximum(spans, 0), fmt="o", ms=3, label="violation rate, 95 %")
+    axis.axvline(ALPHA, color="red", lw=1, label="allowed")
+    axis.set_yticks(places, [each["cell"] for each in cells], fontsize=3)
+
+
 # --------------------------------------------------------------------------- populations
 
 

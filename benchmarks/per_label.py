@@ -35,7 +35,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from common import allowance, finish, options, panels, pose, ratio, show, spread
+from common import allowance, draw_rates, finish, judge, options, panels, pose, ratio, show, spread
 
 from smart_llm import procedures
 from smart_llm.engine.drive import Population, simulate
@@ -46,7 +46,6 @@ from smart_llm.types import AGREE, BAD, Answers, Ask, Problem, Score, SidePromis
 
 COLUMNS = ("cell", "procedure", "runs", "violations", "rate", "low", "high")
 COLUMNS += ("table_broken", "label_broken", "certified", "own_score", "cost", "seconds")
-ALPHA = 0.05
 CHUNK = 50
 SHARE, LEAST = "0.8", 0.05
 """Promised share of a label's rows, and the share of the table from which on a label is promised anything."""
@@ -112,7 +111,7 @@ def main() -> None:
     names = list(dict.fromkeys(n for _, n in pairs))
     verdicts = [judge(n, [e for e in results if e["procedure"] == n]) for n in names]
     print(*(verdict["text"] for verdict in verdicts), sep="\n")
-    panels("per_label", names, lambda axis, n: draw(axis, [e for e in results if e["procedure"] == n]))
+    panels("per_label", names, lambda axis, n: draw_rates(axis, [e for e in results if e["procedure"] == n]))
     finish({"benchmark": "per_label", "runs": runs, "cells": results, "verdicts": verdicts}, args.json)
     wrong = [v for v in verdicts if v["holds"] == (v["procedure"] == "careless") and v["procedure"] != "ladder"]
     sys.exit(1 if wrong and not args.quick else 0)
@@ -264,29 +263,6 @@ def gather(cell: Cell, procedure: str, parts: list[dict[str, Any]]) -> dict[str,
         "cost": cost / runs,
         "seconds": sum(part["seconds"] for part in parts) / runs,
     }
-
-
-def judge(procedure: str, cells: list[dict[str, Any]]) -> dict[str, Any]:
-    """In no cell is the lower limit above α, and pooled the rate is at most α."""
-    above = [each["cell"] for each in cells if each["low"] > ALPHA]
-    pooled = sum(each["violations"] for each in cells) / sum(each["runs"] for each in cells)
-    worst = max(cells, key=lambda each: float(each["rate"]))
-    holds = not above and pooled <= ALPHA
-    text = (
-        f"{procedure}: {'holds' if holds else 'FAILS'}: pooled {pooled:.4f} over {len(cells)} cells, worst "
-        f"{worst['rate']:.4f} ({worst['cell']}), lower limit above {ALPHA} in {len(above)}"
-    )
-    return {"procedure": procedure, "holds": holds, "pooled": pooled, "above": above, "text": text}
-
-
-def draw(axis: Any, cells: list[dict[str, Any]]) -> None:
-    """Rate and interval of every cell."""
-    places = np.arange(len(cells))
-    rate = np.array([each["rate"] for each in cells])
-    spans = [rate - [each["low"] for each in cells], [each["high"] for each in cells] - rate]
-    axis.errorbar(rate, places, xerr=np.maximum(spans, 0), fmt="o", ms=3, label="any promise broken, 95 %")
-    axis.axvline(ALPHA, color="red", lw=1, label="allowed")
-    axis.set_yticks(places, [each["cell"] for each in cells], fontsize=3)
 
 
 if __name__ == "__main__":

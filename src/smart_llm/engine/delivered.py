@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar, overload
 
@@ -49,9 +50,9 @@ class Column(Sequence[T]):
         for start in range(0, self._rows, SLICE):
             yield from self[start : start + SLICE]
 
+    @abstractmethod
     def entries(self, rows: range) -> list[T]:
         """The entries of these rows."""
-        raise NotImplementedError
 
 
 def _at(rows: range) -> Ints:
