@@ -1,0 +1,67 @@
+"""`smart replay` and `smart verify`: what a procedure would have done, and whether a certificate holds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smart_llm.cli.options import Agreement, AsJson, Candidates, Confidence, Procedure, Reference
+from smart_llm.cli.printing import print_json, short
+
+
+def replay(
+    recorded: Annotated[Path, typer.Argument(help="Recorded answers: item_id, model, answer, cost_usd[, score].")],
+    *,
+    reference: Reference,
+    candidate: Candidates = None,
+    agreement: Agreement = "0.95",
+    confidence: Confidence = "0.95",
+    trials: Annotated[int, typer.Option(help="How many runs, with seeds SEED, SEED+1, …")] = 1,
+    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    procedure: Procedure = "ladder",
+    no_scores: Annotated[bool, typer.Option(help="Hide the models' own confidence.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replay the shipped procedure on recorded answers: what it would have cost, and whether it kept its promise."""
+    from smart_llm.engine.replay import replay as play
+
+    figures = play(
+        recorded,
+        reference=reference,
+        candidates=candidate,
+        agreement=agreement,
+        confidence=confidence,
+        trials=trials,
+        seed=seed,
+        procedure=procedure,
+        scores=not no_scores,
+    ).to_json()
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(f"{name:22} {short(value)}" for name, value in figures.items()))
+
+
+def verify(
+    certificate: Annotated[Path, typer.Argument(help="OUT.certificate.json")],
+    *,
+    ledger: Annotated[Path | None, typer.Option(help="Also count the evidence again from the ledger.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute a certificate's verdict from its evidence; with the ledger, from what was bought."""
+    from smart_llm.engine.verify import verify as check
+    from smart_llm.report.certificate import read
+
+    value = read(certificate)
+    problems = check(value, ledger)
+    if as_json:
+        print_json({"verifies": not problems, "status": value["status"], "problems": problems})
+    elif not problems:
+        print(f"verifies: {value['claim']['words']}")
+    if problems:
+        if not as_json:
+            print("\n".join(f"smart verify: {problem}" for problem in problems[:20]), file=sys.stderr)
+        raise typer.Exit(5)

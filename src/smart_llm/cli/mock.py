@@ -1,0 +1,76 @@
+"""`smart mock-provider`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smart_llm.cli.options import shares
+from smart_llm.errors import InputError
+
+
+def mock_provider(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    rule: Annotated[str, typer.Option(help="How to answer: label:a,b  number:LOW,HIGH  echo.")] = "label:yes,no",
+    answers: Annotated[Path | None, typer.Option(help="Answer from a recorded table instead.")] = None,
+    error: Annotated[list[str] | None, typer.Option(help="MODEL=SHARE of prompts it answers otherwise.")] = None,
+    break_contract: Annotated[list[str] | None, typer.Option(help="MODEL that never keeps the contract.")] = None,
+    refuse_logprobs: Annotated[bool, typer.Option(help="Refuse requests for log-probabilities.")] = False,
+    latency: Annotated[float, typer.Option(help="Seconds per call.")] = 0.0,
+    jitter: Annotated[float, typer.Option(help="Seconds added at random.")] = 0.0,
+    rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
+    faults: Annotated[float, typer.Option(help="Share of calls for every kind of fault.")] = 0.0,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="KIND=SHARE: throttle error hang drop broken truncated.")
+    ] = None,
+    hang: Annotated[float, typer.Option(help="Seconds a silent call lasts.")] = 60.0,
+    pause: Annotated[float, typer.Option(help="Seconds a 429 asks to wait.")] = 0.05,
+    batch_seconds: Annotated[float, typer.Option(help="Seconds a batch takes.")] = 0.1,
+    batch_fault: Annotated[
+        list[str] | None, typer.Option(help="KIND=SHARE: error lost late truncated fail expire cancel line odd.")
+    ] = None,
+    queue_tokens: Annotated[int | None, typer.Option(help="Tokens a model may have queued in batches.")] = None,
+    seed: Annotated[int, typer.Option(help="Of faults, jitter and answers.")] = 0,
+) -> None:
+    """A local server that speaks the OpenAI protocol, answers by rule, and fails as real ones do."""
+    from smart_llm.mock.batches import BatchFaults, BatchSettings
+    from smart_llm.mock.limits import Limits
+    from smart_llm.mock.server import Faults, serve
+
+    serve(
+        ready=lambda url: print(f"mock provider at {url}", flush=True),
+        answers=answers,
+        rule=rule,
+        errors=shares("--error", error),
+        break_contract=break_contract or [],
+        refuse_logprobs=refuse_logprobs,
+        latency=latency,
+        jitter=jitter,
+        limits=Limits(rpm, tpm),
+        faults=Faults(**_shares_of(Faults, "--fault", fault, faults)),
+        hang=hang,
+        pause=pause,
+        batches=BatchSettings(
+            working=batch_seconds,
+            queue_tokens=queue_tokens,
+            faults=BatchFaults(**_shares_of(BatchFaults, "--batch-fault", batch_fault)),
+        ),
+        seed=seed,
+        host=host,
+        port=port,
+    )
+
+
+def _shares_of(kinds: type, option: str, pairs: list[str] | None, default: float = 0.0) -> dict[str, float]:
+    """KIND=SHARE pairs, for the kinds that a dataclass has as fields."""
+    known = [field.name for field in fields(kinds)]
+    given = shares(option, pairs)
+    if unknown := set(given) - set(known):
+        raise InputError(f"{option} {min(unknown)}: no such kind; there are {', '.join(known)}.")
+    return {**dict.fromkeys(known, default), **given}

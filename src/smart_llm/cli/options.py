@@ -1,0 +1,151 @@
+"""The options of the verbs, each written once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smart_llm.errors import InputError
+
+if TYPE_CHECKING:
+    from smart_llm.api import Options
+    from smart_llm.tasks import Task
+
+Table = Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet; - reads stdin.", show_default=False)]
+Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
+Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
+Agreement = Annotated[str, typer.Option(help="Share of answers equivalent to the reference's, in (0, 1).")]
+Confidence = Annotated[str, typer.Option(help="How sure to be of it, in (0, 1).")]
+Procedure = Annotated[str, typer.Option(help="ladder, smart/2024[:VARIANT] or reference-only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What every row is asked, and what counts as an answer."""
+
+    prompt: Annotated[str | None, typer.Option(help="Text with {column} places.")] = None
+    prompt_file: Annotated[Path | None, typer.Option(help="The prompt, from a file.")] = None
+    labels: Annotated[str | None, typer.Option(help="The allowed answers: a,b,c.")] = None
+    answer: Annotated[str | None, typer.Option(help="text, number or json.")] = None
+    schema: Annotated[Path | None, typer.Option(help="JSON schema of the answer.")] = None
+    equivalence: Annotated[str | None, typer.Option(help="When two answers count as the same.")] = None
+    tolerance: Annotated[float | None, typer.Option(help="For numbers: |a−b| ≤ t·max(1,|a|,|b|).")] = None
+    system: Annotated[str | None, typer.Option(help="System message.")] = None
+    max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None
+
+    def task(self) -> Task:
+        """The task they describe; `InputError` says which option is wrong."""
+        from smart_llm.tasks import Task
+
+        return Task(
+            self._prompt(),
+            labels=[label.strip() for label in self.labels.split(",")] if self.labels is not None else None,
+            answer=self.answer,
+            schema=_schema(self.schema),
+            equivalence=self.equivalence,
+            tolerance=self.tolerance,
+            system=self.system,
+            max_tokens=self.max_tokens,
+        )
+
+    def _prompt(self) -> str:
+        if (self.prompt is None) == (self.prompt_file is None):
+            raise InputError("Give the prompt once: --prompt TEXT or --prompt-file FILE.")
+        return self.prompt if self.prompt is not None else _read(self.prompt_file, "--prompt-file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Models, promise, and how it is to be carried out."""
+
+    reference: Reference
+    candidate: Candidates = None
+    agreement: Agreement = "0.95"
+    confidence: Confidence = "0.95"
+    output: Annotated[Path | None, typer.Option(help="Where the answered table goes.")] = None
+    budget: Annotated[float | None, typer.Option(help="USD; a hard stop.")] = None
+    seed: Annotated[int | None, typer.Option(help="Of the profiling order; drawn if not given.")] = None
+    rows: Annotated[int | None, typer.Option(help="Only the first ROWS rows.")] = None
+    per_label: Annotated[str | None, typer.Option(help="Also promise this agreement for every common label.")] = None
+    procedure: Procedure = "ladder"
+    ledger: Annotated[Path | None, typer.Option(help="Default: TABLE.ledger.db beside the table.")] = None
+    models: Annotated[Path | None, typer.Option(help="TOML file of models and prices.")] = None
+    concurrency: Annotated[int, typer.Option(help="Calls in flight per model, at most.")] = 64
+    timeout: Annotated[float, typer.Option(help="Seconds a call may take.")] = 120.0
+    batch: Annotated[bool, typer.Option(help="Ask by batch, at the batch price, within a day.")] = False
+    batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0
+    batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000
+    no_store_text: Annotated[bool, typer.Option(help="Keep row text out of the ledger.")] = False
+
+    def keywords(self) -> Options:
+        """As keywords of `smart.run`, but for models, agreement and confidence."""
+        from smart_llm.engine.batch import BatchOptions
+
+        return {
+            "budget": self.budget,
+            "seed": self.seed,
+            "rows": self.rows,
+            "per_label": self.per_label,
+            "procedure": self.procedure,
+            "ledger": self.ledger,
+            "models": self.models,
+            "concurrency": self.concurrency,
+            "timeout": self.timeout,
+            "store_text": not self.no_store_text,
+            "batch": BatchOptions(poll=self.batch_poll, rows=self.batch_rows) if self.batch else False,
+        }
+
+
+def source_of(table: str) -> Path:
+    """The table's file; stdin is spooled into the user's folder, so that the run can be taken up again."""
+    if table != "-":
+        return Path(table)
+    from smart_llm.folders import user_dir
+    from smart_llm.tables import spool
+
+    return spool(sys.stdin.buffer, user_dir() / "spool")
+
+
+def default_output(table: str, source: Path) -> Path:
+    """TABLE.answers.SUFFIX beside the table; for stdin in the current folder."""
+    return (
+        Path(f"answers{source.suffix}") if table == "-" else source.with_name(f"{source.stem}.answers{source.suffix}")
+    )
+
+
+def shares(option: str, pairs: list[str] | None) -> dict[str, float]:
+    """NAME=SHARE pairs."""
+    found = {}
+    for pair in pairs or []:
+        name, _, share = pair.rpartition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            found[name] = -1.0
+        if not name or not 0 <= found[name] <= 1:
+            raise InputError(f"{option} {pair}: write NAME=SHARE with a share from 0 to 1.")
+    return found
+
+
+def _schema(path: Path | None) -> Any:
+    if path is None:
+        return None
+    try:
+        return json.loads(_read(path, "--schema"))
+    except ValueError as error:
+        raise InputError(f"--schema {path}: not JSON ({error}).") from None
+
+
+def _read(path: Path | None, option: str) -> str:
+    assert path is not None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{option} {path}: cannot be read ({error}).") from None

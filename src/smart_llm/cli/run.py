@@ -1,0 +1,71 @@
+"""`smart run`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, default_output, source_of
+from smart_llm.cli.printing import print_json
+from smart_llm.cli.spread import spread
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smart_llm.api import Run
+
+
+@spread
+def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Answer every row of TABLE, as cheaply as the promise allows."""
+    from smart_llm import api
+    from smart_llm.report.progress import shown
+
+    asked, source = task.task(), source_of(table)
+    output = how.output or default_output(table, source)
+    if not yes:
+        _confirm(how)
+    with shown() as listener:
+        options: api.Options = {**how.keywords(), "output": output, "on_event": listener}
+        done = api.run(
+            source,
+            asked,
+            reference=how.reference,
+            candidates=how.candidate or [],
+            agreement=how.agreement,
+            confidence=how.confidence,
+            **options,
+        )
+    _print(done, output, as_json)
+
+
+def _print(done: Run, output: Path, as_json: bool) -> None:
+    from smart_llm.api import certificate_path
+
+    if not as_json:
+        print(done.certificate.text())
+        print(f"written: {output}\ncertificate: {certificate_path(output)}\nledger: {done.ledger}")
+        return
+    print_json(
+        {
+            "output": str(output),
+            "certificate_file": str(certificate_path(output)),
+            "ledger": str(done.ledger),
+            "run": done.run_id,
+            "cost": done.cost,
+            "saving": done.saving,
+            "certificate": asdict(done.certificate),
+        }
+    )
+
+
+def _confirm(how: RunOptions) -> None:
+    """On a terminal, ask before money is spent."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    limit = f"at most ${how.budget:g}" if how.budget is not None else "no budget set"
+    names = ", ".join(how.candidate or []) or "no candidate"
+    typer.confirm(f"Ask {how.reference} and {names} ({limit})?", abort=True, err=True)
