@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 TIER ?= default
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: demo test check lint types unit lock clean
+.PHONY: demo test lint types unit docs lock clean
 
 demo: $(VENV)/ready            ## the main job on real models, no key needed
 	$(BIN)/smart demo --tier $(TIER)
 
-test: $(VENV)/ready lint types unit   ## lint, types, tests
+test: $(VENV)/ready lint types docs unit   ## lint, types, docs, tests
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -21,6 +21,10 @@ types: $(VENV)/ready
 
 unit: $(VENV)/ready
 	$(BIN)/pytest -n 2 --dist worksteal
+
+docs: $(VENV)/ready            ## the documentation site, strictly, into site/
+	$(BIN)/python scripts/cli_reference.py
+	$(BIN)/zensical build --strict --clean
 
 $(VENV)/ready: requirements/dev.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -95,6 +95,15 @@ def test_json_prints_one_object(smart: Smart, table: Path) -> None:
     assert value["certificate"]["claim"]["rows"] == 3
 
 
+def test_a_run_without_a_cheaper_candidate_verifies(smart: Smart, table: Path, tmp_path: Path) -> None:
+    """A candidate as dear as the reference is not used; the certificate says so, and verifies with its ledger."""
+    out = tmp_path / "out.csv"
+    code, printed, _ = smart(*usual(table, output=out, candidate="fake:dear?in=10&out=10"))
+    assert code == 0
+    assert "not cheaper" in printed
+    assert smart("verify", f"{out}.certificate.json", "--ledger", f"{table}.ledger.db")[0] == 0
+
+
 def test_verify_fails_with_5(smart: Smart, table: Path, tmp_path: Path) -> None:
     """A changed certificate is told apart: exit 5."""
     out = tmp_path / "out.csv"

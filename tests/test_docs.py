@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import sys
@@ -15,19 +16,49 @@ import pytest
 import smart_llm
 from smart_llm import cli
 from smart_llm import models as model_specs
+from smart_llm.mock.answers import Said, uniform
 from smart_llm.mock.server import MockServer
+from smart_llm.providers import local
+from smart_llm.providers.fake import FakeProvider
+from smart_llm.types import Answer, Request, Usage
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+STRAY = {"gpt-4.1-mini": 0.02, "gpt-4.1-nano": 0.2, "qwen2.5-coder-0.5b": 0.05}
+KINDS = {
+    "acting, plot": ("acting", "plot", "other"),
+    "yes or no": ("yes", "no"),
+    "stars": ("1", "2", "3", "4", "5"),
+    "JSON": ('{"title": "A", "year": 1999}', '{"title": "B", "year": null}'),
+    "Name the film": ("The Third Man", "Metropolis"),
+}
+"""What a prompt says → what it may be answered."""
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def blocks(kind: str) -> list[Any]:
-    """Every fenced block of that kind, named by page and number."""
-    return [
-        pytest.param(code, id=f"{page.stem}-{number}")
-        for page in PAGES
-        for number, code in enumerate(re.findall(rf"```{kind}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
-    ]
+def examples(page: Path) -> list[tuple[str, str]]:
+    """The fenced examples of a page that can be run, in order: (python or console, code)."""
+    return re.findall(r"```(python|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def said(model: str, prompt: str) -> Said:
+    """An answer that fits the question of whichever example asks; the cheaper models stray now and then."""
+    place = uniform(prompt) if uniform(model, prompt) > STRAY.get(model, 0.0) else 1 - uniform(prompt)
+    for mark, answers in KINDS.items():
+        if mark in prompt:
+            return Said(answers[int(place * len(answers))])
+    return Said(("positive", "negative")[place < 0.5])
+
+
+class LocalStandIn(FakeProvider):
+    """A model of this machine: answers as the others do, and takes CPU time by its size."""
+
+    def __init__(self, name: str) -> None:
+        self._used = Usage(cpu_seconds=1.0 if "1.5b" in name else 0.2)
+        super().__init__(lambda request: Answer(said(name, request.prompt).text, self._used))
+
+    def expect(self, request: Request) -> Usage:
+        """What a call takes."""
+        return self._used
 
 
 @pytest.fixture
@@ -39,10 +70,11 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "no-real-key")
     loop = asyncio.new_event_loop()
-    server = MockServer(rule="label:positive,negative", errors={"gpt-4.1-mini": 0.02, "gpt-4.1-nano": 0.2})
+    server = MockServer(said)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     url = asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+    monkeypatch.setattr(local, "LocalProvider", LocalStandIn)
     own = model_specs.ENDPOINTS["openai"]
     monkeypatch.setitem(model_specs.ENDPOINTS, "openai", model_specs.Endpoint(url, own.key_env, own.prices))
     yield tmp_path
@@ -52,22 +84,21 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     loop.close()
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_examples_run(code: str, there: Path) -> None:
-    """Every Python example runs."""
-    exec(compile(code, "example", "exec"), {"__name__": "example"})
-
-
-@pytest.mark.parametrize("code", blocks("console"))
-def test_console_examples_run(code: str, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every `smart …` command line in a console block runs; every `make` target named there exists."""
-    for line in code.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        if words[:1] == ["make"]:
-            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        elif words[:1] == ["smart"]:
-            monkeypatch.setattr(sys, "argv", words)
-            _call()
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=lambda page: page.stem)
+def test_examples_run(page: Path, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples of a page run from top to bottom: Python, and every `smart …` line; `make` targets exist."""
+    names: dict[str, Any] = {"__name__": "example"}
+    for kind, code in examples(page):
+        if kind == "python":
+            exec(compile(code, f"{page.stem}: {code.splitlines()[0]}", "exec"), names)
+            continue
+        for line in code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["make"]:
+                assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            elif words[:1] == ["smart"]:
+                monkeypatch.setattr(sys, "argv", words)
+                _call()
 
 
 def _call() -> None:
@@ -84,6 +115,28 @@ def test_the_tree_names_what_is_there() -> None:
         for name in re.findall(r"^\s*((?:[\w*/]+(?:\.py|/) ?)+)", line):
             for each in name.split():
                 assert list(inside.glob(each.rstrip("/"))), f"{each} is not there"
+
+
+def test_the_command_line_page_is_that_of_the_commands() -> None:
+    """docs/cli.md is what `make docs` makes of the commands as they are."""
+    spec = importlib.util.spec_from_file_location("cli_reference", ROOT / "scripts" / "cli_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run `make docs`"
+
+
+def test_every_page_is_in_the_site() -> None:
+    """The navigation of the site names every page, and no page that is not there."""
+    named = re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    assert sorted(named) == sorted(str(page.relative_to(ROOT / "docs")) for page in PAGES[1:])
+
+
+def test_every_public_name_is_in_the_docs() -> None:
+    """Every name of `__all__` appears in the Python reference as `smart.NAME`."""
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    assert not [name for name in smart_llm.__all__ if not re.search(rf"smart\.{name}\b", text)]
 
 
 def test_links_lead_somewhere() -> None:

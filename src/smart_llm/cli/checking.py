@@ -13,7 +13,9 @@ from smart_llm.cli.printing import print_json, short
 
 
 def replay(
-    recorded: Annotated[Path, typer.Argument(help="Recorded answers: item_id, model, answer, cost_usd[, score].")],
+    recorded: Annotated[
+        Path, typer.Argument(metavar="RECORDED", help="Recorded answers: item_id, model, answer, cost_usd[, score].")
+    ],
     *,
     reference: Reference,
     candidate: Candidates = None,
@@ -25,7 +27,10 @@ def replay(
     no_scores: Annotated[bool, typer.Option(help="Hide the models' own confidence.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replay the shipped procedure on recorded answers: what it would have cost, and whether it kept its promise."""
+    """Replay a procedure on recorded answers.
+
+    What it would have cost, seed by seed, and whether it would have kept its promise.
+    """
     from smart_llm.engine.replay import replay as play
 
     figures = play(
@@ -46,12 +51,15 @@ def replay(
 
 
 def verify(
-    certificate: Annotated[Path, typer.Argument(help="OUT.certificate.json")],
+    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="OUT.certificate.json")],
     *,
     ledger: Annotated[Path | None, typer.Option(help="Also count the evidence again from the ledger.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute a certificate's verdict from its evidence; with the ledger, from what was bought."""
+    """Check a certificate.
+
+    Recomputes its verdict from its own evidence; with the ledger, from what was bought.
+    """
     from smart_llm.engine.verify import verify as check
     from smart_llm.report.certificate import read
 

@@ -23,7 +23,10 @@ def demo(
     rows: Annotated[int | None, typer.Option(help="How many reviews.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for everything it writes.")] = Path("demo-output"),
 ) -> None:
-    """Run the main job on real models and real text on this machine; no key needed."""
+    """See the main job on this machine.
+
+    Real models, real text, no key needed.
+    """
     from smart_llm.demo import demo as show
     from smart_llm.report.progress import shown
 

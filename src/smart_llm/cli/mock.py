@@ -38,7 +38,11 @@ def mock_provider(
     queue_tokens: Annotated[int | None, typer.Option(help="Tokens a model may have queued in batches.")] = None,
     seed: Annotated[int, typer.Option(help="Of faults, jitter and answers.")] = 0,
 ) -> None:
-    """A local server that speaks the OpenAI protocol, answers by rule, and fails as real ones do."""
+    """Stand in for a provider.
+
+    A server on this machine that speaks the protocols of OpenAI and Anthropic, answers by rule, and fails as real ones
+    do.
+    """
     from smart_llm.mock.batches import BatchFaults, BatchSettings
     from smart_llm.mock.limits import Limits
     from smart_llm.mock.server import Faults, serve

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smart_llm.api import Options
     from smart_llm.tasks import Task
 
-Table = Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet; - reads stdin.", show_default=False)]
+Table = Annotated[str, typer.Argument(metavar="TABLE", help="CSV, TSV, JSONL or Parquet; - reads stdin.")]
 Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
 Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
 Agreement = Annotated[str, typer.Option(help="Share of answers equivalent to the reference's, in (0, 1).")]

@@ -36,7 +36,8 @@ def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
     """Problems with the counts: rows and errors of the pilot and of the look, as the ledger has them."""
     fresh = [each for each in rounds if not each.stage.endswith("again")]
     if "mix" in evidence:
-        return verifying.recount(MIX, evidence["mix"], _restaged(fresh, evidence["mix"]["pilot"]["rows"]))
+        mix = evidence["mix"]
+        return verifying.recount(MIX, mix, _restaged(fresh, mix["pilot"]["rows"]) if mix["finalists"] else fresh)
     *pilot, look = fresh
     told = [evidence[name] for name in ("pilot", "pilot_errors", "looked", "errors")]
     found = [sum(len(each.marks) for each in pilot), sum(map(_lost, pilot)), len(look.marks), _lost(look)]
