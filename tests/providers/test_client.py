@@ -321,7 +321,7 @@ def test_budget_is_never_exceeded(
 
 async def test_through_all_faults_at_once(ledger: Ledger) -> None:
     """Over real sockets with every fault: all rows answered, every paid answer recorded, none asked again."""
-    server = MockServer(faults=Faults.all(0.05), hang=0.05, pause=0.002, seed=1)
+    server = MockServer(faults=Faults.all(0.03), hang=0.05, pause=0.002, seed=1)
     async with server as url:
         model = resolve(f"openai:x@{url}?in=1&out=1")
         asking = Client(ledger, [model], make_providers([model]), timeout=30, concurrency=16)
