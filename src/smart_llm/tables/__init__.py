@@ -1,4 +1,5 @@
-"""Tables in and out: CSV, TSV, JSONL, Parquet, standard input, pandas, polars, Arrow, lists of dicts.
+"""Tables in and out: CSV, TSV, JSONL, Parquet, standard input, pandas, polars, Arrow, DuckDB, lists of
+dicts.
 
 Nothing is lost and nothing is reordered: the rows that come out are the rows that went in, cell for cell, with
 `answer`, `answered_by` and `status` added. Everything that can go wrong with files is found before anything is spent.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from smart_llm.tables.natives import Native
+
 ADDED = ("answer", "answered_by", "status")
 """The columns a run adds."""
 
@@ -38,14 +40,14 @@ class Table:
     frame that came in.
 
     lines: for JSONL, one column, each row as it was written (so that it can be written back unchanged). native: the
-    user's own frame, for giving back the same kind.
+    user's own table in memory, for giving back the same kind.
     """
 
     frame: Cells
     format: str
     path: Path | None = None
     lines: Cells | None = None
-    native: Any = None
+    native: Native | None = None
 
     @property
     def rows(self) -> int:
@@ -95,7 +97,7 @@ class Table:
         if rows < 1:
             raise InputError(f"the number of rows must be at least 1, not {rows}")
         lines = None if self.lines is None else self.lines.head(rows)
-        native = None if self.native is None else _native_head(self.native, rows)
+        native = None if self.native is None else self.native.head(rows)
         return replace(self, frame=self.frame.head(rows), lines=lines, native=native)
 
     @cached_property
@@ -137,6 +139,8 @@ def column_text(column: pl.Series) -> pl.Series:
 
     name, column = column.name, column.alias("cell")  # polars would read a name such as "*" or "^a$" as a pattern
     kind = column.dtype
+    if isinstance(kind, pl.datatypes.BaseExtension):
+        return column_text(column.ext.storage()).alias(name)
     if kind.is_nested() or kind == pl.Object:
         texts = [value_text(value) for value in column.to_list()]
         return pl.Series(name, texts, dtype=pl.String)
@@ -204,9 +208,3 @@ def _length(name: str) -> pl.Expr:
     import polars as pl
 
     return pl.col(name).str.len_bytes().cast(pl.String)
-
-
-def _native_head(native: Any, rows: int) -> Any:
-    import narwhals as nw
-
-    return native[:rows] if isinstance(native, list) else nw.from_native(native, eager_only=True).head(rows).to_native()
