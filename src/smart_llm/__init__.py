@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         Retryable,
         SmartError,
     )
-    from smart_llm.events import Delivering, Event, Profiling, Said
+    from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
     from smart_llm.providers.base import Provider
     from smart_llm.providers.fake import FakeProvider
     from smart_llm.report.certificate import Certificate
@@ -49,7 +49,7 @@ _HOMES = {
         "Retryable",
         "SmartError",
     ],
-    "smart_llm.events": ["Delivering", "Event", "Profiling", "Said"],
+    "smart_llm.events": ["Decided", "Delivering", "Ended", "Event", "Profiling", "Said"],
     "smart_llm.providers.base": ["Provider"],
     "smart_llm.providers.fake": ["FakeProvider"],
     "smart_llm.report.certificate": ["Certificate"],
@@ -62,7 +62,9 @@ __all__ = [
     "Answer",
     "BudgetExhausted",
     "Certificate",
+    "Decided",
     "Delivering",
+    "Ended",
     "Event",
     "FakeProvider",
     "Figures",

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
-import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, Unpack, overload
 
 from smart_llm import models as model_specs
 from smart_llm import tables
 from smart_llm.engine.batch import BatchOptions, by_batch
 from smart_llm.engine.job import Job, check
-from smart_llm.engine.pool import Stop
 from smart_llm.engine.run import Finished, Means, Unfinished, execute, write_certificate
-from smart_llm.errors import InputError, Interrupted
+from smart_llm.engine.signals import stopping, wait
+from smart_llm.errors import InputError
 from smart_llm.events import Listener, nobody
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Ledger
 from smart_llm.providers.base import Provider
 from smart_llm.report.certificate import Certificate
+from smart_llm.report.listening import listening
 from smart_llm.tasks import Task
 from smart_llm.types import Model
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Frame = TypeVar("Frame", default=Any)
+else:
+    from typing import TypeVar
+
+    Frame = TypeVar("Frame")
+
+Place: TypeAlias = str | os.PathLike[str]
+Rows: TypeAlias = Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(Generic[Frame]):
     """A finished run. table: the kind of frame that came in (for a path: the path written, or a polars frame), with
     `answer`, `answered_by`, `status`. cost: USD. saving: reference-only cost ÷ cost."""
 
-    table: Any
+    table: Frame
     certificate: Certificate
     cost: float
     saving: float
@@ -44,7 +51,12 @@ class Run:
 
 
 class Options(TypedDict, total=False):
-    """Options of `run` and `arun`; all have defaults."""
+    """Options of `run` and `arun`; all have defaults.
+
+    on_event: a function that hears the run's events; if it raises, the run is stopped cleanly and the exception comes
+    out. progress: show how the run goes, on stderr or in the notebook; by default on a terminal or in a notebook, if
+    there is no `on_event`.
+    """
 
     output: str | Path | None
     budget: float | None
@@ -60,8 +72,42 @@ class Options(TypedDict, total=False):
     store_text: bool
     batch: bool | BatchOptions
     on_event: Listener
+    progress: bool | None
 
 
+@overload
+async def arun(
+    table: Place,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[Any]: ...
+@overload
+async def arun(
+    table: Rows,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[list[dict[str, Any]]]: ...
+@overload
+async def arun(
+    table: Frame,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[Frame]: ...
 async def arun(
     table: Any,
     task: Task,
@@ -71,10 +117,10 @@ async def arun(
     agreement: float | str = "0.95",
     confidence: float | str = "0.95",
     **options: Unpack[Options],
-) -> Run:
+) -> Run[Any]:
     """Answer every row: at least `agreement` of the answers equivalent to the reference's, with `confidence`.
 
-    table: a path (CSV, TSV, JSONL, Parquet), a pandas, polars or Arrow table, or a list of dicts.
+    table: a path (CSV, TSV, JSONL, Parquet), a pandas, polars or Arrow table, a DuckDB relation, or dicts.
     reference, candidates: models as `provider:model`. Options: see `Options`.
     Raises `InputError` before anything is spent, `Refused`, `BudgetExhausted` or `Interrupted` when the run must stop:
     run again to go on; what was bought is kept.
@@ -100,14 +146,18 @@ async def arun(
         told, timeout = options.get("on_event", nobody), options.get("timeout", 120.0)
         job = replace(job, batch=await by_batch(job.models, providers, seconds=timeout, tell=told))
     path = Path(options.get("ledger") or default_ledger(source))
-    with Ledger.open(path, store_text=options.get("store_text", True)) as ledger, _stop_on_signals() as stop:
+    with (
+        Ledger.open(path, store_text=options.get("store_text", True)) as ledger,
+        stopping() as stop,
+        listening(options.get("on_event"), options.get("progress"), options.get("budget"), stop) as tell,
+    ):
         means = Means(
             ledger,
             providers,
             options.get("budget"),
             options.get("concurrency", 64),
             options.get("timeout", 120.0),
-            options.get("on_event", nobody),
+            tell,
             stop,
             batch if isinstance(batch, BatchOptions) else BatchOptions(),
         )
@@ -122,6 +172,39 @@ async def arun(
     )
 
 
+@overload
+def run(
+    table: Place,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[Any]: ...
+@overload
+def run(
+    table: Rows,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[list[dict[str, Any]]]: ...
+@overload
+def run(
+    table: Frame,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[Frame]: ...
 def run(
     table: Any,
     task: Task,
@@ -131,9 +214,9 @@ def run(
     agreement: float | str = "0.95",
     confidence: float | str = "0.95",
     **options: Unpack[Options],
-) -> Run:
+) -> Run[Any]:
     """`arun`, waited for; works inside a running event loop (a notebook) too."""
-    return _wait(
+    return wait(
         arun(
             table,
             task,
@@ -213,41 +296,3 @@ def _deliver(table: tables.Table, finished: Finished, output: Path | None) -> An
         if table.path is not None:
             return output
     return tables.like_source(table, *columns)
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[Stop]:
-    """SIGINT and SIGTERM ask for a clean stop, where this thread may hear them; a second one ends the process."""
-    stop, loop = Stop(), asyncio.get_running_loop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask() -> None:
-        stop.request()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, ask)
-    try:
-        yield stop
-    finally:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
-
-
-def _wait(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:  # the second one: the first asks for a clean stop
-        raise Interrupted("Stopped at once. What was recorded is kept: run the same command again to go on.") from None

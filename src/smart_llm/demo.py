@@ -84,7 +84,7 @@ def demo(
     output: Path = Path("demo-output"),
     say: Callable[[str], None] = print,
     on_event: Listener = nobody,
-) -> api.Run:
+) -> api.Run[Path]:
     """Fetch, run, certify, verify; `say` is told every step. Running it again continues from the ledger in `output`.
 
     Errors: `InputError` where something cannot be fetched, and whatever `run` raises.
@@ -196,7 +196,7 @@ def _intention(show: Show, rows: int, output: Path) -> list[str]:
     return lines
 
 
-def _outcome(done: api.Run, answered: Path) -> list[str]:
+def _outcome(done: api.Run[Path], answered: Path) -> list[str]:
     certificate = api.certificate_path(answered)
     problems = verify(certificate, done.ledger)
     cost = done.certificate.cost

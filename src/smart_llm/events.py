@@ -30,15 +30,41 @@ class Profiling:
 
 @dataclass(frozen=True, slots=True)
 class Delivering:
-    """While delivering. done, rows: settled rows and all rows of the table. errors: rows without an answer. USD."""
+    """While delivering. done, rows: settled rows and all rows of the table. errors: rows without an answer. alone: what
+    the reference alone would have cost for the rows settled so far, estimated. USD."""
 
     done: int
     rows: int
     errors: int
     spent: float
+    alone: float = 0.0
 
 
-Event: TypeAlias = Said | Profiling | Delivering
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Profiling is over. models: the candidates whose answers may be delivered from now on; none: the reference answers
+    everything. saving: reference-only cost ÷ expected cost, where the procedure says."""
+
+    reference: str
+    models: tuple[str, ...]
+    profiled: int
+    saving: float | None
+    spent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Every row is settled. status: the certificate's. errors: rows without an answer. saving: reference-only cost ÷
+    cost. spent: USD."""
+
+    status: str
+    rows: int
+    errors: int
+    saving: float
+    spent: float
+
+
+Event: TypeAlias = Said | Profiling | Decided | Delivering | Ended
 Listener: TypeAlias = Callable[[Event], None]
 
 

@@ -28,7 +28,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     output = how.output or default_output(table, source)
     if not yes:
         _confirm(how)
-    with shown() as listener:
+    with shown(how.budget) as listener:
         options: api.Options = {**how.keywords(), "output": output, "on_event": listener}
         done = api.run(
             source,
@@ -42,7 +42,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     _print(done, output, as_json)
 
 
-def _print(done: Run, output: Path, as_json: bool) -> None:
+def _print(done: Run[Path], output: Path, as_json: bool) -> None:
     from smart_llm.api import certificate_path
 
     if not as_json:

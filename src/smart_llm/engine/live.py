@@ -174,6 +174,7 @@ class Live:
     async def deliver(self, verdict: Verdict, seed: int, workers: int, tell: Listener) -> None:
         """Settle every row that profiling left, by the certified rule."""
         done = int(self.settled.sum())
+        alone = self.reference_only_cost(np.flatnonzero(self.settled)) / self.rows
         settle = (
             self._by_tiers(verdict.rule, seed) if isinstance(verdict.rule, Cascade) else self._by_share(verdict, seed)
         )
@@ -183,7 +184,7 @@ class Live:
             model, value, reply = await settle(*row)
             self._settle(row[0], model, value, reply)
             done += 1
-            tell(Delivering(done, self.rows, len(self.errors), self.so_far))
+            tell(Delivering(done, self.rows, len(self.errors), self.so_far, alone * done))
 
         await each(self._unsettled(), one, workers=workers, stop=self.stop)
 

@@ -25,7 +25,7 @@ from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
-from smart_llm.events import Listener, Said
+from smart_llm.events import Decided, Ended, Listener, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.providers.base import Provider
 from smart_llm.providers.client import Client
@@ -109,6 +109,9 @@ async def execute(job: Job, means: Means) -> Finished:
         finished = await _ask(job, record, models, client, means)
     if abs(client.cache_saved) >= 5e-7:
         means.tell(Said(f"Providers' prompt caches took ${client.cache_saved:.6f} off what was bought now."))
+    certificate = finished.certificate
+    errors = certificate.claim["errors"]
+    means.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, finished.cost))
     return finished
 
 
@@ -133,12 +136,13 @@ async def _execute(
         verdict = replace(verdict, notes=(*verdict.notes, *score_notes(live, verdict)))
         for note in verdict.notes:
             means.tell(Said(note))
+        means.tell(decided(verdict, live))
         profiling = live.spent()
         await live.deliver(verdict, record.seed, means.concurrency, means.tell)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         pending = _certificate(job, record, live, None, live.spent(), means.ledger)
         means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
-        raise Unfinished(pending, stopped) from stopped
+        raise Unfinished(pending, _counted(stopped, live)) from stopped
     certificate = _certificate(job, record, live, verdict, profiling, means.ledger)
     means.ledger.finish_run(record.run_id, asdict(certificate))
     names = [model.name for model in models]
@@ -168,6 +172,26 @@ async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead:
         diary.end()
         verdict: Verdict = stop.value
         return verdict
+
+
+def decided(verdict: Verdict, live: Live) -> Decided:
+    """What profiling has led to."""
+    rule = verdict.rule
+    used = [t.candidate for t in rule.tiers] if isinstance(rule, Cascade) else [m for m, rows in rule.shares if rows]
+    ratio = verdict.outlook.expected_cost_ratio if verdict.outlook else 0.0
+    names = [model.name for model in live.models]
+    models = tuple(names[model] for model in used if model)
+    return Decided(names[0], models, len(verdict.profiled), 1 / ratio if ratio > 0 else None, live.so_far)
+
+
+def _counted(stopped: SmartError, live: Live) -> SmartError:
+    """A stop by the user, with what there is by then."""
+    if not isinstance(stopped, Interrupted):
+        return stopped
+    return Interrupted(
+        f"Stopped with {int(live.settled.sum()):,} of {live.rows:,} rows answered and ${live.so_far:.6g} spent. What "
+        "was bought is kept: run the same command again to go on."
+    )
 
 
 def score_notes(live: Live, verdict: Verdict) -> list[str]:

@@ -11,6 +11,7 @@ from smart_llm.errors import SmartError
 from smart_llm.events import Listener, Said
 from smart_llm.providers.client import Client
 
+STOPPING = "Stopping: calls in flight are finished and kept. Once more (Ctrl-C) ends at once."
 STALL = 30.0
 """Seconds without an answer that are worth a word; then twice as many, and so on."""
 
@@ -20,6 +21,7 @@ async def watched(client: Client, stop: Stop, tell: Listener) -> AsyncIterator[N
     """Watch this client as long as the block lasts."""
 
     def dismiss() -> None:
+        tell(Said(STOPPING))
         try:
             stop.check()
         except SmartError as reason:
