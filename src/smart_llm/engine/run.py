@@ -189,8 +189,8 @@ def _counted(stopped: SmartError, live: Live) -> SmartError:
     if not isinstance(stopped, Interrupted):
         return stopped
     return Interrupted(
-        f"Stopped with {int(live.settled.sum()):,} of {live.rows:,} rows answered and ${live.so_far:.6g} spent. What "
-        "was bought is kept: run the same command again to go on."
+        f"Stopped with {int(live.settled.sum()):,} of {live.rows:,} rows answered and ${live.so_far:.6g} spent. "
+        + str(stopped).removeprefix("Stopped. ")
     )
 
 
