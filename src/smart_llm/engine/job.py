@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
 from smart_llm import procedures
+from smart_llm.engine.aside import piloted
 from smart_llm.engine.options import share
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
@@ -95,11 +96,13 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     if record is not None:
         return record, True
     seed = job.seed if job.seed is not None else secrets.randbits(53)
+    aside = piloted(ledger, job.table.table_hash)
     plan = {
         **fixed(job),
         "seed": seed,
         "models": [_model(model, job) for model in job.models],
         "reserve": _reserve(job),
+        **({"set_aside": aside} if aside else {}),
     }
     return ledger.start_run(plan, lookup=lookup, seed=seed), False
 
@@ -160,10 +163,12 @@ def planned_batches(plan: Json) -> frozenset[str]:
     return frozenset(each["name"] for each in plan["models"] if each.get("batch"))
 
 
-def problem(plan: Json, rates: Sequence[float]) -> Problem:
-    """The procedure's view of a plan. rates: expected USD per call, reference first."""
+def problem(plan: Json, rates: Sequence[float], *, lost: int = 0) -> Problem:
+    """The procedure's view of a plan. rates: expected USD per call, reference first. lost: rows set aside that the
+    reference has no answer for."""
+    aside = len(plan.get("set_aside", ()))
     return Problem(
-        plan["rows"],
+        plan["rows"] - aside,
         Fraction(plan["agreement"]),
         Fraction(plan["confidence"]),
         plan["reference"],
@@ -172,6 +177,8 @@ def problem(plan: Json, rates: Sequence[float]) -> Problem:
         plan["seed"],
         plan["reserve"],
         _side(plan),
+        set_aside=aside,
+        lost=lost,
     )
 
 
