@@ -2,11 +2,11 @@
 
     python benchmarks/forecast.py [--quick] [--jobs 2] [--runs 50] [--pilot 50] [--cells TEXT …] [--seconds S]
 
-A simulated run: a table, a pilot of so many random rows, the forecast that `smart plan --pilot` makes of them, and then
-the run itself (the shipped default) with those rows set aside: its whole cost, the pilot's calls included, lies in the
-interval or not. Runs take turns over the cells: synthetic tables, drawn anew for every run, and recorded answers of real
-models where ../shared is there. The figures asked for: at least 44 of 50 inside, median width at most .40 of the cost of
-the reference on every row. `guess` is the interval from priors alone, for comparison.
+A simulated run: a table, a pilot of so many random rows, the forecast that `smart plan --pilot` makes of them, and
+then the run itself (the shipped default) with those rows set aside: its whole cost, the pilot's calls included, lies in
+the interval or not. Runs take turns over the cells: synthetic tables, drawn anew for every run, and recorded answers of
+real models where ../shared is there. The figures asked for: at least 44 of 50 inside, median width at most .40 of the
+cost of the reference on every row. `guess` is the interval from priors alone, for comparison.
 
 plain   two candidates, 3 % and 10 % bad, no scores        scored  the same with scores that know something
 line    one candidate, as many bad as allowed              poor    30 % and 45 % bad
@@ -105,9 +105,8 @@ def one(work: tuple[Cell, int, int, float]) -> dict[str, Any]:
     sheet = Answers(shown.marks, shown.cost, shown.score, shown.traits)
     told = simulated("ladder", task, sheet, effort=Effort(seconds=seconds), seed=seed)
     alone, spent = float(whole.cost[:, 0].sum()), float(shown.cost.sum())
-    cost = (
-        spent + simulate(procedures.get("ladder"), replace(task, seed=seed + 10**6), part(whole, left)).cost
-    ) / alone
+    done = simulate(procedures.get("ladder"), replace(task, seed=seed + 10**6), part(whole, left))
+    cost = (spent + done.cost) / alone
     # the forecast is of the rows left; the pilot is paid and known
     share = shown.cost[:, 0].mean() * len(left) / alone
     known, blind = spent / alone, guess(task)

@@ -45,7 +45,7 @@ WIDER = 1.15
 MOST_ROWS = 50_000
 """Larger tables are simulated at this size: profiling then counts for a little too much."""
 OVERRUN = 1.06
-"""No run costs more than about this share of the reference alone (see docs/guarantee.md)."""
+"""No run costs more than about this share of the reference alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Costs of a whole run as shares of reference-only cost: expected value and ends of a nominal 95 % interval.
+    """Costs of the rows left to a run, as shares of what the reference alone is expected to cost there: expected value
+    and ends of a nominal 95 % interval.
 
     runs: simulated runs behind it, 0 for a guess from priors. certified: the share of them that certified something.
     reference_share: expected share of the rows that the reference answers.
@@ -128,7 +129,7 @@ class Urn:
         marks, score = self.sheet.marks[like], self.sheet.score[like]
         traits = self.sheet.traits
         key = None if traits is None else traits.key[like]
-        knows = rng.random(models) < 0.5
+        knows = [bool(each < 0.5) for each in rng.random(models)]
         for j in range(1, models):
             at = rows + j - 1
             marks[at, j] = BAD
@@ -169,22 +170,22 @@ def simulated(procedure: str, problem: Problem, sheet: Answers, *, effort: Effor
     start, urn = perf_counter(), Urn(sheet, seed)
     order = _ranked(urn, problem)
     small = _of_size(problem, min(problem.rows, MOST_ROWS))
-    ratios, certified, shares = [], [], []
+    ratios, certified, shares, alone = [], [], [], []
+    whole = small.rows * float(sheet.cost[:, 0].mean())
     for number, weights in enumerate(order[: effort.runs]):
         if number >= effort.least and perf_counter() - start > effort.seconds:
             break
         population = urn.population(weights, small.rows, number)
         outcome = simulate(procedures.get(procedure), replace(small, seed=seed + number), population)
-        ratios.append(outcome.cost / population.cost[:, 0].sum())
+        ratios.append(outcome.cost / whole)
+        alone.append(float(population.cost[:, 0].sum()) / whole)
         certified.append(outcome.verdict.granted)
         shares.append(outcome.reference_rows / small.rows)
     costs = np.log(np.array(ratios))
     middle = np.median(costs)
     low, high = (float(np.exp(middle + WIDER * (end - middle))) for end in (costs.min(), costs.max()))
-    expected = float(np.mean(ratios))
-    return Forecast(
-        expected, low, max(min(high, OVERRUN), expected), len(ratios), float(np.mean(certified)), float(np.mean(shares))
-    )
+    high = min(high, OVERRUN * max(alone))
+    return Forecast(float(np.mean(ratios)), low, high, len(ratios), float(np.mean(certified)), float(np.mean(shares)))
 
 
 def _of_size(problem: Problem, rows: int) -> Problem:
