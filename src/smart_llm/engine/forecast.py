@@ -129,7 +129,7 @@ class Urn:
         marks, score = self.sheet.marks[like], self.sheet.score[like]
         traits = self.sheet.traits
         key = None if traits is None else traits.key[like]
-        knows = [bool(each < 0.5) for each in rng.random(models)]
+        knows: NDArray[np.bool_] = np.asarray(rng.random(models)) < 0.5
         for j in range(1, models):
             at = rows + j - 1
             marks[at, j] = BAD

@@ -96,15 +96,19 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     if record is not None:
         return record, True
     seed = job.seed if job.seed is not None else secrets.randbits(53)
-    aside = piloted(ledger, job.table.table_hash)
-    plan = {
+    plan = frozen(job, seed, piloted(ledger, job.table.table_hash))
+    return ledger.start_run(plan, lookup=lookup, seed=seed), False
+
+
+def frozen(job: Job, seed: int, set_aside: Sequence[int]) -> dict[str, Json]:
+    """The plan: what the user decided, and what was drawn or looked up. set_aside: rows of earlier pilots."""
+    return {
         **fixed(job),
         "seed": seed,
         "models": [_model(model, job) for model in job.models],
         "reserve": _reserve(job),
-        **({"set_aside": aside} if aside else {}),
+        **({"set_aside": list(set_aside)} if set_aside else {}),
     }
-    return ledger.start_run(plan, lookup=lookup, seed=seed), False
 
 
 def fixed(job: Job) -> dict[str, Json]:

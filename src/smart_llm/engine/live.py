@@ -129,6 +129,11 @@ class Live:
         await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
         return [[request_key(self.request(0, prompt))] for prompt in prompts]
 
+    @property
+    def distinct(self) -> int:
+        """Different requests there are per model: equal rows share an answer, paid for once."""
+        return int(self._costs.shape[1])
+
     def count(self, position: int, model: int, cost: float) -> None:
         """An answer that belongs to this run's account, whoever bought it."""
         group = self._groups[position]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm import procedures
 from smart_llm.engine.ahead import Ahead
@@ -256,11 +256,16 @@ def _asked(ask: Ask, keys: list[list[str]]) -> dict[str, Json]:
 
 
 def expected_cost(model: Model, provider: Provider, live: Live) -> float:
-    """USD of one call before any was made: by the provider's own estimate, else four bytes a token, a short answer."""
+    """USD of one call before any was made."""
+    return float(np.mean([model.rate.cost(usage) for usage in expected_usage(model, provider, live)]))
+
+
+def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[Usage]:
+    """What calls about some rows use, before any was made: by the provider's own estimate, else four bytes a token, a
+    short answer."""
     rows = np.linspace(0, live.rows - 1, num=min(SAMPLE, live.rows)).astype(np.int64)
     expect = getattr(provider, "expect", _expect)
-    costs = [model.rate.cost(expect(live.request(live.models.index(model), prompt))) for prompt in live.prompts(rows)]
-    return float(np.mean(costs))
+    return [expect(live.request(live.models.index(model), prompt)) for prompt in live.prompts(rows)]
 
 
 def _expect(request: Request) -> Usage:
@@ -371,7 +376,7 @@ def standings(live: Live) -> list[Standing]:
     found = []
     for j, model in enumerate(live.models[1:], 1):
         asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = (float(beta.ppf(tail, agreeing + 0.5, asked - agreeing + 0.5)) for tail in (0.05, 0.95))
+        low, high = (float(betaincinv(agreeing + 0.5, asked - agreeing + 0.5, tail)) for tail in (0.05, 0.95))
         found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
     return found
 
