@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smart_llm.api import Options, Run, arun, run
+    from smart_llm.api import Options, Run, aplan, arun, plan, run
+    from smart_llm.engine.plan import Plan
     from smart_llm.engine.replay import Figures, replay
     from smart_llm.engine.verify import verify
     from smart_llm.errors import (
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from smart_llm.types import Answer, Request, Usage
 
 _HOMES = {
-    "smart_llm.api": ["Options", "Run", "arun", "run"],
+    "smart_llm.api": ["Options", "Run", "aplan", "arun", "plan", "run"],
+    "smart_llm.engine.plan": ["Plan"],
     "smart_llm.engine.replay": ["Figures", "replay"],
     "smart_llm.engine.verify": ["verify"],
     "smart_llm.errors": [
@@ -72,6 +74,7 @@ __all__ = [
     "Interrupted",
     "LedgerError",
     "Options",
+    "Plan",
     "Profiling",
     "Provider",
     "ProviderError",
@@ -83,7 +86,9 @@ __all__ = [
     "SmartError",
     "Task",
     "Usage",
+    "aplan",
     "arun",
+    "plan",
     "replay",
     "run",
     "verify",

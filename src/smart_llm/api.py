@@ -1,7 +1,8 @@
-"""The Python API: `run`, `arun`, `replay`, `verify`. Async is written once; `run` is a thin edge over `arun`."""
+"""The Python API: `run`, `arun`, `plan`, `aplan`. Async is written once; the others are thin edges over it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +13,17 @@ from smart_llm import models as model_specs
 from smart_llm import tables
 from smart_llm.engine.batch import BatchOptions, by_batch
 from smart_llm.engine.job import Job, check
+from smart_llm.engine.pilot import buy as buy_pilot
+from smart_llm.engine.plan import Plan, draw_up
+from smart_llm.engine.pool import Stop
 from smart_llm.engine.run import Finished, Means, Unfinished, execute, write_certificate
 from smart_llm.engine.signals import stopping, wait
 from smart_llm.errors import InputError
 from smart_llm.events import Listener, nobody
 from smart_llm.folders import user_dir
-from smart_llm.ledger import Ledger
+from smart_llm.ledger import Ledger, Reader
 from smart_llm.providers.base import Provider
+from smart_llm.providers.batch import known
 from smart_llm.report.certificate import Certificate
 from smart_llm.report.listening import listening
 from smart_llm.tasks import Task
@@ -69,6 +74,7 @@ class Options(TypedDict, total=False):
     providers: Mapping[str, Provider] | None
     concurrency: int
     timeout: float
+    self_check: int
     store_text: bool
     batch: bool | BatchOptions
     on_event: Listener
@@ -125,21 +131,10 @@ async def arun(
     Raises `InputError` before anything is spent, `Refused`, `BudgetExhausted` or `Interrupted` when the run must stop:
     run again to go on; what was bought is kept.
     """
-    _check_options(options)
-    source = tables.open_table(table).head(options.get("rows"))
+    models = _models(reference, candidates, options)
+    job = _job(table, task, models, (str(agreement), str(confidence)), options)
+    source = job.table
     output = _checked_output(options.get("output"), source)
-    job = check(
-        Job(
-            source,
-            task,
-            _models(reference, candidates, options),
-            str(agreement),
-            str(confidence),
-            options.get("procedure", "ladder"),
-            options.get("seed"),
-            str(options["per_label"]) if options.get("per_label") is not None else None,
-        )
-    )
     providers = {**_made(job, options.get("providers") or {}), **(options.get("providers") or {})}
     batch = options.get("batch", False)
     if batch:
@@ -151,17 +146,7 @@ async def arun(
         stopping() as stop,
         listening(options.get("on_event"), options.get("progress"), options.get("budget"), stop) as tell,
     ):
-        means = Means(
-            ledger,
-            providers,
-            options.get("budget"),
-            options.get("concurrency", 64),
-            options.get("timeout", 120.0),
-            tell,
-            stop,
-            batch if isinstance(batch, BatchOptions) else BatchOptions(),
-        )
-        finished = await _execute(job, means, output)
+        finished = await _execute(job, _means(ledger, providers, stop, tell, options), output)
     return Run(
         _deliver(source, finished, output),
         finished.certificate,
@@ -229,6 +214,109 @@ def run(
     )
 
 
+async def aplan(
+    table: Any,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = "0.95",
+    confidence: float | str = "0.95",
+    pilot: int | None = None,
+    brief: bool = False,
+    **options: Unpack[Options],
+) -> Plan:
+    """What `arun` with the same arguments would do and cost. Nothing is spent and nothing written without `pilot`.
+
+    pilot: ask the reference and every candidate about so many rows first. The run delivers those answers, but these
+    rows are never evidence, under this or a later prompt. `self_check` rows of the pilot (which it makes at least as
+    long) are asked of the reference twice. brief: only the agreement asked for, with less simulating.
+    Raises `InputError`; with `pilot` also what `arun` raises.
+    """
+    models = _models(reference, candidates, options)
+    job = _job(table, task, models, (str(agreement), str(confidence)), options)
+    given, check = options.get("providers") or {}, options.get("self_check", 0)
+    if options.get("batch"):
+        job = replace(job, batch=frozenset(model.name for model in job.models if _batchable(model)))
+    path = Path(options.get("ledger") or default_ledger(job.table))
+    if pilot is not None or (check and not brief):
+        await _pilot(job, path, max(pilot or 0, check), options)
+    local = [model for model in job.models if model.provider == "local" and model.name not in given]
+    providers = {**model_specs.make_providers(local), **given}
+    try:
+        with _reading(path) as reader:
+            return await draw_up(
+                job,
+                reader,
+                providers,
+                concurrency=options.get("concurrency", 64),
+                budget=options.get("budget"),
+                self_check=check,
+                brief=brief,
+            )
+    finally:
+        for provider in providers.values():
+            await provider.close()
+
+
+def plan(
+    table: Any,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = "0.95",
+    confidence: float | str = "0.95",
+    pilot: int | None = None,
+    brief: bool = False,
+    **options: Unpack[Options],
+) -> Plan:
+    """`aplan`, waited for; works inside a running event loop (a notebook) too."""
+    return wait(
+        aplan(
+            table,
+            task,
+            reference=reference,
+            candidates=candidates,
+            agreement=agreement,
+            confidence=confidence,
+            pilot=pilot,
+            brief=brief,
+            **options,
+        )
+    )
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[Reader | None]:
+    """The ledger, where there is one; none is made."""
+    if not path.is_file():
+        yield None
+        return
+    with Reader.open(path) as reader:
+        yield reader
+
+
+def _batchable(model: Model) -> bool:
+    """Whether a model may be asked by batch, as far as is known without asking: addresses of one's own often can."""
+    return known(model) or "@" in model.name
+
+
+async def _pilot(job: Job, path: Path, rows: int, options: Options) -> None:
+    """Buy a pilot into the job's ledger."""
+    providers = {**_made(job, options.get("providers") or {}), **(options.get("providers") or {})}
+    try:
+        with (
+            Ledger.open(path, store_text=options.get("store_text", True)) as ledger,
+            stopping() as stop,
+            listening(options.get("on_event"), options.get("progress"), options.get("budget"), stop) as tell,
+        ):
+            await buy_pilot(job, _means(ledger, providers, stop, tell, options), rows)
+    finally:
+        for provider in {id(provider): provider for provider in providers.values()}.values():
+            await provider.close()
+
+
 def default_ledger(table: tables.Table) -> Path:
     """Beside the table it belongs to; for frames, named by their content, in the user's folder."""
     if table.path is not None:
@@ -252,8 +340,44 @@ def _check_options(options: Options) -> None:
     batch = options.get("batch", False)
     if isinstance(batch, BatchOptions) and not (batch.poll > 0 and batch.rows >= 1):
         raise InputError("--batch-poll, --batch-rows: give seconds, more than 0, and at least 1 row.")
+    if options.get("self_check", 0) < 0:
+        raise InputError(f"--self-check {options.get('self_check')}: give a number of rows.")
     if concurrency < 1:
         raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
+
+
+def _job(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str, str], options: Options) -> Job:
+    """What was asked for, checked. promise: agreement and confidence."""
+    _check_options(options)
+    source = tables.open_table(table).head(options.get("rows"))
+    per_label = options.get("per_label")
+    return check(
+        Job(
+            source,
+            task,
+            models,
+            *promise,
+            options.get("procedure", "ladder"),
+            options.get("seed"),
+            str(per_label) if per_label is not None else None,
+        )
+    )
+
+
+def _means(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell: Listener, options: Options) -> Means:
+    """What is worked with."""
+    batch = options.get("batch", False)
+    return Means(
+        ledger,
+        providers,
+        options.get("budget"),
+        options.get("concurrency", 64),
+        options.get("timeout", 120.0),
+        tell,
+        stop,
+        batch if isinstance(batch, BatchOptions) else BatchOptions(),
+        self_check=options.get("self_check", 0),
+    )
 
 
 def _models(reference: str, candidates: Sequence[str], options: Options) -> tuple[Model, ...]:

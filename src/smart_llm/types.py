@@ -182,8 +182,9 @@ class SidePromise:
 class Problem:
     """What a procedure knows before anything is asked.
 
-    rows: N. agreement, confidence: exact decimals in (0, 1). rates: expected USD per call, reference first.
-    reserve: rows of the allowance set aside for rows that finally have no answer.
+    rows: the rows it may sample and deliver. agreement, confidence: exact decimals in (0, 1). rates: expected USD per
+    call, reference first. reserve: rows of the allowance kept for rows that finally have no answer. set_aside: further
+    rows of the table, piloted earlier, that the reference answers; lost: those of them it has no answer for.
     """
 
     rows: int
@@ -195,11 +196,19 @@ class Problem:
     seed: int
     reserve: int = 0
     side: SidePromise | None = None
+    set_aside: int = 0
+    lost: int = 0
+
+    @property
+    def promised(self) -> int:
+        """B = N − ⌈agreement · N⌉: how many delivered rows of the whole table may be misses."""
+        whole = self.rows + self.set_aside
+        return int(whole - -((-self.agreement * whole) // 1))
 
     @property
     def allowance(self) -> int:
-        """B = N − ⌈agreement · N⌉ − reserve: how many delivered rows may be misses."""
-        return max(0, self.rows - -((-self.agreement * self.rows) // 1) - self.reserve)
+        """What is left of B for misses among `rows`, without what is kept for rows that finally have no answer."""
+        return max(0, self.promised - self.lost - self.reserve)
 
     @property
     def alpha(self) -> float:

@@ -115,6 +115,17 @@ def test_no_population_breaks_the_promise_too_often(rows: int, agreement: str, c
     assert 0.7 * float(1 - task.confidence) < worst_miss(task) <= float(1 - task.confidence)
 
 
+@pytest.mark.parametrize(("aside", "lost"), [(1, 0), (1, 1), (2, 1)])
+def test_rows_set_aside_leave_the_promise_as_it_is(aside: int, lost: int) -> None:
+    """The same of the rows left when some of 14 were piloted before: whatever the population is, chosen by whoever
+    knows the pilot, the target of the whole table is missed with probability at most α. The allowance is the whole
+    table's, less the rows set aside that have no answer."""
+    whole = problem(14, "0.7", "0.6", (1.0, 0.02))
+    task = replace(whole, rows=14 - aside, set_aside=aside, lost=lost)
+    assert task.allowance == whole.allowance - lost
+    assert 0 < worst_miss(task) <= float(1 - task.confidence)
+
+
 def patient(evidence: ladder_2.Evidence) -> ladder_2.Evidence:
     """Goes on as long as any table allows."""
     return evidence

@@ -82,6 +82,7 @@ class RunOptions:
     batch: Annotated[bool, typer.Option(help="Ask by batch, at the batch price, within a day.")] = False
     batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0
     batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000
+    self_check: Annotated[int, typer.Option(help="Ask the reference twice about so many rows.")] = 0
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of the ledger.")] = False
 
     def keywords(self) -> Options:
@@ -98,6 +99,7 @@ class RunOptions:
             "models": self.models,
             "concurrency": self.concurrency,
             "timeout": self.timeout,
+            "self_check": self.self_check,
             "store_text": not self.no_store_text,
             "batch": BatchOptions(poll=self.batch_poll, rows=self.batch_rows) if self.batch else False,
         }

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, default_output, source_of
-from smart_llm.cli.printing import print_json
+from smart_llm.cli.printing import print_json, say
 from smart_llm.cli.spread import spread
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from smart_llm.api import Run
+    from smart_llm.tasks import Task
 
 
 @spread
@@ -26,8 +27,8 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
 
     asked, source = task.task(), source_of(table)
     output = how.output or default_output(table, source)
-    if not yes:
-        _confirm(how)
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        _confirm(source, asked, how)
     with shown(how.budget) as listener:
         options: api.Options = {**how.keywords(), "output": output, "on_event": listener}
         done = api.run(
@@ -62,10 +63,20 @@ def _print(done: Run[Path], output: Path, as_json: bool) -> None:
     )
 
 
-def _confirm(how: RunOptions) -> None:
-    """On a terminal, ask before money is spent."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
+def _confirm(source: Path, task: Task, how: RunOptions) -> None:
+    """The plan's short form, and a question before money is spent."""
+    from smart_llm import api
+
+    plan = api.plan(
+        source,
+        task,
+        reference=how.reference,
+        candidates=how.candidate or [],
+        agreement=how.agreement,
+        confidence=how.confidence,
+        brief=True,
+        **how.keywords(),
+    )
+    say(plan.short())
     limit = f"at most ${how.budget:g}" if how.budget is not None else "no budget set"
-    names = ", ".join(how.candidate or []) or "no candidate"
-    typer.confirm(f"Ask {how.reference} and {names} ({limit})?", abort=True, err=True)
+    typer.confirm(f"Go on ({limit})?", abort=True, err=True)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from smart_llm import verifying
+from smart_llm.engine.aside import SET_ASIDE, Aside
+from smart_llm.engine.selfcheck import CHECKED, self_agreement
 from smart_llm.ledger import Reader
 from smart_llm.ledger.reader import Event
 from smart_llm.stats.sampling import permutation
@@ -28,7 +30,7 @@ def recount(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task
     if task is None:
         return ["task: it has functions of your own; give the task to verify (in Python) to count its answers again"]
     rounds = [_round(c, ask, reader, task) for ask in asks]
-    problems = _order(c, asks)
+    problems = [*_order(c, asks), *_aside(c, events, reader, task), *_twice(c, events, reader, task)]
     return problems + verifying.recount(c["procedure"]["name"], c["evidence"], rounds)
 
 
@@ -68,15 +70,43 @@ def _asks(events: Sequence[Event]) -> list[Mapping[str, Json]] | None:
 def _order(c: Mapping[str, Json], asks: Sequence[Mapping[str, Json]]) -> list[str]:
     """Positions, each at its first appearance, are a prefix of the order the procedure profiles in."""
     asked = list(dict.fromkeys(position for ask in asks for position in ask["positions"]))
-    rows = c["claim"]["rows"]
+    rows = Aside.of(c["plan"]).population
     in_file = c["rule"].get("order") == "file"
-    order = np.arange(rows) if in_file else permutation(c["seed"], "order", rows)
+    order = rows if in_file else rows[permutation(c["seed"], "order", len(rows))]
     problems = []
     if asked != order[: len(asked)].tolist():
         problems.append("ledger: the rows profiled are not a prefix of the seeded order")
     if len(asked) != c["delivered"]["profiled"]:
         problems.append(f"ledger: {len(asked)} rows were profiled, the certificate says {c['delivered']['profiled']}")
     return problems
+
+
+def _aside(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task) -> list[str]:
+    """The reference was asked about every row set aside, and has no answer to as many as the claim says."""
+    if not c["plan"].get("set_aside"):
+        return []
+    told = next((event.payload for event in reversed(events) if event.kind == SET_ASIDE), None)
+    if told is None or told["positions"] != c["plan"]["set_aside"]:
+        return ["ledger: the rows set aside are not those the reference answered"]
+    answers = reader.get_many(key for (key,) in told["keys"])
+    lost = sum(key not in answers or task.parse(answers[key].text) is None for (key,) in told["keys"])
+    if lost != c["claim"]["set_aside_errors"]:
+        return [f"ledger: {lost} rows set aside have no answer, the claim says {c['claim']['set_aside_errors']}"]
+    return []
+
+
+def _twice(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task) -> list[str]:
+    """The reference agreed with itself as often as the certificate says."""
+    if c.get("self_agreement") is None:
+        return []
+    told = next((event.payload for event in reversed(events) if event.kind == CHECKED), None)
+    keys = told["keys"] if told else []
+    answers = reader.get_many(key for pair in keys for key in pair)
+    pairs = [[task.parse(answers[key].text) for key in pair] for pair in keys if all(key in answers for key in pair)]
+    same = [task.equivalent(first, second) for first, second in pairs if first is not None]
+    if self_agreement(sum(same), len(same)) != c["self_agreement"]:
+        return ["ledger: the reference did not agree with itself as often as the certificate says"]
+    return []
 
 
 def _round(c: Mapping[str, Json], ask: Mapping[str, Json], reader: Reader, task: Task) -> Round:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
 from smart_llm import procedures
+from smart_llm.engine.aside import piloted
 from smart_llm.engine.options import share
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
@@ -95,13 +96,19 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     if record is not None:
         return record, True
     seed = job.seed if job.seed is not None else secrets.randbits(53)
-    plan = {
+    plan = frozen(job, seed, piloted(ledger, job.table.table_hash))
+    return ledger.start_run(plan, lookup=lookup, seed=seed), False
+
+
+def frozen(job: Job, seed: int, set_aside: Sequence[int]) -> dict[str, Json]:
+    """The plan: what the user decided, and what was drawn or looked up. set_aside: rows of earlier pilots."""
+    return {
         **fixed(job),
         "seed": seed,
         "models": [_model(model, job) for model in job.models],
         "reserve": _reserve(job),
+        **({"set_aside": list(set_aside)} if set_aside else {}),
     }
-    return ledger.start_run(plan, lookup=lookup, seed=seed), False
 
 
 def fixed(job: Job) -> dict[str, Json]:
@@ -160,10 +167,12 @@ def planned_batches(plan: Json) -> frozenset[str]:
     return frozenset(each["name"] for each in plan["models"] if each.get("batch"))
 
 
-def problem(plan: Json, rates: Sequence[float]) -> Problem:
-    """The procedure's view of a plan. rates: expected USD per call, reference first."""
+def problem(plan: Json, rates: Sequence[float], *, lost: int = 0) -> Problem:
+    """The procedure's view of a plan. rates: expected USD per call, reference first. lost: rows set aside that the
+    reference has no answer for."""
+    aside = len(plan.get("set_aside", ()))
     return Problem(
-        plan["rows"],
+        plan["rows"] - aside,
         Fraction(plan["agreement"]),
         Fraction(plan["confidence"]),
         plan["reference"],
@@ -172,6 +181,8 @@ def problem(plan: Json, rates: Sequence[float]) -> Problem:
         plan["seed"],
         plan["reserve"],
         _side(plan),
+        set_aside=aside,
+        lost=lost,
     )
 
 

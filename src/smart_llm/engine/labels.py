@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from smart_llm.cascades import accepts
 from smart_llm.stats.clopper_pearson import interval
-from smart_llm.stats.sampling import uniforms
 from smart_llm.tasks.scores import answer_key
 from smart_llm.types import BAD, DEFER, ERROR, NOT_ASKED, Answers, Cascade, Floats, Ints, Json, Rule
 
@@ -23,13 +22,16 @@ CONFIDENCE = 0.95
 
 
 def per_label(
-    labels: Sequence[str], rule: Rule, batches: Sequence[tuple[Ints, Answers]], seed: int, rows: int
+    labels: Sequence[str], rule: Rule, batches: Sequence[tuple[Ints, Answers]], u: NDArray[np.uint64], rows: int
 ) -> list[Json]:
-    """One entry per label: rows profiled with it, agreement and precision of the delivered table with 95 % limits."""
+    """One entry per label: rows profiled with it, agreement and precision of the delivered table with 95 % limits.
+
+    u: the blank scores, by position. rows: how many the rule was certified for.
+    """
     table, left = [], rows - len(np.unique(np.concatenate([np.empty(0, np.int64), *(each for each, _ in batches)])))
     whole = _whole(rule, batches)
     for label in labels:
-        counts = [_counts(label, rule, batch, left=left, u=uniforms(seed, "shares", rows)) for batch in whole]
+        counts = [_counts(label, rule, batch, left=left, u=u) for batch in whole]
         said, missed, given, wrong = np.sum([np.zeros(4), *counts], axis=0).tolist()
         table.append(
             {

@@ -8,11 +8,13 @@ distinct request, whoever pays first, so that a run taken up again costs what th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from smart_llm.cascades import accepts, assign
+from smart_llm.engine.aside import Aside
 from smart_llm.engine.delivered import Texts
 from smart_llm.engine.pool import Stop, all_of, each
 from smart_llm.events import Delivering, Listener, Profiling
@@ -59,11 +61,22 @@ class Client(Protocol):
 
 
 class Live:
-    """One run's rows. models: reference first. Arrays have one entry per row of the table."""
+    """One run's rows. models: reference first. Arrays have one entry per row of the table. aside: rows that are no part
+    of the population; an `Ask` and a `Verdict` speak of the population's rows."""
 
-    def __init__(self, table: Table, task: Task, models: tuple[Model, ...], client: Client, *, stop: Stop) -> None:
+    def __init__(
+        self,
+        table: Table,
+        task: Task,
+        models: tuple[Model, ...],
+        client: Client,
+        *,
+        stop: Stop,
+        aside: Aside | None = None,
+    ) -> None:
         self.task, self.models, self.client, self.stop = task, models, client, stop
         self.rows = table.rows
+        self.aside = aside or Aside(table.rows, NONE)
         columns = task.columns(table.columns)
         self._table, self._columns, self._render = table, columns, task.template(columns).render
         self.answers = Texts(table.rows)
@@ -72,6 +85,7 @@ class Live:
         self.errors: dict[int, str] = {}
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
+        self.again: dict[int, float] = {}  # USD of second answers by the reference, by group of equal rows
         self.reference_cost = np.full(table.rows, np.nan)
         self._groups = table.groups(columns)
         self._costs = np.full((len(models), int(self._groups.max(initial=-1)) + 1), np.nan)
@@ -79,6 +93,10 @@ class Live:
     def spent(self) -> Floats:
         """Shape (models,): USD, each distinct request once; the same sum in whatever order answers came."""
         return np.asarray(np.nansum(self._costs, axis=1))
+
+    def total(self) -> float:
+        """USD: everything, second answers included."""
+        return float(self.spent().sum()) + sum(self.again.values())
 
     def request(self, model: int, prompt: str) -> Request:
         """The request for one row and model. Candidates are asked how sure they are, where they can say."""
@@ -97,6 +115,57 @@ class Live:
         """The rendered prompts of these rows, lazily."""
         return map(self._render, self._table.cells_at(positions, self._columns))
 
+    # ------------------------------------------------------------------ beside the procedure
+
+    async def settle_aside(self, workers: int) -> list[list[str]]:
+        """The reference answers the rows set aside; the ledger keys of its requests."""
+        positions = self.aside.positions
+        prompts = list(self.prompts(positions))
+
+        async def one(row: tuple[int, str]) -> None:
+            self._settle(row[0], 0, *await self._ask(row[0], 0, row[1]))
+
+        rows = zip(positions.tolist(), prompts, strict=True)
+        await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
+        return [[request_key(self.request(0, prompt))] for prompt in prompts]
+
+    @property
+    def distinct(self) -> int:
+        """Different requests there are per model: equal rows share an answer, paid for once."""
+        return int(self._costs.shape[1])
+
+    def count(self, position: int, model: int, cost: float) -> None:
+        """An answer that belongs to this run's account, whoever bought it."""
+        group = self._groups[position]
+        if np.isnan(self._costs[model, group]):
+            self._costs[model, group] = cost
+            self.so_far += cost
+
+    def different(self, positions: Ints) -> Ints:
+        """The first row of each request among these rows."""
+        _, first = np.unique(self._groups[positions], return_index=True)
+        return positions[np.sort(first)]
+
+    async def ask_again(self, positions: Ints, workers: int) -> tuple[list[bool], list[list[str]]]:
+        """The reference's second answer to these rows: whether it is equivalent to the first, where there are two, and
+        the ledger keys of both requests. Second answers are never evidence and never delivered."""
+        prompts, same = list(self.prompts(positions)), dict[int, bool]()
+
+        async def one(row: tuple[int, str]) -> None:
+            position, prompt = row
+            first, _ = await self._ask(position, 0, prompt)
+            reply = await self.client.ask(replace(self.request(0, prompt), draw=1))
+            self.again[int(self._groups[position])] = reply.cost
+            second = self.task.parse(reply.text)
+            if first is not None and reply.error is None:
+                same[position] = self.task.equivalent(first, second)
+
+        rows = zip(positions.tolist(), prompts, strict=True)
+        await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
+        first = [self.request(0, prompt) for prompt in prompts]
+        keys = [[request_key(request), request_key(replace(request, draw=1))] for request in first]
+        return [same[position] for position in positions.tolist() if position in same], keys
+
     # ------------------------------------------------------------------ profiling
 
     async def buy(self, positions: Ints, models: Sequence[int], workers: int) -> None:
@@ -113,15 +182,16 @@ class Live:
     ) -> tuple[Answers, list[list[str]]]:
         """Answer one ask; also the ledger keys of its requests, by row and model. Reference answers are delivered.
 
-        also: positions to buy in the same round, of no concern to the procedure.
+        also: rows to buy in the same round, of no concern to the procedure.
         """
-        shape = (len(ask.positions), len(self.models))
-        sheet, prompts = Answers.blank(shape), list(self.prompts(ask.positions))
+        positions = self.aside.population[ask.positions]
+        shape = (len(positions), len(self.models))
+        sheet, prompts = Answers.blank(shape), list(self.prompts(positions))
         done, before = 0, int(self.settled.sum())
 
         async def one(k: int) -> None:
             nonlocal done
-            position = int(ask.positions[k])
+            position = int(positions[k])
             values = await self._fill(sheet, k, position, prompts[k], ask.models)
             if 0 in values:
                 self._settle(position, 0, *values[0])
@@ -129,8 +199,8 @@ class Live:
             tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.so_far))
 
         asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
-        await all_of([asked, self.buy(also, ask.models, workers)])
-        self.batches.append((ask.positions, sheet))
+        await all_of([asked, self.buy(self.aside.population[also], ask.models, workers)])
+        self.batches.append((positions, sheet))
         return sheet, [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
 
     async def _fill(
@@ -152,12 +222,9 @@ class Live:
     async def _ask(self, position: int, model: int, prompt: str) -> tuple[Any, Answer]:
         """One row's answer from one model: its parsed value (None = contract broken or failed) and the reply."""
         reply = await self.client.ask(self.request(model, prompt))
-        group = self._groups[position]
         if model == 0 and reply.error is None:
             self.reference_cost[position] = reply.cost
-        if np.isnan(self._costs[model, group]):
-            self._costs[model, group] = reply.cost
-            self.so_far += reply.cost
+        self.count(position, model, reply.cost)
         return self.task.parse(reply.text), reply
 
     def _mark(self, model: int, value: Any, values: dict[int, tuple[Any, Answer]]) -> int:
@@ -190,7 +257,7 @@ class Live:
 
     def _by_share(self, verdict: Verdict, seed: int) -> Settle:
         """Each row to the model its share says; a broken contract to the reference."""
-        chosen = assign(verdict, seed, self.rows)
+        chosen = self.aside.spread(assign(verdict, seed, len(self.aside.population)))
 
         async def settle(position: int, prompt: str) -> Delivery:
             if model := int(chosen[position]):
@@ -203,7 +270,7 @@ class Live:
 
     def _by_tiers(self, rule: Cascade, seed: int) -> Settle:
         """Each row from tier to tier until one accepts it."""
-        u = uniforms(seed, "shares", self.rows)
+        u = self.aside.spread(uniforms(seed, "shares", len(self.aside.population)))
 
         async def settle(position: int, prompt: str) -> Delivery:
             for tier in rule.tiers:

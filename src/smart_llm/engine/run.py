@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm import procedures
 from smart_llm.engine.ahead import Ahead
+from smart_llm.engine.aside import SET_ASIDE, Aside, record_once
 from smart_llm.engine.batch import BatchOptions, batching, tell_of_batches
 from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.job import Job, begin, fixed, planned_batches, planned_models, problem
@@ -23,13 +24,15 @@ from smart_llm.engine.labels import per_label
 from smart_llm.engine.live import Client as Asked
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.selfcheck import check_itself, second_look
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Decided, Ended, Listener, Said
-from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
+from smart_llm.ledger import Ledger, RunRecord, canonical, request_key, tagged
 from smart_llm.providers.base import Provider
 from smart_llm.providers.client import Client
 from smart_llm.report.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
+from smart_llm.stats.sampling import uniforms
 from smart_llm.types import (
     AGREE,
     BAD,
@@ -39,6 +42,7 @@ from smart_llm.types import (
     Json,
     Mix,
     Model,
+    Problem,
     Request,
     Standing,
     Tier,
@@ -86,6 +90,7 @@ class Means:
     tell: Listener
     stop: Stop
     batch: BatchOptions = field(default_factory=BatchOptions)
+    self_check: int = 0
 
 
 async def execute(job: Job, means: Means) -> Finished:
@@ -122,28 +127,34 @@ async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: C
         tell_of_batches(means.ledger, models, means.tell)
         return await _execute(job, record, models, client, means, Ahead.never())
     async with batching(client, models, names, record.run_id, means) as batches:
-        ahead = Ahead.of_procedure(job.procedure, record.seed, job.table.rows)
+        ahead = Ahead.of_procedure(job.procedure, record.seed, len(Aside.of(record.plan).population))
         return await _execute(job, record, models, batches, replace(means, concurrency=means.batch.rows), ahead)
 
 
 async def _execute(
     job: Job, record: RunRecord, models: tuple[Model, ...], client: Asked, means: Means, ahead: Ahead
 ) -> Finished:
-    """Profile, deliver, settle the account."""
-    live = Live(job.table, job.task, models, client, stop=means.stop)
+    """Settle what is set aside, profile, deliver, settle the account."""
+    live = Live(job.table, job.task, models, client, stop=means.stop, aside=Aside.of(record.plan))
+    account = Account(live)
     try:
+        await _set_aside(record, live, means)
+        account.close("set_aside")
         verdict = await _profile(job, record, live, means, ahead)
+        account.close("profiling")
         verdict = replace(verdict, notes=(*verdict.notes, *score_notes(live, verdict)))
         for note in verdict.notes:
             means.tell(Said(note))
         means.tell(decided(verdict, live))
-        profiling = live.spent()
+        if means.self_check:
+            rows = second_look(live, verdict, means.self_check, record.seed)
+            account.check = await check_itself(live, rows, record.run_id, means)
         await live.deliver(verdict, record.seed, means.concurrency, means.tell)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
-        pending = _certificate(job, record, live, None, live.spent(), means.ledger)
+        pending = _certificate(job, record, account, None, means.ledger)
         means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
         raise Unfinished(pending, _counted(stopped, live)) from stopped
-    certificate = _certificate(job, record, live, verdict, profiling, means.ledger)
+    certificate = _certificate(job, record, account, verdict, means.ledger)
     means.ledger.finish_run(record.run_id, asdict(certificate))
     names = [model.name for model in models]
     return Finished(
@@ -151,22 +162,49 @@ async def _execute(
         Names(live.by, names),
         States(job.table.rows, live.errors),
         certificate,
-        float(live.spent().sum()),
+        certificate.cost["total"],
         certificate.cost["saving"],
         record.run_id,
     )
 
 
+class Account:
+    """Who paid for what: `stages` holds the USD of each stage of a run that is closed, each distinct request once.
+    check: what asking the reference twice showed, if it was."""
+
+    def __init__(self, live: Live) -> None:
+        self.live, self.stages = live, dict.fromkeys(("set_aside", "profiling"), 0.0)
+        self.check: Mapping[str, Json] | None = None
+
+    def close(self, stage: str) -> None:
+        """Everything paid for since the last stage belongs to this one."""
+        self.stages[stage] = float(self.live.spent().sum()) - sum(self.stages.values())
+
+
+async def _set_aside(record: RunRecord, live: Live, means: Means) -> None:
+    """The rows of earlier pilots: the reference's answer to this run's prompt, what candidates were asked about them
+    under this task counted in, and a record of it."""
+    if not len(live.aside.positions):
+        return
+    keys = await live.settle_aside(means.concurrency)
+    for position, prompt in zip(live.aside.positions.tolist(), live.prompts(live.aside.positions), strict=True):
+        for model in range(1, len(live.models)):
+            bought = means.ledger.get(request_key(live.request(model, prompt)))
+            if bought is not None:
+                live.count(position, model, bought.cost)
+    record_once(means.ledger, record.run_id, SET_ASIDE, {"positions": live.aside.positions.tolist(), "keys": keys})
+
+
 async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead: Ahead) -> Verdict:
     """Drive the procedure; every ask is recorded with the ledger keys of its requests, in order."""
     rates = [expected_cost(model, means.providers[model.name], live) for model in live.models]
-    conversation = procedures.get(job.procedure)(problem(record.plan, rates))
+    conversation = procedures.get(job.procedure)(problem(record.plan, rates, lost=len(live.errors)))
     diary = Diary(means.ledger, record.run_id)
     try:
         ask = next(conversation)
         while True:
             answers, keys = await live.profile(ask, means.concurrency, means.tell, ahead.along_with(ask))
-            diary.write(ask, keys)
+            diary.write(replace(ask, positions=live.aside.population[ask.positions]), keys)
             ask = conversation.send(answers)
     except StopIteration as stop:
         diary.end()
@@ -225,7 +263,7 @@ class Diary:
         self._ended = next((event.payload["asks"] for event in reversed(events) if event.kind == "asks"), None)
 
     def write(self, ask: Ask, keys: list[list[str]]) -> None:
-        """One ask and the keys of its requests."""
+        """One ask, with positions in the table, and the keys of its requests."""
         entry = {"number": self._count, **_asked(ask, keys)}
         if self._written.get(self._count) != entry:
             self._ledger.event(self._run_id, "ask", entry)
@@ -242,11 +280,16 @@ def _asked(ask: Ask, keys: list[list[str]]) -> dict[str, Json]:
 
 
 def expected_cost(model: Model, provider: Provider, live: Live) -> float:
-    """USD of one call before any was made: by the provider's own estimate, else four bytes a token, a short answer."""
+    """USD of one call before any was made."""
+    return float(np.mean([model.rate.cost(usage) for usage in expected_usage(model, provider, live)]))
+
+
+def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[Usage]:
+    """What calls about some rows use, before any was made: by the provider's own estimate, else four bytes a token, a
+    short answer."""
     rows = np.linspace(0, live.rows - 1, num=min(SAMPLE, live.rows)).astype(np.int64)
     expect = getattr(provider, "expect", _expect)
-    costs = [model.rate.cost(expect(live.request(live.models.index(model), prompt))) for prompt in live.prompts(rows)]
-    return float(np.mean(costs))
+    return [expect(live.request(live.models.index(model), prompt)) for prompt in live.prompts(rows)]
 
 
 def _expect(request: Request) -> Usage:
@@ -257,24 +300,25 @@ def _expect(request: Request) -> Usage:
 # --------------------------------------------------------------------------- the certificate
 
 
-def _certificate(
-    job: Job, record: RunRecord, live: Live, verdict: Verdict | None, profiling: Any, ledger: Ledger
-) -> Certificate:
-    plan = record.plan
+def _certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict | None, ledger: Ledger) -> Certificate:
+    plan, live = record.plan, account.live
     shape = problem(plan, [0.0] * len(live.models))
-    profiled = verdict.profiled if verdict else np.flatnonzero(live.settled)
-    status = _status(live, verdict, plan["reserve"])
+    profiled = live.aside.population[verdict.profiled] if verdict else np.flatnonzero(live.settled)
+    errors = _errors(live, profiled)
+    status = _status(live, verdict, errors, shape)
     claim = {
-        "rows": shape.rows,
+        "rows": plan["rows"],
         "agreement": job.agreement,
         "confidence": job.confidence,
         "reference": job.reference.name,
-        "allowance": shape.allowance + shape.reserve,
+        "allowance": shape.promised,
         "reserve": shape.reserve,
         "per_label": plan["per_label"],
         "label_rows": plan["label_rows"],
         "errors": len(live.errors),
         "unsettled": int((~live.settled).sum()),
+        "set_aside": shape.set_aside,
+        "set_aside_errors": errors["set_aside"],
     }
     return Certificate(
         status=status,
@@ -290,22 +334,23 @@ def _certificate(
         evidence=verdict.evidence if verdict else {},
         rule=_rule(live, verdict),
         delivered=_delivered(live, profiled),
-        cost={**_cost(live, profiling, profiled), "lost_at_most": ledger.lost(record.run_id)},
-        errors=_errors(live, profiled),
+        cost={**_cost(account, profiled), "lost_at_most": ledger.lost(record.run_id)},
+        errors=errors,
         labels=_labels(job, live, verdict, record.seed),
         notes=verdict.notes if verdict else (),
         earlier_runs=_earlier(job, record, ledger),
+        self_agreement=account.check,
         software=_software(),
     )
 
 
-def _status(live: Live, verdict: Verdict | None, reserve: int) -> str:
+def _status(live: Live, verdict: Verdict | None, errors: Mapping[str, Json], shape: Problem) -> str:
     if verdict is None or not live.settled.all():
         return "pending"
     if not verdict.granted:
         return "reference-only"
-    late = len(live.errors.keys() - set(verdict.profiled.tolist()))
-    return "certified" if late <= reserve else "not-certified"
+    late = errors["rows"] - errors["while_profiling"] - errors["set_aside"]
+    return "certified" if late <= shape.reserve and errors["rows"] <= shape.promised else "not-certified"
 
 
 def _rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
@@ -332,6 +377,7 @@ def _delivered(live: Live, profiled: Any) -> dict[str, Json]:
     by = {model.name: int(count) for model, count in zip(live.models, counts, strict=True)}
     return {
         "profiled": len(profiled),
+        "set_aside": len(live.aside.positions),
         "by": by,
         "standings": [asdict(standing) for standing in standings(live)],
     }
@@ -339,7 +385,11 @@ def _delivered(live: Live, profiled: Any) -> dict[str, Json]:
 
 def _labels(job: Job, live: Live, verdict: Verdict | None, seed: int) -> tuple[Json, ...]:
     labels = job.task.contract.labels
-    return tuple(per_label(labels, verdict.rule, live.batches, seed, live.rows)) if labels and verdict else ()
+    if not labels or not verdict:
+        return ()
+    rows = len(live.aside.population)
+    u = live.aside.spread(uniforms(seed, "shares", rows))
+    return tuple(per_label(labels, verdict.rule, live.batches, u, rows))
 
 
 def standings(live: Live) -> list[Standing]:
@@ -350,17 +400,19 @@ def standings(live: Live) -> list[Standing]:
     found = []
     for j, model in enumerate(live.models[1:], 1):
         asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = (float(beta.ppf(tail, agreeing + 0.5, asked - agreeing + 0.5)) for tail in (0.05, 0.95))
+        low, high = (float(betaincinv(agreeing + 0.5, asked - agreeing + 0.5, tail)) for tail in (0.05, 0.95))
         found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
     return found
 
 
-def _cost(live: Live, profiling: Any, profiled: Any) -> dict[str, Json]:
-    total, alone = float(live.spent().sum()), live.reference_only_cost(profiled)
+def _cost(account: Account, profiled: Any) -> dict[str, Json]:
+    live, stages = account.live, account.stages
+    asked, total, alone = float(live.spent().sum()), live.total(), live.reference_only_cost(profiled)
     return {
         "total": total,
-        "profiling": float(profiling.sum()),
-        "delivery": total - float(profiling.sum()),
+        **stages,
+        "delivery": asked - sum(stages.values()),
+        "self_check": total - asked,
         "by_model": {model.name: float(spent) for model, spent in zip(live.models, live.spent(), strict=True)},
         "reference_only": alone,
         "saving": alone / total if total else 1.0,
@@ -369,8 +421,13 @@ def _cost(live: Live, profiling: Any, profiled: Any) -> dict[str, Json]:
 
 
 def _errors(live: Live, profiled: Any) -> dict[str, Json]:
-    rows = sorted(live.errors)
-    return {"rows": len(rows), "while_profiling": len(set(rows) & set(profiled.tolist())), "first": rows[:20]}
+    rows, aside = sorted(live.errors), set(live.aside.positions.tolist())
+    return {
+        "rows": len(rows),
+        "while_profiling": len(set(rows) & set(profiled.tolist()) - aside),
+        "set_aside": len(set(rows) & aside),
+        "first": rows[:20],
+    }
 
 
 def _earlier(job: Job, record: RunRecord, ledger: Ledger) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from smart_llm import verifying
+from smart_llm.engine.aside import piloted
 from smart_llm.engine.bought import recount
 from smart_llm.ledger import Reader, canonical, tagged
 from smart_llm.report import certificate as certificates
@@ -51,6 +52,7 @@ def _sealed(c: Mapping[str, Json]) -> list[str]:
         "reserve": (c["claim"]["reserve"], plan["reserve"]),
         "per_label": (c["claim"]["per_label"], plan["per_label"]),
         "label_rows": (c["claim"]["label_rows"], plan["label_rows"]),
+        "set_aside": (c["claim"].get("set_aside", 0), len(plan.get("set_aside", ()))),
         "models": ([model["name"] for model in c["models"]], [plan["reference"], *plan["candidates"]]),
     }
     return problems + [f"{name}: certificate says {a}, plan says {b}" for name, (a, b) in pairs.items() if a != b]
@@ -59,7 +61,7 @@ def _sealed(c: Mapping[str, Json]) -> list[str]:
 def _claimed(c: Mapping[str, Json]) -> list[str]:
     """The claim's counts and words follow from its targets; the status from the claim."""
     claim, problems = c["claim"], []
-    if claim["allowance"] != verifying.allowance({**claim, "reserve": 0}):
+    if claim["allowance"] != verifying.allowance({**claim, "reserve": 0, "set_aside": 0, "set_aside_errors": 0}):
         problems.append("claim: the allowance does not follow from rows and agreement")
     if claim["words"] != certificates.words(claim, c["status"]):
         problems.append("claim: the words do not say what the numbers say")
@@ -71,8 +73,11 @@ def _claimed(c: Mapping[str, Json]) -> list[str]:
         problems.append("errors: claim and count differ")
     if sum(c["delivered"]["by"].values()) + claim["unsettled"] != claim["rows"]:
         problems.append("delivered: the rows by model do not add up")
-    late = c["errors"]["rows"] - c["errors"]["while_profiling"]
-    if c["status"] == "certified" and late > claim["reserve"]:
+    lost = claim.get("set_aside_errors", 0)
+    if c["errors"].get("set_aside", 0) != lost or not 0 <= lost <= claim.get("set_aside", 0):
+        problems.append("errors: those among the rows set aside do not fit")
+    late = c["errors"]["rows"] - c["errors"]["while_profiling"] - lost
+    if c["status"] == "certified" and (late > claim["reserve"] or claim["errors"] > claim["allowance"]):
         problems.append("certified, yet more rows have no answer than were set aside")
     return problems
 
@@ -82,7 +87,7 @@ def _proved(c: Mapping[str, Json]) -> list[str]:
     if c["status"] == "pending":
         return []
     evidence = c["evidence"]
-    problems = verifying.check(c["procedure"]["name"], evidence, c["claim"])
+    problems = verifying.check(c["procedure"]["name"], evidence, verifying.of_population(c["claim"]))
     if {**verifying.rule(c["procedure"]["name"], evidence), "else": c["plan"]["reference"]} != c["rule"]:
         problems.append("rule: not the one the evidence certifies")
     if (c["status"] in ("certified", "not-certified")) != bool(c["rule"].get("shares") or c["rule"].get("tiers")):
@@ -98,5 +103,8 @@ def _bought(c: Mapping[str, Json], reader: Reader, task: Task | None) -> list[st
         return [*problems, "ledger: it has no run with this plan"]
     if c["status"] == "pending":
         return problems
+    earlier = piloted(reader, c["table_hash"], before=min(run.started for run in runs))
+    if not set(earlier) <= set(c["plan"].get("set_aside", ())):
+        problems.append("ledger: rows of this table were piloted before the run, and not set aside")
     events = [event for run in runs for event in reader.events(run.run_id)]
     return problems + recount(c, events, reader, task)

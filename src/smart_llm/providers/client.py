@@ -16,13 +16,14 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from random import Random
 
 from smart_llm.errors import Refused, Retryable
 from smart_llm.ledger import Ledger, request_key
 from smart_llm.providers.base import Provider, Telling
 from smart_llm.providers.budget import Budget
-from smart_llm.providers.headers import limits_from
+from smart_llm.providers.headers import Limits, limits_from
 from smart_llm.providers.pace import Pace, Turn
 from smart_llm.types import Answer, Model, Request, Usage
 
@@ -49,10 +50,13 @@ class Lane:
         self.last_success = 0.0
         self.idle_at = 0.0
         self.failed_rows = 0
+        self.answered, self.seconds = 0, 0.0
+        self.limits = Limits()
 
     def succeeded(self, turn: Turn) -> None:
         """A call brought an answer."""
         self.last_success = _now()
+        self.answered, self.seconds = self.answered + 1, self.seconds + self.last_success - turn.at
         self.pace.succeeded(turn)
 
     def silent_for(self, now: float) -> float:
@@ -75,6 +79,22 @@ class Lane:
             usage = Usage(_sent_bytes(request), len((answer.text or "").encode()) + 1)
         cost = self.model.rate.cost(usage)
         return Answer(answer.text, usage, cost, answer.logprobs, answer.finish, answer.snapshot, answer.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Of one model's calls, as seen: seconds per call, and the requests and tokens a minute its replies say are allowed
+    (0: they do not say)."""
+
+    seconds: float
+    requests: float = 0.0
+    tokens: float = 0.0
+
+    @classmethod
+    def of(cls, lane: Lane) -> Speed:
+        """What a lane saw."""
+        told = (lane.limits.requests, lane.limits.tokens)
+        return cls(lane.seconds / lane.answered, *(each.limit if each is not None else 0.0 for each in told))
 
 
 def _sent_bytes(request: Request) -> int:
@@ -161,6 +181,10 @@ class Client:
         self.recorded[request.model] += answer.cost
         return answer
 
+    def speeds(self) -> dict[str, Speed]:
+        """How fast every model that answered anything was."""
+        return {name: Speed.of(lane) for name, lane in self._lanes.items() if lane.answered}
+
     def silence(self, seconds: float) -> list[str]:
         """What to say of models that have answered nothing for so long although there is something to answer. To be
         asked now and then: a model that had nothing to do when it was last asked counts from then on."""
@@ -186,6 +210,7 @@ class Client:
         limits = limits_from(headers, time.time())
         turn = _turn.get(None)
         if limits is not None and turn is not None:
+            self._lanes[model].limits = limits
             self._lanes[model].pace.told(turn, limits)
 
     async def _fly(self, key: str, request: Request) -> Answer:

@@ -50,6 +50,7 @@ class Certificate:
     labels: tuple[Mapping[str, Json], ...]
     notes: tuple[str, ...]
     earlier_runs: int
+    self_agreement: Mapping[str, Json] | None
     software: Mapping[str, Json]
     format: str = FORMAT
 
@@ -115,6 +116,7 @@ def _lines(c: Certificate) -> list[str]:
         f"  claim      {c.claim['words']}",
         f"  evidence   {c.delivered['profiled']:,} rows profiled by {c.procedure['name']}, seed {c.seed}",
         *(f"             {line}" for line in _standings(c)),
+        *_set_aside(c),
         f"  answers    {', '.join(f'{model} {rows:,}' for model, rows in by.items())}"
         + (f"; {c.errors['rows']:,} without an answer" if c.errors["rows"] else ""),
         f"  cost       ${cost['total']:.6g} (profiling ${cost['profiling']:.6g}, delivery ${cost['delivery']:.6g}); "
@@ -125,10 +127,27 @@ def _lines(c: Certificate) -> list[str]:
             else []
         ),
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
+        *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
         *(f"  note       {note}" for note in c.notes),
         f"  assumes    {c.assumptions[0]}",
         f"  plan       {c.plan_hash}; earlier runs on this table and task in this ledger: {c.earlier_runs}",
     ]
+
+
+def _set_aside(c: Certificate) -> list[str]:
+    if not (rows := c.claim["set_aside"]):
+        return []
+    return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
+
+
+def self_agreement(check: Mapping[str, Json]) -> str:
+    """How often the reference agrees with itself, in words."""
+    if not check["rows"]:
+        return "asked twice, but no row has two answers"
+    return (
+        f"agreed with itself on {check['agreeing']:,} of {check['rows']:,} rows asked twice ({check['lower']:.3f} … "
+        f"{check['upper']:.3f}, {check['confidence'] * 100:g} % limits; reported, not promised): the likely ceiling"
+    )
 
 
 def _standings(c: Certificate) -> list[str]:

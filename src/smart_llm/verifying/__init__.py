@@ -1,7 +1,8 @@
 """Recomputing a verdict from its evidence, with code that shares nothing with the procedures but their definitions.
 
 Each module has three functions. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim`
-has rows, agreement, confidence (exact decimals as text) and reserve. `recount(evidence, rounds) -> list[str]`: what
+has rows, agreement, confidence (exact decimals as text) and reserve, and set_aside and set_aside_errors where rows were
+set aside, which are not among its rows (`of_population`). `recount(evidence, rounds) -> list[str]`: what
 differs from the counts in the ledger. `rule(evidence) -> dict`: the rule the evidence certifies, as the certificate
 shows it.
 
@@ -62,11 +63,17 @@ def _call(procedure: str, function: str, *arguments: Json) -> list[str]:
 
 
 def allowance(claim: Mapping[str, Json]) -> int:
-    """B = N − ⌈agreement · N⌉ − reserve, in integers, from the claim's decimal text."""
+    """B = N − ⌈agreement · N⌉, less the reserve and rows set aside without an answer, in integers, from the claim's
+    decimal text. N: the rows and those set aside."""
     whole, _, decimals = str(claim["agreement"]).partition(".")
-    scale = 10 ** len(decimals)
-    needed = -(-int(whole + decimals) * int(claim["rows"]) // scale)
-    return max(0, int(claim["rows"]) - int(needed) - int(claim["reserve"]))
+    scale, rows = 10 ** len(decimals), int(claim["rows"]) + int(claim.get("set_aside", 0))
+    needed = -(-int(whole + decimals) * rows // scale)
+    return max(0, rows - int(needed) - int(claim["reserve"]) - int(claim.get("set_aside_errors", 0)))
+
+
+def of_population(claim: Mapping[str, Json]) -> dict[str, Json]:
+    """The claim as a procedure's evidence speaks of it: its rows are those that were not set aside beforehand."""
+    return {**claim, "rows": claim["rows"] - claim.get("set_aside", 0)}
 
 
 def rule(procedure: str, evidence: Mapping[str, Json]) -> Json:

@@ -1,0 +1,157 @@
+"""A pilot before the run: the reference and every candidate asked about a few rows, so that a plan knows something.
+
+Which rows were piloted is recorded before anything about them is bought (`aside`): they will never be evidence. What
+was answered needs no record of its own: it is found in the ledger by its requests, by a plan made later as well, and by
+the run, which delivers the reference's answers if its task is the same. Rows are drawn in an order of their own, keyed
+apart from the order in which runs profile.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smart_llm.engine.aside import PILOT, piloted
+from smart_llm.engine.job import Job
+from smart_llm.engine.live import Live
+from smart_llm.engine.pool import Stop
+from smart_llm.engine.selfcheck import self_agreement
+from smart_llm.engine.watch import watched
+from smart_llm.errors import InputError
+from smart_llm.events import nobody
+from smart_llm.ledger import Ledger, Reader, request_key
+from smart_llm.providers.client import Client, Speed
+from smart_llm.stats.sampling import permutation
+from smart_llm.types import Answer, Answers, Ask, Floats, Ints, Json, Model, Request, Usage
+
+if TYPE_CHECKING:
+    from smart_llm.engine.run import Means
+
+SPEED = "speed"
+"""Kind of the event, beside the pilot's, that keeps how fast models were."""
+
+
+# --------------------------------------------------------------------------- buying
+
+
+async def buy(job: Job, means: Means, count: int) -> None:
+    """Ask the reference and all candidates about `count` rows; the reference twice about `means.self_check` of them.
+    Rows piloted before come first, so nothing is paid twice."""
+    positions = _choose(job, means.ledger, count)
+    table = job.table.table_hash
+    client = Client(
+        means.ledger,
+        job.models,
+        means.providers,
+        concurrency=means.concurrency,
+        timeout=means.timeout,
+        budget=means.budget,
+        run=f"{PILOT} {table}",
+        check=means.stop.check,
+    )
+    live = Live(job.table, job.task, job.models, client, stop=means.stop)
+    async with watched(client, means.stop, means.tell):
+        await live.profile(Ask(positions, tuple(range(len(job.models))), PILOT), means.concurrency, means.tell)
+        if means.self_check:
+            await live.ask_again(live.different(positions)[: means.self_check], means.concurrency)
+    if speeds := client.speeds():
+        means.ledger.event(table, SPEED, {name: asdict(speed) for name, speed in speeds.items()})
+
+
+def _choose(job: Job, ledger: Ledger, count: int) -> Ints:
+    """So many rows in the order they were drawn; what is new is recorded now, before anything is asked."""
+    rows, table = job.table.rows, job.table.table_hash
+    if not 1 <= count <= rows // 2:
+        raise InputError(f"--pilot {count}: give at least 1 row and at most half of the table's {rows:,}.")
+    drawn = [row for each in ledger.events(table) if each.kind == PILOT for row in each.payload["positions"]]
+    if len(drawn) < count:
+        seed = job.seed if job.seed is not None else secrets.randbits(53)
+        order = permutation(seed, PILOT, rows)
+        fresh = order[~np.isin(order, drawn)][: count - len(drawn)].tolist()
+        ledger.event(table, PILOT, {"positions": fresh, "seed": seed, "rows": rows})
+        drawn += fresh
+    return np.array(drawn[:count], np.int64)
+
+
+# --------------------------------------------------------------------------- knowing
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a ledger knows of a job's piloted rows. positions: those that every model has answered; sheet: the answers,
+    at the job's prices; tokens: shape (models, 2), mean input and output tokens of a call. check: self-agreement, where
+    the reference was asked twice. cost: USD, everything bought for this task on piloted rows. speeds: by model."""
+
+    positions: Ints
+    sheet: Answers
+    tokens: Floats
+    check: Json | None
+    cost: float
+    speeds: Mapping[str, Speed]
+
+
+class Held:
+    """Answers from what the ledger holds, at the prices of now; nothing is bought."""
+
+    def __init__(self, reader: Reader, models: tuple[Model, ...]) -> None:
+        self._reader, self._rates = reader, {model.name: model.rate for model in models}
+        self.used: dict[str, list[Usage]] = {model.name: [] for model in models}
+
+    async def ask(self, request: Request) -> Answer:
+        """The recorded answer; `KeyError` where there is none."""
+        answer = self._reader.get(request_key(request))
+        if answer is None:
+            raise KeyError(request_key(request))
+        self.used[request.model].append(answer.usage)
+        return replace(answer, cost=self._rates[request.model].cost(answer.usage))
+
+
+async def known(job: Job, reader: Reader) -> Known | None:
+    """What there is of earlier pilots of this table under this task and these models; None where there is nothing."""
+    rows = np.array(piloted(reader, job.table.table_hash), np.int64)
+    held = Held(reader, job.models)
+    live = Live(job.table, job.task, job.models, held, stop=Stop())
+    models = range(len(job.models))
+    keys = {
+        int(row): [request_key(live.request(m, prompt)) for m in models]
+        for row, prompt in zip(rows, live.prompts(rows), strict=True)
+    }
+    there = reader.get_many(key for row in keys.values() for key in row)
+    whole = np.array([row for row, wanted in keys.items() if all(key in there for key in wanted)], np.int64)
+    if not len(whole):
+        return None
+    sheet, _ = await live.profile(Ask(whole, tuple(models), PILOT), len(whole), nobody)
+    tokens = np.array([_tokens(held.used[model.name]) for model in job.models])
+    check = await _checked(live, reader, rows)
+    cost = sum(answer.cost for answer in there.values()) + sum(live.again.values())
+    return Known(whole, sheet, tokens, check, cost, _speeds(reader, job.table.table_hash))
+
+
+async def _checked(live: Live, reader: Reader, rows: Ints) -> Json | None:
+    """Self-agreement on the rows that have a second answer."""
+    second = [
+        row
+        for row, prompt in zip(rows.tolist(), live.prompts(rows), strict=True)
+        if reader.get(request_key(replace(live.request(0, prompt), draw=1))) is not None
+    ]
+    if not second:
+        return None
+    same, _ = await live.ask_again(live.different(np.array(second, np.int64)), len(second))
+    return self_agreement(sum(same), len(same))
+
+
+def _tokens(used: list[Usage]) -> tuple[float, float]:
+    return float(np.mean([u.input_tokens for u in used])), float(np.mean([u.output_tokens for u in used]))
+
+
+def _speeds(reader: Reader, table: str) -> dict[str, Speed]:
+    """The latest that was seen of each model."""
+    found: dict[str, Speed] = {}
+    for event in reader.events(table):
+        if event.kind == SPEED:
+            found |= {name: Speed(**speed) for name, speed in event.payload.items()}
+    return found

@@ -1,0 +1,55 @@
+"""Self-agreement: how often the reference says the same again. A ceiling: no candidate agrees more than that for long.
+
+The second answer is another draw (`Request.draw` = 1), with a place of its own in the ledger; on the wire it is the
+same request. It is asked where the first answer is bought anyway, so it costs one call a row. It is never evidence and
+never delivered: the first answer of a row stays its reference answer. The limits are Clopper and Pearson's; they assume
+rows drawn at random, which piloted and profiled rows are, and speak of all rows like these, with the reference as it
+was when it was asked. Reported, never promised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smart_llm.engine.aside import record_once
+from smart_llm.engine.live import Live
+from smart_llm.stats.clopper_pearson import interval
+from smart_llm.stats.sampling import permutation
+from smart_llm.types import Ints, Json, Verdict
+
+if TYPE_CHECKING:
+    from smart_llm.engine.run import Means
+
+CONFIDENCE = 0.95
+CHECKED = "self-check"
+"""Kind of the event that records it."""
+
+
+def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
+    """The rows to ask about twice, at most `count` requests: rows set aside, then profiled ones, in the order they were
+    drawn; where the reference answers every row anyway, the first of the seeded order."""
+    drawn = verdict.profiled
+    if not verdict.granted:
+        drawn = np.concatenate([drawn, permutation(seed, "order", len(live.aside.population))])
+    return live.different(np.concatenate([live.aside.positions, live.aside.population[drawn]]))[:count]
+
+
+async def check_itself(live: Live, positions: Ints, run_id: str, means: Means) -> dict[str, Json]:
+    """Ask, record, and say how often it agreed."""
+    same, keys = await live.ask_again(positions, means.concurrency)
+    record_once(means.ledger, run_id, CHECKED, {"positions": positions.tolist(), "keys": keys})
+    return self_agreement(sum(same), len(same))
+
+
+def self_agreement(agreeing: int, rows: int) -> dict[str, Json]:
+    """As certificates and plans state it."""
+    low, high = interval(agreeing, rows, CONFIDENCE)
+    return {
+        "rows": rows,
+        "agreeing": agreeing,
+        "lower": float(low),
+        "upper": float(high),
+        "confidence": CONFIDENCE,
+    }
