@@ -1,6 +1,6 @@
 """Forecasts against what happens: do nominal 95 % intervals of the cost, made from a pilot, hold the actual cost?
 
-    python benchmarks/forecast.py [--quick] [--jobs 2] [--runs 50] [--pilot 50] [--cells TEXT …] [--seconds S]
+    python benchmarks/forecast.py [--quick] [--jobs 2] [--runs 50] [--seed 1] [--pilot 50] [--cells …] [--seconds S]
 
 A simulated run: a table, a pilot of so many random rows, the forecast that `smart plan --pilot` makes of them, and
 then the run itself (the shipped default) with those rows set aside: its whole cost, the pilot's calls included, lies in
@@ -129,6 +129,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = options(__doc__ or "")
     parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1, help="of the first run")
     parser.add_argument("--pilot", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1e9, help="seconds of simulating a forecast may take")
     parser.add_argument("--cells", nargs="*", default=[], help="only cells whose name contains one of these")
@@ -136,7 +137,7 @@ def main() -> None:
     there = [*SYNTHETIC, *(RECORDED if (DATA / "recorded").exists() else [])]
     cells = [cell for cell in there if not asked.cells or any(part in cell.name for part in asked.cells)]
     count = 4 if asked.quick else asked.runs
-    work = [(cells[k % len(cells)], 1 + k, asked.pilot, asked.seconds) for k in range(count)]
+    work = [(cells[k % len(cells)], asked.seed + k, asked.pilot, asked.seconds) for k in range(count)]
     runs = list(spread(one, work, asked.jobs))
     show(runs, ["cell", "cost", "expected", "low", "high", "inside", "simulated", "guess_inside", "guess_width"])
     figures = {
