@@ -157,6 +157,14 @@ def joint(candidate: int) -> Ints:
     return np.asarray(np.random.default_rng(candidate).permutation(levels))
 
 
+@lru_cache(maxsize=4096)
+def drawn_rates(candidate: int, seen: Seen) -> Floats:
+    """Shape (DRAWS,): joint draws of the candidate's bad rate, all it has shown counted."""
+    levels = np.random.default_rng(candidate).permutation(DRAWS)
+    bad, good = BEFORE
+    return np.asarray(betaincinv(bad + seen.bad, good + seen.rows - seen.bad, (levels + 0.5) / DRAWS))
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """The candidates in the running and what is left to do. seen: by candidate."""

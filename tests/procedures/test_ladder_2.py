@@ -319,6 +319,15 @@ def test_more_errors_than_provided_for_leave_only_the_allowance() -> None:
     assert any("no answer" in note for note in verdict.notes)
 
 
+@pytest.mark.parametrize(("reserve", "errors", "spare"), [(0, 0, 0), (3, 0, 3), (50, 0, 4), (0, 1, 10), (3, 1, 13)])
+def test_misses_are_set_aside_only_where_rows_may_have_no_answer(reserve: int, errors: int, spare: int) -> None:
+    """A plan that expects no rows without an answer gives up none of its allowance until one is met; else a hundredth
+    of it or what the plan has set aside for late ones, if that is less."""
+    task = replace(problem(5000, "0.9", "0.95", (1.0, 0.05)), reserve=reserve)
+    state, _ = pilot.start(task)
+    assert ladder_2.planned(replace(state, rows=60, errors=errors)).spare == spare
+
+
 def test_every_ask_says_how_things_stand() -> None:
     """An outlook with a standing per candidate goes with every ask."""
     task = problem(500, "0.9", "0.95", (1.0, 0.1, 0.2), 3)

@@ -59,9 +59,11 @@ class Plan:
 
 
 def planned(state: State) -> Plan:
-    """The finalists and their designs."""
+    """The finalists and their designs. Where the plan sets nothing aside for rows without an answer (a recorded table,
+    which knows how many there are), none is provided for until one is met."""
     expected_errors = state.errors / max(1, state.rows) * min(state.left, 2 * state.left ** (2 / 3))
-    spare = min(state.allowance, state.allowance // 100 + int(np.ceil(expected_errors)))
+    unmet = min(state.problem.reserve, state.allowance // 100)
+    spare = min(state.allowance, unmet + int(np.ceil(expected_errors)))
     allowance = state.allowance - spare
     finalists = {
         j: (alpha, planning.design_for(state.left, allowance, alpha, planning.plain(state.candidates[j])))
@@ -178,12 +180,11 @@ def usable(evidence: Evidence, course: Course) -> int:
 
 
 def ahead_of(evidence: Evidence, course: Course) -> Floats:
-    """Shape (DRAWS,): cost of the rows left if an open course is followed to its end."""
-    state = evidence.state
-    found = (evidence.state.rows - evidence.plan.pilot, course.bad)
-    seen = planning.plain(state.candidates[course.candidate])
-    cost = planning.forecast(state.left, evidence.plan.allowance, course.alpha, seen, found).cost
-    return np.asarray(cost[planning.joint(course.candidate)])
+    """Shape (DRAWS,): cost of the rows left if an open course is followed to its end, by its table."""
+    table = course.design.ahead
+    assert table is not None
+    rates = planning.drawn_rates(course.candidate, evidence.state.candidates[course.candidate])
+    return table.at(course.look, course.bad, rates)
 
 
 def ahead(evidence: Evidence) -> float:
