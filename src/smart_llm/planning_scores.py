@@ -21,10 +21,21 @@ from smart_llm.stats.sampling import uniforms
 from smart_llm.types import Floats, Score
 
 DRAWS = 160
-OWN_SHAPE, LEARNED_SHAPE = (2.0, 3.0), (4.0, 1.8)
-"""Weight and mean of the gamma prior of γ where the score knows something: log-probabilities, learned scores."""
-OWN_USELESS, LEARNED_USELESS = 0.5, 0.25
-"""Prior probability that a score knows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What is believed of γ before the pilot: a gamma prior of that weight and mean where the score knows something,
+    and the probability that it knows nothing."""
+
+    weight: float
+    mean: float
+    useless: float
+
+
+OWN, ALONE, PEERS = Belief(2.0, 3.0, 0.5), Belief(6.0, 1.4, 0.4), Belief(4.0, 2.6, 0.1)
+"""By what a score is made of: the candidate's log-probability; what its answer and the text look like; whether another
+candidate says the same."""
 EVEN = 10.0
 """Rows' worth of prior belief that reference costs do not depend on the score."""
 NOISE = (np.arange(6) + 0.5) / 6
@@ -72,9 +83,8 @@ class Shown:
     weights: Floats
 
 
-def curve(score: Floats, shown: Shown, *, prior: tuple[float, float], seed: int) -> Curve:
-    """The posterior of one way to order rows; prior: weight and mean of γ's. Tied rows share the mean of their
-    places."""
+def curve(score: Floats, shown: Shown, *, prior: Belief, seed: int) -> Curve:
+    """The posterior of one way to order rows. Tied rows share the mean of their places."""
     weights, usable = shown.weights, shown.kept & ~np.isnan(score)
     wrong, cost = usable & shown.bad, shown.cost[usable]
     places = np.zeros(len(score))
@@ -83,11 +93,10 @@ def curve(score: Floats, shown: Shown, *, prior: tuple[float, float], seed: int)
     told = weights[:, wrong].sum(axis=1)
     rate = told + prior_draws(seed, "rate", 0.5)
     rate = rate / (rate + weights[:, ~wrong].sum(axis=1) + prior_draws(seed, "rest", 1.0))
-    a, b = prior[0], prior[0] / prior[1]
+    a, b = prior.weight, prior.weight / prior.mean
     shape = (a + told) / (b * prior_draws(seed, "shape", a) / a + weights[:, wrong] @ places[wrong])
     knows = a * np.log(b) - gammaln(a) + gammaln(a + hits) - (a + hits) * np.log(b + depth)
-    useless = OWN_USELESS if prior == OWN_SHAPE else LEARNED_USELESS
-    chance = expit(np.log(useless) - np.log1p(-useless) - depth - knows)
+    chance = expit(np.log(prior.useless) - np.log1p(-prior.useless) - depth - knows)
     blind = quantiles(seed, "blind") < chance
     spent = cost / cost.mean() if cost.sum() > 0 else np.ones(len(cost))
     dear = (EVEN + float(places[usable].sum())) / (EVEN + float(spent @ places[usable]))
@@ -176,14 +185,14 @@ def learn(names: Sequence[str], traits: Floats, bad: NDArray[np.bool_]) -> tuple
 
 
 def _fit(design: Floats, bad: NDArray[np.bool_], prior: Floats) -> Floats:
-    """Posterior mode, by Newton's method. prior: shape (1 + k, 2), mean and deviation."""
+    """Posterior mode, by Newton's method in steps of at most 1. prior: shape (1 + k, 2), mean and deviation."""
     weights, precision = prior[:, 0].copy(), prior[:, 1] ** -2.0
-    for _ in range(12):
+    for _ in range(40):
         chance = expit(design @ weights)
         slope = design.T @ (bad - chance) - (weights - prior[:, 0]) * precision
         bend = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(precision)
         step = np.linalg.solve(bend, slope)
-        weights += step
+        weights += step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-9:
             break
     return weights

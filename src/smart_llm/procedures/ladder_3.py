@@ -52,8 +52,8 @@ HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might 
 LONGER = 0.5  # of the pilot: how much it grows at a time
 CLEARLY = 0.9  # by so much must the mix be cheaper than the best cascade (measured: its design hopes for too much)
 LEARNING = 1.5  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
-WORTH = 0.35  # of the rows left: deferred by chance, so that learning a score is tried at all (measured)
-PROMISING = 0.8  # of the mix: half as much will do where a score looks as good as this
+LEARNABLE = 0.05  # of the rows deferred: what a learned score can be hoped to save
+LATE = 0.15  # dearer candidates are not counted on
 TRUST = 0.25  # an own score more likely than this to know nothing is not routed by
 OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
 OWN = Score()
@@ -113,14 +113,17 @@ def speaks(answers: Answers) -> bool:
 
 
 def worth_routing(pilot: Pilot) -> bool:
-    """Whether a score may save more than it takes to find out: a candidate's own does not look useless, or so much
-    would be deferred by chance that learning one is worth trying, or one looks good already."""
-    ways = weigh(pilot)
-    if any(way.score == OWN and way.useless <= forecast.OWN_USELESS for way in ways):
+    """Whether a score may save more than it takes to find out: a candidate's own does not look useless, or what a
+    learned one can be hoped to save exceeds what half as many pilot rows again, and the other candidates, cost."""
+    ways, have = weigh(pilot), len(pilot.rows)
+    if any(way.score == OWN and way.useless <= forecast.OWN.useless for way in ways):
         return True
-    mix = min((way for way in ways if way.score is None), key=lambda way: way.cost)
-    deferred = mix.cost / max(1, pilot.left) - pilot.price((mix.candidate,))
-    return deferred > (WORTH if min(way.cost for way in ways) > PROMISING * mix.cost else WORTH / 2)
+    best = min(ways, key=lambda way: way.cost)
+    deferred = best.cost / max(1, pilot.left) - pilot.price((best.candidate,))
+    rows = max(int(np.ceil(PILOT * pilot.problem.rows ** (1 / 3))), have + have // 2) - have
+    late = [j for j in by_price(pilot.problem) if j not in pilot.asked and pilot.price((j,)) < LATE]
+    price = rows * (1 + pilot.price(pilot.asked) - best.cost / max(1, pilot.left)) + have * pilot.price(late)
+    return LEARNABLE * deferred * pilot.left > price
 
 
 def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
@@ -269,7 +272,7 @@ def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[i
     choices = looks(pilot.left, pilot.allowance, problem.alpha, most) if pilot.allowance >= 0 else ()
     if not choices:
         return None
-    prior = forecast.OWN_SHAPE if score == OWN else forecast.LEARNED_SHAPE
+    prior = forecast.OWN if score == OWN else forecast.PEERS if peers else forecast.ALONE
     curve = forecast.curve(said, shown(pilot, j), prior=prior, seed=problem.seed)
     return Way(j, score, peers, forecast.look_costs(curve, price, pilot.left, choices), choices, curve.useless)
 
@@ -277,7 +280,7 @@ def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[i
 def mix_way(pilot: Pilot, j: int) -> Way:
     """The forecast of the blind mix."""
     problem, blank = pilot.problem, np.zeros(len(pilot.rows))
-    curve = forecast.curve(blank, shown(pilot, j), prior=forecast.LEARNED_SHAPE, seed=problem.seed)
+    curve = forecast.curve(blank, shown(pilot, j), prior=forecast.ALONE, seed=problem.seed)
     price, allowance = pilot.price((j,)), max(0, pilot.allowance)
     return Way(j, None, (), forecast.mix_costs(curve, price, pilot.left, allowance, problem.alpha))
 
