@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -69,15 +70,20 @@ def _prices(facts: Facts) -> Iterator[str]:
 
 
 def _allowance(facts: Facts) -> Iterator[str]:
-    rows, target = facts.job.table.rows, Fraction(facts.job.agreement)
-    allowed = int(rows - -((-target * rows) // 1))
-    if not allowed:
+    if not _allowed(facts):
+        rows = facts.job.table.rows
         yield f"Agreement {facts.job.agreement} on {rows:,} rows allows no row to differ: the reference answers all."
+
+
+def _allowed(facts: Facts) -> int:
+    """Rows that may differ."""
+    rows = facts.job.table.rows
+    return rows - math.ceil(Fraction(facts.job.agreement) * rows)
 
 
 def _size(facts: Facts) -> Iterator[str]:
     asked, alone = facts.asked, facts.reference_only
-    if facts.job.procedure != "reference-only" and asked.cost >= HARDLY * alone:
+    if facts.job.procedure != "reference-only" and _allowed(facts) and asked.cost >= HARDLY * alone:
         why = "the table is small" if facts.job.table.rows < 1000 else "the target is high for these candidates"
         yield f"Profiling will hardly pay ({why}): expected cost is {asked.cost / alone:.2f} of the reference alone."
 
