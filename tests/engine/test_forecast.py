@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from smart_llm.engine.forecast import Effort, Forecast, Urn, guess, simulated
-from smart_llm.types import AGREE, BAD, DEFER, Answers, Problem, Traits
+from smart_llm.types import AGREE, BAD, DEFER, Answers, Marks, Problem, Traits
 
 FEW = Effort(runs=4, seconds=1e9, least=4)
 """A fixed number of simulations, however long they take."""
@@ -77,19 +78,18 @@ def test_deferred_rows_cost() -> None:
     assert told(0, deferred=20).expected > told(0).expected
 
 
+def drawn(sheet: Answers) -> list[Marks]:
+    """The candidate's marks in fifty populations like this pilot."""
+    urn = Urn(sheet, seed=1)
+    return [urn.population(weights, 1000, k).marks[:, 1] for k, weights in enumerate(islice(urn.weights(), 50))]
+
+
 def test_populations_are_like_the_pilot() -> None:
     """Drawn populations hold its marks in about its proportions, and now and then a bad row nobody has seen."""
-    urn = Urn(pilot(4), seed=1)
-    shares = [
-        (urn.population(w, 1000, k).marks[:, 1] == BAD).mean() for k, w in zip(range(50), urn.weights(), strict=False)
-    ]
+    shares = [(marks == BAD).mean() for marks in drawn(pilot(4))]
     assert 0.07 < np.mean(shares) < 0.15
     assert np.std(shares) > 0.01
-    none = Urn(pilot(0), seed=1)
-    unseen = [
-        (none.population(w, 1000, k).marks[:, 1] == BAD).any() for k, w in zip(range(50), none.weights(), strict=False)
-    ]
-    assert any(unseen)
+    assert any((marks == BAD).any() for marks in drawn(pilot(0)))
 
 
 def test_traits_stay_with_their_rows() -> None:
