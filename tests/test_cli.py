@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import dataclasses
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
@@ -11,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from smart_llm import cli
+from smart_llm import api, cli
+from smart_llm.mock.server import MockServer
 
 Smart = Callable[..., tuple[int, str, str]]
 BIG, SMALL = "fake:big?in=10&out=10", "fake:small?in=1&out=1"
@@ -222,3 +228,61 @@ def test_replay_json_has_the_fields_of_the_interface(smart: Smart, tmp_path: Pat
         *("agreement_mean", "agreement_min", "profiled_mean", "reference_share_mean", "certified_runs"),
         *("hindsight_cost_ratio", "seconds_per_trial"),
     ]
+
+
+def test_plan_asks_nobody(tmp_path: Path) -> None:
+    """`smart plan` against a real server sends no request, and the JSON has the fields of the Python object."""
+    source = tmp_path / "t.csv"
+    source.write_text("text\n" + "".join(f"row {i}\n" for i in range(2000)), encoding="utf-8")
+    server = MockServer(rule="label:yes,no")
+
+    async def plan(url: str, *more: str) -> str:
+        models = [f"--reference=openai:big@{url}?in=10&out=10", f"--candidate=openai:small@{url}?in=1&out=1"]
+        arguments = ["plan", str(source), "--prompt", "Yes? {text}", "--labels", "yes,no", *models, *more]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "smart_llm.cli", *arguments), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0
+        return out.decode()
+
+    async def both() -> tuple[str, str]:
+        async with server as url:
+            return await plan(url), await plan(url, "--json")
+
+    text, told = asyncio.run(both())
+    assert server.stats()["requests"] == 0
+    assert "Yes? row 1999" in text
+    assert "saving" in text
+    assert set(json.loads(told)) == {field.name for field in dataclasses.fields(api.Plan)}
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_terminal_is_asked_before_money_is_spent(tmp_path: Path) -> None:
+    """On a terminal the plan's short form and a question come first; "n" spends nothing, "y" goes on."""
+    source = tmp_path / "t.csv"
+    source.write_text("text\n" + "".join(f"row {i}\n" for i in range(50)), encoding="utf-8")
+    command = [sys.executable, "-m", "smart_llm.cli", *map(str, usual(source))]
+    code, shown = on_a_terminal(command, b"n\n")
+    assert code != 0
+    assert "expected $" in shown
+    assert "Go on (no budget set)?" in shown
+    assert not (tmp_path / "t.csv.ledger.db").exists()
+    code, shown = on_a_terminal(command, b"y\n")
+    assert code == 0, shown
+    assert (tmp_path / "t.answers.csv").exists()
+
+
+def on_a_terminal(command: list[str], typed: bytes) -> tuple[int, str]:
+    """Run on a terminal of its own and answer its question: exit code, all that is shown."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # raised once the other side is closed
+        while part := os.read(ours, 4096):
+            if b"Go on" in (shown := shown + part) and typed:
+                os.write(ours, typed)
+                typed = b""
+    os.close(ours)
+    return process.wait(30), shown.decode()

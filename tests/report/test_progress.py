@@ -1,0 +1,140 @@
+"""What a waiting person sees: lines in logs, a live picture on a terminal, one output in a notebook."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
+from smart_llm.report import notebook, progress
+from smart_llm.report.notebook import Notebook
+from smart_llm.report.progress import Lines
+from smart_llm.types import Outlook, Standing
+
+OUTLOOK = Outlook((Standing("small", 40, 38, 0.86, 0.98, True), Standing("tiny", 40, 20, 0.37, 0.63, False)), 0.25)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+def profiling(done: int = 40) -> Profiling:
+    """Forty rows of an ask."""
+    return Profiling("pilot", done, 40, 0, OUTLOOK, 0.5)
+
+
+def delivering(done: int, errors: int = 0) -> Delivering:
+    """So many of a thousand rows."""
+    return Delivering(done, 1000, errors, 1.0, 4.0)
+
+
+def lines(events: list[tuple[float, Event]], budget: float | None = None) -> list[str]:
+    """What is written when events come at these times."""
+    written: list[str] = []
+    clock = Clock()
+    listener = Lines(written.append, clock, budget)
+    for clock.now, event in events:
+        listener(event)
+    return written
+
+
+def test_a_log_gets_few_lines() -> None:
+    """A line where a phase begins, one every ten seconds, one at its end: not one per event."""
+    events: list[tuple[float, Event]] = [(k / 100, delivering(k)) for k in range(1, 1001)]
+    written = lines(events)
+    assert len(written) == 2
+    assert "1 of 1,000 rows" in written[0]
+    assert "1,000 of 1,000 rows" in written[-1]
+    assert len(lines([(k / 10, delivering(k)) for k in range(1, 1001)])) == 11
+
+
+def test_a_line_says_where_the_run_is() -> None:
+    """Rows, money and share of the budget, speed and time left, errors, what is saved so far."""
+    line = lines([(0.0, delivering(1)), (10.0, delivering(501, 3))], budget=2.0)[-1]
+    for piece in ("501 of 1,000", "50 rows/s", "0:00:10 left", "3 without an answer", "$1 spent", "50%", "4.00×"):
+        assert piece in line
+    assert "tiny 20/40 [0.37, 0.63]" in lines([(0.0, profiling())])[0]
+    assert "expecting 4.00×" in lines([(0.0, profiling())])[0]
+
+
+def test_what_is_said_is_written_at_once() -> None:
+    """Sentences, the decision and the end are never swallowed."""
+    decided = Decided("big", ("small",), 80, 3.0, 0.5)
+    nothing = Decided("big", (), 80, None, 0.5)
+    events: list[Event] = [Said("Taking up run 1."), decided, nothing, Ended("certified", 1000, 2, 3.0, 1.5)]
+    written = lines([(0.0, event) for event in events])
+    assert written[0] == "Taking up run 1."
+    assert "small certified" in written[1]
+    assert "no candidate is certified, big answers the rest" in written[2]
+    assert "2 rows without an answer" in written[3]
+
+
+def test_the_live_picture_shows_candidates() -> None:
+    """On a terminal: a bar, and per candidate what it agreed on; sentences stand above and stay."""
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, color_system=None)
+    with progress.live(console) as listen:
+        listen(profiling())
+        listen(Said("a [red]sentence[/red] with brackets"))
+    shown = out.getvalue()
+    for piece in ("small", "tiny", "no longer asked", "0.860 … 0.980", "a [red]sentence[/red] with brackets"):
+        assert piece in shown
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A notebook front end: what each display or update shows."""
+    shown: list[str] = []
+    handle = SimpleNamespace(update=shown.append)
+
+    def display(page: str, *, display_id: bool) -> Any:
+        assert display_id
+        shown.append(page)
+        return handle
+
+    module, shell = ModuleType("IPython.display"), ModuleType("IPython")
+    vars(module).update(HTML=str, display=display)
+    vars(shell).update(get_ipython=lambda: SimpleNamespace(kernel=object()), display=module)
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    return shown
+
+
+def test_a_notebook_gets_one_output(pages: list[str]) -> None:
+    """One output rewritten in place, at most every quarter of a second, without a widget; text is escaped."""
+    clock = Clock()
+    listener = Notebook(None, clock)
+    for k in range(100):
+        clock.now = k / 100
+        listener(delivering(10 * k))
+    assert len(pages) == 4
+    assert 'value="750" max="1000"' in pages[-1]
+    listener(Said("<script>alert(1)</script>"))
+    assert "<script>" not in pages[-1]
+    listener(Ended("certified", 1000, 0, 3.0, 1.5))
+    assert "<progress" not in pages[-1]
+    assert "certified: 1,000 rows" in pages[-1]
+
+
+def test_a_kernel_is_told_from_a_prompt(pages: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook's kernel counts, an IPython prompt and a plain script do not."""
+    assert notebook.in_notebook()
+    assert progress.worth_showing()
+    vars(sys.modules["IPython"])["get_ipython"] = lambda: SimpleNamespace()
+    assert not notebook.in_notebook()
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not notebook.in_notebook()
+    assert not pages
