@@ -142,6 +142,7 @@ WARNED: dict[str, tuple[dict[str, Any], str]] = {
         "'positive' stands inside 'very positive'",
     ),
     "empty cells": ({"table": [{"text": "" if i % 3 else f"r{i}"} for i in range(600)]}, "is empty in about 67 %"),
+    "thoughts": ({"candidates": ["openai:gpt-5-mini?in=1&out=1"]}, "openai:gpt-5-mini may think before answering"),
     "promise per label": ({"per_label": "0.8"}, "promise per label"),
 }
 
@@ -212,7 +213,7 @@ def test_piloted_rows_are_delivered_and_never_evidence(tmp_path: Path) -> None:
     by_reference = sum(row["answered_by"] == "fake:big" for row in done.table)
     assert given["fake:big"].calls == by_reference - 60
     assert done.certificate.granted
-    assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
+    assert smart.verify(done.certificate, done.ledger) == []
 
 
 def test_a_pilot_under_another_prompt_counts_as_well(tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ def test_a_pilot_under_another_prompt_counts_as_well(tmp_path: Path) -> None:
     for agreement in ("0.9", "0.8"):
         done = smart.run(rows(600), TASK, **usual(tmp_path, agreement=agreement))
         assert done.certificate.claim["set_aside"] == 40
-        assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
+        assert smart.verify(done.certificate, done.ledger) == []
 
 
 def test_a_pilot_after_the_run_changes_nothing_of_it(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_a_pilot_after_the_run_changes_nothing_of_it(tmp_path: Path) -> None:
     planned(tmp_path, pilot=40, brief=True)
     second = smart.run(rows(600), TASK, **usual(tmp_path))
     assert second.certificate == first.certificate
-    assert smart.verify(json.loads(second.certificate.to_json()), second.ledger) == []
+    assert smart.verify(second.certificate, second.ledger) == []
 
 
 def test_a_certificate_that_hides_a_pilot_is_refused(tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_a_certificate_that_hides_a_pilot_is_refused(tmp_path: Path) -> None:
     plain = smart.run(rows(600), TASK, **usual(tmp_path / "other"))
     planned(tmp_path, pilot=40, brief=True)
     smart.run(rows(600), TASK, **usual(tmp_path))
-    assert smart.verify(json.loads(plain.certificate.to_json()), tmp_path / "ledger.db") != []
+    assert smart.verify(plain.certificate, tmp_path / "ledger.db") != []
 
 
 def test_a_run_after_a_pilot_is_taken_up(tmp_path: Path) -> None:
@@ -269,7 +270,7 @@ def test_rows_set_aside_without_an_answer_count_against_the_promise(tmp_path: Pa
         done.table[position]["status"] != "ok" for position in done.certificate.plan["set_aside"]
     )
     assert claim["set_aside_errors"] > 0
-    assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
+    assert smart.verify(done.certificate, done.ledger) == []
 
 
 # --------------------------------------------------------------------------- self-agreement
@@ -292,7 +293,7 @@ def test_the_second_answer_is_a_draw_of_its_own(tmp_path: Path) -> None:
     steady = smart.run(rows(600), TASK, **usual(tmp_path, ledger=tmp_path / "steady.db"))
     assert done.table == steady.table
     assert done.cost - steady.cost == pytest.approx(done.certificate.cost["self_check"])
-    assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
+    assert smart.verify(done.certificate, done.ledger) == []
 
 
 def test_asked_twice_is_paid_twice_and_not_three_times(tmp_path: Path) -> None:

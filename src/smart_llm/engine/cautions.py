@@ -69,6 +69,15 @@ def _prices(facts: Facts) -> Iterator[str]:
             yield f"{each.name} costs as much a row as {reference.name} or more: it will not be used."
 
 
+def _thoughts(facts: Facts) -> Iterator[str]:
+    thinking = [model.name for model in facts.job.models if model.thinking]
+    if thinking and facts.seen is None:
+        yield (
+            f"{', '.join(thinking)} may think before answering, and thoughts are billed: how many is a guess here. "
+            "--pilot 50 tells; ?effort=low asks for fewer."
+        )
+
+
 def _allowance(facts: Facts) -> Iterator[str]:
     if not _allowed(facts):
         rows = facts.job.table.rows
@@ -161,6 +170,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[str]], ...] = (
     _size,
     _budget,
     _prices,
+    _thoughts,
     _candidates,
     _labels,
     _columns,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ SCORES = {"own": "the log-probability of its own answer", "nothing (blind)": "no
 """Scores in words, by their terms."""
 SAMPLE = 64
 """Rows rendered before the start, to estimate what a call costs."""
+THOUGHTS = 16
+"""A model that thinks is expected to use one in so many of the tokens it may think: a guess, until a pilot tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,15 +289,15 @@ def expected_cost(model: Model, provider: Provider, live: Live) -> float:
 
 def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[Usage]:
     """What calls about some rows use, before any was made: by the provider's own estimate, else four bytes a token, a
-    short answer."""
+    short answer, and a sixteenth of the room there is for thoughts."""
     rows = np.linspace(0, live.rows - 1, num=min(SAMPLE, live.rows)).astype(np.int64)
-    expect = getattr(provider, "expect", _expect)
+    expect = getattr(provider, "expect", partial(_expect, thoughts=model.thinking // THOUGHTS))
     return [expect(live.request(live.models.index(model), prompt)) for prompt in live.prompts(rows)]
 
 
-def _expect(request: Request) -> Usage:
+def _expect(request: Request, thoughts: int) -> Usage:
     prompt = len(request.prompt.encode()) + len((request.system or "").encode())
-    return Usage(prompt // 4 + 8, min(request.max_tokens, 64) // 4 + 1)
+    return Usage(prompt // 4 + 8, thoughts + min(request.max_tokens, 64) // 4 + 1)
 
 
 # --------------------------------------------------------------------------- the certificate

@@ -8,6 +8,7 @@ be the same.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,18 +17,23 @@ from smart_llm.engine.aside import piloted
 from smart_llm.engine.bought import recount
 from smart_llm.ledger import Reader, canonical, tagged
 from smart_llm.report import certificate as certificates
+from smart_llm.report.certificate import Certificate
 from smart_llm.tasks import Task
 from smart_llm.types import Json
 
 
 def verify(
-    certificate: Path | str | Mapping[str, Json], ledger: Path | str | None = None, *, task: Task | None = None
+    certificate: Certificate | Path | str | Mapping[str, Json],
+    ledger: Path | str | None = None,
+    *,
+    task: Task | None = None,
 ) -> list[str]:
     """What does not hold, one line each; empty when the certificate verifies. `InputError` for unreadable files.
 
-    task: needed, with a ledger, only where the task has functions of the user's own.
+    certificate: a run's, or the path of one, or its JSON fields. task: needed, with a ledger, only where the task has
+    functions of the user's own.
     """
-    value = certificate if isinstance(certificate, Mapping) else certificates.read(certificate)
+    value = _fields(certificate)
     try:
         problems = [*_sealed(value), *_claimed(value), *_proved(value)]
         if ledger is not None:
@@ -36,6 +42,13 @@ def verify(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return [f"the certificate is malformed: {type(error).__name__} {error}"]
     return problems
+
+
+def _fields(certificate: Certificate | Path | str | Mapping[str, Json]) -> Mapping[str, Json]:
+    if isinstance(certificate, Certificate):
+        fields: Mapping[str, Json] = json.loads(certificate.to_json())
+        return fields
+    return certificate if isinstance(certificate, Mapping) else certificates.read(certificate)
 
 
 def _sealed(c: Mapping[str, Json]) -> list[str]:
