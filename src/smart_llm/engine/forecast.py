@@ -40,7 +40,7 @@ KNOWING = 3.0
 """Where scores know something: an unseen bad row stands before the share x of the rows with chance x^KNOWING."""
 RANKED = 200
 """Draws that are ranked, of which some are simulated."""
-WIDER = 1.15
+WIDER = 1.08
 """How much farther than the extremes of the simulated costs the interval reaches, on the scale of logarithms."""
 MOST_ROWS = 50_000
 """Larger tables are simulated at this size: profiling then counts for a little too much."""

@@ -21,8 +21,8 @@ import msgspec
 
 from smart_llm.errors import ProviderError, Retryable
 from smart_llm.providers.anthropic import AnthropicProvider
-from smart_llm.providers.batch.base import Found, Limits, Look, Result, is_ours
-from smart_llm.providers.batch.http import BatchHttp, Gone, arrived, id_of
+from smart_llm.providers.batch.base import Found, Gone, Limits, Look, Result, is_ours
+from smart_llm.providers.batch.http import BatchHttp, arrived, id_of
 from smart_llm.providers.http import HttpReply
 from smart_llm.types import Json, Request
 

@@ -13,11 +13,15 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from smart_llm.errors import ProviderError
+from smart_llm.errors import ProviderError, Refused
 from smart_llm.types import Answer, Request
 
 State = Literal["running", "ended", "failed"]
 """ended: results can be read, for some requests at least. failed: nothing ran, nothing is billed."""
+
+
+class Gone(Refused):
+    """What was asked for is not there (404): a batch, or a file of it, that was deleted or is past its time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from yarl import URL
 
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.providers import problems
+from smart_llm.providers.batch.base import Gone
 from smart_llm.providers.http import HttpReply
 from smart_llm.types import Json
 
@@ -24,10 +25,6 @@ SLOWEST = 250_000
 """Bytes a second below which a transfer counts as hung: added to the time limit of a call."""
 
 _decode = msgspec.json.Decoder().decode
-
-
-class Gone(Refused):
-    """What was asked for is not there (404): a batch, or a file of it, that was deleted or is past its time."""
 
 
 class BatchHttp:

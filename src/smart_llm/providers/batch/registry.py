@@ -1,19 +1,15 @@
 """Which models can be asked by batch.
 
 By name: OpenAI and Anthropic at their own addresses. At an address of the user's own: where it says it knows batches.
-Everything else takes the ordinary path.
+Everything else takes the ordinary path. What speaks HTTP is loaded when it is needed: a plan needs none of it.
 """
 
 from __future__ import annotations
 
 from smart_llm import models
-from smart_llm.providers.anthropic import AnthropicProvider
 from smart_llm.providers.base import Provider
-from smart_llm.providers.batch.anthropic import AnthropicBatches
 from smart_llm.providers.batch.base import BatchApi
-from smart_llm.providers.batch.openai import OpenAIBatches
 from smart_llm.providers.endpoints import ENDPOINTS
-from smart_llm.providers.openai import OpenAIProvider
 from smart_llm.types import Model
 
 
@@ -22,10 +18,18 @@ def batch_api(model: Model, provider: Provider, *, timeout: float) -> BatchApi |
     url = models.address(model)
     if url is None:
         return None
-    if model.provider == "openai" and isinstance(provider, OpenAIProvider):
-        return OpenAIBatches(url, model.name, provider, key=models.key(model), timeout=timeout)
-    if model.provider == "anthropic" and isinstance(provider, AnthropicProvider):
-        return AnthropicBatches(url, model.name, provider, key=models.key(model), timeout=timeout)
+    if model.provider == "openai":
+        from smart_llm.providers.batch.openai import OpenAIBatches
+        from smart_llm.providers.openai import OpenAIProvider
+
+        if isinstance(provider, OpenAIProvider):
+            return OpenAIBatches(url, model.name, provider, key=models.key(model), timeout=timeout)
+    if model.provider == "anthropic":
+        from smart_llm.providers.anthropic import AnthropicProvider
+        from smart_llm.providers.batch.anthropic import AnthropicBatches
+
+        if isinstance(provider, AnthropicProvider):
+            return AnthropicBatches(url, model.name, provider, key=models.key(model), timeout=timeout)
     return None
 
 
