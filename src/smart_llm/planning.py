@@ -17,7 +17,8 @@ from typing import TypeAlias
 import numpy as np
 from scipy.special import betaincinv
 
-from smart_llm.stats.design import Beta, Costs, Design, Fineness, Prior, design
+from smart_llm.stats.design import Design, design
+from smart_llm.stats.dual import Beta, Costs, Fineness, Prior
 from smart_llm.types import Floats, Ints
 
 BEFORE = (0.5, 1.5)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom, hypergeom
 
 from smart_llm.stats import beta_binomial, clopper_pearson
-from smart_llm.stats.design import Beta, Costs, design
+from smart_llm.stats.design import design
+from smart_llm.stats.dual import Beta, Costs
 from smart_llm.stats.sequential import GO_ON, Table
 
 ROWS = 14

@@ -18,7 +18,8 @@ from smart_llm import planning
 from smart_llm.engine.drive import Population, drive, simulate
 from smart_llm.procedures import ladder_2, pilot
 from smart_llm.procedures.ladder_2 import procedure
-from smart_llm.stats.design import Design, Fineness, design
+from smart_llm.stats.design import Design, design
+from smart_llm.stats.dual import Fineness
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Problem
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from smart_llm.stats.design import Beta, Costs, design
+from smart_llm.stats.design import design
+from smart_llm.stats.dual import Beta, Costs
 from smart_llm.stats.sequential import GO_ON, Table, worst_error
 
 PRIOR = (Beta(0.85, 2.5, 20.0), Beta(0.15, 1.0, 6.0))

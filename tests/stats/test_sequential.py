@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smart_llm.stats.design import Beta, Costs, design
+from smart_llm.stats.design import design
+from smart_llm.stats.dual import Beta, Costs
 from smart_llm.stats.sequential import GO_ON, Table, reach, worst_error
 
 
