@@ -12,8 +12,8 @@ range (`SPREAD`), because a few bad rows tell little about where the others stan
 
 A simulated run takes about a second, so few can be made. They are made where they tell most: many draws are ranked by
 what the best mix would cost if their rates were known (`stats.hindsight`), and the simulated ones are spread evenly
-over these ranks. Their extremes, the upper one moved out (`UPWARD`), are the ends of a nominal 95 % interval; `benchmarks/forecast.py`
-measures how often it holds.
+over these ranks. Their extremes, the upper one moved out (`UPWARD`), are the ends of a nominal 95 % interval;
+`benchmarks/forecast.py` measures how often it holds.
 """
 
 from __future__ import annotations
