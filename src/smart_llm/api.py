@@ -26,6 +26,8 @@ from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import known
 from smart_llm.report.certificate import Certificate
 from smart_llm.report.listening import listening
+from smart_llm.report.make import check as check_page
+from smart_llm.report.make import make, report
 from smart_llm.tasks import Task
 from smart_llm.types import Model
 
@@ -53,14 +55,20 @@ class Run(Generic[Frame]):
     saving: float
     run_id: str
     ledger: Path
+    task: Task
+
+    def report(self, path: Place) -> None:
+        """Write the run's report: one HTML page that needs nothing else. `InputError` where it cannot be written."""
+        report(self.run_id, path, ledger=self.ledger, task=self.task)
 
 
 class Options(TypedDict, total=False):
     """Options of `run` and `arun`; all have defaults.
 
-    on_event: a function that hears the run's events; if it raises, the run is stopped cleanly and the exception comes
-    out. progress: show how the run goes, on stderr or in the notebook; by default on a terminal or in a notebook, if
-    there is no `on_event`.
+    report: where a report of the run goes, also of one that was stopped. safe_csv: cells that a spreadsheet would take
+    for formulas are written as text. on_event: a function that hears the run's events; if it raises, the run is
+    stopped cleanly and the exception comes out. progress: show how the run goes, on stderr or in the notebook; by
+    default on a terminal or in a notebook, if there is no `on_event`.
     """
 
     output: str | Path | None
@@ -76,6 +84,8 @@ class Options(TypedDict, total=False):
     timeout: float
     self_check: int
     store_text: bool
+    report: str | Path | None
+    safe_csv: bool
     batch: bool | BatchOptions
     on_event: Listener
     progress: bool | None
@@ -134,7 +144,9 @@ async def arun(
     models = _models(reference, candidates, options)
     job = _job(table, task, models, (str(agreement), str(confidence)), options)
     source = job.table
-    output = _checked_output(options.get("output"), source)
+    output = _checked_output(options.get("output"), source, options.get("safe_csv", False))
+    if page := options.get("report"):
+        check_page(page)
     providers = {**_made(job, options.get("providers") or {}), **(options.get("providers") or {})}
     batch = options.get("batch", False)
     if batch:
@@ -146,15 +158,20 @@ async def arun(
         stopping() as stop,
         listening(options.get("on_event"), options.get("progress"), options.get("budget"), stop) as tell,
     ):
-        finished = await _execute(job, _means(ledger, providers, stop, tell, options), output)
-    return Run(
-        _deliver(source, finished, output),
+        means = _means(ledger, providers, stop, tell, options)
+        finished = await _execute(job, means, page)
+    done = Run(
+        _deliver(source, finished, output, options.get("safe_csv", False)),
         finished.certificate,
         finished.cost,
         finished.saving,
         finished.run_id,
         path,
+        task,
     )
+    if page:
+        done.report(page)
+    return done
 
 
 @overload
@@ -377,6 +394,7 @@ def _means(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell: 
         stop,
         batch if isinstance(batch, BatchOptions) else BatchOptions(),
         self_check=options.get("self_check", 0),
+        output=Path(output) if (output := options.get("output")) else None,
     )
 
 
@@ -391,7 +409,9 @@ def _made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
     return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns))
 
 
-def _checked_output(output: str | Path | None, table: tables.Table) -> Path | None:
+def _checked_output(output: str | Path | None, table: tables.Table, safe: bool) -> Path | None:
+    if safe and (output is None or tables.format_of(output) not in tables.SEPARATORS):
+        raise InputError("--safe-csv: there is no CSV or TSV output; name one with --output, or leave it out.")
     if output is None:
         tables.check_columns(table)
         return None
@@ -399,23 +419,26 @@ def _checked_output(output: str | Path | None, table: tables.Table) -> Path | No
     return Path(output)
 
 
-async def _execute(job: Job, means: Means, output: Path | None) -> Finished:
-    """Run; a run that stops early leaves a pending certificate where the whole one would be."""
+async def _execute(job: Job, means: Means, page: Place | None) -> Finished:
+    """Run; a run that stops early leaves a pending certificate, and a report, where the whole ones would be."""
     try:
         return await execute(job, means)
     except Unfinished as stopped:
-        if output is not None:
-            write_certificate(stopped.certificate, certificate_path(output))
+        if means.output is not None:
+            write_certificate(stopped.certificate, certificate_path(means.output))
+        if page is not None:
+            run = next(run for run in means.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
+            make(means.ledger, run, page, job.task)
         raise stopped.reason from None
     finally:
         for provider in {id(provider): provider for provider in means.providers.values()}.values():
             await provider.close()
 
 
-def _deliver(table: tables.Table, finished: Finished, output: Path | None) -> Any:
+def _deliver(table: tables.Table, finished: Finished, output: Path | None, safe: bool) -> Any:
     columns = (finished.answers, finished.answered_by, finished.status)
     if output is not None:
-        tables.write(table, *columns, output)
+        (tables.write_harmless if safe else tables.write)(table, *columns, output)
         write_certificate(finished.certificate, certificate_path(output))
         if table.path is not None:
             return output

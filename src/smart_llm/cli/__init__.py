@@ -10,6 +10,7 @@ import typer
 from smart_llm.cli.checking import replay, verify
 from smart_llm.cli.local import demo, model_verbs
 from smart_llm.cli.mock import mock_provider
+from smart_llm.cli.past import report, runs
 from smart_llm.cli.plan import plan
 from smart_llm.cli.run import run
 from smart_llm.errors import SmartError
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (run, plan, replay, verify, demo):
+for verb in (run, plan, report, runs, replay, verify, demo):
     app.command()(verb)
 app.add_typer(model_verbs, name="models")
 app.command("mock-provider")(mock_provider)

@@ -83,7 +83,9 @@ class RunOptions:
     batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0
     batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000
     self_check: Annotated[int, typer.Option(help="Ask the reference twice about so many rows.")] = 0
-    no_store_text: Annotated[bool, typer.Option(help="Keep row text out of the ledger.")] = False
+    no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
+    report: Annotated[Path | None, typer.Option(help="Also write a report: one HTML file.")] = None
+    safe_csv: Annotated[bool, typer.Option(help="Write cells that look like formulas as text.")] = False
 
     def keywords(self) -> Options:
         """As keywords of `smart.run`, but for models, agreement and confidence."""
@@ -101,6 +103,8 @@ class RunOptions:
             "timeout": self.timeout,
             "self_check": self.self_check,
             "store_text": not self.no_store_text,
+            "report": self.report,
+            "safe_csv": self.safe_csv,
             "batch": BatchOptions(poll=self.batch_poll, rows=self.batch_rows) if self.batch else False,
         }
 

@@ -40,21 +40,24 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
             confidence=how.confidence,
             **options,
         )
-    _print(done, output, as_json)
+    _print(done, output, how.report, as_json)
 
 
-def _print(done: Run[Path], output: Path, as_json: bool) -> None:
+def _print(done: Run[Path], output: Path, report: Path | None, as_json: bool) -> None:
     from smart_llm.api import certificate_path
 
     if not as_json:
         print(done.certificate.text())
         print(f"written: {output}\ncertificate: {certificate_path(output)}\nledger: {done.ledger}")
+        if report is not None:
+            print(f"report: {report}")
         return
     print_json(
         {
             "output": str(output),
             "certificate_file": str(certificate_path(output)),
             "ledger": str(done.ledger),
+            "report": str(report) if report is not None else None,
             "run": done.run_id,
             "cost": done.cost,
             "saving": done.saving,

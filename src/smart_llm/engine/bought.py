@@ -7,6 +7,7 @@ compared by the task of the plan. A task with functions of the user's own cannot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 import numpy as np
 
@@ -23,8 +24,8 @@ from smart_llm.verifying import Round
 
 def recount(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task | None) -> list[str]:
     """What differs between the certificate and the record, one line each."""
-    asks = _asks(events)
-    if asks is None:
+    asks, complete = recorded(events)
+    if not complete:
         return ["ledger: the run's profiling is not complete"]
     task = task or rebuilt(c["plan"]["task"])
     if task is None:
@@ -58,13 +59,12 @@ def _schema(text: str | None) -> Mapping[str, Json] | None:
     return None if text is None else msgspec.json.decode(text)
 
 
-def _asks(events: Sequence[Event]) -> list[Mapping[str, Json]] | None:
-    """The asks in order: of a number written twice the last counts."""
+def recorded(events: Sequence[Event]) -> tuple[list[Mapping[str, Json]], bool]:
+    """The asks in order, of a number written twice the last; and whether these are all there were."""
     by_number = {event.payload["number"]: event.payload for event in events if event.kind == "ask"}
     count = next((event.payload["asks"] for event in reversed(events) if event.kind == "asks"), None)
-    if count is None or any(number not in by_number for number in range(count)):
-        return None
-    return [by_number[number] for number in range(count)]
+    asks = [by_number[number] for number in takewhile(by_number.__contains__, range(len(by_number)))]
+    return asks[:count], count is not None and count <= len(asks)
 
 
 def _order(c: Mapping[str, Json], asks: Sequence[Mapping[str, Json]]) -> list[str]:
@@ -117,11 +117,12 @@ def _round(c: Mapping[str, Json], ask: Mapping[str, Json], reader: Reader, task:
         texts = {m: answers[key].text if key in answers else None for m, key in zip(ask["models"], row, strict=True)}
         values = {m: task.parse(text) for m, text in texts.items()}
         for m, value in values.items():
-            marks[k, m] = _mark(task, m, value, values)
+            marks[k, m] = mark(task, m, value, values)
     return Round(ask["stage"], tuple(ask["models"]), marks)
 
 
-def _mark(task: Task, model: int, value: object, values: Mapping[int, object]) -> int:
+def mark(task: Task, model: int, value: object, values: Mapping[int, object]) -> int:
+    """What a model's answer is worth beside the others to the same row: model index → parsed value."""
     if model == 0:
         return ERROR if value is None else AGREE
     if value is None:

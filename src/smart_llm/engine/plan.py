@@ -25,6 +25,7 @@ from smart_llm.ledger import Reader, canonical, tagged
 from smart_llm.providers.base import Provider
 from smart_llm.providers.client import Speed
 from smart_llm.stats.clopper_pearson import interval
+from smart_llm.tasks import words
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json, Model, Request
 
 AGREEMENTS = ("0.80", "0.85", "0.90", "0.95", "0.97", "0.99")
@@ -150,8 +151,8 @@ async def draw_up(
         procedure=job.procedure,
         prompts=tuple(_prompts(live)),
         system=job.task.system,
-        answer=_contract(job),
-        equivalence=_equivalence(job),
+        answer=words.contract(job.task.to_json()),
+        equivalence=words.equivalence(job.task.to_json()),
         models=tuple(models),
         concurrency=concurrency,
         asked=asked,
@@ -291,39 +292,6 @@ def _standing(seen: Known, j: int) -> dict[str, Json]:
 def _prompts(live: Live) -> list[tuple[int, str]]:
     rows = np.unique(np.linspace(0, live.rows - 1, num=min(SHOWN, live.rows)).astype(np.int64))
     return list(zip(rows.tolist(), live.prompts(rows), strict=True))
-
-
-def _contract(job: Job) -> str:
-    """What the model must answer, in words."""
-    contract = job.task.contract
-    if contract.labels is not None:
-        return f"one of the labels {', '.join(contract.labels)}"
-    if contract.schema is not None:
-        return "JSON that fits the schema"
-    words = {
-        "number": "a number",
-        "json": "JSON",
-        "text": "a text",
-        "custom": "whatever your function makes a value of",
-    }
-    return words.get(contract.kind, contract.kind)
-
-
-def _equivalence(job: Job) -> str:
-    """When two answers count as the same, in words."""
-    told = job.task.to_json()
-    name, tolerance = told["equivalence"], told["tolerance"]
-    if not isinstance(name, str):
-        return f"your function {name['name']} says so" if "name" in name else "your function says so"
-    words = {
-        "label": "they are the same label",
-        "exact": "they are exactly the same",
-        "text": "they are the same but for case, punctuation, articles and spaces",
-        "number": f"they differ by at most {tolerance:g} of the larger one (or of 1)",
-        "json": f"they hold the same values (texts but for case and punctuation, numbers within {tolerance:g})",
-        "json-exact": "they hold exactly the same values",
-    }
-    return words.get(name, name)
 
 
 def _run(job: Job, reader: Reader | None) -> dict[str, Json] | None:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm import procedures
+from smart_llm.engine.about import ABOUT, about
 from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.aside import SET_ASIDE, Aside, record_once
 from smart_llm.engine.batch import BatchOptions, batching, tell_of_batches
@@ -94,6 +95,7 @@ class Means:
     stop: Stop
     batch: BatchOptions = field(default_factory=BatchOptions)
     self_check: int = 0
+    output: Path | None = None
 
 
 async def execute(job: Job, means: Means) -> Finished:
@@ -102,6 +104,7 @@ async def execute(job: Job, means: Means) -> Finished:
     record, taken_up = begin(job, means.ledger)
     if taken_up:
         means.tell(Said(f"Taking up run {record.run_id}: what it bought is not bought again."))
+    record_once(means.ledger, record.run_id, ABOUT, about(job, means.output))
     models = planned_models(job.models, record.plan)
     client = Client(
         means.ledger,

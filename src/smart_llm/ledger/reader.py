@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -18,6 +19,12 @@ from smart_llm.types import Answer, Json
 
 _GET = "SELECT answer FROM answers WHERE key = ?"
 RUN = "id, lookup, plan, plan_hash, seed, started, state, certificate"
+_BOUGHT = "SELECT model, 'answered', COUNT(*), SUM(cost) FROM answers WHERE run = ? GROUP BY model"
+_LOST = (
+    "SELECT model, outcome, COUNT(*), SUM(cost) FROM attempts WHERE run = ? AND (outcome != 'sent' OR "
+    "(id NOT IN (SELECT attempt FROM answers WHERE attempt IS NOT NULL) "
+    "AND id NOT IN (SELECT settles FROM attempts WHERE settles IS NOT NULL))) GROUP BY model, outcome"
+)
 CHUNK = 500
 """Keys per query of `get_many`."""
 
@@ -37,6 +44,16 @@ class RunRecord:
     started: float
     state: str
     certificate: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a run bought of one model, or lost on it. outcome: "answered", or what came instead. cost: USD, at most."""
+
+    model: str
+    outcome: str
+    calls: int
+    cost: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +94,31 @@ class Reader:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The answers there are among these keys."""
-        wanted, found = list(keys), {}
-        for start in range(0, len(wanted), CHUNK):
-            part = wanted[start : start + CHUNK]
-            marks = ",".join("?" * len(part))
-            for key, said in self._db.execute(f"SELECT key, answer FROM answers WHERE key IN ({marks})", part):
-                found[key] = _answer(said)
+        found: dict[str, Answer] = {}
+        for part in _parts(keys):
+            sql = f"SELECT key, answer FROM answers WHERE key IN ({','.join('?' * len(part))})"
+            found |= {key: _answer(said) for key, said in self._db.execute(sql, part)}
         return found
+
+    def prompts(self, keys: Iterable[str]) -> dict[str, str]:
+        """The prompts of these requests, where text was stored."""
+        found: dict[str, str] = {}
+        for part in _parts(keys):
+            sql = f"SELECT key, request FROM answers WHERE key IN ({','.join('?' * len(part))}) AND request IS NOT NULL"
+            found |= {key: _json(request)["prompt"] for key, request in self._db.execute(sql, part)}
+        return found
+
+    def account(self, run_id: str) -> list[Spent]:
+        """Answers a run has bought, by model, and attempts that brought none, by model and outcome."""
+        rows = [*self._db.execute(_BOUGHT, (run_id,)), *self._db.execute(_LOST, (run_id,))]
+        return [Spent(*row) for row in rows]
+
+    def last_answer(self, run_id: str) -> float | None:
+        """When a run's latest answer was recorded, in seconds since 1970."""
+        moment: float | None = self._db.execute("SELECT MAX(created) FROM answers WHERE run = ?", (run_id,)).fetchone()[
+            0
+        ]
+        return moment
 
     def count(self) -> int:
         """How many answers are recorded."""
@@ -118,6 +153,12 @@ class Reader:
         """The events of a run, oldest first."""
         rows = self._db.execute("SELECT run, kind, payload, created FROM events WHERE run = ? ORDER BY id", (run_id,))
         return [Event(run, kind, _json(payload), created) for run, kind, payload, created in rows]
+
+    def latest(self, run_id: str, kind: str) -> Json:
+        """What the last event of this kind says; None where there is none."""
+        sql = "SELECT payload FROM events WHERE run = ? AND kind = ? ORDER BY id DESC LIMIT 1"
+        row = self._db.execute(sql, (run_id, kind)).fetchone()
+        return None if row is None else _json(row[0])
 
     def verify(self) -> list[str]:
         """Re-derive every hash and check the file itself; one line per problem, none when all is well."""
@@ -160,6 +201,13 @@ class Reader:
         for run_id, plan, plan_hash in self._db.execute("SELECT id, plan, plan_hash FROM runs"):
             if tagged(plan.encode()) != plan_hash:
                 yield f"run {run_id}: the plan is not the one that was frozen"
+
+
+def _parts(keys: Iterable[str]) -> Iterator[list[str]]:
+    """As many at a time as one query takes."""
+    source = iter(keys)
+    while part := list(islice(source, CHUNK)):
+        yield part
 
 
 def _run(row: Any) -> RunRecord:

@@ -13,13 +13,14 @@ polars is imported when a table is read, not when this package is: the command l
 """
 
 from smart_llm.tables.frames import from_frame, like_source, open_table
-from smart_llm.tables.reading import FORMATS, format_of, read, spool
+from smart_llm.tables.reading import FORMATS, SEPARATORS, format_of, read, spool
 from smart_llm.tables.table import ADDED, Table
-from smart_llm.tables.writing import check_columns, check_output, write
+from smart_llm.tables.writing import check_columns, check_output, write, write_harmless
 
 __all__ = [
     "ADDED",
     "FORMATS",
+    "SEPARATORS",
     "Table",
     "check_columns",
     "check_output",
@@ -30,4 +31,5 @@ __all__ = [
     "read",
     "spool",
     "write",
+    "write_harmless",
 ]

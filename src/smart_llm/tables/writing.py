@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from smart_llm.errors import InputError
 from smart_llm.tables.reading import SEPARATORS, format_of
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 Column = Sequence[str | None]
+Cells: TypeAlias = "Callable[[pl.DataFrame], pl.DataFrame]"
 
 SLICE = 32768
 """Rows written at a time."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a formula begins with in one spreadsheet or another; the wide signs are taken for the others in some."""
+NUMBER = r"^[+-]?(?:\d+(?:[.,]\d+)*|[.,]\d+)(?:[eE][+-]?\d+)?\s?%?$"
 
 
 def check_columns(table: Table) -> None:
@@ -54,11 +58,23 @@ def write(table: Table, answers: Column, answered_by: Column, status: Column, pa
 
     answers, answered_by, status: one entry a row, in the table's order; None is written as an empty cell (null).
     """
-    added = dict(zip(ADDED, (answers, answered_by, status), strict=True))
+    _write_whole(table, (answers, answered_by, status), path, _unquoted)
+
+
+def write_harmless(table: Table, answers: Column, answered_by: Column, status: Column, path: Path | str) -> None:
+    """As `write`, but in CSV and TSV no text begins as a formula does, which a spreadsheet would carry out on opening.
+
+    Such cells, and names of columns, get an apostrophe before them. Numbers stay numbers.
+    """
+    _write_whole(table, (answers, answered_by, status), path, _harmless)
+
+
+def _write_whole(table: Table, columns: Sequence[Column], path: Path | str, cells: Cells) -> None:
+    added = dict(zip(ADDED, columns, strict=True))
     if any(len(values) != table.rows for values in added.values()):
         raise ValueError(f"{table.rows} rows need as many answers")
     with _atomically(Path(os.path.realpath(path))) as file:
-        _write(table, added, format_of(path), file)
+        _write(table, added, format_of(path), file, cells)
 
 
 def with_added(frame: pl.DataFrame, added: dict[str, Column]) -> pl.DataFrame:
@@ -72,8 +88,9 @@ def _columns(added: dict[str, Column]) -> list[pl.Series]:
     return [pl.Series(name, list(values), dtype=pl.String) for name, values in added.items()]
 
 
-def _write(table: Table, added: dict[str, Column], kind: str, file: BinaryIO) -> None:
-    """Slice by slice, so that neither the table nor its answers need be in memory; Parquet streams the table only."""
+def _write(table: Table, added: dict[str, Column], kind: str, file: BinaryIO, cells: Cells) -> None:
+    """Slice by slice, so that neither the table nor its answers need be in memory; Parquet streams the table only.
+    cells: makes text of a slice, for CSV and TSV."""
     if kind == "parquet":
         _write_parquet(table, added, file)
         return
@@ -86,7 +103,7 @@ def _write(table: Table, added: dict[str, Column], kind: str, file: BinaryIO) ->
         elif kind == "jsonl":
             _jsonable(with_added(part, new)).write_ndjson(file)
         else:
-            _unquoted(with_added(part, new)).write_csv(file, separator=SEPARATORS[kind], include_header=not start)
+            cells(with_added(part, new)).write_csv(file, separator=SEPARATORS[kind], include_header=not start)
         start += len(part)
 
 
@@ -124,6 +141,21 @@ def _unquoted(frame: pl.DataFrame) -> pl.DataFrame:
     return as_text(frame).with_columns(pl.all().replace("", None))
 
 
+def _harmless(frame: pl.DataFrame) -> pl.DataFrame:
+    """As `_unquoted`; texts and names that begin as a formula does with an apostrophe before them."""
+    texts = _unquoted(frame)
+    columns = [
+        text if column.dtype.is_numeric() else _disarmed(text)
+        for column, text in zip(frame.iter_columns(), texts.iter_columns(), strict=True)
+    ]
+    return texts.select(columns).rename({name: f"'{name}" for name in texts.columns if name.startswith(FORMULA)})
+
+
+def _disarmed(column: pl.Series) -> pl.Series:
+    begins = column.str.slice(0, 1).is_in(FORMULA) & ~column.str.contains(NUMBER)
+    return column.zip_with(~begins.fill_null(value=False), "'" + column)
+
+
 def _same_file(target: Path, table: Path | None) -> bool:
     """Also through links, symbolic or hard."""
     return table is not None and target.exists() and table.exists() and target.samefile(table)
@@ -148,7 +180,7 @@ def _check_format(path: Path | str, kind: str, table: Table) -> None:
     first = table.head(1)
     nothing: list[str | None] = [None] * first.rows
     try:
-        _write(first, dict.fromkeys(ADDED, nothing), kind, io.BytesIO())
+        _write(first, dict.fromkeys(ADDED, nothing), kind, io.BytesIO(), _unquoted)
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise InputError(f"this table cannot be written as {kind}: {error}".splitlines()[0]) from None
 

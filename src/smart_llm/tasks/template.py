@@ -35,6 +35,23 @@ class Template:
         """The prompt for one row (column → text)."""
         return self.pattern % tuple([row[field] for field in self.fields])
 
+    def cells(self, prompt: str) -> list[tuple[str, str]] | None:
+        """The cells a prompt was made of, for showing them: (column, text); None where it is not of this template.
+
+        A cell that holds what stands between two places may be told from its neighbour in the wrong place.
+        """
+        place, end = len(self.literals[0]), len(prompt) - len(self.literals[-1])
+        if end < place or not (prompt.startswith(self.literals[0]) and prompt.endswith(self.literals[-1])):
+            return None
+        found = []
+        for field, literal in zip(self.fields[:-1], self.literals[1:-1], strict=True):
+            at = prompt.find(literal, place, end)
+            if at < 0:
+                return None
+            found.append((field, prompt[place:at]))
+            place = at + len(literal)
+        return [*found, (self.fields[-1], prompt[place:end])]
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns used, each once, in order of first use."""

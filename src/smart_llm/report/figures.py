@@ -1,0 +1,40 @@
+"""Numbers as a report writes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import floor, log10
+
+
+def usd(value: float) -> str:
+    """Cents from ten cents on, whole dollars from a thousand on, else three digits that matter."""
+    if value == 0:
+        return "$0"
+    if abs(value) >= 0.1:
+        return f"${value:,.0f}" if abs(value) >= 1000 else f"${value:,.2f}"
+    return f"${value:.{2 - floor(log10(abs(value)))}f}"
+
+
+def percent(share: float) -> str:
+    """One decimal, but none for the whole and for nothing."""
+    text = f"{share * 100:.1f}"
+    return f"{text.removesuffix('.0')} %"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """So many of something."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def moment(seconds: float) -> str:
+    """Day and time, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def duration(seconds: float) -> str:
+    """Two units at most."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"

@@ -1,0 +1,108 @@
+"""The runs of ledgers, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from smart_llm.engine.about import ABOUT
+from smart_llm.errors import InputError, LedgerError
+from smart_llm.folders import user_dir
+from smart_llm.ledger import Reader, RunRecord
+from smart_llm.report.facts import find, named_by
+from smart_llm.report.figures import moment, usd
+from smart_llm.types import Json
+
+SUFFIX = ".ledger.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One run. started: seconds since 1970. state: the certificate's status; `open` where there is none yet. cost: USD.
+    saving: reference-only cost ÷ cost, of a run that has ended."""
+
+    run: str
+    ledger: str
+    started: float
+    table: str | None
+    rows: int
+    state: str
+    agreement: str
+    confidence: str
+    reference: str
+    candidates: tuple[str, ...]
+    procedure: str
+    cost: float
+    saving: float | None
+
+    def to_json(self) -> dict[str, Json]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+
+def here(folder: Path | None = None) -> list[Path]:
+    """The ledgers somebody in this folder is likely to mean: those in it, and those of tables in memory."""
+    folder = folder or Path()
+    return [*sorted(folder.glob(f"*{SUFFIX}")), *sorted((user_dir() / "ledgers").glob(f"*{SUFFIX}"))]
+
+
+def past(ledger: Path) -> list[Past]:
+    """The runs of a ledger, oldest first. `InputError`, `LedgerError`: as `Reader.open`."""
+    with Reader.open(ledger) as reader:
+        return [_past(reader, run) for run in reader.runs()]
+
+
+def whereabouts(ledgers: Sequence[Path], name: str) -> tuple[Path, str]:
+    """The ledger and id of a run by its id, the beginning of it, or `last`. A ledger that cannot be read is passed
+    over where there are others."""
+    found: dict[str, tuple[Path, RunRecord]] = {}
+    for path in ledgers:
+        try:
+            with Reader.open(path) as reader:
+                found |= {run.run_id: (path, run) for run in reader.runs()}
+        except (InputError, LedgerError):
+            if len(ledgers) == 1:
+                raise
+    run = find((run for _, run in found.values()), name)
+    return found[run.run_id][0], run.run_id
+
+
+def table(runs: Iterable[Past]) -> list[str]:
+    """For people: a line a run under a line of names."""
+    rows = [("run", "started", "table", "rows", "state", "agreement", "cost", "saving")]
+    rows += [
+        (
+            each.run,
+            moment(each.started),
+            each.table or "(in memory)",
+            f"{each.rows:,}",
+            each.state,
+            each.agreement,
+            usd(each.cost),
+            f"{each.saving:.2f}×" if each.saving is not None else "–",
+        )
+        for each in runs
+    ]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _past(reader: Reader, run: RunRecord) -> Past:
+    c, plan = run.certificate, run.plan
+    about = reader.latest(run.run_id, ABOUT) or {}
+    return Past(
+        run.run_id,
+        str(reader.path),
+        run.started,
+        about.get("table") or named_by(reader.path.name),
+        plan["rows"],
+        c["status"] if c else "open",
+        plan["agreement"],
+        plan["confidence"],
+        plan["reference"],
+        tuple(plan["candidates"]),
+        plan["procedure"],
+        c["cost"]["total"] if c else reader.spent(run.run_id),
+        c["cost"]["saving"] if c and c["status"] != "pending" else None,
+    )

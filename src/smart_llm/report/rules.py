@@ -1,0 +1,113 @@
+"""The rule of a run in words, and what each rule that was certified would have cost.
+
+Which answer a row is delivered is the certificate's `rule`; why it is this one can be told from the evidence: a table
+of `ladder/2` ends with the share each finalist is certified for; a look of `ladder/3` is spent on one rule, chosen on
+the pilot, so there is that rule and the reference. Costs of what was not done are estimates, at the price of an average
+call of the rows profiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from smart_llm.report.facts import Facts
+from smart_llm.types import Json
+
+TERMS = {
+    "own": "the log-probability of its own answer",
+    "same": "whether {peer} says the same",
+    "usual": "whether its answer is the one it gives most often",
+    "answer_length": "how long its answer is",
+    "text_length": "how long the row is",
+}
+"""The terms of a score in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to answer the table that keeps the promise. rows: answered by the candidate. cost: USD, of the whole run.
+    estimated: it was not done."""
+
+    name: str
+    rows: int
+    cost: float | None
+    note: str
+    estimated: bool = True
+
+
+def in_words(facts: Facts) -> str:
+    """Which answer a row that was not profiled is delivered."""
+    c = facts.certificate
+    if c is None or c["status"] == "pending":
+        return "No rule is certified yet."
+    rule, reference = c["rule"], c["plan"]["reference"]
+    if rule.get("tiers"):
+        return " ".join(_tier(each, facts.plan) for each in rule["tiers"]) + f" All other rows go to {reference}."
+    shares = [each for each in rule.get("shares", ()) if each["rows"]]
+    if not shares:
+        return f"{reference} answers every row."
+    order = "in the order of the file" if rule["order"] == "file" else "picked at random beforehand"
+    parts = ", ".join(f"{each['rows']:,} rows go to {each['model']}" for each in shares)
+    return (
+        f"Of the rows not profiled, {parts}, {order}; the others, and those it has no proper answer to, to {reference}."
+    )
+
+
+def ways(facts: Facts) -> list[Way]:
+    """What was certified, cheapest first: the rule that was used, others, and the reference alone."""
+    c = facts.certificate
+    if c is None or c["status"] == "pending":
+        return []
+    cost, reference = c["cost"], c["plan"]["reference"]
+    candidates = c["rule"].get("tiers") or [each for each in c["rule"].get("shares", ()) if each["rows"]]
+    names = [each["model"] for each in candidates]
+    rows = sum(c["delivered"]["by"].get(name, 0) for name in names)
+    found = [*_finalists(facts, c)]
+    if names:
+        found.append(Way(", ".join(names), rows, cost["total"], "certified, and used", estimated=False))
+    note = "holds by definition" if names else "holds by definition, and used"
+    found.append(Way(f"{reference} on every row", 0, cost["reference_only"], note, estimated=bool(names)))
+    return sorted(found, key=lambda way: float("inf") if way.cost is None else way.cost)
+
+
+def _tier(tier: Mapping[str, Json], plan: Mapping[str, Json]) -> str:
+    names = [plan["reference"], *plan["candidates"]]
+    terms = [
+        TERMS.get(name.partition(":")[0], name).format(peer=_peer(name, names))
+        for name, weight in tier["score"]
+        if weight
+    ]
+    if not terms:
+        sure = "It is kept for rows picked at random beforehand"
+    elif tier["stop"] is None:
+        sure = "Its answer is kept wherever it has a score"
+    else:
+        what = terms[0] if len(terms) == 1 else f"a score learned on the pilot ({', '.join(terms)})"
+        sure = f"Its answer is kept where it is sure enough, judged by {what}: from {tier['stop'][0]:.4g} on"
+    return f"{tier['model']} is asked about every row that was not profiled. {sure}."
+
+
+def _peer(term: str, names: list[str]) -> str:
+    number = term.partition(":")[2]
+    return names[int(number)] if number.isdigit() and int(number) < len(names) else "another candidate"
+
+
+def _finalists(facts: Facts, c: Mapping[str, Json]) -> Iterator[Way]:
+    """Finalists of an exact design that were not chosen."""
+    evidence = c["evidence"].get("mix", c["evidence"])
+    chosen, call = evidence.get("candidate"), facts.profiling.call if facts.profiling else {}
+    reference = c["plan"]["reference"]
+    for each in evidence.get("finalists", ()):
+        name, share = each["candidate"], each["stop"]["share"]
+        if name == chosen:
+            continue
+        if share is None:
+            seen = each["stop"]["seen"]
+            yield Way(name, 0, None, f"not settled: given up after {seen:,} rows of evidence, it was not worth more")
+            continue
+        rows = min(share, evidence["left"])
+        bought = c["cost"]["total"] - c["cost"]["delivery"]
+        known = name in call and reference in call
+        left = rows * call[name] + (evidence["left"] - rows) * call[reference] if known else 0.0
+        yield Way(name, rows, bought + left if known else None, "certified, not used")

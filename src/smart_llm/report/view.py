@@ -1,0 +1,355 @@
+"""From facts to what a page shows: every sentence, table and plot of a report, in the order they are read. Pure.
+
+A section without anything to say is left out, and lists are cut where they get long, with a word on how much more
+there is. Sections about models and rows are in `view_models`; this file has the head, the promise, money, and how to
+check it all.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+
+from smart_llm.ledger import canonical
+from smart_llm.report import svg
+from smart_llm.report.blocks import (
+    Block,
+    Code,
+    Download,
+    Figure,
+    Grid,
+    Listing,
+    Pairs,
+    Plot,
+    Plots,
+    Prose,
+    Section,
+    View,
+)
+from smart_llm.report.facts import Facts
+from smart_llm.report.figures import count, duration, moment, percent, usd
+from smart_llm.report.view_models import answers, cautions_of_models, disagreements, labels, models, rule
+from smart_llm.tasks import words
+from smart_llm.types import Json
+
+CARRIED = 400_000
+"""Bytes of a certificate that is put into the page."""
+STATES: Mapping[str, tuple[str, str]] = {
+    "certified": ("Certified", "good"),
+    "reference-only": ("Reference only", "plain"),
+    "not-certified": ("Not certified", "bad"),
+    "pending": ("Stopped", "wait"),
+    "open": ("Not finished", "wait"),
+}
+"""Status → badge and tone."""
+STAGES = (
+    ("profiling", "profiling", "stage-1"),
+    ("delivery", "delivery", "stage-2"),
+    ("set_aside", "rows piloted before", "stage-3"),
+    ("self_check", "asking the reference twice", "stage-4"),
+)
+"""Of a certificate's cost: field, words, colour."""
+
+
+def view(facts: Facts) -> View:
+    """The whole page."""
+    status = facts.certificate["status"] if facts.certificate else "open"
+    badge, tone = STATES[status]
+    return View(
+        title=facts.table or "A table in memory",
+        badge=badge,
+        tone=tone,
+        claim=_claim(facts),
+        promise=_promise(facts.plan),
+        figures=tuple(_figures(facts)),
+        cautions=tuple(_cautions(facts)),
+        sections=tuple(section for make in SECTIONS if (section := make(facts)).blocks),
+        foot=f"Run {facts.run.run_id}, started {moment(facts.run.started)}. Made from the ledger {facts.ledger} by "
+        f"smart-llm {facts.software}. This page fetches nothing and runs no script.",
+    )
+
+
+# --------------------------------------------------------------------------- the head
+
+
+def _claim(facts: Facts) -> str:
+    c = facts.certificate
+    if c is None:
+        return "Nothing is promised yet: this run is still going on, or was killed before it could say how far it came."
+    if c["status"] == "pending":
+        return f"{c['claim']['words']} Run the same command again to go on: nothing is paid for twice."
+    words_: str = c["claim"]["words"]
+    return words_
+
+
+def _promise(plan: Mapping[str, Json]) -> str:
+    """What was asked for."""
+    return (
+        f"Asked for: agreement of at least {_decimal(plan['agreement'])} with {plan['reference']}, at confidence "
+        f"{_decimal(plan['confidence'])}, on {count(plan['rows'], 'row')}."
+    )
+
+
+def _decimal(text: str) -> str:
+    return percent(float(Fraction(text)))
+
+
+def _figures(facts: Facts) -> Iterator[Figure]:
+    c, total = facts.certificate, _total(facts)
+    settled = facts.plan["rows"] - c["claim"]["unsettled"] if c else None
+    if c is None or c["status"] == "pending":
+        if settled is not None:
+            yield Figure("settled", f"{settled:,}", f"of {count(facts.plan['rows'], 'row')}")
+        yield Figure("spent so far", usd(total), "kept in the ledger, and used when the run goes on")
+        return
+    cost, by = c["cost"], c["delivered"]["by"]
+    alone, reference = cost["reference_only"], c["plan"]["reference"]
+    yield Figure("paid", usd(total), f"instead of about {usd(alone)} for {reference} alone")
+    if alone > 0 and total > 0:
+        saved = alone - total
+        what = "saved" if saved >= 0 else "more than the reference alone"
+        yield Figure(what, percent(abs(saved) / alone), f"{usd(abs(saved))}; {alone / total:.2f} times cheaper")
+    cheap = sum(rows for model, rows in by.items() if model != reference)
+    yield Figure("answered by candidates", percent(cheap / max(1, sum(by.values()))), f"{count(cheap, 'row')}")
+    errors = c["errors"]["rows"]
+    yield Figure("without an answer", f"{errors:,}", "they count as differing" if errors else "every row has one")
+
+
+def _total(facts: Facts) -> float:
+    """USD spent: by the certificate, else by the ledger."""
+    if facts.certificate:
+        total: float = facts.certificate["cost"]["total"]
+        return total
+    return sum(each.cost for each in facts.account if each.outcome == "answered")
+
+
+def _cautions(facts: Facts) -> Iterator[str]:
+    """What to know before relying on it."""
+    c, plan = facts.certificate, facts.plan
+    yield from cautions_of_models(facts)
+    if c is None:
+        return
+    if earlier := c["earlier_runs"]:
+        yield (
+            f"There were {count(earlier, 'earlier run')} on this table and task in this ledger. The promise is about "
+            "one run: the best of several is not covered by it."
+        )
+    if (
+        (check := c["self_agreement"])
+        and check["rows"]
+        and check["agreeing"] / check["rows"] < float(Fraction(plan["agreement"]))
+    ):
+        yield (
+            f"The reference agreed with itself on {check['agreeing']:,} of {check['rows']:,} rows asked twice: the "
+            "agreement asked for is above that, and hardly any candidate can reach it."
+        )
+    if (lost := c["cost"]["lost_at_most"]) > 0.01 * max(_total(facts), 1e-12):
+        yield f"Calls that failed may have cost up to {usd(lost)} more than is accounted for here."
+    if any(model.get("cpu_hour") and model["source"] == "assumed" for model in plan["models"]):
+        yield "Local models are priced by measured CPU-seconds at an assumed rate: only ratios of costs mean something."
+
+
+# --------------------------------------------------------------------------- the promise
+
+
+def promise(facts: Facts) -> Section:
+    """What is promised, and what is not."""
+    c, plan = facts.certificate, facts.plan
+    blocks: list[Block] = []
+    if c and c["status"] == "certified":
+        blocks.append(Prose(c["claim"]["words"]))
+        blocks.append(
+            Prose(
+                f"Agreement is with {plan['reference']}, not with the truth: where it is wrong, an answer that agrees "
+                "with it is wrong, too. The confidence is that of the procedure: of a hundred runs like this one, over "
+                f"the random order of rows, at least {float(Fraction(plan['confidence'])) * 100:g} keep the promise."
+            )
+        )
+    elif c:
+        blocks.append(Prose(c["claim"]["words"]))
+    if c:
+        blocks.append(Listing(c["assumptions"]))
+    if c and c["notes"]:
+        blocks += [Prose("Noted on the way:"), Listing(c["notes"])]
+    return Section("promise", "The promise", "What you may rely on, in counts, and what it takes for granted.", blocks)
+
+
+# --------------------------------------------------------------------------- money
+
+
+def money(facts: Facts) -> Section:
+    """Where it went, and what it would have been."""
+    lead = "What was paid, for what, beside what the reference alone would have cost on every row (an estimate from "
+    lead += "the rows it answered)."
+    return Section("money", "Money", lead, [*_paid(facts), *_by_model(facts)])
+
+
+def _paid(facts: Facts) -> Iterator[Block]:
+    c = facts.certificate
+    if c is None:
+        return
+    cost, done = c["cost"], c["status"] != "pending"
+    parts = [svg.Part(f"{name} {usd(cost[f])}", cost[f], colour) for f, name, colour in STAGES if cost.get(f, 0) > 0]
+    shown = [svg.Bar("This run" if done else "This run so far", usd(cost["total"]), parts)]
+    if cost["reference_only"] > 0:
+        alone = svg.Part("reference alone", cost["reference_only"], "alone")
+        shown.append(svg.Bar("The reference on every row", f"≈ {usd(cost['reference_only'])}", [alone]))
+    legend = [(part.name, part.colour) for part in parts]
+    if cost["total"] > 0:
+        picture = svg.bars(
+            shown, "Cost of this run and of the reference alone, in US dollars", "money-plot", unit="${:g}"
+        )
+        yield Plots([Plot(picture, "US dollars")], legend, wide=True)
+    if done and (alone_ := cost["reference_only"]) > 0:
+        saved = alone_ - cost["total"]
+        more = f"saved {usd(saved)}" if saved >= 0 else f"cost {usd(-saved)} more than the reference alone would have"
+        yield Prose(
+            f"The run {more}: {usd(cost['profiling'])} went into finding out which rows can do without the reference, "
+            f"{usd(cost['delivery'])} into answering the rest."
+        )
+
+
+def _by_model(facts: Facts) -> Iterator[Block]:
+    """Prices and calls of every model."""
+    answered = {each.model: each for each in facts.account if each.outcome == "answered"}
+    by = facts.certificate["cost"]["by_model"] if facts.certificate else {}
+    rows = []
+    for model in facts.plan["models"]:
+        mine = answered.get(model["name"])
+        cost = by.get(model["name"], mine.cost if mine else 0.0)
+        rows.append((model["name"], _rate(model), model["source"], f"{mine.calls:,}" if mine else "0", usd(cost)))
+    head = ("model", "price, US dollars", "where the price is from", "answers bought", "cost")
+    yield Grid("Prices and calls by model", head, rows, frozenset({3, 4}))
+
+
+def _rate(model: Mapping[str, Json]) -> str:
+    if model.get("cpu_hour"):
+        return f"${model['cpu_hour']:g} per CPU-hour"
+    cached = f", ${model['cached']:g} cached" if model.get("cached") is not None else ""
+    return f"${model['input']:g} in{cached}, ${model['output']:g} out per million tokens"
+
+
+# --------------------------------------------------------------------------- errors
+
+
+def errors(facts: Facts) -> Section:
+    """Rows without an answer, and calls that failed."""
+    c, blocks = facts.certificate, list[Block]()
+    if c and (lost := c["errors"])["rows"]:
+        first = ", ".join(f"{row + 1:,}" for row in lost["first"])
+        more = lost["rows"] - len(lost["first"])
+        listed = first + f", and {more:,} more" * (more > 0)
+        blocks.append(
+            Prose(
+                f"{count(lost['rows'], 'row')} ended without an answer: row {listed}."
+                " The column status of the answered table says why. They count as differing from the reference; "
+                f"{c['claim']['reserve']:,} were provided for."
+            )
+        )
+    failed = [each for each in facts.account if each.outcome != "answered"]
+    if failed:
+        names = {"sent": "outcome unknown", "superseded": "answered twice", "gave up": "row given up"}
+        rows = [
+            (each.model, names.get(each.outcome, each.outcome), f"{each.calls:,}", usd(each.cost)) for each in failed
+        ]
+        head = ("model", "what happened", "calls", "cost at most")
+        blocks.append(
+            Grid("Calls that brought no answer, or may have cost money for nothing", head, rows, frozenset({2, 3}))
+        )
+    lead = "Rows that finally have no answer, and calls that were or may have been paid for in vain."
+    return Section("errors", "What went wrong", lead, blocks)
+
+
+# --------------------------------------------------------------------------- the task
+
+
+def task(facts: Facts) -> Section:
+    """What was asked."""
+    asked = facts.plan["task"]
+    pairs = [
+        ("an answer is", words.contract(asked)),
+        ("two are the same when", words.equivalence(asked)),
+        ("longest answer", f"{asked['max_tokens']:,} tokens"),
+    ]
+    blocks: list[Block] = [Code(asked["prompt"], "Prompt")]
+    if asked["system"]:
+        blocks.append(Code(asked["system"], "System message"))
+    if asked["schema"]:
+        blocks.append(Code(asked["schema"], "Schema"))
+    return Section("question", "The question", "What every model was asked about a row.", [*blocks, Pairs(pairs)])
+
+
+# --------------------------------------------------------------------------- checking
+
+
+def check(facts: Facts) -> Section:
+    """How to check it, and what is needed to do it all again."""
+    c, plan = facts.certificate, facts.plan
+    blocks: list[Block] = []
+    if c is not None:
+        name = f"{facts.output or 'OUT'}.certificate.json"
+        blocks.append(
+            Prose(
+                "The certificate holds all the evidence: this recomputes its verdict by other means, rebuilds the "
+                "random order from the seed, and reads and compares every answer again."
+            )
+        )
+        blocks.append(Code(f"smart verify {_quoted(name)} --ledger {_quoted(facts.ledger)}"))
+        blocks += _carried(c, name)
+    blocks.append(Pairs(tuple(_identity(facts, plan))))
+    return Section("check", "Check it yourself", "Nobody has to take our word for it.", blocks)
+
+
+def _carried(c: Mapping[str, Json], name: str) -> Iterator[Download]:
+    """The certificate itself, where it is not too long."""
+    data = canonical(c)
+    if len(data) <= CARRIED:
+        href = "data:application/json;base64," + b64encode(data).decode()
+        yield Download("Save the certificate from this page", name, href)
+
+
+def _identity(facts: Facts, plan: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    run, c = facts.run, facts.certificate
+    yield "run", run.run_id
+    yield "started", moment(run.started)
+    if facts.ended:
+        yield "latest answer", f"{moment(facts.ended)}, {duration(max(0.0, facts.ended - run.started))} after the start"
+    yield "procedure", plan["procedure"]
+    yield "seed", str(run.seed)
+    yield "plan", run.plan_hash
+    yield "table", plan["table"]
+    if c is not None:
+        yield "software of the run", f"{c['software']['name']} {c['software']['version']}"
+        yield "earlier runs on this table and task", f"{c['earlier_runs']:,}"
+        if c["self_agreement"] and c["self_agreement"]["rows"]:
+            yield "the reference agrees with itself", _itself(c["self_agreement"])
+    if aside := len(plan.get("set_aside", ())):
+        yield "rows piloted before", f"{aside:,}; never evidence, answered by the reference"
+
+
+def _itself(check_: Mapping[str, Json]) -> str:
+    return (
+        f"on {check_['agreeing']:,} of {check_['rows']:,} rows asked twice ({check_['lower']:.3f} … "
+        f"{check_['upper']:.3f}, {check_['confidence'] * 100:g} % limits; reported, not promised)"
+    )
+
+
+def _quoted(name: str) -> str:
+    from shlex import quote
+
+    return quote(name)
+
+
+SECTIONS: Sequence[Callable[[Facts], Section]] = (
+    promise,
+    money,
+    models,
+    rule,
+    answers,
+    labels,
+    disagreements,
+    errors,
+    task,
+    check,
+)

@@ -1,0 +1,305 @@
+"""The part of a report about models and rows: agreement, the rule, who answered, labels, disagreements. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from math import floor
+
+import numpy as np
+from scipy.special import betaincinv
+
+from smart_llm.errors import InputError
+from smart_llm.report import rules, svg
+from smart_llm.report.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
+from smart_llm.report.facts import Facts
+from smart_llm.report.figures import count, percent, usd
+from smart_llm.report.seen import Example, Seen
+from smart_llm.report.visible import cut
+from smart_llm.tasks.template import Template, split
+from smart_llm.types import Json
+
+COLOURS = 6
+"""Of candidates, before they come again."""
+PANELS, LABELS, PAIRS, NAMES = 12, 40, 10, 24
+"""Curves, labels, pairs of labels and models in a bar that are shown."""
+UNLIKELY = 0.2
+"""A candidate that breaks the contract in more of the rows is worth a caution."""
+
+
+def colour(facts: Facts, model: str) -> str:
+    """The colour class of a model, the same in every plot."""
+    if model == facts.plan["reference"]:
+        return "reference"
+    candidates = facts.plan["candidates"]
+    return f"candidate-{candidates.index(model) % COLOURS + 1}" if model in candidates else "reference"
+
+
+def cautions_of_models(facts: Facts) -> Iterator[str]:
+    """What is odd about models."""
+    profiling = facts.profiling
+    if profiling is None:
+        return
+    for model, names in profiling.snapshots.items():
+        yield (
+            f"{model} was answered by different things in the course of the run ({', '.join(names[:4])}). The promise "
+            "takes for granted that a model stays the same."
+        )
+    for each in profiling.candidates:
+        rows = each.curve[-1][0] if each.curve else 0
+        if rows >= 10 and each.deferred > UNLIKELY * rows:
+            yield (
+                f"{each.model} broke the output contract on {each.deferred:,} of {rows:,} rows profiled. Such rows are "
+                "paid twice: say in the prompt more exactly what to answer."
+            )
+
+
+# --------------------------------------------------------------------------- agreement
+
+
+def models(facts: Facts) -> Section:
+    """How the candidates fared while they were profiled."""
+    if facts.profiling is None:
+        blocks: list[Block] = [*_standings(facts)]
+    else:
+        shown = [each for each in facts.profiling.candidates if each.curve]
+        blocks = [*_curves(facts, shown[:PANELS]), *_table(facts)]
+    lead = (
+        "Each candidate beside the reference, on rows in random order. The bands are ordinary 90 % limits, for your "
+        "information: the proof is in the certificate and has the repeated looks counted in."
+    )
+    return Section("agreement", "How the candidates did", lead, blocks)
+
+
+def _curves(facts: Facts, shown: Sequence[Seen]) -> Iterator[Block]:
+    target = float(Fraction(facts.plan["agreement"]))
+    curves = [(each, _limits(each.curve)) for each in shown]
+    if not curves:
+        return
+    lowest = min([target, *(points[-1][2] for _, points in curves)])
+    bottom = max(0.0, floor((lowest - 0.05) * 10) / 10)
+    plots = []
+    for k, (each, points) in enumerate(curves):
+        mine = colour(facts, each.model)
+        picture = svg.agreement(svg.Curve(points, target, bottom, mine, each.model), f"agreement-{k}")
+        plots.append(Plot(picture, each.model, mine))
+    yield Plots(plots)
+
+
+def _limits(curve: Sequence[tuple[int, int]]) -> list[tuple[int, float, float, float]]:
+    """(rows, share, lower, upper): Jeffreys' 90 % limits, as on the certificate."""
+    rows, agreeing = np.array(curve).T
+    low, high = (betaincinv(agreeing + 0.5, rows - agreeing + 0.5, tail) for tail in (0.05, 0.95))
+    return list(zip(rows.tolist(), (agreeing / rows).tolist(), low.tolist(), high.tolist(), strict=True))
+
+
+def _table(facts: Facts) -> Iterator[Block]:
+    profiling = facts.profiling
+    assert profiling is not None
+    if not profiling.rows:
+        return
+    reference = profiling.call.get(facts.plan["reference"], 0.0)
+    rows = []
+    for each in profiling.candidates:
+        call = profiling.call.get(each.model)
+        price = f"{call / reference:.3f}" if call is not None and reference else "–"
+        if not each.curve:
+            rows.append((each.model, price, "0", "–", "–", "–", "not asked"))
+            continue
+        n, share, low, high = _limits(each.curve[-1:])[0]
+        limits = f"{low:.3f} … {high:.3f}"
+        rows.append(
+            (each.model, price, f"{n:,}", f"{share:.3f}", limits, f"{each.deferred:,}", _role(facts, each.model))
+        )
+    head = (
+        "candidate",
+        "price of a call ÷ reference's",
+        "rows compared",
+        "agreement",
+        "90 % limits",
+        "broke the contract",
+    )
+    caption = (
+        f"{count(profiling.rows, 'row')} profiled; {count(profiling.lost, 'row')} without an answer by the reference"
+    )
+    yield Grid(caption, (*head, "part in the rule"), rows, frozenset({1, 2, 3, 4, 5}))
+
+
+def _role(facts: Facts, model: str) -> str:
+    c = facts.certificate
+    if c is None or c["status"] == "pending":
+        return "open"
+    rule = c["rule"]
+    used = [each["model"] for each in rule.get("tiers", ())]
+    used += [each["model"] for each in rule.get("shares", ()) if each["rows"]]
+    if model in used:
+        return "answers rows"
+    return "asked along" if any(model in each["peers"] for each in rule.get("tiers", ())) else "not used"
+
+
+def _standings(facts: Facts) -> Iterator[Block]:
+    """From the certificate alone, where answers cannot be compared again."""
+    yield Prose(
+        "The task has functions of your own, which a ledger does not hold: the answers cannot be compared again here. "
+        "In Python, run.report(…) or smart.report(…, task=task) shows more."
+    )
+    standings = facts.certificate["delivered"]["standings"] if facts.certificate else []
+    rows = [
+        (s["model"], f"{s['profiled']:,}", f"{s['agreeing']:,}", f"{s['lower']:.3f} … {s['upper']:.3f}")
+        for s in standings
+    ]
+    if rows:
+        head = ("candidate", "rows compared", "agreeing", "90 % limits of agreement")
+        yield Grid("As the certificate has it", head, rows, frozenset({1, 2, 3}))
+
+
+# --------------------------------------------------------------------------- the rule
+
+
+def rule(facts: Facts) -> Section:
+    """The rule that was chosen, and what else there was."""
+    blocks: list[Block] = [Prose(rules.in_words(facts))]
+    ways = rules.ways(facts)
+    if ways:
+        rows = [
+            (
+                way.name,
+                f"{way.rows:,}" if way.cost is not None else "–",
+                "–" if way.cost is None else f"{'≈ ' * way.estimated}{usd(way.cost)}",
+                way.note,
+            )
+            for way in ways
+        ]
+        head = ("rule", "rows by candidates", "cost of the whole run", "")
+        blocks.append(Grid("Every rule that keeps the promise, and its cost", head, rows, frozenset({1, 2})))
+    c = facts.certificate
+    if c and c["rule"].get("tiers"):
+        blocks.append(
+            Prose(
+                "The rule was chosen on the pilot, whose rows are no evidence, because it was expected to cost least; "
+                "then all the evidence was spent on this one rule. Trying several would have needed more rows for each."
+            )
+        )
+    lead = "Which answer a row is delivered that was not profiled, and what the alternatives would have cost."
+    return Section("rule", "The rule", lead, blocks)
+
+
+# --------------------------------------------------------------------------- who answered
+
+
+def answers(facts: Facts) -> Section:
+    """Rows by model."""
+    c = facts.certificate
+    blocks: list[Block] = []
+    if c and sum(c["delivered"]["by"].values()):
+        by, total = c["delivered"]["by"], sum(c["delivered"]["by"].values())
+        parts = [svg.Part(f"{name}: {count(rows, 'row')}", rows, colour(facts, name)) for name, rows in by.items()]
+        picture = svg.whole(parts[:NAMES], "Rows by the model that answered them", "answers-plot")
+        legend = [(name, colour(facts, name)) for name, rows in by.items() if rows][:NAMES]
+        blocks.append(Plots([Plot(picture, count(total, "row"))], legend, wide=True))
+        rows_ = [(name, f"{rows:,}", percent(rows / total)) for name, rows in by.items()]
+        blocks.append(
+            Grid("Rows by the model that answered them", ("model", "rows", "share"), rows_, frozenset({1, 2}))
+        )
+    lead = "Profiled rows are delivered with the reference's answer. The column answered_by says it for every row."
+    return Section("answers", "Who answered", lead, blocks)
+
+
+def labels(facts: Facts) -> Section:
+    """Per label, with limits."""
+    c = facts.certificate
+    found = [each for each in c["labels"] if each["profiled"]] if c and c["status"] == "certified" else []
+    often = sorted(found, key=lambda each: -each["profiled"])
+    rows: list[tuple[Cell, ...]] = [
+        (each["label"], f"{each['profiled']:,}", *_share(each, "agreement"), *_share(each, "precision"))
+        for each in often[:LABELS]
+    ]
+    head = ("label", "profiled", "agreement", "", "precision", "")
+    more = f"{len(often) - LABELS:,} more labels, each rarer than these." if len(often) > LABELS else ""
+    lead = (
+        "Agreement: of the rows the reference calls so, the share delivered so (recall). Precision: of the rows "
+        "delivered so, the share it calls so. 95 % limits; reported, not promised"
+    )
+    lead += ", but for the agreement you asked for by --per-label." if facts.plan["per_label"] else "."
+    grid = Grid("Labels by how often the reference gives them", head, rows, frozenset({1, 2, 4}), more)
+    return Section("labels", "Label by label", lead, [grid] if rows else [])
+
+
+def _share(each: Mapping[str, Json], name: str) -> tuple[Cell, Cell]:
+    value, low, high = each[name], each[f"{name}_lower"], each[f"{name}_upper"]
+    if value is None:
+        return "–", ""
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]", svg.interval(value, low, high)
+
+
+# --------------------------------------------------------------------------- disagreements
+
+
+def disagreements(facts: Facts) -> Section:
+    """Rows on which models said different things."""
+    blocks: list[Block] = []
+    for each in facts.profiling.candidates if facts.profiling else ():
+        blocks += [*_pairs(each), *_cases(facts, each)]
+    lead = (
+        "Rows seen while profiling on which a candidate said something else. Read some: where the question leaves "
+        "room, a clearer prompt brings the models together, and the next run costs less."
+    )
+    return Section("disagreements", "Where they disagree", lead, blocks)
+
+
+def _pairs(seen: Seen) -> Iterator[Block]:
+    if not seen.pairs:
+        return
+    rows = [(said, other, f"{n:,}") for said, other, n in seen.pairs[:PAIRS]]
+    left = seen.pairs[PAIRS:]
+    more = f"{count(len(left), 'other pair')}, {count(sum(n for *_, n in left), 'row')}." if left else ""
+    yield Grid(
+        f"{seen.model}: what was mistaken for what", ("reference", "candidate", "rows"), rows, frozenset({2}), more
+    )
+
+
+def _cases(facts: Facts, seen: Seen) -> Iterator[Block]:
+    rows, agreeing = seen.curve[-1] if seen.curve else (0, 0)
+    apart = rows - agreeing
+    cases = tuple(_case(facts, seen.model, example) for example in seen.examples)
+    if cases:
+        shown = len(cases)
+        more = f"{shown:,} of {count(apart, 'row')} on which {seen.model} did not agree." if apart > shown else ""
+        yield Cases(f"{seen.model} beside the reference", cases, more)
+    elif apart:
+        yield Prose(
+            f"{seen.model} did not agree on {count(apart, 'row')}. The text of rows is not stored in this ledger, and "
+            "such answers may quote it, so none are shown."
+        )
+
+
+def _case(facts: Facts, model: str, example: Example) -> Case:
+    reference = facts.plan["reference"]
+    said = example.answer if example.answer is not None else "no proper answer"
+    if example.broken is not None:
+        said = f"no proper answer: {example.broken}"
+    answers_ = (
+        (reference, cut(example.reference or ""), colour(facts, reference)),
+        (model, cut(said), colour(facts, model)),
+    )
+    return Case(f"Row {example.position + 1:,}", _cells(facts, example), answers_)
+
+
+def _cells(facts: Facts, example: Example) -> tuple[tuple[str, str], ...]:
+    """The row as far as the prompt shows it; the whole prompt where the cells cannot be told."""
+    if example.prompt is None:
+        return ()
+    template = _template(facts.plan["task"]["prompt"], facts.columns)
+    cells = template.cells(example.prompt) if template else None
+    if cells is None:
+        return (("prompt", cut(example.prompt)),)
+    return tuple((column, cut(text)) for column, text in dict(cells).items())
+
+
+@lru_cache(maxsize=8)
+def _template(prompt: str, columns: tuple[str, ...]) -> Template | None:
+    try:
+        return split(prompt, columns)
+    except InputError:
+        return None
