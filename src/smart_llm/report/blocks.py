@@ -87,10 +87,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """Such rows under a heading."""
+    """Such rows under a heading. hidden: those behind a click."""
 
     heading: str
     cases: Sequence[Case]
+    hidden: Sequence[Case] = ()
     more: str = ""
     kind: ClassVar[str] = "cases"
 

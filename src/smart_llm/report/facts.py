@@ -5,6 +5,7 @@ Works at any time: while the run goes on, after it was stopped or killed, years 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from smart_llm.report.seen import Profiling, look
 from smart_llm.tasks import Task
 from smart_llm.types import Json
 
+_ADDRESS = re.compile(r"@https?://[^?\s]+")
 LAST = "last"
 """The name of the newest run."""
 
@@ -46,6 +48,16 @@ class Facts:
         """What was decided before the evidence was bought."""
         plan: Mapping[str, Json] = self.run.plan
         return plan
+
+    def short(self, text: str) -> str:
+        """A text, or a name, with the models in it called by their names without addresses, where these tell them
+        apart."""
+        names = [model["name"] for model in self.run.plan["models"]]
+        brief = {name: _ADDRESS.sub("", name) for name in names}
+        for name in sorted(names, key=len, reverse=True):
+            if list(brief.values()).count(brief[name]) == 1:
+                text = text.replace(name, brief[name])
+        return text
 
     @property
     def certificate(self) -> Mapping[str, Json] | None:

@@ -37,6 +37,11 @@ class Way:
 
 
 def in_words(facts: Facts) -> str:
+    """As `_in_words`, with short names."""
+    return facts.short(_in_words(facts))
+
+
+def _in_words(facts: Facts) -> str:
     """Which answer a row that was not profiled is delivered."""
     c = facts.certificate
     if c is None or c["status"] == "pending":

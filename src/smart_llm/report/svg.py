@@ -15,9 +15,9 @@ from markupsafe import Markup
 
 from smart_llm.report.visible import visible
 
-WIDTH, HEIGHT = 360, 236
+WIDTH, HEIGHT = 360, 248
 """Of a curve, in its own units."""
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 14, 42
+LEFT, RIGHT, TOP, BOTTOM = 40, 12, 26, 42
 """Its margins."""
 BAR, GAP = 26, 30
 """Heights of a bar and of the line of text over it."""
@@ -74,15 +74,15 @@ def agreement(curve: Curve, ident: str) -> Markup:
         Markup('<path class="curve {}" d="{}"/>').format(curve.colour, _path(line)),
         Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(curve.colour, *last),
         _text((WIDTH - RIGHT, HEIGHT - 6), "rows compared", "axis", "end"),
-        _text((2, TOP - 4), "agreement", "axis"),
+        _text((LEFT - 36, TOP - 14), "agreement", "axis"),
         _text((LEFT + 6, target + (-5 if target > TOP + 14 else 13)), f"target {curve.target:g}", "axis strong"),
     ]
     title = f"Agreement of {curve.name} as rows were profiled"
     return _picture(ident, title, described, drawn, f'viewBox="0 0 {WIDTH} {HEIGHT}"')
 
 
-def bars(bars_: Sequence[Bar], title: str, ident: str, *, unit: str) -> Markup:
-    """Bars over one another on a common axis that begins at 0. unit: a format of one number, such as `${:g}`."""
+def bars(bars_: Sequence[Bar], title: str, ident: str, *, unit: Callable[[float], str]) -> Markup:
+    """Bars over one another on a common axis that begins at 0. unit: writes a number."""
     most = max((sum(part.value for part in bar.parts) for bar in bars_), default=0.0) or 1.0
     places = [at for at in ticks(0, most, 4) if at <= most]
     bottom = len(bars_) * (BAR + GAP)
@@ -93,7 +93,7 @@ def bars(bars_: Sequence[Bar], title: str, ident: str, *, unit: str) -> Markup:
             Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="8" y2="{1}"/>').format(share, bottom + 6)
         )
         anchor = "start" if share < 4 else "end" if share > 94 else "middle"
-        drawn.append(_text((f"{share:.2f}%", bottom + 22), unit.format(at), "axis", anchor))
+        drawn.append(_text((f"{share:.2f}%", bottom + 22), unit(at), "axis", anchor))
     for k, bar in enumerate(bars_):
         top = k * (BAR + GAP)
         drawn += [_text(("0", top + 19), bar.name, "name"), _text(("100%", top + 19), bar.said, "said", "end")]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from shlex import quote
 
 from smart_llm.ledger import canonical
 from smart_llm.report import svg
@@ -61,9 +62,9 @@ def view(facts: Facts) -> View:
         badge=badge,
         tone=tone,
         claim=_claim(facts),
-        promise=_promise(facts.plan),
+        promise=facts.short(_promise(facts.plan)),
         figures=tuple(_figures(facts)),
-        cautions=tuple(_cautions(facts)),
+        cautions=tuple(map(facts.short, _cautions(facts))),
         sections=tuple(section for make in SECTIONS if (section := make(facts)).blocks),
         foot=f"Run {facts.run.run_id}, started {moment(facts.run.started)}. Made from the ledger {facts.ledger} by "
         f"smart-llm {facts.software}. This page fetches nothing and runs no script.",
@@ -78,9 +79,8 @@ def _claim(facts: Facts) -> str:
     if c is None:
         return "Nothing is promised yet: this run is still going on, or was killed before it could say how far it came."
     if c["status"] == "pending":
-        return f"{c['claim']['words']} Run the same command again to go on: nothing is paid for twice."
-    words_: str = c["claim"]["words"]
-    return words_
+        return f"{facts.short(c['claim']['words'])} Run the same command again to go on: nothing is paid for twice."
+    return facts.short(c["claim"]["words"])
 
 
 def _promise(plan: Mapping[str, Json]) -> str:
@@ -105,7 +105,7 @@ def _figures(facts: Facts) -> Iterator[Figure]:
         return
     cost, by = c["cost"], c["delivered"]["by"]
     alone, reference = cost["reference_only"], c["plan"]["reference"]
-    yield Figure("paid", usd(total), f"instead of about {usd(alone)} for {reference} alone")
+    yield Figure("paid", usd(total), f"instead of about {usd(alone)} for {facts.short(reference)} alone")
     if alone > 0 and total > 0:
         saved = alone - total
         what = "saved" if saved >= 0 else "more than the reference alone"
@@ -158,21 +158,22 @@ def promise(facts: Facts) -> Section:
     c, plan = facts.certificate, facts.plan
     blocks: list[Block] = []
     if c and c["status"] == "certified":
-        blocks.append(Prose(c["claim"]["words"]))
         blocks.append(
             Prose(
-                f"Agreement is with {plan['reference']}, not with the truth: where it is wrong, an answer that agrees "
-                "with it is wrong, too. The confidence is that of the procedure: of a hundred runs like this one, over "
-                f"the random order of rows, at least {float(Fraction(plan['confidence'])) * 100:g} keep the promise."
+                f"Agreement is with {facts.short(plan['reference'])}, not with the truth: where it is wrong, an answer "
+                "that agrees with it is wrong, too. The confidence is that of the procedure: of a hundred runs like "
+                f"this one, over the random order of rows, at least {_of_hundred(plan)} keep the promise."
             )
         )
-    elif c:
-        blocks.append(Prose(c["claim"]["words"]))
     if c:
-        blocks.append(Listing(c["assumptions"]))
+        blocks += [Prose("It takes for granted:"), Listing(c["assumptions"])]
     if c and c["notes"]:
-        blocks += [Prose("Noted on the way:"), Listing(c["notes"])]
-    return Section("promise", "The promise", "What you may rely on, in counts, and what it takes for granted.", blocks)
+        blocks += [Prose("Noted on the way:"), Listing([facts.short(note) for note in c["notes"]])]
+    return Section("promise", "The promise", "What you may rely on, and what it takes for granted.", blocks)
+
+
+def _of_hundred(plan: Mapping[str, Json]) -> str:
+    return f"{float(Fraction(plan['confidence'])) * 100:g}"
 
 
 # --------------------------------------------------------------------------- money
@@ -197,9 +198,7 @@ def _paid(facts: Facts) -> Iterator[Block]:
         shown.append(svg.Bar("The reference on every row", f"≈ {usd(cost['reference_only'])}", [alone]))
     legend = [(part.name, part.colour) for part in parts]
     if cost["total"] > 0:
-        picture = svg.bars(
-            shown, "Cost of this run and of the reference alone, in US dollars", "money-plot", unit="${:g}"
-        )
+        picture = svg.bars(shown, "Cost of this run and of the reference alone, in US dollars", "money-plot", unit=usd)
         yield Plots([Plot(picture, "US dollars")], legend, wide=True)
     if done and (alone_ := cost["reference_only"]) > 0:
         saved = alone_ - cost["total"]
@@ -218,7 +217,8 @@ def _by_model(facts: Facts) -> Iterator[Block]:
     for model in facts.plan["models"]:
         mine = answered.get(model["name"])
         cost = by.get(model["name"], mine.cost if mine else 0.0)
-        rows.append((model["name"], _rate(model), model["source"], f"{mine.calls:,}" if mine else "0", usd(cost)))
+        bought = f"{mine.calls:,}" if mine else "0"
+        rows.append((facts.short(model["name"]), _rate(model), model["source"], bought, usd(cost)))
     head = ("model", "price, US dollars", "where the price is from", "answers bought", "cost")
     yield Grid("Prices and calls by model", head, rows, frozenset({3, 4}))
 
@@ -251,7 +251,8 @@ def errors(facts: Facts) -> Section:
     if failed:
         names = {"sent": "outcome unknown", "superseded": "answered twice", "gave up": "row given up"}
         rows = [
-            (each.model, names.get(each.outcome, each.outcome), f"{each.calls:,}", usd(each.cost)) for each in failed
+            (facts.short(each.model), names.get(each.outcome, each.outcome), f"{each.calls:,}", usd(each.cost))
+            for each in failed
         ]
         head = ("model", "what happened", "calls", "cost at most")
         blocks.append(
@@ -295,7 +296,7 @@ def check(facts: Facts) -> Section:
                 "random order from the seed, and reads and compares every answer again."
             )
         )
-        blocks.append(Code(f"smart verify {_quoted(name)} --ledger {_quoted(facts.ledger)}"))
+        blocks.append(Code(f"smart verify {quote(name)} --ledger {quote(facts.ledger)}"))
         blocks += _carried(c, name)
     blocks.append(Pairs(tuple(_identity(facts, plan))))
     return Section("check", "Check it yourself", "Nobody has to take our word for it.", blocks)
@@ -315,6 +316,9 @@ def _identity(facts: Facts, plan: Mapping[str, Json]) -> Iterator[tuple[str, str
     yield "started", moment(run.started)
     if facts.ended:
         yield "latest answer", f"{moment(facts.ended)}, {duration(max(0.0, facts.ended - run.started))} after the start"
+    for name in [plan["reference"], *plan["candidates"]]:
+        if name != facts.short(name):
+            yield facts.short(name), name
     yield "procedure", plan["procedure"]
     yield "seed", str(run.seed)
     yield "plan", run.plan_hash
@@ -322,23 +326,8 @@ def _identity(facts: Facts, plan: Mapping[str, Json]) -> Iterator[tuple[str, str
     if c is not None:
         yield "software of the run", f"{c['software']['name']} {c['software']['version']}"
         yield "earlier runs on this table and task", f"{c['earlier_runs']:,}"
-        if c["self_agreement"] and c["self_agreement"]["rows"]:
-            yield "the reference agrees with itself", _itself(c["self_agreement"])
     if aside := len(plan.get("set_aside", ())):
         yield "rows piloted before", f"{aside:,}; never evidence, answered by the reference"
-
-
-def _itself(check_: Mapping[str, Json]) -> str:
-    return (
-        f"on {check_['agreeing']:,} of {check_['rows']:,} rows asked twice ({check_['lower']:.3f} … "
-        f"{check_['upper']:.3f}, {check_['confidence'] * 100:g} % limits; reported, not promised)"
-    )
-
-
-def _quoted(name: str) -> str:
-    from shlex import quote
-
-    return quote(name)
 
 
 SECTIONS: Sequence[Callable[[Facts], Section]] = (

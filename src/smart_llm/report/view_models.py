@@ -13,6 +13,7 @@ from scipy.special import betaincinv
 from smart_llm.errors import InputError
 from smart_llm.report import rules, svg
 from smart_llm.report.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
+from smart_llm.report.certificate import self_agreement
 from smart_llm.report.facts import Facts
 from smart_llm.report.figures import count, percent, usd
 from smart_llm.report.seen import Example, Seen
@@ -24,6 +25,8 @@ COLOURS = 6
 """Of candidates, before they come again."""
 PANELS, LABELS, PAIRS, NAMES = 12, 40, 10, 24
 """Curves, labels, pairs of labels and models in a bar that are shown."""
+AT_ONCE = 4
+"""Disagreements shown without a click, of a candidate that answers rows."""
 UNLIKELY = 0.2
 """A candidate that breaks the contract in more of the rows is worth a caution."""
 
@@ -65,6 +68,7 @@ def models(facts: Facts) -> Section:
     else:
         shown = [each for each in facts.profiling.candidates if each.curve]
         blocks = [*_curves(facts, shown[:PANELS]), *_table(facts)]
+    blocks += _ceiling(facts)
     lead = (
         "Each candidate beside the reference, on rows in random order. The bands are ordinary 90 % limits, for your "
         "information: the proof is in the certificate and has the repeated looks counted in."
@@ -81,10 +85,17 @@ def _curves(facts: Facts, shown: Sequence[Seen]) -> Iterator[Block]:
     bottom = max(0.0, floor((lowest - 0.05) * 10) / 10)
     plots = []
     for k, (each, points) in enumerate(curves):
-        mine = colour(facts, each.model)
-        picture = svg.agreement(svg.Curve(points, target, bottom, mine, each.model), f"agreement-{k}")
-        plots.append(Plot(picture, each.model, mine))
+        mine, name = colour(facts, each.model), facts.short(each.model)
+        picture = svg.agreement(svg.Curve(points, target, bottom, mine, name), f"agreement-{k}")
+        plots.append(Plot(picture, name, mine))
     yield Plots(plots)
+
+
+def _ceiling(facts: Facts) -> Iterator[Block]:
+    """Self-agreement, where it was looked at."""
+    check = facts.certificate["self_agreement"] if facts.certificate else None
+    if check:
+        yield Prose(f"The reference {self_agreement(check)}.")
 
 
 def _limits(curve: Sequence[tuple[int, int]]) -> list[tuple[int, float, float, float]]:
@@ -98,32 +109,27 @@ def _table(facts: Facts) -> Iterator[Block]:
     profiling = facts.profiling
     assert profiling is not None
     if not profiling.rows:
+        yield Prose("No round of profiling has come to its end yet.")
         return
-    reference = profiling.call.get(facts.plan["reference"], 0.0)
-    rows = []
-    for each in profiling.candidates:
-        call = profiling.call.get(each.model)
-        price = f"{call / reference:.3f}" if call is not None and reference else "–"
-        if not each.curve:
-            rows.append((each.model, price, "0", "–", "–", "–", "not asked"))
-            continue
-        n, share, low, high = _limits(each.curve[-1:])[0]
-        limits = f"{low:.3f} … {high:.3f}"
-        rows.append(
-            (each.model, price, f"{n:,}", f"{share:.3f}", limits, f"{each.deferred:,}", _role(facts, each.model))
-        )
-    head = (
-        "candidate",
-        "price of a call ÷ reference's",
-        "rows compared",
-        "agreement",
-        "90 % limits",
-        "broke the contract",
-    )
-    caption = (
-        f"{count(profiling.rows, 'row')} profiled; {count(profiling.lost, 'row')} without an answer by the reference"
-    )
-    yield Grid(caption, (*head, "part in the rule"), rows, frozenset({1, 2, 3, 4, 5}))
+    caption = f"{count(profiling.rows, 'row')} profiled"
+    if profiling.lost:
+        caption += f", {count(profiling.lost, 'row')} of them without an answer by the reference"
+    head = ("candidate", "price of a call ÷ reference's", "rows compared", "agreement", "90 % limits")
+    rows = [_line(facts, each) for each in profiling.candidates]
+    yield Grid(caption, (*head, "broke the contract", "part in the rule"), rows, frozenset({1, 2, 3, 4, 5}))
+
+
+def _line(facts: Facts, seen: Seen) -> tuple[str, ...]:
+    """One candidate."""
+    assert facts.profiling is not None
+    call, reference = facts.profiling.call.get(seen.model), facts.profiling.call.get(facts.plan["reference"])
+    price = f"{call / reference:.3f}" if call is not None and reference else "–"
+    name = facts.short(seen.model)
+    if not seen.curve:
+        return name, price, "0", "–", "–", "–", "not asked"
+    n, share, low, high = _limits(seen.curve[-1:])[0]
+    broken = f"{seen.deferred:,}"
+    return name, price, f"{n:,}", f"{share:.3f}", f"{low:.3f} … {high:.3f}", broken, _role(facts, seen.model)
 
 
 def _role(facts: Facts, model: str) -> str:
@@ -146,7 +152,7 @@ def _standings(facts: Facts) -> Iterator[Block]:
     )
     standings = facts.certificate["delivered"]["standings"] if facts.certificate else []
     rows = [
-        (s["model"], f"{s['profiled']:,}", f"{s['agreeing']:,}", f"{s['lower']:.3f} … {s['upper']:.3f}")
+        (facts.short(s["model"]), f"{s['profiled']:,}", f"{s['agreeing']:,}", f"{s['lower']:.3f} … {s['upper']:.3f}")
         for s in standings
     ]
     if rows:
@@ -164,14 +170,14 @@ def rule(facts: Facts) -> Section:
     if ways:
         rows = [
             (
-                way.name,
+                facts.short(way.name),
                 f"{way.rows:,}" if way.cost is not None else "–",
                 "–" if way.cost is None else f"{'≈ ' * way.estimated}{usd(way.cost)}",
                 way.note,
             )
             for way in ways
         ]
-        head = ("rule", "rows by candidates", "cost of the whole run", "")
+        head = ("rule", "rows by candidates", "cost of the whole run", "standing")
         blocks.append(Grid("Every rule that keeps the promise, and its cost", head, rows, frozenset({1, 2})))
     c = facts.certificate
     if c and c["rule"].get("tiers"):
@@ -194,11 +200,14 @@ def answers(facts: Facts) -> Section:
     blocks: list[Block] = []
     if c and sum(c["delivered"]["by"].values()):
         by, total = c["delivered"]["by"], sum(c["delivered"]["by"].values())
-        parts = [svg.Part(f"{name}: {count(rows, 'row')}", rows, colour(facts, name)) for name, rows in by.items()]
+        parts = [
+            svg.Part(f"{facts.short(name)}: {count(rows, 'row')}", rows, colour(facts, name))
+            for name, rows in by.items()
+        ]
         picture = svg.whole(parts[:NAMES], "Rows by the model that answered them", "answers-plot")
-        legend = [(name, colour(facts, name)) for name, rows in by.items() if rows][:NAMES]
+        legend = [(facts.short(name), colour(facts, name)) for name, rows in by.items() if rows][:NAMES]
         blocks.append(Plots([Plot(picture, count(total, "row"))], legend, wide=True))
-        rows_ = [(name, f"{rows:,}", percent(rows / total)) for name, rows in by.items()]
+        rows_ = [(facts.short(name), f"{rows:,}", percent(rows / total)) for name, rows in by.items()]
         blocks.append(
             Grid("Rows by the model that answered them", ("model", "rows", "share"), rows_, frozenset({1, 2}))
         )
@@ -215,7 +224,7 @@ def labels(facts: Facts) -> Section:
         (each["label"], f"{each['profiled']:,}", *_share(each, "agreement"), *_share(each, "precision"))
         for each in often[:LABELS]
     ]
-    head = ("label", "profiled", "agreement", "", "precision", "")
+    head = ("label", "profiled", "agreement", "limits", "precision", "limits")
     more = f"{len(often) - LABELS:,} more labels, each rarer than these." if len(often) > LABELS else ""
     lead = (
         "Agreement: of the rows the reference calls so, the share delivered so (recall). Precision: of the rows "
@@ -240,7 +249,7 @@ def disagreements(facts: Facts) -> Section:
     """Rows on which models said different things."""
     blocks: list[Block] = []
     for each in facts.profiling.candidates if facts.profiling else ():
-        blocks += [*_pairs(each), *_cases(facts, each)]
+        blocks += [*_pairs(facts, each), *_cases(facts, each)]
     lead = (
         "Rows seen while profiling on which a candidate said something else. Read some: where the question leaves "
         "room, a clearer prompt brings the models together, and the next run costs less."
@@ -248,29 +257,29 @@ def disagreements(facts: Facts) -> Section:
     return Section("disagreements", "Where they disagree", lead, blocks)
 
 
-def _pairs(seen: Seen) -> Iterator[Block]:
+def _pairs(facts: Facts, seen: Seen) -> Iterator[Block]:
     if not seen.pairs:
         return
     rows = [(said, other, f"{n:,}") for said, other, n in seen.pairs[:PAIRS]]
     left = seen.pairs[PAIRS:]
     more = f"{count(len(left), 'other pair')}, {count(sum(n for *_, n in left), 'row')}." if left else ""
-    yield Grid(
-        f"{seen.model}: what was mistaken for what", ("reference", "candidate", "rows"), rows, frozenset({2}), more
-    )
+    caption = f"{facts.short(seen.model)}: what was said instead of what"
+    yield Grid(caption, ("reference", "candidate", "rows"), rows, frozenset({2}), more)
 
 
 def _cases(facts: Facts, seen: Seen) -> Iterator[Block]:
+    """A few to be read at once, more behind a click; of a candidate that answers no rows, all of them there."""
     rows, agreeing = seen.curve[-1] if seen.curve else (0, 0)
-    apart = rows - agreeing
-    cases = tuple(_case(facts, seen.model, example) for example in seen.examples)
+    apart, name = rows - agreeing, facts.short(seen.model)
+    cases = [_case(facts, seen.model, example) for example in seen.examples]
     if cases:
-        shown = len(cases)
-        more = f"{shown:,} of {count(apart, 'row')} on which {seen.model} did not agree." if apart > shown else ""
-        yield Cases(f"{seen.model} beside the reference", cases, more)
+        at_once = AT_ONCE if _role(facts, seen.model) != "not used" else 0
+        more = f"{len(cases):,} of {count(apart, 'row')} on which {name} did not agree." if apart > len(cases) else ""
+        yield Cases(f"{name} beside the reference", cases[:at_once], cases[at_once:], more)
     elif apart:
         yield Prose(
-            f"{seen.model} did not agree on {count(apart, 'row')}. The text of rows is not stored in this ledger, and "
-            "such answers may quote it, so none are shown."
+            f"{name} did not agree on {count(apart, 'row')}. The text of rows is not stored in this ledger, and such "
+            "answers may quote it, so none are shown."
         )
 
 
@@ -280,8 +289,8 @@ def _case(facts: Facts, model: str, example: Example) -> Case:
     if example.broken is not None:
         said = f"no proper answer: {example.broken}"
     answers_ = (
-        (reference, cut(example.reference or ""), colour(facts, reference)),
-        (model, cut(said), colour(facts, model)),
+        (facts.short(reference), cut(example.reference or ""), colour(facts, reference)),
+        (facts.short(model), cut(said), colour(facts, model)),
     )
     return Case(f"Row {example.position + 1:,}", _cells(facts, example), answers_)
 
