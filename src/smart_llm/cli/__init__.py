@@ -8,6 +8,7 @@ import sys
 import typer
 
 from smart_llm.cli.checking import replay, verify
+from smart_llm.cli.doctor import doctor
 from smart_llm.cli.local import demo, model_verbs
 from smart_llm.cli.mock import mock_provider
 from smart_llm.cli.past import report, runs
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (run, plan, report, runs, replay, verify, demo):
+for verb in (run, plan, report, runs, replay, verify, demo, doctor):
     app.command()(verb)
 app.add_typer(model_verbs, name="models")
 app.command("mock-provider")(mock_provider)

@@ -115,7 +115,7 @@ def interval(value: float, lower: float, upper: float) -> Markup:
         '<svg class="interval" width="100%" height="12" aria-hidden="true"><line class="rule" x1="0" x2="100%" y1="6" '
         'y2="6"/><line class="limits" x1="{:.1f}%" x2="{:.1f}%" y1="6" y2="6"/><circle cx="{:.1f}%" cy="6" r="3.5"/>'
         "</svg>"
-    ).format(100 * lower, 100 * upper, 100 * value)
+    ).format(*(3 + 94 * each for each in (lower, upper, value)))
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:

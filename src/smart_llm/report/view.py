@@ -77,7 +77,10 @@ def view(facts: Facts) -> View:
 def _claim(facts: Facts) -> str:
     c = facts.certificate
     if c is None:
-        return "Nothing is promised yet: this run is still going on, or was killed before it could say how far it came."
+        return (
+            "Nothing is promised yet: this run is still going on, or was killed. Run the same command again to go on: "
+            "nothing is paid for twice."
+        )
     if c["status"] == "pending":
         return f"{facts.short(c['claim']['words'])} Run the same command again to go on: nothing is paid for twice."
     return facts.short(c["claim"]["words"])
@@ -190,7 +193,7 @@ def _paid(facts: Facts) -> Iterator[Block]:
     c = facts.certificate
     if c is None:
         return
-    cost, done = c["cost"], c["status"] != "pending"
+    cost, done = _by_stage(facts, c["cost"]), c["status"] != "pending"
     parts = [svg.Part(f"{name} {usd(cost[f])}", cost[f], colour) for f, name, colour in STAGES if cost.get(f, 0) > 0]
     shown = [svg.Bar("This run" if done else "This run so far", usd(cost["total"]), parts)]
     if cost["reference_only"] > 0:
@@ -207,6 +210,13 @@ def _paid(facts: Facts) -> Iterator[Block]:
             f"The run {more}: {usd(cost['profiling'])} went into finding out which rows can do without the reference, "
             f"{usd(cost['delivery'])} into answering the rest."
         )
+
+
+def _by_stage(facts: Facts, cost: Mapping[str, Json]) -> Mapping[str, Json]:
+    """A run that was stopped while profiling has delivered nothing yet."""
+    if facts.complete:
+        return cost
+    return {**cost, "profiling": cost["profiling"] + cost["delivery"], "delivery": 0.0}
 
 
 def _by_model(facts: Facts) -> Iterator[Block]:

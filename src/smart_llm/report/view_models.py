@@ -23,7 +23,7 @@ from smart_llm.types import Json
 
 COLOURS = 6
 """Of candidates, before they come again."""
-PANELS, LABELS, PAIRS, NAMES = 12, 40, 10, 24
+PANELS, LABELS, PAIRS, NAMES = 12, 24, 10, 24
 """Curves, labels, pairs of labels and models in a bar that are shown."""
 AT_ONCE = 4
 """Disagreements shown without a click, of a candidate that answers rows."""
@@ -165,8 +165,8 @@ def _standings(facts: Facts) -> Iterator[Block]:
 
 def rule(facts: Facts) -> Section:
     """The rule that was chosen, and what else there was."""
-    blocks: list[Block] = [Prose(rules.in_words(facts))]
     ways = rules.ways(facts)
+    blocks: list[Block] = [Prose(rules.in_words(facts))] if ways else []
     if ways:
         rows = [
             (
@@ -199,7 +199,8 @@ def answers(facts: Facts) -> Section:
     c = facts.certificate
     blocks: list[Block] = []
     if c and sum(c["delivered"]["by"].values()):
-        by, total = c["delivered"]["by"], sum(c["delivered"]["by"].values())
+        counted = c["delivered"]["by"]
+        by, total = {model["name"]: counted[model["name"]] for model in c["models"]}, sum(counted.values())
         parts = [
             svg.Part(f"{facts.short(name)}: {count(rows, 'row')}", rows, colour(facts, name))
             for name, rows in by.items()
@@ -248,7 +249,8 @@ def _share(each: Mapping[str, Json], name: str) -> tuple[Cell, Cell]:
 def disagreements(facts: Facts) -> Section:
     """Rows on which models said different things."""
     blocks: list[Block] = []
-    for each in facts.profiling.candidates if facts.profiling else ():
+    candidates = facts.profiling.candidates if facts.profiling else ()
+    for each in sorted(candidates, key=lambda each: _role(facts, each.model) == "not used"):
         blocks += [*_pairs(facts, each), *_cases(facts, each)]
     lead = (
         "Rows seen while profiling on which a candidate said something else. Read some: where the question leaves "
