@@ -7,6 +7,7 @@ import base64
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,18 +70,23 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.send("Emulation.setEmulatedMedia", session, features=[scheme])
         await self.send("Page.navigate", session, url=path.as_uri())
-        while not await self._value(session, f"document.readyState == 'complete' && location.href != 'about:blank'"):
-            await asyncio.sleep(0.05)
+        await self._until("Page.loadEventFired", session)
         content = await self._value(session, "document.documentElement.scrollWidth")
         found = await self._value(session, ask)
-        shot = await self.send("Page.captureScreenshot", session, captureBeyondViewport=True, **await self._all(session))
+        whole = {"clip": await self._all(session), "captureBeyondViewport": True}
+        shot = await self.send("Page.captureScreenshot", session, **whole)
         page = Page(width, content, self._said(), self._asked(), base64.b64decode(shot["data"]), found)
         await self.send("Target.closeTarget", targetId=target)
         return page
 
     async def _all(self, session: str) -> dict[str, Any]:
         size = (await self.send("Page.getLayoutMetrics", session))["cssContentSize"]
-        return {"clip": {**size, "scale": 1}}
+        return {**size, "scale": 1}
+
+    async def _until(self, event: str, session: str) -> None:
+        """Wait for an event that may have come already."""
+        while not any(each["method"] == event and each.get("sessionId") == session for each in self.events):
+            self.events.append(await self.socket.receive_json(timeout=START))
 
     async def _value(self, session: str, expression: str) -> Any:
         done = await self.send("Runtime.evaluate", session, expression=expression, returnByValue=True)
@@ -111,7 +117,7 @@ async def browser() -> AsyncIterator[Browser]:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            address = await _address(Path(folder) / "DevToolsActivePort")
+            address = await asyncio.to_thread(_address, Path(folder) / "DevToolsActivePort")
             async with (
                 aiohttp.ClientSession() as session,
                 session.ws_connect(address, max_msg_size=0) as socket,
@@ -127,9 +133,12 @@ async def browser() -> AsyncIterator[Browser]:
                 await process.wait()
 
 
-async def _address(file: Path) -> str:
+def _address(file: Path) -> str:
     """Where it listens: written down by the browser once it does."""
-    async with asyncio.timeout(START):
-        while not file.is_file() or len(lines := file.read_text().split("\n")) < 2:
-            await asyncio.sleep(0.05)
-    return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+    end = time.monotonic() + START
+    while time.monotonic() < end:
+        lines = file.read_text().split("\n") if file.is_file() else []
+        if len(lines) > 1:
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        time.sleep(0.05)
+    raise TimeoutError("the browser does not start")
