@@ -58,8 +58,8 @@ class Browser:
                 return result
             self.events.append(message)
 
-    async def look(self, path: Path, width: int, *, dark: bool = False, ask: str = "null") -> Page:
-        """Open a file at this width. ask: an expression to evaluate in it."""
+    async def look(self, path: Path, width: int, *, dark: bool = False, ask: str = "null", whole: bool = False) -> Page:
+        """Open a file at this width. ask: an expression to evaluate in it; whole: take a picture of all of it."""
         self.events.clear()
         target = (await self.send("Target.createTarget", url="about:blank"))["targetId"]
         session = (await self.send("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
@@ -73,8 +73,8 @@ class Browser:
         await self._until("Page.loadEventFired", session)
         content = await self._value(session, "document.documentElement.scrollWidth")
         found = await self._value(session, ask)
-        whole = {"clip": await self._all(session), "captureBeyondViewport": True}
-        shot = await self.send("Page.captureScreenshot", session, **whole)
+        beyond = {"clip": await self._all(session), "captureBeyondViewport": True} if whole else {}
+        shot = await self.send("Page.captureScreenshot", session, **beyond)
         page = Page(width, content, self._said(), self._asked(), base64.b64decode(shot["data"]), found)
         await self.send("Target.closeTarget", targetId=target)
         return page

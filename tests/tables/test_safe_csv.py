@@ -69,7 +69,9 @@ def test_a_run_writes_harmless_output_on_request(tmp_path: Path) -> None:
     given = {"providers": {"fake:big": smart.FakeProvider(lambda r: "=" + r.prompt[8:])}, **models}
     smart.run(tmp_path / "t.csv", task, output=tmp_path / "safe.csv", safe_csv=True, **given)
     smart.run(tmp_path / "t.csv", task, output=tmp_path / "raw.csv", **given)
-    safe, raw = (list(csv.reader((tmp_path / f"{name}.csv").open(newline=""))) for name in ("safe", "raw"))
+    safe, raw = (
+        list(csv.reader(io.StringIO((tmp_path / f"{name}.csv").read_text("utf-8")))) for name in ("safe", "raw")
+    )
     assert [row[:3] for row in safe[1:]] == [["'=1+1", "-5", "'==1+1"], ["plain", "3", "'=plain"]]
     assert [row[:3] for row in raw[1:]] == [["=1+1", "-5", "==1+1"], ["plain", "3", "=plain"]]
     assert (tmp_path / "t.csv").read_bytes() == before

@@ -143,17 +143,17 @@ def _unquoted(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _harmless(frame: pl.DataFrame) -> pl.DataFrame:
     """As `_unquoted`; texts and names that begin as a formula does with an apostrophe before them."""
-    texts = _unquoted(frame)
-    columns = [
-        text if column.dtype.is_numeric() else _disarmed(text)
-        for column, text in zip(frame.iter_columns(), texts.iter_columns(), strict=True)
-    ]
-    return texts.select(columns).rename({name: f"'{name}" for name in texts.columns if name.startswith(FORMULA)})
+    import polars as pl
+
+    columns = zip(frame.iter_columns(), _unquoted(frame).iter_columns(), strict=True)
+    made = [text if column.dtype.is_numeric() else _disarmed(text) for column, text in columns]
+    return pl.DataFrame([each.alias(f"'{each.name}" if each.name.startswith(FORMULA) else each.name) for each in made])
 
 
 def _disarmed(column: pl.Series) -> pl.Series:
+    name, column = column.name, column.alias("cell")  # polars would read a name such as "^a$" as a pattern
     begins = column.str.slice(0, 1).is_in(FORMULA) & ~column.str.contains(NUMBER)
-    return column.zip_with(~begins.fill_null(value=False), "'" + column)
+    return column.zip_with(~begins.fill_null(value=False), "'" + column).alias(name)
 
 
 def _same_file(target: Path, table: Path | None) -> bool:
