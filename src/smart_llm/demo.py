@@ -104,6 +104,7 @@ def demo(
         agreement=show.agreement,
         confidence=CONFIDENCE,
         output=output / "answered.csv",
+        report=output / "report.html",
         providers=_stand_ins(show),
         concurrency=2 * (os.cpu_count() or 1),  # a stop waits for what is in flight: no more than keeps the cores busy
         on_event=on_event,
@@ -210,6 +211,7 @@ def _outcome(done: api.Run[Path], answered: Path) -> list[str]:
         f"smart verify {certificate} --ledger {done.ledger}",
         *([f"  does not verify: {problem}" for problem in problems] or ["  verifies"]),
         f"answers: {answered}",
+        f"report, to open in a browser: {answered.with_name('report.html')}",
     ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -21,8 +22,10 @@ START = 60.0
 
 
 def find() -> str | None:
-    """A browser on this machine, or None."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+    """A browser on this machine that starts, or None."""
+    there = [path for name in NAMES if (path := shutil.which(name))]
+    starts = (path for path in there if not subprocess.run([path, "--version"], capture_output=True).returncode)
+    return next(starts, None)
 
 
 @dataclass

@@ -226,7 +226,7 @@ def labels(facts: Facts) -> Section:
         for each in often[:LABELS]
     ]
     head = ("label", "profiled", "agreement", "limits", "precision", "limits")
-    more = f"{len(often) - LABELS:,} more labels, each rarer than these." if len(often) > LABELS else ""
+    more = f"{len(often) - LABELS:,} more labels, none commoner than these." if len(often) > LABELS else ""
     lead = (
         "Agreement: of the rows the reference calls so, the share delivered so (recall). Precision: of the rows "
         "delivered so, the share it calls so. 95 % limits; reported, not promised"
