@@ -14,7 +14,7 @@ LAYERS = {
     2: ["tasks"],
     3: ["cascades", "planning*", "procedures", "verifying"],
     4: ["ledger", "providers", "tables", "models", "mock"],
-    5: ["engine", "report"],
+    5: ["engine", "reports"],
     6: ["__init__", "api", "cli", "demo"],
 }
 SIDEWAYS = {("providers", "models"), ("models", "providers"), ("providers", "ledger")}

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
     from smart_llm.providers.base import Provider
     from smart_llm.providers.fake import FakeProvider
-    from smart_llm.report.certificate import Certificate
+    from smart_llm.reports.certificate import Certificate
+    from smart_llm.reports.make import report
     from smart_llm.tasks import Task
     from smart_llm.types import Answer, Request, Usage
 
@@ -54,7 +55,8 @@ _HOMES = {
     "smart_llm.events": ["Decided", "Delivering", "Ended", "Event", "Profiling", "Said"],
     "smart_llm.providers.base": ["Provider"],
     "smart_llm.providers.fake": ["FakeProvider"],
-    "smart_llm.report.certificate": ["Certificate"],
+    "smart_llm.reports.certificate": ["Certificate"],
+    "smart_llm.reports.make": ["report"],
     "smart_llm.tasks": ["Task"],
     "smart_llm.types": ["Answer", "Request", "Usage"],
 }
@@ -90,6 +92,7 @@ __all__ = [
     "arun",
     "plan",
     "replay",
+    "report",
     "run",
     "verify",
 ]

@@ -24,10 +24,10 @@ from smart_llm.folders import user_dir
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import known
-from smart_llm.report.certificate import Certificate
-from smart_llm.report.listening import listening
-from smart_llm.report.make import check as check_page
-from smart_llm.report.make import make, report
+from smart_llm.reports.certificate import Certificate
+from smart_llm.reports.listening import listening
+from smart_llm.reports.make import check as check_page
+from smart_llm.reports.make import make, report
 from smart_llm.tasks import Task
 from smart_llm.types import Model
 

@@ -61,7 +61,7 @@ def verify(
     Recomputes its verdict from its own evidence; with the ledger, from what was bought.
     """
     from smart_llm.engine.verify import verify as check
-    from smart_llm.report.certificate import read
+    from smart_llm.reports.certificate import read
 
     value = read(certificate)
     problems = check(value, ledger)

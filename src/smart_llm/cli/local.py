@@ -28,7 +28,7 @@ def demo(
     Real models, real text, no key needed.
     """
     from smart_llm.demo import demo as show
-    from smart_llm.report.progress import shown
+    from smart_llm.reports.progress import shown
 
     with shown() as listener:
         show(cast("weights.Tier", tier), rows=rows, output=output, say=say_out, on_event=listener)

@@ -20,7 +20,7 @@ Ledgers = Annotated[
 def runs(*, ledger: Ledgers = None, as_json: AsJson = False) -> None:
     """List the runs that ledgers remember."""
     from smart_llm.errors import LedgerError
-    from smart_llm.report import history
+    from smart_llm.reports import history
 
     found: list[history.Past] = []
     for path in ledger or history.here():
@@ -50,7 +50,7 @@ def report(
 
     Made from the ledger alone, at any time: while the run goes on, after it was stopped, or years later.
     """
-    from smart_llm.report import history, make
+    from smart_llm.reports import history, make
 
     place, name = history.whereabouts(ledger or history.here(), run)
     path = html or Path(f"report-{name}.html")

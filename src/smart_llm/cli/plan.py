@@ -24,7 +24,7 @@ def plan(
 ) -> None:
     """What a run would do and cost, before anything is spent."""
     from smart_llm import api
-    from smart_llm.report.progress import shown
+    from smart_llm.reports.progress import shown
 
     asked, source = task.task(), source_of(table)
     with shown() as listener:

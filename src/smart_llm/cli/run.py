@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, as_json: AsJson = False) -> None:
     """Answer every row of TABLE, as cheaply as the promise allows."""
     from smart_llm import api
-    from smart_llm.report.progress import shown
+    from smart_llm.reports.progress import shown
 
     asked, source = task.task(), source_of(table)
     output = how.output or default_output(table, source)

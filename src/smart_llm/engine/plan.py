@@ -104,13 +104,13 @@ class Plan:
 
     def text(self) -> str:
         """For people: all of it."""
-        from smart_llm.report.plan import text
+        from smart_llm.reports.plan import text
 
         return text(self)
 
     def short(self) -> str:
         """For people: what it costs and what to know before saying yes, in three to six lines."""
-        from smart_llm.report.plan import short
+        from smart_llm.reports.plan import short
 
         return short(self)
 

@@ -33,7 +33,7 @@ from smart_llm.events import Decided, Ended, Listener, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key, tagged
 from smart_llm.providers.base import Provider
 from smart_llm.providers.client import Client
-from smart_llm.report.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
+from smart_llm.reports.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import (
     AGREE,

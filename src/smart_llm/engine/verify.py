@@ -16,8 +16,8 @@ from smart_llm import verifying
 from smart_llm.engine.aside import piloted
 from smart_llm.engine.bought import recount
 from smart_llm.ledger import Reader, canonical, tagged
-from smart_llm.report import certificate as certificates
-from smart_llm.report.certificate import Certificate
+from smart_llm.reports import certificate as certificates
+from smart_llm.reports.certificate import Certificate
 from smart_llm.tasks import Task
 from smart_llm.types import Json
 

@@ -16,10 +16,10 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.ledger import Reader
-from smart_llm.report import facts, page
-from smart_llm.report.make import report
-from smart_llm.report.view import view
-from smart_llm.report.visible import visible
+from smart_llm.reports import facts, page
+from smart_llm.reports.make import report
+from smart_llm.reports.view import view
+from smart_llm.reports.visible import visible
 
 Made = Callable[..., smart.Run[Any]]
 

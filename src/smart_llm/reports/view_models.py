@@ -11,13 +11,13 @@ import numpy as np
 from scipy.special import betaincinv
 
 from smart_llm.errors import InputError
-from smart_llm.report import rules, svg
-from smart_llm.report.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
-from smart_llm.report.certificate import self_agreement
-from smart_llm.report.facts import Facts
-from smart_llm.report.figures import count, percent, usd
-from smart_llm.report.seen import Example, Seen
-from smart_llm.report.visible import cut
+from smart_llm.reports import rules, svg
+from smart_llm.reports.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
+from smart_llm.reports.certificate import self_agreement
+from smart_llm.reports.facts import Facts
+from smart_llm.reports.figures import count, percent, usd
+from smart_llm.reports.seen import Example, Seen
+from smart_llm.reports.visible import cut
 from smart_llm.tasks.template import Template, split
 from smart_llm.types import Json
 

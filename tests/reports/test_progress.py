@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
-from smart_llm.report import notebook, progress
-from smart_llm.report.notebook import Notebook
-from smart_llm.report.progress import Lines
+from smart_llm.reports import notebook, progress
+from smart_llm.reports.notebook import Notebook
+from smart_llm.reports.progress import Lines
 from smart_llm.types import Outlook, Standing
 
 OUTLOOK = Outlook((Standing("small", 40, 38, 0.86, 0.98, True), Standing("tiny", 40, 20, 0.37, 0.63, False)), 0.25)

@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
-from smart_llm.report.sentences import Speed, said, sentence
+from smart_llm.reports.sentences import Speed, said, sentence
 
 REDRAW = 0.25
 """Seconds between two pictures."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from smart_llm.engine.pool import Stop
 from smart_llm.errors import Interrupted
 from smart_llm.events import Event, Listener
-from smart_llm.report.progress import shown, worth_showing
+from smart_llm.reports.progress import shown, worth_showing
 
 NOTE = "The function given as on_event failed, and the run was stopped. What was bought is kept: run again to go on."
 

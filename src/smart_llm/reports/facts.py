@@ -15,7 +15,7 @@ from smart_llm.engine.bought import rebuilt, recorded
 from smart_llm.errors import InputError
 from smart_llm.ledger import Reader, RunRecord
 from smart_llm.ledger.reader import Spent
-from smart_llm.report.seen import Profiling, look
+from smart_llm.reports.seen import Profiling, look
 from smart_llm.tasks import Task
 from smart_llm.types import Json
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from smart_llm.events import Decided, Delivering, Ended, Event, Listener, Profiling, Said
-from smart_llm.report.notebook import Notebook, in_notebook
-from smart_llm.report.sentences import Speed, said, sentence
+from smart_llm.reports.notebook import Notebook, in_notebook
+from smart_llm.reports.sentences import Speed, said, sentence
 from smart_llm.types import Outlook
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from smart_llm.errors import InputError
-from smart_llm.report.blocks import View
-from smart_llm.report.visible import visible
+from smart_llm.reports.blocks import View
+from smart_llm.reports.visible import visible
 
 
 def html(view: View) -> str:
@@ -39,7 +39,7 @@ def write(view: View, path: str | os.PathLike[str]) -> None:
 
 @cache
 def _template() -> Template:
-    loader = PackageLoader("smart_llm.report", "templates")
+    loader = PackageLoader("smart_llm.reports", "templates")
     found = Environment(
         loader=loader,
         autoescape=True,

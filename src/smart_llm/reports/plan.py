@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smart_llm.report.certificate import self_agreement
+from smart_llm.reports.certificate import self_agreement
 
 if TYPE_CHECKING:
     from smart_llm.engine.plan import Line, Plan, Planned

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from smart_llm.errors import InputError
 from smart_llm.ledger import Reader, RunRecord
-from smart_llm.report.facts import find, read
+from smart_llm.reports.facts import find, read
 from smart_llm.tasks import Task
 
 Place: TypeAlias = str | os.PathLike[str]
@@ -30,8 +30,8 @@ def report(run: str, path: Place, *, ledger: Place, task: Task | None = None) ->
 
 def make(reader: Reader, run: RunRecord, path: Place, task: Task | None) -> None:
     """Write the page of a run. `InputError` where it cannot be written."""
-    from smart_llm.report import page  # the template engine takes a while to load
-    from smart_llm.report.view import view
+    from smart_llm.reports import page  # the template engine takes a while to load
+    from smart_llm.reports.view import view
 
     page.write(view(read(reader, run, task)), path)
 

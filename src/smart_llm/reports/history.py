@@ -10,8 +10,8 @@ from smart_llm.engine.about import ABOUT
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Reader, RunRecord
-from smart_llm.report.facts import find, named_by
-from smart_llm.report.figures import moment, usd
+from smart_llm.reports.facts import find, named_by
+from smart_llm.reports.figures import moment, usd
 from smart_llm.types import Json
 
 SUFFIX = ".ledger.db"

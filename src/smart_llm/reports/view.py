@@ -13,8 +13,8 @@ from fractions import Fraction
 from shlex import quote
 
 from smart_llm.ledger import canonical
-from smart_llm.report import svg
-from smart_llm.report.blocks import (
+from smart_llm.reports import svg
+from smart_llm.reports.blocks import (
     Block,
     Code,
     Download,
@@ -28,9 +28,9 @@ from smart_llm.report.blocks import (
     Section,
     View,
 )
-from smart_llm.report.facts import Facts
-from smart_llm.report.figures import count, duration, moment, percent, usd
-from smart_llm.report.view_models import answers, cautions_of_models, disagreements, labels, models, rule
+from smart_llm.reports.facts import Facts
+from smart_llm.reports.figures import count, duration, moment, percent, usd
+from smart_llm.reports.view_models import answers, cautions_of_models, disagreements, labels, models, rule
 from smart_llm.tasks import words
 from smart_llm.types import Json
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from smart_llm.report.facts import Facts
+from smart_llm.reports.facts import Facts
 from smart_llm.types import Json
 
 TERMS = {
