@@ -39,6 +39,12 @@ def straying(error: float, salt: str, labels: Sequence[str] = LABELS) -> smart.F
 
 
 @pytest.fixture
+def model() -> Callable[..., smart.FakeProvider]:
+    """A model that strays: share of the prompts, and a name for which ones."""
+    return straying
+
+
+@pytest.fixture
 def run(tmp_path: Path) -> Callable[..., smart.Run[Any]]:
     """A run on rows of text with two candidates, ledger and all in the test's folder."""
 

@@ -17,11 +17,13 @@ import pytest
 import smart_llm as smart
 from smart_llm.ledger import Reader
 from smart_llm.reports import facts, page
+from smart_llm.reports.figures import usd
 from smart_llm.reports.make import report
 from smart_llm.reports.view import view
 from smart_llm.reports.visible import visible
 
 Made = Callable[..., smart.Run[Any]]
+Model = Callable[[float, str], smart.FakeProvider]
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -142,6 +144,29 @@ def test_a_killed_run_has_a_report(run: Made, tmp_path: Path) -> None:
     assert "Not finished" in text
     assert f"${done.cost:,.2f}" in text
     assert "fake:small" in text
+
+
+def test_the_rule_stands_beside_its_alternatives(run: Made, tmp_path: Path) -> None:
+    """Every rule that keeps the promise has its cost: the one used as paid, the reference alone as estimated."""
+    done = run(1200, report=tmp_path / "r.html")
+    text = Page(tmp_path / "r.html").text
+    cost = done.certificate.cost
+    assert re.search(rf"\d+ {re.escape(usd(cost['total']))} certified, and used", text)
+    assert f"fake:big on every row 0 ≈ {usd(cost['reference_only'])} holds by definition" in text
+
+
+def test_a_run_without_a_certified_candidate_says_why(run: Made, model: Model, tmp_path: Path) -> None:
+    """The reference answered everything: the page says so and what might help; nothing is called saved that was not."""
+    dumb = smart.FakeProvider(lambda _: "who knows")
+    poor = {"fake:big": model(0.0, ""), "fake:small": dumb, "fake:tiny": dumb}
+    done = run(400, providers=poor, report=tmp_path / "r.html")
+    text = Page(tmp_path / "r.html").text
+    assert done.certificate.status == "reference-only"
+    assert "Reference only" in text
+    assert "No candidate could be certified" in text
+    assert "more than the reference alone" in text
+    assert "holds by definition, and used" in text
+    assert "broke the output contract" in text
 
 
 def test_hostile_rows_stay_text(run: Made, tmp_path: Path) -> None:

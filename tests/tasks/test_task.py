@@ -14,6 +14,7 @@ from smart_llm.errors import InputError
 from smart_llm.tasks import Task, format_value
 
 cell = st.text(max_size=30)
+PLACED = ("{x}|{y}|{z}", "what {x}|{z} end", "{x}{y}|{z}", "{x}|{x}", "{y}")
 
 
 def ask(prompt: str) -> Task:
@@ -240,3 +241,23 @@ def test_a_task_is_a_value() -> None:
 def test_how_answers_are_written(value: Any, text: str) -> None:
     """Texts as they are, numbers plainly, the rest as JSON."""
     assert format_value(value) == text
+
+
+@given(st.lists(st.text("ab {}\n", max_size=6), min_size=3, max_size=3), st.sampled_from(PLACED))
+def test_cells_can_be_told_from_a_prompt(cells: list[str], prompt: str) -> None:
+    """What is told makes the same prompt again; where cells hold nothing of the text between them, it is the cells."""
+    template = Task(prompt, answer="text").template(("x", "y", "z"))
+    row = dict(zip("xyz", cells, strict=True))
+    told = template.cells(template.render(row))
+    assert told is not None
+    assert [name for name, _ in told] == list(template.fields)
+    parts = [part for pair in zip(template.literals, [text for _, text in told], strict=False) for part in pair]
+    assert "".join([*parts, template.literals[-1]]) == template.render(row)
+    if "}{" not in prompt:  # cells here never hold the text between two places
+        assert told == [(name, row[name]) for name in template.fields]
+
+
+def test_cells_of_another_prompt_are_none() -> None:
+    """A text that is not of the template tells nothing."""
+    template = Task("A {x} and {y}.", answer="text").template(("x", "y"))
+    assert [template.cells(text) for text in ("", "A .", "B 1 and 2.", "A 1 or 2.", "A 1 and 2")] == [None] * 5

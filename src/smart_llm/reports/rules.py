@@ -58,6 +58,25 @@ def _in_words(facts: Facts) -> str:
     )
 
 
+def why(facts: Facts) -> str:
+    """Why this rule, once it is settled."""
+    c = facts.certificate
+    assert c is not None
+    if c["rule"].get("tiers"):
+        return (
+            "The rule was chosen on the pilot, whose rows are no evidence, because it was expected to cost least; then "
+            "all the evidence was spent on this one rule. Trying several would have needed more rows for each."
+        )
+    if c["granted"] or c["status"] == "not-certified":
+        return "Of the rules that are certified, the one that costs least is used."
+    if c["plan"]["procedure"] == "reference-only":
+        return "That is what was asked for."
+    return (
+        "No candidate could be certified at this agreement, or none would have paid for finding out. Where candidates "
+        "come close, a lower agreement, a clearer prompt or a larger table may change that: see smart plan."
+    )
+
+
 def ways(facts: Facts) -> list[Way]:
     """What was certified, cheapest first: the rule that was used, others, and the reference alone."""
     c = facts.certificate

@@ -179,14 +179,7 @@ def rule(facts: Facts) -> Section:
         ]
         head = ("rule", "rows by candidates", "cost of the whole run", "standing")
         blocks.append(Grid("Every rule that keeps the promise, and its cost", head, rows, frozenset({1, 2})))
-    c = facts.certificate
-    if c and c["rule"].get("tiers"):
-        blocks.append(
-            Prose(
-                "The rule was chosen on the pilot, whose rows are no evidence, because it was expected to cost least; "
-                "then all the evidence was spent on this one rule. Trying several would have needed more rows for each."
-            )
-        )
+        blocks.append(Prose(rules.why(facts)))
     lead = "Which answer a row is delivered that was not profiled, and what the alternatives would have cost."
     return Section("rule", "The rule", lead, blocks)
 
