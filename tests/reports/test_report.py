@@ -105,6 +105,20 @@ def test_curves_end_where_the_certificate_stands(run: Made, procedure: str) -> N
     assert ends == {each["model"]: (each["profiled"], each["agreeing"]) for each in standings}
 
 
+def test_broken_answers_are_told_apart_from_wrong_ones(run: Made, model: Model, tmp_path: Path) -> None:
+    """A candidate that often breaks the contract is drawn low; the page says that this breaks no promise."""
+    flaky = smart.FakeProvider(lambda r: "pardon?" if len(r.prompt) % 2 else "mixed")
+    given = {"fake:big": smart.FakeProvider(lambda _: "mixed"), "fake:small": flaky, "fake:tiny": model(0.3, "tiny")}
+    done = run([f"row {'x' * (i % 7)} {i}" for i in range(400)], providers=given)
+    profiling = facts_of(done).profiling
+    assert profiling is not None
+    seen = profiling.candidates[0]
+    rows, agreeing = seen.curve[-1]
+    assert seen.deferred == rows - agreeing > 0
+    done.report(tmp_path / "r.html")
+    assert f"of its {agreeing:,} proper answers {agreeing:,} agreed" in Page(tmp_path / "r.html").text
+
+
 def test_disagreements_are_shown_with_the_row(run: Made, tmp_path: Path) -> None:
     """Rows on which a candidate differs stand there with their text and both answers; pairs are counted."""
     done = run(300)

@@ -80,6 +80,8 @@ assert_type(run.ledger, Path)
 assert_type(run.certificate, smart.Certificate)
 assert_type(run.certificate.granted, bool)
 print(run.certificate.text(), run.certificate.to_json())
+assert_type(run.report("report.html"), None)
+smart.report(run.run_id, Path("report.html"), ledger=run.ledger, task=run.task)
 
 lazy = smart.run(frame.lazy(), free, reference="fake:big", candidates=("fake:small",), confidence="0.9")
 assert_type(lazy.table, pl.LazyFrame)

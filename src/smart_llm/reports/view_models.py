@@ -117,6 +117,19 @@ def _table(facts: Facts) -> Iterator[Block]:
     head = ("candidate", "price of a call ÷ reference's", "rows compared", "agreement", "90 % limits")
     rows = [_line(facts, each) for each in profiling.candidates]
     yield Grid(caption, (*head, "broke the contract", "part in the rule"), rows, frozenset({1, 2, 3, 4, 5}))
+    yield from map(Prose, _deferred(facts))
+
+
+def _deferred(facts: Facts) -> Iterator[str]:
+    """How a candidate can be of use that looks as if it hardly agreed."""
+    for each in facts.profiling.candidates if facts.profiling else ():
+        rows, agreeing = each.curve[-1] if each.curve else (0, 0)
+        if each.deferred:
+            yield (
+                f"{facts.short(each.model)}: rows on which it broke the output contract are drawn as not agreeing. They "
+                f"go to the reference and cannot break the promise; of its {count(rows - each.deferred, 'proper answer')} "
+                f"{agreeing:,} agreed."
+            )
 
 
 def _line(facts: Facts, seen: Seen) -> tuple[str, ...]:
