@@ -74,7 +74,7 @@ def test_help_is_quick() -> None:
     done = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("[]")
     assert time.perf_counter() - start < 4, "an order of magnitude more than it takes: something heavy crept in"
-    for verb in ("run", "replay", "verify", "models", "demo", "mock-provider"):
+    for verb in ("run", "report", "runs", "replay", "verify", "models", "demo", "doctor", "mock-provider"):
         assert verb in done.stdout
 
 
