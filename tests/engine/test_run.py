@@ -125,9 +125,27 @@ def test_rows_the_reference_fails_on_are_counted(tmp_path: Path) -> None:
 
 def test_a_reference_that_breaks_the_contract_makes_error_rows(tmp_path: Path) -> None:
     """A reference answer outside the contract is an error row, never delivered, and never certifies a candidate."""
-    done = run(rows(300), tmp_path, providers=providers(big=lambda _: "as an AI model I cannot say"))
-    assert all(row["answer"] is None for row in done.table if row["answered_by"] == "fake:big")
+
+    def evasive(request: Request) -> str:
+        return "as an AI model I cannot say" if draw(request.prompt, "mood") < 0.6 else answering(0.0)(request)
+
+    done = run(rows(300), tmp_path, providers=providers(big=evasive))
+    broken = {k for k in range(300) if draw(f"Yes or no?\nrow {k}", "mood") < 0.6}
+    by_reference = {k for k in range(300) if done.table[k]["answered_by"] == "fake:big"}
+    assert all((done.table[k]["answer"] is None) == (k in broken) for k in by_reference)
     assert not done.certificate.granted
+
+
+@pytest.mark.parametrize("procedure", ["ladder", "reference-only"])
+def test_a_hopeless_run_stops_before_more_is_spent(tmp_path: Path, procedure: str) -> None:
+    """When none of the first rows has an answer the run stops, says what came instead, and keeps what was bought."""
+    given = providers(big=lambda _: "as an AI model I cannot say")
+    with pytest.raises(smart.Refused, match="as an AI model I cannot say"):
+        run(rows(3000), tmp_path, providers=given, procedure=procedure, concurrency=8)
+    assert given["fake:big"].calls < 100
+    with Reader.open(tmp_path / "ledger.db") as reader:
+        assert [record.state for record in reader.runs()] == ["pending"]
+        assert reader.count() == sum(provider.calls for provider in given.values())
 
 
 def test_a_dear_candidate_is_dropped_and_said(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from smart_llm.cli.options import shares
+from smart_llm.cli.printing import say, say_out
 from smart_llm.errors import InputError
 
 
@@ -48,7 +49,7 @@ def mock_provider(
     from smart_llm.mock.server import Faults, serve
 
     serve(
-        ready=lambda url: print(f"mock provider at {url}", flush=True),
+        ready=lambda url: _ready(url, rule),
         answers=answers,
         rule=rule,
         errors=shares("--error", error),
@@ -68,6 +69,18 @@ def mock_provider(
         seed=seed,
         host=host,
         port=port,
+    )
+
+
+def _ready(url: str, rule: str) -> None:
+    """Where it is, on stdout; how to use it, on stderr."""
+    say_out(f"mock provider at {url}")
+    kind, _, labels = rule.partition(":")
+    contract = f" --labels {labels}" if kind == "label" else " --answer number" if kind == "number" else ""
+    say(
+        f'try it: smart run TABLE.csv --prompt "… {{COLUMN}}"{contract} \\\n'
+        f'  --reference "openai:big@{url}?in=10&out=10" --candidate "openai:small@{url}?in=1&out=1"\n'
+        "(with --error small=0.04 the candidate strays in 4 % of the rows)"
     )
 
 

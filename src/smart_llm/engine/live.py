@@ -17,6 +17,7 @@ from smart_llm.cascades import accepts, assign
 from smart_llm.engine.aside import Aside
 from smart_llm.engine.delivered import Texts
 from smart_llm.engine.pool import Stop, all_of, each
+from smart_llm.errors import Refused
 from smart_llm.events import Delivering, Listener, Profiling
 from smart_llm.ledger import request_key
 from smart_llm.stats.sampling import uniforms
@@ -40,6 +41,8 @@ from smart_llm.types import (
     Verdict,
 )
 
+HOPELESS = 20
+"""If so many rows come first of which none has an answer, the run stops: the rest would be paid for in vain."""
 BROKEN = "error: the reference's answer breaks the output contract"
 SLICE = 4096
 """Rows rendered at a time while delivering: bounds memory, feeds thousands of calls in flight."""
@@ -285,10 +288,19 @@ class Live:
     def _settle(self, position: int, model: int, value: Any, reply: Answer) -> None:
         self.settled[position] = True
         self.by[position] = model
-        if value is None:
-            self.errors[position] = f"error: {reply.error}" if reply.error else BROKEN
-        else:
+        if value is not None:
             self.answers[position] = format_value(value)
+            return
+        self.errors[position] = f"error: {reply.error}" if reply.error else BROKEN
+        if len(self.errors) == HOPELESS and int(self.settled.sum()) == HOPELESS:
+            raise Refused(self._hopeless(reply))
+
+    def _hopeless(self, reply: Answer) -> str:
+        why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract"
+        return (
+            f"None of the first {HOPELESS} rows has an answer from {self.models[0].name} ({why}). Stopped before more "
+            "is spent; what was bought is kept. Mend the prompt, the labels or the model, and run again."
+        )
 
     def _unsettled(self) -> Iterator[tuple[int, str]]:
         left = np.flatnonzero(~self.settled)
