@@ -40,7 +40,7 @@ KNOWING = 3.0
 """Where scores know something: an unseen bad row stands before the share x of the rows with chance x^KNOWING."""
 RANKED = 200
 """Draws that are ranked, of which some are simulated."""
-UPWARD = 1.2
+UPWARD = 1.15
 """How much farther above the median than the largest simulated cost the interval reaches, on the scale of logarithms: a
 pilot's luck is found out in the run, so most surprises are dear."""
 MOST_ROWS = 50_000
