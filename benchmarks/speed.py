@@ -21,7 +21,17 @@ from smart_llm.engine.drive import simulate
 from smart_llm.stats import sequential
 from smart_llm.types import Answers, Ask, Problem, Procedure, Verdict
 
-COLUMNS = ("allowed", "runs", "looks", "look_median", "look_worst", "plan_median", "plan_worst", "replay", "replay_worst")
+COLUMNS = (
+    "allowed",
+    "runs",
+    "looks",
+    "look_median",
+    "look_worst",
+    "plan_median",
+    "plan_worst",
+    "replay",
+    "replay_worst",
+)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ CAREFUL = (1.5, 2.0, 3.0, 4.0)
 """The same, should the exact error of all those be too large."""
 AIM = 0.985
 """Of α: the exact error to aim at."""
-WORTH = 0.002
+WORTH = 0.005
 """Of the expected cost: what a further try must promise to save."""
 NEAR = 0.002
 """Scales of a rule's shares are tried in steps that grow from about a twentieth of this."""
