@@ -148,7 +148,7 @@ def lower_share(bad: Floats, allowance: int, alpha: float) -> Floats:
 
 @lru_cache(maxsize=1024)
 def shares_known(allowance: int, alpha: float) -> tuple[Floats, Floats]:
-    """log(1 + count) and the log of the limit there, to interpolate between: the exact ones take a look's whole time."""
+    """log(1 + count) and the log of the limit there, to interpolate between: exact ones take a look's whole time."""
     counts = np.linspace(0.0, np.log1p(1e7), 120)
     return counts, np.log(betaincinv(np.expm1(counts) + 1, allowance + 1.0, 1 - alpha))
 
