@@ -61,6 +61,7 @@ FACTORS = ("+1", "1.05", "1.1", "1.2", "1.3", "2", "5")
 CELLS = [
     *(Cell("one", 1, 2000, factor) for factor in FACTORS),
     *(Cell("one", 1, rows, factor) for rows in (500, 10000) for factor in ("+1", "1.1", "1.3", "2", "5")),
+    *(Cell("one", 1, rows, factor) for rows in (10000, 50000) for factor in ("1.02", "1.05")),
     *(Cell("one", 1, rows, factor) for rows in (50000, 127600) for factor in ("+1", "2")),
     *(Cell("one", 1, 2000, factor, "0.2") for factor in ("+1", "2")),
     *(Cell("independent", m, 2000, "+1") for m in (2, 3, 4)),

@@ -128,7 +128,7 @@ def forecast(rows: int, allowance: int, alpha: float, seen: Seen, found: tuple[i
         return Forecast(np.zeros(len(QUANTILES)), np.zeros(len(QUANTILES)))
     rate = likely_rates(seen)[:, None]
     look = np.unique(np.round(np.geomspace(4, max(rows, 5), 28)))[None, :-1]
-    share = betaincinv(found[1] + look * rate + 1, allowance + 1.0, 1 - alpha)
+    share = lower_share(found[1] + look * rate, allowance, alpha)
     unseen = (found[0] + look) * (1 / share - 1)
     handed = np.minimum(rows - look, np.maximum(unseen, min(allowance, rows)))
     gain = max(0.0, seen.gain)
@@ -138,6 +138,19 @@ def forecast(rows: int, allowance: int, alpha: float, seen: Seen, found: tuple[i
     none = rows - gain * np.where(rate[:, 0] < 0.5, float(min(allowance, rows)), 0.0)
     cost = np.minimum(total.min(axis=1), none)
     return Forecast(np.asarray(cost), np.where(cost < none, look[0, at], 0.0))
+
+
+def lower_share(bad: Floats, allowance: int, alpha: float) -> Floats:
+    """About the lower limit of the share profiled, of the rows profiled or handed over, after this many bad rows."""
+    counts, logs = shares_known(allowance, alpha)
+    return np.asarray(np.exp(np.interp(np.log1p(bad), counts, logs)))
+
+
+@lru_cache(maxsize=1024)
+def shares_known(allowance: int, alpha: float) -> tuple[Floats, Floats]:
+    """log(1 + count) and the log of the limit there, to interpolate between: exact ones take a look's whole time."""
+    counts = np.linspace(0.0, np.log1p(1e7), 120)
+    return counts, np.log(betaincinv(np.expm1(counts) + 1, allowance + 1.0, 1 - alpha))
 
 
 # --------------------------------------------------------------------------- several candidates at once

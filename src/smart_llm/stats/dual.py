@@ -229,9 +229,11 @@ def error_of(grid: Grid, rule: Rule) -> Floats:
             reached = np.minimum((reached * ~rule.stop[k - 1]) @ look.back, 1.0)
         share = rule.share[k]
         cells = np.flatnonzero(rule.stop[k] & (reached > 1e-7) & (share > grid.allowance))
-        bad = np.maximum(grid.bad - look.centre[cells, None], 0)
-        tail = _tail(look.left, grid.allowance, bad, share[cells, None])
-        total += (reached[cells, None] * look.far[cells] * tail).sum(axis=0)
+        arrive = reached[cells, None] * look.far[cells]
+        cell, at = np.nonzero(arrive > 1e-8)
+        bad = np.maximum(grid.bad[at] - look.centre[cells[cell]], 0)
+        tail = _tail(look.left, grid.allowance, bad, share[cells[cell]])
+        total += np.bincount(at, arrive[cell, at] * tail, len(total))
     return total
 
 

@@ -30,7 +30,7 @@ from smart_llm.stats.hypergeometric import Floats, Ints, log_choose, log_factori
 CUT = 1e-14
 """Probabilities below this are not followed; every one left out is added to the bound as if it were this large."""
 
-NEGLIGIBLE = 1e-9
+NEGLIGIBLE = 1e-11
 """Cells that add less than this to the error, whatever D, are not evaluated; their bounds are added instead."""
 
 
@@ -135,7 +135,7 @@ def worst_error(rows: int, allowance: int, table: Table) -> Worst:
     for seen, shares, reached in zip(table.looks, table.shares, reach(table), strict=True):
         bad = np.flatnonzero(shares > allowance)
         low, high = (edge[bad] for edge in _windows(rows, seen, len(shares)))
-        starts = _starts(rows - seen, allowance, shares[bad])
+        starts, ends = _rises(rows - seen, allowance, shares[bad])
         mode = np.clip(
             bad * (rows + 1) // max(seen, 1), starts + bad + 1, rows - seen + bad
         )  # likeliest D that can err
@@ -144,7 +144,8 @@ def worst_error(rows: int, allowance: int, table: Table) -> Worst:
         spare += float(weight[~keep].sum()) + CUT * len(bad)
         for i in np.flatnonzero(keep).tolist():
             cell = (seen, int(bad[i]), int(shares[bad[i]]))
-            first, errors = _errors(rows, allowance, cell, (int(low[i]), int(high[i]), int(starts[i])))
+            window = (int(low[i]), int(high[i]), int(starts[i]), int(ends[i]))
+            first, errors = _errors(rows, allowance, cell, window)
             total[first : first + len(errors)] += reached[bad[i]] * errors
     at = int(np.argmax(total)) if total.any() else allowance + 1
     error = float(total[at]) * (1 + (len(table.looks) + 3) * slack(rows)) + spare
@@ -156,22 +157,21 @@ def _rounded_up(error: float) -> float:
     return float(Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(error))
 
 
-def _errors(rows: int, allowance: int, cell: tuple[int, int, int], window: tuple[int, int, int]) -> tuple[int, Floats]:
+def _errors(
+    rows: int, allowance: int, cell: tuple[int, int, int], window: tuple[int, int, int, int]
+) -> tuple[int, Floats]:
     """What one cell (rows seen, bad among them, share) adds to the error, for D = first …: P(seen) · P(too many)."""
     seen, bad, share = cell
-    low, high, start = window
+    low, high, start, end = window
     first = max(low, start + bad + 1)
     if first > high:
         return 0, np.empty(0)
-    arrive = np.exp(_log_arrive(rows, seen, bad, first, high))
-    left = rows - seen
-    if share >= left:
-        return first, arrive
-    last = min(high - bad - 1, left - share + allowance)
-    tail = np.cumsum(np.exp(_log_step(left, allowance, share, start, last)))
-    tail = tail[first - bad - 1 - start :] if last >= first - bad - 1 else tail[-1:]
-    out = arrive
-    out[: len(tail)] *= np.minimum(tail, 1.0)
+    out = np.exp(_log_arrive(rows, seen, bad, first, high))
+    last = min(high - bad - 1, end)
+    if share < rows - seen and last >= first - bad - 1:
+        tail = np.cumsum(np.exp(_log_step(rows - seen, allowance, share, start, last)))
+        tail = tail[first - bad - 1 - start :]
+        out[: len(tail)] *= np.minimum(tail, 1.0)
     return first, out
 
 
@@ -186,8 +186,9 @@ def _log_step(left: int, allowance: int, share: int, first: int, last: int) -> F
     return np.asarray(among + rest[::-1] - constant)
 
 
-def _starts(left: int, allowance: int, share: Ints) -> Ints:
-    """The first b from which on the steps of `_log_step` are worth adding (those before are below CUT each)."""
+def _rises(left: int, allowance: int, share: Ints) -> tuple[Ints, Ints]:
+    """The first and the last b at which the steps of `_log_step` are worth adding: those before are below `CUT` each,
+    after them the sum counts as 1."""
     high = left - share + allowance
     mode = np.clip(allowance * left // np.maximum(share - 1, 1), allowance, high)
 
@@ -196,4 +197,4 @@ def _starts(left: int, allowance: int, share: Ints) -> Ints:
         good = log_choose(left - bad - 1, share - allowance - 1, t)
         return np.asarray(log_choose(bad, allowance, t) + good - log_choose(left, share, t) >= np.log(CUT))
 
-    return _edge(np.full_like(share, allowance), mode, likely)
+    return _edge(np.full_like(share, allowance), mode, likely), _edge(high, mode, likely)
