@@ -8,10 +8,11 @@ distinct request, whoever pays first, so that a run taken up again costs what th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smart_llm.cascades import accepts, assign
 from smart_llm.engine.aside import Aside
@@ -38,6 +39,7 @@ from smart_llm.types import (
     Ints,
     Model,
     Request,
+    Tier,
     Verdict,
 )
 
@@ -51,6 +53,26 @@ NONE: Ints = np.empty(0, np.int64)
 
 Delivery: TypeAlias = tuple[int, Any, Answer]
 """The model a row is answered by, its value (None: the row has no answer), its reply."""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Which answer rows are delivered that profiling left. chosen: shape (rows,), the model that answers each row first
+    (0 = reference) where there are no tiers; u: shape (rows,), the rows' blank scores."""
+
+    tiers: tuple[Tier, ...]
+    chosen: NDArray[np.int8]
+    u: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, verdict: Verdict, seed: int, aside: Aside) -> Routing:
+        """By a certified rule, for the whole table."""
+        rows = len(aside.population)
+        if isinstance(verdict.rule, Cascade):
+            return cls(verdict.rule.tiers, np.empty(0, np.int8), aside.spread(uniforms(seed, "shares", rows)))
+        return cls((), aside.spread(assign(verdict, seed, rows).astype(np.int8)), np.empty(0, np.uint64))
+
+
 Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery]]
 """(position, prompt) → what is delivered."""
 
@@ -85,17 +107,18 @@ class Live:
         self.answers = Texts(table.rows)
         self.by = np.zeros(table.rows, np.int16)
         self.settled = np.zeros(table.rows, bool)
+        self.proven = False  # whether the reference is known to answer: then the first rows prove nothing
         self.errors: dict[int, str] = {}
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
         self.again: dict[int, float] = {}  # USD of second answers by the reference, by group of equal rows
         self.reference_cost = np.full(table.rows, np.nan)
-        self._groups = table.groups(columns)
-        self._costs = np.full((len(models), int(self._groups.max(initial=-1)) + 1), np.nan)
+        self.groups = table.groups(columns)
+        self.costs = np.full((len(models), int(self.groups.max(initial=-1)) + 1), np.nan)
 
     def spent(self) -> Floats:
         """Shape (models,): USD, each distinct request once; the same sum in whatever order answers came."""
-        return np.asarray(np.nansum(self._costs, axis=1))
+        return np.asarray(np.nansum(self.costs, axis=1))
 
     def total(self) -> float:
         """USD: everything, second answers included."""
@@ -135,18 +158,18 @@ class Live:
     @property
     def distinct(self) -> int:
         """Different requests there are per model: equal rows share an answer, paid for once."""
-        return int(self._costs.shape[1])
+        return int(self.costs.shape[1])
 
     def count(self, position: int, model: int, cost: float) -> None:
         """An answer that belongs to this run's account, whoever bought it."""
-        group = self._groups[position]
-        if np.isnan(self._costs[model, group]):
-            self._costs[model, group] = cost
+        group = self.groups[position]
+        if np.isnan(self.costs[model, group]):
+            self.costs[model, group] = cost
             self.so_far += cost
 
     def different(self, positions: Ints) -> Ints:
         """The first row of each request among these rows."""
-        _, first = np.unique(self._groups[positions], return_index=True)
+        _, first = np.unique(self.groups[positions], return_index=True)
         return positions[np.sort(first)]
 
     async def ask_again(self, positions: Ints, workers: int) -> tuple[list[bool], list[list[str]]]:
@@ -158,7 +181,7 @@ class Live:
             position, prompt = row
             first, _ = await self._ask(position, 0, prompt)
             reply = await self.client.ask(replace(self.request(0, prompt), draw=1))
-            self.again[int(self._groups[position])] = reply.cost
+            self.again[int(self.groups[position])] = reply.cost
             second = self.task.parse(reply.text)
             if first is not None and reply.error is None:
                 same[position] = self.task.equivalent(first, second)
@@ -241,13 +264,11 @@ class Live:
 
     # ------------------------------------------------------------------ delivery
 
-    async def deliver(self, verdict: Verdict, seed: int, workers: int, tell: Listener) -> None:
-        """Settle every row that profiling left, by the certified rule."""
+    async def deliver(self, routing: Routing, workers: int, tell: Listener) -> None:
+        """Settle every row that is left."""
         done = int(self.settled.sum())
         alone = self.reference_only_cost(np.flatnonzero(self.settled)) / self.rows
-        settle = (
-            self._by_tiers(verdict.rule, seed) if isinstance(verdict.rule, Cascade) else self._by_share(verdict, seed)
-        )
+        settle = self._by_tiers(routing) if routing.tiers else self._by_share(routing)
 
         async def one(row: tuple[int, str]) -> None:
             nonlocal done
@@ -258,12 +279,11 @@ class Live:
 
         await each(self._unsettled(), one, workers=workers, stop=self.stop)
 
-    def _by_share(self, verdict: Verdict, seed: int) -> Settle:
+    def _by_share(self, routing: Routing) -> Settle:
         """Each row to the model its share says; a broken contract to the reference."""
-        chosen = self.aside.spread(assign(verdict, seed, len(self.aside.population)))
 
         async def settle(position: int, prompt: str) -> Delivery:
-            if model := int(chosen[position]):
+            if model := int(routing.chosen[position]):
                 value, reply = await self._ask(position, model, prompt)
                 if value is not None:
                     return model, value, reply
@@ -271,29 +291,35 @@ class Live:
 
         return settle
 
-    def _by_tiers(self, rule: Cascade, seed: int) -> Settle:
+    def _by_tiers(self, routing: Routing) -> Settle:
         """Each row from tier to tier until one accepts it."""
-        u = self.aside.spread(uniforms(seed, "shares", len(self.aside.population)))
 
         async def settle(position: int, prompt: str) -> Delivery:
-            for tier in rule.tiers:
+            for tier in routing.tiers:
                 sheet = Answers.blank((1, len(self.models)))
                 values = await self._fill(sheet, 0, position, prompt, tier.models)
-                if accepts(tier, sheet, u[position : position + 1])[0]:
+                if accepts(tier, sheet, routing.u[position : position + 1])[0]:
                     return (tier.candidate, *values[tier.candidate])
             return (0, *await self._ask(position, 0, prompt))
 
         return settle
 
     def _settle(self, position: int, model: int, value: Any, reply: Answer) -> None:
+        if value is not None:
+            self.settle(position, model, format_value(value))
+            return
+        self.settle(position, model, None, f"error: {reply.error}" if reply.error else BROKEN)
+        if not self.proven and len(self.errors) == HOPELESS and int(self.settled.sum()) == HOPELESS:
+            raise Refused(self._hopeless(reply))
+
+    def settle(self, position: int, model: int, answer: str | None, error: str | None = None) -> None:
+        """What a row is delivered: an answer, or an error."""
         self.settled[position] = True
         self.by[position] = model
-        if value is not None:
-            self.answers[position] = format_value(value)
-            return
-        self.errors[position] = f"error: {reply.error}" if reply.error else BROKEN
-        if len(self.errors) == HOPELESS and int(self.settled.sum()) == HOPELESS:
-            raise Refused(self._hopeless(reply))
+        if error is not None:
+            self.errors[position] = error
+        elif answer is not None:
+            self.answers[position] = answer
 
     def _hopeless(self, reply: Answer) -> str:
         why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract"
@@ -313,12 +339,12 @@ class Live:
 
         From the rows profiled (a uniform sample), where there are enough of them; exact when all were asked.
         """
-        if not np.isnan(self._costs[0]).any():
+        if not np.isnan(self.costs[0]).any():
             return float(self.spent()[0])
         rows = profiled if len(profiled) >= 30 else np.arange(self.rows)
         known = self.reference_cost[rows]
         known = known[~np.isnan(known)]
-        return float(known.mean() * self._costs.shape[1]) if len(known) else 0.0
+        return float(known.mean() * self.costs.shape[1]) if len(known) else 0.0
 
 
 def own_score(reply: Answer, labelled: bool) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import betaincinv  # scipy.stats takes a second to load
@@ -24,7 +24,7 @@ from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.job import Job, begin, fixed, planned_batches, planned_models, problem
 from smart_llm.engine.labels import per_label
 from smart_llm.engine.live import Client as Asked
-from smart_llm.engine.live import Live
+from smart_llm.engine.live import Live, Routing
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.selfcheck import check_itself, second_look
 from smart_llm.engine.watch import watched
@@ -82,6 +82,19 @@ class Unfinished(Exception):
         self.reason = reason
 
 
+class Delivery(Protocol):
+    """Who settles the rows that profiling left."""
+
+    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+        """Settle them in `live` by the certified rule; raises what stopped it."""
+        ...
+
+
+async def here(live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+    """This process does."""
+    await live.deliver(Routing.of(verdict, record.seed, live.aside), means.concurrency, means.tell)
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What a run works with: everything that is not part of the plan."""
@@ -96,6 +109,7 @@ class Means:
     batch: BatchOptions = field(default_factory=BatchOptions)
     self_check: int = 0
     output: Path | None = None
+    deliver: Delivery = here
 
 
 async def execute(job: Job, means: Means) -> Finished:
@@ -155,7 +169,7 @@ async def _execute(
         if means.self_check:
             rows = second_look(live, verdict, means.self_check, record.seed)
             account.check = await check_itself(live, rows, record.run_id, means)
-        await live.deliver(verdict, record.seed, means.concurrency, means.tell)
+        await means.deliver(live, verdict, record, means)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         pending = _certificate(job, record, account, None, means.ledger)
         means.ledger.finish_run(record.run_id, asdict(pending), state="pending")

@@ -28,7 +28,8 @@ _LOST = (
 CHUNK = 500
 """Keys per query of `get_many`."""
 
-_answer = msgspec.json.Decoder(Answer).decode
+read_answer = msgspec.json.Decoder(Answer).decode
+"""An answer from its canonical JSON."""
 _json = msgspec.json.Decoder().decode
 
 
@@ -90,14 +91,18 @@ class Reader:
     def get(self, key: str) -> Answer | None:
         """The answer recorded for a request, or None."""
         row = self._db.execute(_GET, (key,)).fetchone()
-        return None if row is None else _answer(row[0])
+        return None if row is None else read_answer(row[0])
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The answers there are among these keys."""
-        found: dict[str, Answer] = {}
+        return {key: readread_answer(said) for key, said in self.said(keys).items()}
+
+    def said(self, keys: Iterable[str]) -> dict[str, str]:
+        """The same as they are recorded: canonical JSON."""
+        found: dict[str, str] = {}
         for part in _parts(keys):
             sql = f"SELECT key, answer FROM answers WHERE key IN ({','.join('?' * len(part))})"
-            found |= {key: _answer(said) for key, said in self._db.execute(sql, part)}
+            found |= self._db.execute(sql, part).fetchall()
         return found
 
     def prompts(self, keys: Iterable[str]) -> dict[str, str]:
@@ -194,7 +199,7 @@ class Reader:
                 yield f"answer {number}: the model is not the request's"
             if seal(key, said) != digest:
                 yield f"answer {number}: the answer is not the one that was recorded"
-            elif _answer(said).cost != cost:
+            elif readread_answer(said).cost != cost:
                 yield f"answer {number}: the cost is not the answer's"
 
     def _run_problems(self) -> Iterator[str]:

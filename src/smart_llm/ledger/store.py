@@ -19,9 +19,11 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import TypeAlias
 
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import lock
@@ -39,19 +41,34 @@ _FINISH = "UPDATE runs SET state = ?, certificate = ? WHERE id = ?"
 _EVENT = "INSERT INTO events VALUES (NULL, ?, ?, ?, ?)"
 
 
+AnswerRow: TypeAlias = tuple[str, str, str | None, str, float, str]
+"""Key, model, request (canonical JSON, None where text is not stored), answer (canonical JSON), USD, seal."""
+
+
+def answer_row(key: str, request: Request, answer: Answer, *, store_text: bool = True) -> AnswerRow:
+    """An answer as it is written. `ValueError` for an answer that is an error: those do not stick."""
+    if answer.error is not None:
+        raise ValueError("an error is not an answer; record an attempt")
+    said = answer_json(answer).decode()
+    asked = request_json(request).decode() if store_text else None
+    return key, request.model, asked, said, answer.cost, seal(key, said)
+
+
 class Ledger(Reader):
     """A ledger opened for writing by this process alone. Use `Ledger.open`."""
 
     def __init__(self, path: Path, *, store_text: bool = True, clock: Callable[[], float] = time.time) -> None:
+        self._store_text, self._clock = store_text, clock
+        self._take(path)
+
+    def _take(self, path: Path) -> None:
         self._lock = lock.acquire(path)
         try:
             connection = _writable(path)
-            super().__init__(path)
+            Reader.__init__(self, path)
         except BaseException:
             lock.release(self._lock)
             raise
-        self._clock = clock
-        self._store_text = store_text
         self._answer_ids = self._ids("answers")
         self._attempt_ids = self._ids("attempts")
         self._connection = connection
@@ -80,13 +97,20 @@ class Ledger(Reader):
         attempt: the number `send` gave, which this answer settles. `ValueError` for an answer that is an error: those
         do not stick.
         """
-        if answer.error is not None:
-            raise ValueError("an error is not an answer; record an attempt")
-        number = next(self._answer_ids)
+        row = answer_row(key, request, answer, store_text=self._store_text)
+        return await self.put_row(row, run=run, attempt=attempt) or answer
+
+    async def put_row(self, row: AnswerRow, *, run: str = "", attempt: int | None = None) -> Answer | None:
+        """`put` for a row made elsewhere; None where this very answer is the one that stands."""
+        number, key = next(self._answer_ids), row[0]
         self._seen.add(key)
-        if await self._writer.submit(_PUT, (number, *self._row(key, request, answer), run, attempt, self._clock())):
-            return answer
-        return await self._standing(number, key, request.model, answer.cost, run=run, attempt=attempt)
+        if await self._writer.submit(_PUT, (number, *row, run, attempt, self._clock())):
+            return None
+        return await self._standing(number, key, row[1], row[4], run=run, attempt=attempt)
+
+    def may_hold(self, key: str) -> bool:
+        """False where this key certainly has no answer."""
+        return key in self._seen
 
     async def send(self, key: str, model: str, bound: float, *, run: str = "") -> int:
         """Announce a call that may cost up to `bound` USD; returns, once durable, the number to settle it by."""
@@ -121,6 +145,20 @@ class Ledger(Reader):
         """Record something that happened. Blocks until durable: for decisions, not for rows."""
         self._writer.execute(_EVENT, (run_id, kind, canonical(payload).decode(), self._clock()))
 
+    @property
+    def store_text(self) -> bool:
+        """Whether prompts are written."""
+        return self._store_text
+
+    @contextmanager
+    def lent(self) -> Iterator[Path]:
+        """Closed as long as the block lasts, so that another process can write it; then opened again."""
+        self.close()
+        try:
+            yield self.path
+        finally:
+            self._take(self.path)
+
     def close(self) -> None:
         """Write what is queued, fold the write-ahead log in, give the lock up. Closing twice does no harm."""
         if self._lock < 0:
@@ -133,11 +171,6 @@ class Ledger(Reader):
 
     def _ids(self, table: str) -> count[int]:
         return count(1 + (self._db.execute(f"SELECT MAX(id) FROM {table}").fetchone()[0] or 0))
-
-    def _row(self, key: str, request: Request, answer: Answer) -> tuple[object, ...]:
-        asked = request_json(request).decode() if self._store_text else None
-        said = answer_json(answer).decode()
-        return key, request.model, asked, said, answer.cost, seal(key, said)
 
     async def _standing(
         self, number: int, key: str, model: str, cost: float, *, run: str, attempt: int | None

@@ -18,13 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from smart_llm.errors import Refused, Retryable
-from smart_llm.ledger import Ledger, request_key
+from smart_llm.ledger import request_key
 from smart_llm.providers.base import Provider, Telling
 from smart_llm.providers.budget import Budget
 from smart_llm.providers.headers import Limits, limits_from
-from smart_llm.providers.pace import Pace, Turn
+from smart_llm.providers.pace import Gate, Pace, Turn
 from smart_llm.types import Answer, Model, Request, Usage
 
 FIRST_DELAY, LONGEST_DELAY = 0.2, 20.0
@@ -40,10 +41,38 @@ _turn: ContextVar[Turn] = ContextVar("turn")
 """The turn of the call that is being made: headers come while it is awaited."""
 
 
+class Journal(Protocol):
+    """What a client needs of a ledger: `Ledger` itself, or a line to one that many share."""
+
+    def get(self, key: str) -> Answer | None:
+        """The answer recorded for a request, as far as is known here."""
+        ...
+
+    async def put(
+        self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
+    ) -> Answer:
+        """Record an answer; returns, once it is durable, the one that stands."""
+        ...
+
+    async def send(self, key: str, model: str, bound: float, *, run: str = "") -> int:
+        """Announce a call; returns, once that is durable, the number to settle it by."""
+        ...
+
+    def attempt(
+        self, key: str, model: str, outcome: str, cost: float, *, run: str = "", settles: int | None = None
+    ) -> asyncio.Future[bool]:
+        """Record a call that brought no answer, before any answer put later."""
+        ...
+
+    def spent(self, run_id: str) -> float:
+        """USD this run has paid or may have paid."""
+        ...
+
+
 class Lane:
     """Everything the client knows about one model."""
 
-    def __init__(self, model: Model, provider: Provider, pace: Pace) -> None:
+    def __init__(self, model: Model, provider: Provider, pace: Gate) -> None:
         self.model = model
         self.provider = provider
         self.pace = pace
@@ -116,7 +145,7 @@ class Client:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Journal,
         models: Sequence[Model],
         providers: Mapping[str, Provider],
         *,
@@ -128,25 +157,25 @@ class Client:
         run: str = "",
         seed: int = 0,
         check: Callable[[], None] = lambda: None,
+        gate: Callable[[Model], Gate] | None = None,
+        purse: Budget | None = None,
     ) -> None:
         """concurrency: calls in flight per model, at most (of a local model: the cores). timeout: seconds per
         attempt. patience: seconds a row, or a model, may be rate-limited without a success. budget: USD for `run` as
         a whole, earlier sessions included. check: called before a
-        call leaves; raises what should keep it from leaving.
+        call leaves; raises what should keep it from leaving. gate, purse: who else lets calls through (by model), and
+        whose money it is, where this client is one of many.
         """
         random = Random(seed)
         self._ledger = ledger
-        cores = os.cpu_count() or 1
-        self._lanes = {
-            m.name: Lane(m, providers[m.name], Pace(cores if m.provider == "local" else concurrency, random))
-            for m in models
-        }
+        gate = gate or (lambda model: Pace(ceiling(model, concurrency), random))
+        self._lanes = {m.name: Lane(m, providers[m.name], gate(m)) for m in models}
         for provider in providers.values():
             if isinstance(provider, Telling):
                 provider.told = self._told
         self._check = check
         self._tries, self._timeout, self._patience = tries, timeout, patience
-        self._budget = Budget(budget, ledger.spent(run) if budget is not None else 0.0)
+        self._budget = purse or Budget(budget, ledger.spent(run) if budget is not None else 0.0)
         self._run = run
         self._random = random
         self._flights: dict[str, asyncio.Future[Answer | None]] = {}
@@ -325,7 +354,12 @@ class Client:
         return Answer(None, error=message)
 
 
-def _held_up(pace: Pace, now: float, timeout: float) -> str:
+def ceiling(model: Model, concurrency: int) -> int:
+    """Calls to a model that may be in flight: of one that runs on this machine, the cores."""
+    return (os.cpu_count() or 1) if model.provider == "local" else concurrency
+
+
+def _held_up(pace: Gate, now: float, timeout: float) -> str:
     """Why nothing comes, as far as is known here."""
     if not pace.in_flight:
         return f"it asked to wait, for another {max(0.0, pace.resume_at - now):.0f} s."

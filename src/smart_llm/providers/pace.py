@@ -24,6 +24,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from smart_llm.providers.headers import Allowance, Limits
 
@@ -54,6 +55,49 @@ class Turn:
     own: float = 0.0
     at: float = 0.0
     left: float | None = None
+
+
+class Gate(Protocol):
+    """What a client needs of whoever lets its calls through: a `Pace` of its own, or a lease on one that many share."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that are out."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        ...
+
+    @property
+    def resume_at(self) -> float:
+        """Until when, in the event loop's time, everybody waits."""
+        ...
+
+    async def enter(self, tokens: float = 0.0) -> Turn:
+        """Wait for a turn."""
+        ...
+
+    def leave(self) -> None:
+        """A call is over."""
+        ...
+
+    def succeeded(self, turn: Turn) -> None:
+        """A call brought an answer."""
+        ...
+
+    def told(self, turn: Turn, limits: Limits) -> None:
+        """A reply said how its limits stand."""
+        ...
+
+    def throttled(self, turn: Turn, retry_after: float | None) -> None:
+        """A call met a rate limit."""
+        ...
+
+    def dismiss(self, reason: Exception) -> None:
+        """Nobody gets a turn any more."""
+        ...
 
 
 class Bucket:
@@ -113,10 +157,14 @@ class Pace:
 
     async def enter(self, tokens: float = 0.0) -> Turn:
         """Wait for a turn; returns what `throttled` and `told` want back. tokens: our estimate for this call."""
+        return self.at_once(tokens) or await self._turn(tokens)
+
+    def at_once(self, tokens: float = 0.0) -> Turn | None:
+        """A turn, where nobody has to wait for one."""
         if self._dismissed is not None:
             raise self._dismissed
         if self._queue or self._resume is not None or self.in_flight >= self._limit or self._gated:
-            return await self._turn(tokens)
+            return None
         return self._pass(tokens)
 
     def leave(self) -> None:

@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def uniforms(seed: int, domain: str, rows: int) -> NDArray[np.uint64]:
-    """Shape (rows,): one 64-bit number per position; `domain` keeps order, shares and pilot independent."""
+def uniforms(seed: int, domain: str, rows: int, *, start: int = 0) -> NDArray[np.uint64]:
+    """Shape (rows,): one 64-bit number per position from `start` on; `domain` keeps order, shares and pilot
+    independent."""
     digest = blake2b(f"smart-llm\0{domain}\0{seed}".encode(), digest_size=16).digest()
     key = np.frombuffer(digest, dtype="<u8")
-    return np.random.Philox(key=key).random_raw(rows) if rows else np.empty(0, np.uint64)
+    if not rows:
+        return np.empty(0, np.uint64)
+    whole, over = divmod(start, 4)  # Philox makes four numbers at a time
+    return np.random.Philox(key=key).advance(whole).random_raw(over + rows)[over:]
 
 
 def permutation(seed: int, domain: str, rows: int) -> NDArray[np.int64]:
