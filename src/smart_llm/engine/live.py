@@ -103,7 +103,7 @@ class Live:
         self.rows = table.rows
         self.aside = aside or Aside(table.rows, NONE)
         columns = task.columns(table.columns)
-        self._table, self._columns, self._render = table, columns, task.template(columns).render
+        self._table, self.columns, self._render = table, columns, task.template(columns).render
         self.answers = Texts(table.rows)
         self.by = np.zeros(table.rows, np.int16)
         self.settled = np.zeros(table.rows, bool)
@@ -139,7 +139,7 @@ class Live:
 
     def prompts(self, positions: Ints) -> Iterator[str]:
         """The rendered prompts of these rows, lazily."""
-        return map(self._render, self._table.cells_at(positions, self._columns))
+        return map(self._render, self._table.cells_at(positions, self.columns))
 
     # ------------------------------------------------------------------ beside the procedure
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -119,6 +119,14 @@ class Table:
             seen[name] = occurrence + 1
             keys.append((f"b2:{name.hex()}", occurrence))
         return keys
+
+
+def hash_of(columns: Mapping[str, Sequence[str | None]]) -> str:
+    """`b2:…` of columns of text, cell by cell and row by row."""
+    import polars as pl
+
+    frame = pl.DataFrame([pl.Series(name, list(cells), dtype=pl.String) for name, cells in columns.items()])
+    return f"b2:{hashlib.blake2b(_digests(frame).tobytes(), digest_size=16).hexdigest()}"
 
 
 def _select(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:

@@ -1,0 +1,49 @@
+"""A cluster to work on: the one at an address, or one of our own on this machine for as long as it is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from smart_llm.engine.ray import RayOptions
+from smart_llm.errors import InputError
+
+NAMESPACE = "smart-llm"
+STORE = 512 << 20
+"""Bytes of shared memory a cluster of our own takes: orders, partitions on their way, accounts coming back."""
+
+
+@contextmanager
+def cluster(options: RayOptions) -> Iterator[None]:
+    """Connected as long as the block lasts; a connection that was there before is used and left alone."""
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise InputError("--engine ray needs Ray: pip install 'smart-llm[ray]'.") from None
+    if ray.is_initialized():
+        yield
+        return
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    _connect(address, options)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None, options: RayOptions) -> None:
+    import ray
+
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
+    if address is None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked for anything to be reported
+        cpus = max(os.cpu_count() or 1, options.workers or 1)
+        ray.init(num_cpus=cpus, object_store_memory=STORE, include_dashboard=False, **quiet)
+        return
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(f"--engine ray:{address}: no cluster there ({str(error).splitlines()[0][:120]}).") from None

@@ -1,0 +1,224 @@
+"""Partitions: which rows they are, what settling one brought, and the folder where that is kept.
+
+The account of a partition is a small frame with one line a row: who answered, the error if there is one, what each
+distinct request cost (at the first row that made it), and the answer where the driver is to write it. The driver keeps
+it as a Parquet file, then adds a line to `manifest.jsonl`: (number, first and last position, rows, hash of what is
+delivered, file). What has its line is finished.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smart_llm.engine.live import Live, Routing
+from smart_llm.ledger import canonical, tagged
+from smart_llm.stats.sampling import uniforms
+from smart_llm.tables import ADDED, Table
+from smart_llm.tables.writing import Column
+from smart_llm.types import Json, Model, Tier
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from smart_llm.providers.base import Provider
+    from smart_llm.providers.governor import Failure
+    from smart_llm.tasks import Task
+
+
+class Source(Protocol):
+    """Where the rows of a partition come from."""
+
+    def read(self) -> Table:
+        """The rows, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows first … first + rows − 1 of the table."""
+
+    number: int
+    first: int
+    rows: int
+    source: Source
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"part-{self.number:05}"
+
+
+@dataclass(frozen=True, eq=False)
+class Orders:
+    """What every worker needs to know, sent once. columns: of the table. settled: rows that profiling settled, position
+    → (answer, error). chosen: see `Routing`. limited: whether there is a budget. providers: those the caller brought.
+    output: where whole rows go, partition by partition (None: answers go back to the driver)."""
+
+    task: Task
+    models: tuple[Model, ...]
+    columns: tuple[str, ...]
+    tiers: tuple[Tier, ...]
+    chosen: NDArray[np.int8]
+    seed: int
+    settled: Mapping[int, tuple[str | None, str | None]]
+    parts: tuple[Part, ...]
+    run_id: str
+    limited: bool
+    concurrency: int
+    timeout: float
+    store_text: bool
+    providers: Mapping[str, Provider]
+    output: Callable[[str, pl.DataFrame], None] | None
+
+    def routing(self, part: Part) -> Routing:
+        """The rule for the rows of one partition."""
+        rows = slice(part.first, part.first + part.rows)
+        u = uniforms(self.seed, "shares", part.rows, start=part.first) if self.tiers else np.empty(0, np.uint64)
+        return Routing(self.tiers, self.chosen[rows], u)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of a partition. account: Parquet. stopped: why it is not finished (then there is no account)."""
+
+    number: int
+    account: bytes = b""
+    hash: str = ""
+    stopped: Failure | None = None
+
+
+# --------------------------------------------------------------------------- accounts
+
+
+def account(live: Live, *, answers: bool) -> pl.DataFrame:
+    """What settling all rows of `live` (one partition) brought."""
+    import polars as pl
+
+    first = np.unique(live.groups, return_index=True)[1]
+    costs = np.full((len(live.models), live.rows), np.nan)
+    costs[:, first] = live.costs
+    columns: dict[str, Any] = {"by": live.by, "error": [live.errors.get(row) for row in range(live.rows)]}
+    columns |= {f"cost {j}": costs[j] for j in range(len(live.models))}
+    columns["reference cost"] = live.reference_cost
+    if answers:
+        columns["answer"] = list(live.answers)
+    return pl.DataFrame(columns, schema_overrides={"error": pl.String, "answer": pl.String} if answers else None)
+
+
+def take(live: Live, first: int, found: pl.DataFrame) -> None:
+    """Book a partition's account in the whole table's `live`. Rows that profiling settled are booked already."""
+    rows = slice(first, first + len(found))
+    new = ~live.settled[rows]
+    live.by[rows][new] = found["by"].to_numpy()[new]
+    live.settled[rows] = True
+    for row in np.flatnonzero(new & found["error"].is_not_null().to_numpy()).tolist():
+        live.errors[first + row] = found["error"][row]
+    if "answer" in found.columns:
+        for row, text in enumerate(found["answer"]):
+            if text is not None and new[row]:
+                live.answers[first + row] = text
+    groups = live.groups[rows]
+    for j in range(len(live.models)):
+        cost = found[f"cost {j}"].to_numpy()
+        fresh = np.flatnonzero(~np.isnan(cost) & np.isnan(live.costs[j, groups]))
+        live.costs[j, groups[fresh]] = cost[fresh]
+    known = found["reference cost"].to_numpy()
+    live.reference_cost[rows] = np.where(np.isnan(known), live.reference_cost[rows], known)
+
+
+def added(live: Live) -> dict[str, Column]:
+    """The three columns a run adds, of a partition that is settled."""
+    names = [live.models[model].name for model in live.by]
+    status = [live.errors.get(row, "ok") for row in range(live.rows)]
+    return dict(zip(ADDED, (list(live.answers), names, status), strict=True))
+
+
+def to_bytes(frame: pl.DataFrame) -> bytes:
+    """As Parquet."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+# --------------------------------------------------------------------------- the folder
+
+
+class Finished:
+    """The finished partitions of one run, in a folder beside its ledger. geometry: all that decides what a partition
+    is and what it is delivered; a folder of another geometry is of no use and is emptied."""
+
+    def __init__(self, folder: Path, geometry: Json) -> None:
+        self.folder, self._key = folder, tagged(canonical(geometry))
+        self._manifest = folder / "manifest.jsonl"
+        if self._first() != {"geometry": self._key}:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700, parents=True)
+            self._append({"geometry": self._key})
+
+    def entries(self) -> list[dict[str, Json]]:
+        """The lines of the manifest, one per finished partition, by number."""
+        lines = self._manifest.read_bytes().splitlines(keepends=True)[1:]
+        whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        return sorted({line["part"]: line for line in whole}.values(), key=lambda line: int(line["part"]))
+
+    def accounts(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
+        """The finished partitions and their accounts."""
+        import polars as pl
+
+        for entry in self.entries():
+            yield parts[entry["part"]], pl.read_parquet(self.folder / entry["account"], glob=False)
+
+    def add(self, part: Part, delivered: Delivered) -> None:
+        """A partition is finished: durable when this returns."""
+        name = f"{part.name}.parquet"
+        _write(self.folder / name, delivered.account)
+        self._append(
+            {
+                "part": part.number,
+                "first": part.first,
+                "last": part.first + part.rows - 1,
+                "rows": part.rows,
+                "hash": delivered.hash,
+                "account": name,
+            }
+        )
+
+    def remove(self) -> None:
+        """The run is done and its output written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _first(self) -> Json:
+        try:
+            with self._manifest.open(encoding="utf-8") as file:
+                return json.loads(file.readline())
+        except (OSError, ValueError):
+            return None
+
+    def _append(self, line: Json) -> None:
+        """One line; what a crash left of a line before is cut off first."""
+        with open(os.open(self._manifest, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+            kept = file.read().rfind(b"\n") + 1
+            file.seek(kept)
+            file.truncate()
+            file.write(json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}")
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
