@@ -16,6 +16,9 @@ from smart_llm.engine.job import Job, check
 from smart_llm.engine.pilot import buy as buy_pilot
 from smart_llm.engine.plan import Plan, draw_up
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.ray import options_of
+from smart_llm.engine.ray.choice import delivering
+from smart_llm.engine.ray.sources import Folder
 from smart_llm.engine.run import Finished, Means, Unfinished, execute, write_certificate
 from smart_llm.engine.signals import stopping, wait
 from smart_llm.errors import InputError
@@ -28,6 +31,7 @@ from smart_llm.reports.certificate import Certificate
 from smart_llm.reports.listening import listening
 from smart_llm.reports.make import check as check_page
 from smart_llm.reports.make import make, report
+from smart_llm.tables.places import is_address
 from smart_llm.tasks import Task
 from smart_llm.types import Model
 
@@ -40,6 +44,8 @@ else:
 
     Frame = TypeVar("Frame")
 
+CERTIFICATE = ".certificate.json"
+"""What the certificate's name adds to the output's."""
 Place: TypeAlias = str | os.PathLike[str]
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
 
@@ -68,7 +74,8 @@ class Options(TypedDict, total=False):
     report: where a report of the run goes, also of one that was stopped. safe_csv: cells that a spreadsheet would take
     for formulas are written as text. on_event: a function that hears the run's events; if it raises, the run is
     stopped cleanly and the exception comes out. progress: show how the run goes, on stderr or in the notebook; by
-    default on a terminal or in a notebook, if there is no `on_event`.
+    default on a terminal or in a notebook, if there is no `on_event`. engine: `local`, `ray` or `ray:ADDRESS`; workers,
+    partition: its actors, and rows handed to one at a time.
     """
 
     output: str | Path | None
@@ -89,6 +96,9 @@ class Options(TypedDict, total=False):
     batch: bool | BatchOptions
     on_event: Listener
     progress: bool | None
+    engine: str
+    workers: int | None
+    partition: int | None
 
 
 @overload
@@ -143,25 +153,29 @@ async def arun(
     """
     models = _models(reference, candidates, options)
     job = _job(table, task, models, (str(agreement), str(confidence)), options)
-    source = job.table
-    output = _checked_output(options.get("output"), source, options.get("safe_csv", False))
+    source, given = job.table, options.get("providers") or {}
+    ray = options_of(options.get("engine", "local"), options.get("workers"), options.get("partition"))
+    output = _checked_output(options.get("output"), source, options.get("safe_csv", False), on_ray=ray is not None)
     if page := options.get("report"):
         check_page(page)
-    providers = {**_made(job, options.get("providers") or {}), **(options.get("providers") or {})}
+    providers = {**_made(job, given), **given}
     batch = options.get("batch", False)
     if batch:
         told, timeout = options.get("on_event", nobody), options.get("timeout", 120.0)
         job = replace(job, batch=await by_batch(job.models, providers, seconds=timeout, tell=told))
     path = Path(options.get("ledger") or default_ledger(source))
     with (
+        delivering(ray, source, given, output) as delivery,
         Ledger.open(path, store_text=options.get("store_text", True)) as ledger,
         stopping() as stop,
         listening(options.get("on_event"), options.get("progress"), options.get("budget"), stop) as tell,
     ):
-        means = _means(ledger, providers, stop, tell, options)
-        finished = await _execute(job, means, page)
+        means = replace(_means(ledger, providers, stop, tell, options), deliver=delivery)
+        finished = await _execute(job, means, output, page)
+    delivered = _deliver(source, finished, output, options.get("safe_csv", False))
+    delivery.written(finished.certificate)
     done = Run(
-        _deliver(source, finished, output, options.get("safe_csv", False)),
+        delivered,
         finished.certificate,
         finished.cost,
         finished.saving,
@@ -345,7 +359,7 @@ def default_ledger(table: tables.Table) -> Path:
 
 def certificate_path(output: Path) -> Path:
     """Where the certificate of an output stands."""
-    return output.with_name(output.name + ".certificate.json")
+    return output.with_name(output.name + CERTIFICATE)
 
 
 def _check_options(options: Options) -> None:
@@ -409,9 +423,17 @@ def _made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
     return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns))
 
 
-def _checked_output(output: str | Path | None, table: tables.Table, safe: bool) -> Path | None:
-    if safe and (output is None or tables.format_of(output) not in tables.SEPARATORS):
+def _checked_output(
+    output: str | Path | None, table: tables.Table, safe: bool, *, on_ray: bool = False
+) -> Path | Folder | None:
+    """Where the answers go: a file, or, on Ray, a folder of files."""
+    folder = on_ray and output is not None and _names_folder(output)
+    if safe and (output is None or folder or tables.format_of(output) not in tables.SEPARATORS):
         raise InputError("--safe-csv: there is no CSV or TSV output; name one with --output, or leave it out.")
+    if folder:
+        place = Folder(str(output))
+        place.prepare(table)
+        return place
     if output is None:
         tables.check_columns(table)
         return None
@@ -419,13 +441,25 @@ def _checked_output(output: str | Path | None, table: tables.Table, safe: bool) 
     return Path(output)
 
 
-async def _execute(job: Job, means: Means, page: Place | None) -> Finished:
+def _names_folder(output: str | Path) -> bool:
+    return is_address(output) or Path(output).suffix.lower() not in tables.FORMATS
+
+
+def _keep(certificate: Certificate, output: Path | Folder) -> None:
+    """The certificate, next to the output."""
+    if isinstance(output, Folder):
+        output.beside(CERTIFICATE, certificate.to_json() + "\n")
+    else:
+        write_certificate(certificate, certificate_path(output))
+
+
+async def _execute(job: Job, means: Means, output: Path | Folder | None, page: Place | None) -> Finished:
     """Run; a run that stops early leaves a pending certificate, and a report, where the whole ones would be."""
     try:
         return await execute(job, means)
     except Unfinished as stopped:
-        if means.output is not None:
-            write_certificate(stopped.certificate, certificate_path(means.output))
+        if output is not None:
+            _keep(stopped.certificate, output)
         if page is not None:
             run = next(run for run in means.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
             make(means.ledger, run, page, job.task)
@@ -435,11 +469,15 @@ async def _execute(job: Job, means: Means, page: Place | None) -> Finished:
             await provider.close()
 
 
-def _deliver(table: tables.Table, finished: Finished, output: Path | None, safe: bool) -> Any:
+def _deliver(table: tables.Table, finished: Finished, output: Path | Folder | None, safe: bool) -> Any:
+    """The answered table: written (a folder's files are, by then), and given back as it came in."""
     columns = (finished.answers, finished.answered_by, finished.status)
-    if output is not None:
+    if isinstance(output, Path):
         (tables.write_harmless if safe else tables.write)(table, *columns, output)
-        write_certificate(finished.certificate, certificate_path(output))
-        if table.path is not None:
+    if output is not None:
+        _keep(finished.certificate, output)
+        if isinstance(output, Folder):
+            return output.at if is_address(output) else Path(output.at)
+        if table.path is not None or table.pieces:
             return output
     return tables.like_source(table, *columns)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from smart_llm.api import Options
     from smart_llm.tasks import Task
 
-Table = Annotated[str, typer.Argument(metavar="TABLE", help="CSV, TSV, JSONL or Parquet; - reads stdin.")]
+Table = Annotated[
+    str, typer.Argument(metavar="TABLE", help="CSV, TSV, JSONL or Parquet, or a folder of such files; - reads stdin.")
+]
 Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
 Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
 Agreement = Annotated[str, typer.Option(help="Share of answers equivalent to the reference's, in (0, 1).")]
@@ -69,7 +71,9 @@ class RunOptions:
     candidate: Candidates = None
     agreement: Agreement = "0.95"
     confidence: Confidence = "0.95"
-    output: Annotated[Path | None, typer.Option(help="Where the answered table goes.")] = None
+    output: Annotated[
+        str | None, typer.Option(help="Where the answered table goes: a file; with Ray also a folder.")
+    ] = None
     budget: Annotated[float | None, typer.Option(help="USD; a hard stop.")] = None
     seed: Annotated[int | None, typer.Option(help="Of the profiling order; drawn if not given.")] = None
     rows: Annotated[int | None, typer.Option(help="Only the first ROWS rows.")] = None
@@ -83,6 +87,9 @@ class RunOptions:
     batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0
     batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000
     self_check: Annotated[int, typer.Option(help="Ask the reference twice about so many rows.")] = 0
+    engine: Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS of a cluster.")] = "local"
+    workers: Annotated[int | None, typer.Option(help="With Ray: actors that ask. Default: one per CPU.")] = None
+    partition: Annotated[int | None, typer.Option(help="With Ray: rows handed to an actor at a time.")] = None
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
     report: Annotated[Path | None, typer.Option(help="Also write a report: one HTML file.")] = None
     safe_csv: Annotated[bool, typer.Option(help="Write cells that look like formulas as text.")] = False
@@ -102,6 +109,9 @@ class RunOptions:
             "concurrency": self.concurrency,
             "timeout": self.timeout,
             "self_check": self.self_check,
+            "engine": self.engine,
+            "workers": self.workers,
+            "partition": self.partition,
             "store_text": not self.no_store_text,
             "report": self.report,
             "safe_csv": self.safe_csv,
@@ -109,8 +119,13 @@ class RunOptions:
         }
 
 
-def source_of(table: str) -> Path:
-    """The table's file; stdin is spooled into the user's folder, so that the run can be taken up again."""
+def source_of(table: str) -> Path | str:
+    """The table's file or folder, or its address elsewhere; stdin is spooled into the user's folder, so that the run
+    can be taken up again."""
+    from smart_llm.tables.places import is_address
+
+    if is_address(table):
+        return table
     if table != "-":
         return Path(table)
     from smart_llm.folders import user_dir
@@ -119,8 +134,17 @@ def source_of(table: str) -> Path:
     return spool(sys.stdin.buffer, user_dir() / "spool")
 
 
-def default_output(table: str, source: Path) -> Path:
-    """TABLE.answers.SUFFIX beside the table; for stdin in the current folder."""
+def output_of(table: str, source: Path | str, how: RunOptions) -> Path | str:
+    """Where the answers go: as asked; else TABLE.answers.SUFFIX beside the table, in the current folder for stdin, and
+    for a folder a folder TABLE.answers (one Parquet file, where this process delivers)."""
+    from smart_llm.tables.places import is_address, is_folder
+
+    if how.output is not None:
+        return how.output if is_address(how.output) else Path(how.output)
+    if isinstance(source, str):
+        raise InputError(f"{source}: say where the answers are to go, with --output.")
+    if is_folder(source):
+        return source.with_name(f"{source.name}.answers{'.parquet' if how.engine == 'local' else ''}")
     return (
         Path(f"answers{source.suffix}") if table == "-" else source.with_name(f"{source.stem}.answers{source.suffix}")
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, default_output, source_of
+from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, output_of, source_of
 from smart_llm.cli.printing import print_json, say
 from smart_llm.cli.spread import spread
 
@@ -26,7 +26,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     from smart_llm.reports.progress import shown
 
     asked, source = task.task(), source_of(table)
-    output = how.output or default_output(table, source)
+    output = output_of(table, source, how)
     if not yes and sys.stdin.isatty() and sys.stderr.isatty():
         _confirm(source, asked, how)
     with shown(how.budget) as listener:
@@ -43,19 +43,20 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     _print(done, output, how.report, as_json)
 
 
-def _print(done: Run[Path], output: Path, report: Path | None, as_json: bool) -> None:
-    from smart_llm.api import certificate_path
+def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: bool) -> None:
+    from smart_llm.api import CERTIFICATE
 
+    certificate = f"{output}{CERTIFICATE}"
     if not as_json:
         print(done.certificate.text())
-        print(f"written: {output}\ncertificate: {certificate_path(output)}\nledger: {done.ledger}")
+        print(f"written: {output}\ncertificate: {certificate}\nledger: {done.ledger}")
         if report is not None:
             print(f"report: {report}")
         return
     print_json(
         {
             "output": str(output),
-            "certificate_file": str(certificate_path(output)),
+            "certificate_file": certificate,
             "ledger": str(done.ledger),
             "report": str(report) if report is not None else None,
             "run": done.run_id,
@@ -66,7 +67,7 @@ def _print(done: Run[Path], output: Path, report: Path | None, as_json: bool) ->
     )
 
 
-def _confirm(source: Path, task: Task, how: RunOptions) -> None:
+def _confirm(source: Path | str, task: Task, how: RunOptions) -> None:
     """The plan's short form, and a question before money is spent."""
     from smart_llm import api
 

@@ -95,7 +95,7 @@ class Reader:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The answers there are among these keys."""
-        return {key: readread_answer(said) for key, said in self.said(keys).items()}
+        return {key: read_answer(said) for key, said in self.said(keys).items()}
 
     def said(self, keys: Iterable[str]) -> dict[str, str]:
         """The same as they are recorded: canonical JSON."""
@@ -199,7 +199,7 @@ class Reader:
                 yield f"answer {number}: the model is not the request's"
             if seal(key, said) != digest:
                 yield f"answer {number}: the answer is not the one that was recorded"
-            elif readread_answer(said).cost != cost:
+            elif read_answer(said).cost != cost:
                 yield f"answer {number}: the cost is not the answer's"
 
     def _run_problems(self) -> Iterator[str]:

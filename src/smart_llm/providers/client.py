@@ -37,8 +37,9 @@ FRAME_TOKENS = 64
 HOPELESS = 10
 """Rows that finally fail before any call to a model ever succeeded, until the run is stopped."""
 
-_turn: ContextVar[Turn] = ContextVar("turn")
-"""The turn of the call that is being made: headers come while it is awaited."""
+_turn: ContextVar[tuple[Lane, Turn]] = ContextVar("turn")
+"""The lane and turn of the call that is being made: headers come while it is awaited, to whichever client the provider
+was given last."""
 
 
 class Journal(Protocol):
@@ -210,6 +211,11 @@ class Client:
         self.recorded[request.model] += answer.cost
         return answer
 
+    def trust(self) -> None:
+        """These models have answered elsewhere: rows that fail do not stop the run because they come first."""
+        for lane in self._lanes.values():
+            lane.last_success = _now()
+
     def speeds(self) -> dict[str, Speed]:
         """How fast every model that answered anything was."""
         return {name: Speed.of(lane) for name, lane in self._lanes.items() if lane.answered}
@@ -237,10 +243,10 @@ class Client:
     def _told(self, model: str, headers: Mapping[str, str]) -> None:
         """A provider passes on the headers of a reply to the call that is awaited here."""
         limits = limits_from(headers, time.time())
-        turn = _turn.get(None)
-        if limits is not None and turn is not None:
-            self._lanes[model].limits = limits
-            self._lanes[model].pace.told(turn, limits)
+        lane, turn = _turn.get((None, None))
+        if limits is not None and lane is not None and turn is not None:
+            lane.limits = limits
+            lane.pace.told(turn, limits)
 
     async def _fly(self, key: str, request: Request) -> Answer:
         """Buy, while identical requests wait for the same call."""
@@ -280,7 +286,7 @@ class Client:
         """One call in its turn and within the budget; the answer is durable when this returns."""
         bound = lane.bound(request, self._timeout)
         turn = await lane.pace.enter(_guessed_tokens(request))
-        _turn.set(turn)
+        _turn.set((lane, turn))
         try:
             self._check()  # a stop that came while this call waited for its turn
             await self._budget.reserve(bound)

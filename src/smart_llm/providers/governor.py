@@ -12,9 +12,11 @@ spent, for nobody knows.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
@@ -46,8 +48,12 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """The error's."""
-        return cls(type(error).__name__, str(error))
+        """The error's; of one that is not ours the text tells where it was raised."""
+        if isinstance(error, SmartError):
+            return cls(type(error).__name__, str(error))
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        place = "".join(f" ({Path(each.filename).name}, line {each.lineno})" for each in last)
+        return cls("SmartError", f"{type(error).__name__}: {error}{place}")
 
     def error(self) -> SmartError:
         """The error itself again."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from smart_llm.errors import LedgerError, SmartError
+from smart_llm.errors import Interrupted, SmartError
 from smart_llm.ledger import request_key
 from smart_llm.ledger.reader import read_answer
 from smart_llm.ledger.shared import BUSY, Found, Write
@@ -293,7 +293,7 @@ def lost(error: Exception) -> SmartError:
     """What to say when a line is dead."""
     if isinstance(error, SmartError):
         return error
-    return LedgerError(
+    return Interrupted(
         f"The line to the ledger or the governor is dead ({type(error).__name__}). What was bought is kept: run the "
         "same command again to go on."
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from smart_llm.errors import InputError
 from smart_llm.tables.natives import Arrow, Dicts, Native, Pandas, Polars, Streamed
+from smart_llm.tables.places import is_folder
 from smart_llm.tables.reading import check_names, read
 from smart_llm.tables.relations import Duck
 from smart_llm.tables.stored import Stored
@@ -28,11 +29,19 @@ ELSEWHERE = {
 
 
 def open_table(source: Any) -> Table:
-    """The table of a run: a path, a frame or a list of dicts. InputError: it cannot be read, or has no room for the
-    columns a run adds."""
-    table = read(os.fspath(source)) if isinstance(source, str | os.PathLike) else from_frame(source)
+    """The table of a run: a path, a folder of files, a frame or a list of dicts. InputError: it cannot be read, or has
+    no room for the columns a run adds."""
+    table = _read(os.fspath(source)) if isinstance(source, str | os.PathLike) else from_frame(source)
     check_columns(table)
     return table
+
+
+def _read(place: str) -> Table:
+    if not is_folder(place):
+        return read(place)
+    from smart_llm.tables.folder import read_folder
+
+    return read_folder(place)
 
 
 def from_frame(data: Any) -> Table:

@@ -64,8 +64,13 @@ def read(path: Path | str) -> Table:
     if _is_large(path):
         streamed: dict[str, Callable[[Path], Table]] = {"parquet": _large_parquet, "jsonl": _large_jsonl}
         return streamed.get(kind, _large_delimited)(path)
+    return parse(path, _bytes(path))
+
+
+def parse(path: Path, data: bytes) -> Table:
+    """The table in a file that has been fetched. path: its name."""
     reader: dict[str, Callable[[Path, bytes], Table]] = {"parquet": _parquet, "jsonl": _jsonl}
-    return reader.get(kind, _delimited)(path, _bytes(path))
+    return reader.get(format_of(path), _delimited)(path, data)
 
 
 def spool(stream: BinaryIO, directory: Path | str) -> Path:

@@ -34,13 +34,21 @@ ADDED = ("answer", "answered_by", "status")
 _SLICE = 8192  # rows turned into Python objects at a time
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The first rows of a file that is one of several. at: its path or address."""
+
+    at: str
+    rows: int
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """The population. frame: all cells, in memory or (of a large file) on disk. format: a file format, or the kind of
     frame that came in.
 
     lines: for JSONL, one column, each row as it was written (so that it can be written back unchanged). native: the
-    user's own table in memory, for giving back the same kind.
+    user's own table in memory, for giving back the same kind. pieces: the files, in order, of a table in a folder.
     """
 
     frame: Cells
@@ -48,6 +56,7 @@ class Table:
     path: Path | None = None
     lines: Cells | None = None
     native: Native | None = None
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -98,7 +107,8 @@ class Table:
             raise InputError(f"the number of rows must be at least 1, not {rows}")
         lines = None if self.lines is None else self.lines.head(rows)
         native = None if self.native is None else self.native.head(rows)
-        return replace(self, frame=self.frame.head(rows), lines=lines, native=native)
+        pieces = _clipped(self.pieces, rows)
+        return replace(self, frame=self.frame.head(rows), lines=lines, native=native, pieces=pieces)
 
     @cached_property
     def table_hash(self) -> str:
@@ -119,6 +129,15 @@ class Table:
             seen[name] = occurrence + 1
             keys.append((f"b2:{name.hex()}", occurrence))
         return keys
+
+
+def _clipped(pieces: tuple[Piece, ...], rows: int) -> tuple[Piece, ...]:
+    kept, left = list[Piece](), rows
+    for piece in pieces:
+        if left > 0:
+            kept.append(replace(piece, rows=min(piece.rows, left)))
+        left -= piece.rows
+    return tuple(kept)
 
 
 def hash_of(columns: Mapping[str, Sequence[str | None]]) -> str:

@@ -45,6 +45,10 @@ def check_output(path: Path | str, table: Table) -> None:
     target = Path(os.path.realpath(path))
     if _same_file(target, table.path):
         raise InputError(f"the output {path} is the table itself: choose another name")
+    if table.path is not None and table.path.is_dir() and target.is_relative_to(os.path.realpath(table.path)):
+        raise InputError(
+            f"the output {path} is in the table's own folder, and would be part of it: choose another place"
+        )
     if target.is_dir():
         raise InputError(f"the output {path} is a folder: name a file in it")
     if target.exists() and not os.access(target, os.W_OK):

@@ -19,23 +19,21 @@ from dataclasses import dataclass
 
 from smart_llm.errors import InputError
 
-PARTITION = 20_000
-"""Rows that make a partition, where they do not come in files."""
-
 
 @dataclass(frozen=True, slots=True)
 class RayOptions:
     """address: of a running cluster (None: RAY_ADDRESS, else one is started on this machine). workers: actors that ask
-    (None: one per CPU of the cluster). partition: rows of a partition, where the table is not a folder of files."""
+    (None: one per CPU of the cluster). partition: rows of a partition, where the table is not a folder of files (None:
+    as `sources.parts_of` sees fit)."""
 
     address: str | None = None
     workers: int | None = None
-    partition: int = PARTITION
+    partition: int | None = None
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise InputError(f"--workers {self.workers}: at least 1 actor.")
-        if self.partition < 1:
+        if self.partition is not None and self.partition < 1:
             raise InputError(f"--partition {self.partition}: at least 1 row.")
         if self.address is not None and self.address.startswith("ray://"):
             raise InputError(
@@ -48,7 +46,7 @@ def options_of(engine: str, workers: int | None = None, partition: int | None = 
     """What `--engine` says: `local` (None), `ray` or `ray:ADDRESS`."""
     name, _, address = engine.partition(":")
     if name == "ray":
-        return RayOptions(address or None, workers, partition or PARTITION)
+        return RayOptions(address or None, workers, partition)
     if engine != "local":
         raise InputError(f"--engine {engine}: there are local, ray and ray:ADDRESS.")
     if workers is not None or partition is not None:

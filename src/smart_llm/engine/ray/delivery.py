@@ -7,28 +7,27 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from smart_llm.cascades import assign
-from smart_llm.engine.live import Live
+from smart_llm.engine.live import Live, Routing
 from smart_llm.engine.ray import RayOptions
 from smart_llm.engine.ray.parts import Delivered, Finished, Orders, Part, take
+from smart_llm.engine.ray.sources import Folder, parts_of, sent
 from smart_llm.engine.run import Means
-from smart_llm.errors import Interrupted, LedgerError, SmartError
+from smart_llm.errors import Interrupted, SmartError
 from smart_llm.events import Delivering
 from smart_llm.ledger import RunRecord, tagged
 from smart_llm.providers.base import Provider
 from smart_llm.providers.governor import Failure
-from smart_llm.types import Cascade, Json, Verdict
-
-if TYPE_CHECKING:
-    import polars as pl
+from smart_llm.reports.certificate import Certificate
+from smart_llm.tables import Table
+from smart_llm.types import Json, Verdict
 
 TICK = 1.0
 """Seconds between looks at how far the workers are."""
@@ -38,50 +37,57 @@ SHARE = 0.9
 
 @dataclass(eq=False)
 class RayDelivery:
-    """A `Delivery` by Ray. parts: the table's partitions, asked for when they are needed; output: see `Orders`; at:
-    where output goes, for the record.
+    """A `Delivery` by Ray. table: what is to be settled; output: see `Orders`.
 
     Afterwards, `entries` are the partitions as the manifest says them, `used` what each process took (CPU-seconds, peak
     kilobytes).
     """
 
     options: RayOptions
-    parts: Callable[[], tuple[Part, ...]]
+    table: Table
     providers: Mapping[str, Provider]
-    output: Callable[[str, pl.DataFrame], None] | None = None
-    at: str | None = None
+    output: Folder | None = None
     entries: list[dict[str, Json]] = field(default_factory=list)
     used: dict[str, tuple[float, int]] = field(default_factory=dict)
     _finished: Finished | None = None
 
     async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
         """Settle what is left; raises what stopped it, with all that came back booked."""
-        parts = await asyncio.to_thread(self.parts)
+        parts = parts_of(self.table, self.options.partition)
         orders = self._orders(live, verdict, record, means, parts)
-        finished = self._finished = Finished(_folder(means.ledger.path, record), _geometry(orders, self.at))
-        for part, found in finished.accounts(parts):
-            take(live, part.first, found)
-        done = {entry["part"] for entry in finished.entries()}
+        finished = self._finished = Finished(_folder(means.ledger.path, record), _geometry(orders))
+        done = {entry["part"] for entry in finished.entries() if self._delivered(entry["part"])}
+        for number in done:
+            take(live, parts[number].first, finished.account(number))
         pending = [part.number for part in parts if part.number not in done]
         if pending:
             await self._hand_out(orders, pending, finished, live, means)
         self.entries = finished.entries()
+        alone = live.reference_only_cost(np.flatnonzero(live.settled))
+        means.tell(Delivering(live.rows, live.rows, len(live.errors), live.total(), alone))
 
-    def clear(self) -> None:
+    def _delivered(self, number: int) -> bool:
+        """Whether the rows of a finished partition are still where they were written."""
+        return self.output is None or self.output.has(Part.name_of(number))
+
+    def written(self, certificate: Certificate) -> None:
         """The output is written: what was kept to go on from is not needed any more."""
+        if self.output is not None:
+            about = {"rows": self.table.rows, "table_hash": certificate.table_hash, "plan_hash": certificate.plan_hash}
+            self.output.finish(self.entries, {**about, "status": certificate.status})
         if self._finished is not None:
             self._finished.remove()
 
     def _orders(self, live: Live, verdict: Verdict, record: RunRecord, means: Means, parts: tuple[Part, ...]) -> Orders:
-        rule = verdict.rule
-        mixed = not isinstance(rule, Cascade)
+        routing = Routing.of(verdict, record.seed, live.aside)
         return Orders(
             task=live.task,
             models=live.models,
             columns=live.columns,
-            tiers=rule.tiers if isinstance(rule, Cascade) else (),
-            chosen=assign(verdict, record.seed, live.rows).astype(np.int8) if mixed else np.empty(0, np.int8),
+            tiers=routing.tiers,
+            chosen=routing.chosen,
             seed=record.seed,
+            aside=live.aside,
             settled={int(row): (live.answers[int(row)], live.errors.get(int(row))) for row in _settled(live)},
             parts=parts,
             run_id=record.run_id,
@@ -94,6 +100,7 @@ class RayDelivery:
         )
 
     async def _hand_out(self, orders: Orders, pending: list[int], finished: Finished, live: Live, means: Means) -> None:
+        orders = replace(orders, parts=sent(orders.parts, pending))
         spent = means.ledger.spent(orders.run_id) if orders.limited else 0.0
         workers = self.options.workers or _cpus()
         with means.ledger.lent() as path:
@@ -174,7 +181,7 @@ async def _aside(items: Iterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any
             raise
         except Exception as error:
             line = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-            raise LedgerError(
+            raise Interrupted(
                 f"Ray gave up ({line.strip()[:200]}). What was bought is kept: run the same command again to go on."
             ) from error
         if item is end:
@@ -199,7 +206,7 @@ async def _shared(
     ledger = (
         ray.remote(LedgerActor)
         .options(name=ledger_name, **options)
-        .remote(str(path.absolute()), orders.store_text, os.getpid())
+        .remote(str(path), orders.store_text, os.getpid())
     )
     governor = (
         ray.remote(GovernorActor)
@@ -220,12 +227,14 @@ async def _shared(
 async def _tell(live: Live, means: Means, ledger: Any, governor: Any) -> None:
     """Pass on how far the workers are."""
     before, paid = int(live.settled.sum()), float(live.spent().sum())
+    alone = live.reference_only_cost(np.flatnonzero(live.settled)) / live.rows
     while True:
         await asyncio.sleep(TICK)
         with contextlib.suppress(Exception):  # what happened to them is found out where it matters
             rows, errors, _ = await governor.state.remote()
             spent = paid + await ledger.bought.remote()
-            means.tell(Delivering(min(live.rows, before + rows), live.rows, errors, spent))
+            done = min(live.rows, before + rows)
+            means.tell(Delivering(done, live.rows, errors, spent, alone * done))
 
 
 def _cpus() -> int:
@@ -251,12 +260,12 @@ def _folder(ledger: Path, record: RunRecord) -> Path:
     return ledger.with_name(f"{ledger.name}.parts") / record.run_id
 
 
-def _geometry(orders: Orders, at: str | None) -> Json:
+def _geometry(orders: Orders) -> Json:
     """All that decides what the partitions are and what they are delivered."""
     return {
         "parts": [(part.first, part.rows) for part in orders.parts],
         "tiers": [asdict(tier) for tier in orders.tiers],
         "chosen": tagged(orders.chosen.tobytes()),
         "settled": sorted(orders.settled.items()),
-        "at": at,
+        "at": str(orders.output),
     }

@@ -3,7 +3,7 @@
 The account of a partition is a small frame with one line a row: who answered, the error if there is one, what each
 distinct request cost (at the first row that made it), and the answer where the driver is to write it. The driver keeps
 it as a Parquet file, then adds a line to `manifest.jsonl`: (number, first and last position, rows, hash of what is
-delivered, file). What has its line is finished.
+delivered). What has its line is finished.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.engine.aside import Aside
 from smart_llm.engine.live import Live, Routing
 from smart_llm.ledger import canonical, tagged
 from smart_llm.stats.sampling import uniforms
@@ -30,6 +31,7 @@ from smart_llm.types import Json, Model, Tier
 if TYPE_CHECKING:
     import polars as pl
 
+    from smart_llm.engine.ray.sources import Folder
     from smart_llm.providers.base import Provider
     from smart_llm.providers.governor import Failure
     from smart_llm.tasks import Task
@@ -55,14 +57,19 @@ class Part:
     @property
     def name(self) -> str:
         """What its files are called."""
-        return f"part-{self.number:05}"
+        return self.name_of(self.number)
+
+    @staticmethod
+    def name_of(number: int) -> str:
+        """What the files of the partition of this number are called."""
+        return f"part-{number:05}"
 
 
 @dataclass(frozen=True, eq=False)
 class Orders:
-    """What every worker needs to know, sent once. columns: of the table. settled: rows that profiling settled, position
-    → (answer, error). chosen: see `Routing`. limited: whether there is a budget. providers: those the caller brought.
-    output: where whole rows go, partition by partition (None: answers go back to the driver)."""
+    """What every worker needs to know, sent once. columns: of the table. aside, chosen: see `Routing`. settled: rows
+    that were settled before, by the reference: position → (answer, error). limited: whether there is a budget.
+    providers: those the caller brought. output: where whole rows go (None: answers go back to the driver)."""
 
     task: Task
     models: tuple[Model, ...]
@@ -70,6 +77,7 @@ class Orders:
     tiers: tuple[Tier, ...]
     chosen: NDArray[np.int8]
     seed: int
+    aside: Aside
     settled: Mapping[int, tuple[str | None, str | None]]
     parts: tuple[Part, ...]
     run_id: str
@@ -78,13 +86,19 @@ class Orders:
     timeout: float
     store_text: bool
     providers: Mapping[str, Provider]
-    output: Callable[[str, pl.DataFrame], None] | None
+    output: Folder | None
 
     def routing(self, part: Part) -> Routing:
         """The rule for the rows of one partition."""
         rows = slice(part.first, part.first + part.rows)
-        u = uniforms(self.seed, "shares", part.rows, start=part.first) if self.tiers else np.empty(0, np.uint64)
-        return Routing(self.tiers, self.chosen[rows], u)
+        return Routing(self.tiers, self.chosen[rows], self._blank(part) if self.tiers else np.empty(0, np.uint64))
+
+    def _blank(self, part: Part) -> NDArray[np.uint64]:
+        """The rows' blank scores: those `Routing.of` gives the whole table, made for these rows only."""
+        before, after = np.searchsorted(self.aside.positions, [part.first, part.first + part.rows])
+        inside = Aside(part.rows, self.aside.positions[before:after] - part.first)
+        own = uniforms(self.seed, "shares", len(inside.population), start=part.first - int(before))
+        return inside.spread(own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +126,8 @@ def account(live: Live, *, answers: bool) -> pl.DataFrame:
     columns["reference cost"] = live.reference_cost
     if answers:
         columns["answer"] = list(live.answers)
-    return pl.DataFrame(columns, schema_overrides={"error": pl.String, "answer": pl.String} if answers else None)
+    texts: dict[str, type[pl.String]] = {name: pl.String for name in ("error", "answer") if name in columns}
+    return pl.DataFrame(columns, schema_overrides={**texts})
 
 
 def take(live: Live, first: int, found: pl.DataFrame) -> None:
@@ -132,6 +147,7 @@ def take(live: Live, first: int, found: pl.DataFrame) -> None:
         cost = found[f"cost {j}"].to_numpy()
         fresh = np.flatnonzero(~np.isnan(cost) & np.isnan(live.costs[j, groups]))
         live.costs[j, groups[fresh]] = cost[fresh]
+        live.so_far += float(cost[fresh].sum())
     known = found["reference cost"].to_numpy()
     live.reference_cost[rows] = np.where(np.isnan(known), live.reference_cost[rows], known)
 
@@ -171,17 +187,15 @@ class Finished:
         whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
         return sorted({line["part"]: line for line in whole}.values(), key=lambda line: int(line["part"]))
 
-    def accounts(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
-        """The finished partitions and their accounts."""
+    def account(self, number: int) -> pl.DataFrame:
+        """The account of a finished partition."""
         import polars as pl
 
-        for entry in self.entries():
-            yield parts[entry["part"]], pl.read_parquet(self.folder / entry["account"], glob=False)
+        return pl.read_parquet(self.folder / f"{Part.name_of(number)}.parquet", glob=False)
 
     def add(self, part: Part, delivered: Delivered) -> None:
         """A partition is finished: durable when this returns."""
-        name = f"{part.name}.parquet"
-        _write(self.folder / name, delivered.account)
+        _write(self.folder / f"{part.name}.parquet", delivered.account)
         self._append(
             {
                 "part": part.number,
@@ -189,7 +203,6 @@ class Finished:
                 "last": part.first + part.rows - 1,
                 "rows": part.rows,
                 "hash": delivered.hash,
-                "account": name,
             }
         )
 

@@ -15,12 +15,13 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.ray.parts import Delivered, Orders, Part, account, added, to_bytes
-from smart_llm.errors import InputError, SmartError
+from smart_llm.engine.ray.sources import in_memory
+from smart_llm.errors import SmartError
 from smart_llm.events import Delivering, Event
 from smart_llm.ledger.shared import Found, Write
 from smart_llm.models import make_providers
@@ -28,13 +29,8 @@ from smart_llm.providers.base import Provider
 from smart_llm.providers.client import Client
 from smart_llm.providers.governor import Failure, Message, Reply
 from smart_llm.providers.leases import Asker, Governed, LeasedBudget, LeasedLedger, LeasedPace
-from smart_llm.tables import Table
-from smart_llm.tables.stored import Stored
 from smart_llm.tables.table import hash_of
-from smart_llm.tables.writing import Column, with_added
-
-if TYPE_CHECKING:
-    import polars as pl
+from smart_llm.tables.writing import with_added
 
 BEAT = 15.0
 """Seconds between signs of life to the ledger."""
@@ -91,7 +87,7 @@ class Worker:
         async with self._session(part) as (governed, client):
             try:
                 return await self._settled(part, governed, client)
-            except SmartError as reason:
+            except Exception as reason:  # also a fault of the user's functions: Ray would try again for ever
                 failure = Failure.of(reason)
                 governed.tell("stop", failure)
                 return Delivered(number, stopped=failure)
@@ -105,16 +101,14 @@ class Worker:
         orders = self._orders
         await governed.check()
         table = await asyncio.to_thread(part.source.read)
-        if table.rows != part.rows:
-            raise InputError(f"{table.name} has {table.rows} rows, {part.rows} when the run began: it was changed.")
         live = Live(table, orders.task, orders.models, client, stop=Stop())
         for row in range(part.rows):
             if (known := orders.settled.get(part.first + row)) is not None:
                 live.settle(row, 0, *known)
-        await live.deliver(orders.routing(part), orders.concurrency, _teller(governed))
+        await live.deliver(orders.routing(part), orders.concurrency, _teller(governed, live))
         new = added(live)
         if orders.output is not None:
-            await asyncio.to_thread(orders.output, part.name, _whole(table, new))
+            await asyncio.to_thread(orders.output.put, part.name, with_added(in_memory(table), new))
         found = account(live, answers=orders.output is None)
         return Delivered(part.number, to_bytes(found), hash_of(new))
 
@@ -150,7 +144,7 @@ class Worker:
 
     def _client(self, governed: Governed, owner: str) -> Client:
         orders, desk = self._orders, self._desk
-        return Client(
+        client = Client(
             LeasedLedger(lambda writes: desk.write(owner, writes), store_text=orders.store_text),
             orders.models,
             self._made(),
@@ -159,6 +153,8 @@ class Worker:
             gate=lambda model: LeasedPace(governed, model.name),
             purse=LeasedBudget(governed, 0.0 if orders.limited else None),
         )
+        client.trust()  # they have answered while profiling
+        return client
 
     def _made(self) -> Mapping[str, Provider]:
         if self._providers is None:
@@ -174,9 +170,9 @@ class Worker:
                 await self._desk.drop(owner, [])
 
 
-def _teller(governed: Governed) -> Any:
+def _teller(governed: Governed, live: Live) -> Any:
     """A listener that passes on how many rows are settled, now and then."""
-    told = [0, 0]
+    told = [int(live.settled.sum()), len(live.errors)]
 
     def tell(event: Event) -> None:
         if isinstance(event, Delivering) and (event.done - told[0] >= TOLD or event.done == event.rows):
@@ -184,8 +180,3 @@ def _teller(governed: Governed) -> Any:
             told[:] = event.done, event.errors
 
     return tell
-
-
-def _whole(table: Table, new: dict[str, Column]) -> pl.DataFrame:
-    frame = table.frame.slice(0, table.rows) if isinstance(table.frame, Stored) else table.frame
-    return with_added(frame, new)
