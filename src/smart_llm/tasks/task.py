@@ -76,6 +76,14 @@ class Task:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a task cannot be changed: make a new one")
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """A task that comes from another process."""
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Task) and self._described == other._described
 

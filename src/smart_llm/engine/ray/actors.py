@@ -18,7 +18,7 @@ from typing import Any, cast
 import pyarrow as pa
 import ray
 
-from smart_llm.engine.ray.parts import Orders
+from smart_llm.engine.ray.parts import Delivered, Orders
 from smart_llm.engine.ray.worker import Worker
 from smart_llm.ledger import Ledger
 from smart_llm.ledger.shared import Found, SharedLedger, Write
@@ -160,8 +160,12 @@ class Settle:
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
         """A block of one partition (of several, where Ray has put some together)."""
-        worker = self._worker or await self._made()
-        found = [await worker.settle(number) for number in batch["part"].to_pylist()]
+        numbers = batch["part"].to_pylist()
+        try:
+            worker = self._worker or await self._made()
+            found = [await worker.settle(number) for number in numbers]
+        except Exception as error:  # raised, it would be tried again for ever
+            found = [Delivered(number, stopped=Failure.of(error)) for number in numbers]
         cpu, memory = usage()
         return pa.table(
             {

@@ -204,9 +204,7 @@ async def _shared(
     ledger_name, governor_name = (f"smart-{each}-{secrets.token_hex(4)}" for each in ("ledger", "governor"))
     options = {"num_cpus": 0, "max_restarts": 0, "max_concurrency": 1000, "scheduling_strategy": here}
     ledger = (
-        ray.remote(LedgerActor)
-        .options(name=ledger_name, **options)
-        .remote(str(path), orders.store_text, os.getpid())
+        ray.remote(LedgerActor).options(name=ledger_name, **options).remote(str(path), orders.store_text, os.getpid())
     )
     governor = (
         ray.remote(GovernorActor)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Where the rows of a partition come from."""
 
-    def read(self) -> Table:
+    async def read(self) -> Table:
         """The rows, in order."""
         ...
 

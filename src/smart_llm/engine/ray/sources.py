@@ -3,6 +3,7 @@ folder of Parquet files with a manifest."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,9 +32,9 @@ class InFile:
 
     piece: Piece
 
-    def read(self) -> Table:
+    async def read(self) -> Table:
         """The file's rows."""
-        return read_piece(self.piece)
+        return await asyncio.to_thread(read_piece, self.piece)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,12 @@ class InTable:
     first: int
     rows: int
 
-    def read(self) -> Table:
+    async def read(self) -> Table:
         """A table of these rows alone."""
+        return self.cut()
+
+    def cut(self) -> Table:
+        """The same, at once."""
         frame, table = self.table.frame.slice(self.first, self.rows), self.table
         return Table(frame, table.format, table.path)
 
@@ -56,11 +61,9 @@ class Sent:
 
     reference: Any
 
-    def read(self) -> Table:
+    async def read(self) -> Table:
         """The rows, wherever this is called."""
-        import ray
-
-        table: Table = ray.get(self.reference)
+        table: Table = await self.reference
         return table
 
 
@@ -87,7 +90,7 @@ def sent(parts: Sequence[Part], pending: Sequence[int]) -> tuple[Part, ...]:
     ready, wanted = list[Part](), set(pending)
     for part in parts:
         if isinstance(part.source, InTable):
-            source = Sent(ray.put(part.source.read()) if part.number in wanted else None)
+            source = Sent(ray.put(part.source.cut()) if part.number in wanted else None)
             ready.append(replace(part, source=source))
         else:
             ready.append(part)

@@ -21,7 +21,6 @@ from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.ray.parts import Delivered, Orders, Part, account, added, to_bytes
 from smart_llm.engine.ray.sources import in_memory
-from smart_llm.errors import SmartError
 from smart_llm.events import Delivering, Event
 from smart_llm.ledger.shared import Found, Write
 from smart_llm.models import make_providers
@@ -100,7 +99,7 @@ class Worker:
     async def _settled(self, part: Part, governed: Governed, client: Asker) -> Delivered:
         orders = self._orders
         await governed.check()
-        table = await asyncio.to_thread(part.source.read)
+        table = await part.source.read()
         live = Live(table, orders.task, orders.models, client, stop=Stop())
         for row in range(part.rows):
             if (known := orders.settled.get(part.first + row)) is not None:
