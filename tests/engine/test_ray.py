@@ -79,9 +79,7 @@ def test_same_as_one_process(tmp_path: Path) -> None:
     assert many.table == one.table
     assert sum(row["status"] != "ok" for row in one.table) >= 1
     assert asdict(many.certificate) == asdict(one.certificate)
-    assert smart.verify(many.certificate, ledger=tmp_path / "many.db") == smart.verify(
-        one.certificate, ledger=tmp_path / "one.db"
-    )
+    assert smart.verify(many.certificate, ledger=tmp_path / "many.db") == []
     assert not (tmp_path / "many.db.parts" / many.run_id).exists()
 
 

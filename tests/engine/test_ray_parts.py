@@ -107,7 +107,8 @@ def test_one_buyer_per_request(tmp_path: Path) -> None:
             row = answer_row(key, request, Answer("yes", Usage(1, 1), 0.5))
             await shared.write("two", [("put", row, "run", None)])
             [found] = shared.look("one, again", [key])
-            assert found and "yes" in found
+            assert found
+            assert "yes" in found
 
     asyncio.run(both())
 

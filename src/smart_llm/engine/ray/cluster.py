@@ -41,9 +41,16 @@ def _connect(address: str | None, options: RayOptions) -> None:
     if address is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked for anything to be reported
         cpus = max(os.cpu_count() or 1, options.workers or 1)
-        ray.init(num_cpus=cpus, object_store_memory=STORE, include_dashboard=False, **quiet)
+        try:
+            ray.init(num_cpus=cpus, object_store_memory=STORE, include_dashboard=False, **quiet)
+        except Exception as error:  # Ray raises bare ones where its processes do not come up in time
+            raise InputError(f"--engine ray: no cluster could be started here ({_first(error)}).") from None
         return
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(f"--engine ray:{address}: no cluster there ({str(error).splitlines()[0][:120]}).") from None
+        raise InputError(f"--engine ray:{address}: no cluster there ({_first(error)}).") from None
+
+
+def _first(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:120]
