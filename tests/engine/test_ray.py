@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 import smart_llm as smart
+from smart_llm.engine.ray.cluster import started
 from smart_llm.errors import SmartError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'smart-llm[ray]'")
@@ -24,7 +25,7 @@ ROWS = 700
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     """Two CPUs on this machine."""
-    ray.init(
+    started(
         num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False, namespace="smart-llm"
     )
     yield

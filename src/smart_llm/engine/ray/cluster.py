@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from smart_llm.engine.ray import RayOptions
 from smart_llm.errors import InputError
@@ -13,6 +14,8 @@ from smart_llm.errors import InputError
 NAMESPACE = "smart-llm"
 STORE = 512 << 20
 """Bytes of shared memory a cluster of our own takes: orders, partitions on their way, accounts coming back."""
+TRIES = 3
+"""Times a cluster of our own is tried to start."""
 
 
 @contextmanager
@@ -41,15 +44,26 @@ def _connect(address: str | None, options: RayOptions) -> None:
     if address is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked for anything to be reported
         cpus = max(os.cpu_count() or 1, options.workers or 1)
-        try:
-            ray.init(num_cpus=cpus, object_store_memory=STORE, include_dashboard=False, **quiet)
-        except Exception as error:  # Ray raises bare ones where its processes do not come up in time
-            raise InputError(f"--engine ray: no cluster could be started here ({_first(error)}).") from None
+        started(num_cpus=cpus, object_store_memory=STORE, include_dashboard=False, **quiet)
         return
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(f"--engine ray:{address}: no cluster there ({_first(error)}).") from None
+
+
+def started(**how: Any) -> None:
+    """Ray gives its processes half a minute to come up, which a busy machine may not keep: try again."""
+    import ray
+
+    for attempt in range(TRIES):
+        try:
+            ray.init(**how)
+            return
+        except Exception as error:  # Ray raises bare ones
+            ray.shutdown()
+            if attempt == TRIES - 1:
+                raise InputError(f"--engine ray: no cluster could be started here ({_first(error)}).") from None
 
 
 def _first(error: Exception) -> str:
