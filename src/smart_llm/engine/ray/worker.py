@@ -101,6 +101,7 @@ class Worker:
         await governed.check()
         table = await part.source.read()
         live = Live(table, orders.task, orders.models, client, stop=Stop())
+        live.proven = True
         for row in range(part.rows):
             if (known := orders.settled.get(part.first + row)) is not None:
                 live.settle(row, 0, *known)
