@@ -14,7 +14,6 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.engine.ray.cluster import started
-from smart_llm.errors import SmartError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'smart-llm[ray]'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -100,21 +99,3 @@ def test_folder_in_folder_out(tmp_path: Path) -> None:
     ]
     assert asdict(many.certificate) == asdict(one.certificate)
     assert json.loads((tmp_path / "out.certificate.json").read_text())["status"] == one.certificate.status
-
-
-def test_a_users_fault_stops_the_run(tmp_path: Path) -> None:
-    """A provider of the user's that raises stops the run with its error, once, instead of being tried for ever."""
-
-    def at_first(request: smart.Request) -> str:
-        if int(request.prompt.split()[-1].rstrip(".")) % 7 == 3 and smart_is_remote():
-            raise ZeroDivisionError("mine")
-        return "a"
-
-    given = {name: smart.FakeProvider(at_first) for name in ("fake:ref", "fake:mini")}
-    with pytest.raises(SmartError, match="ZeroDivisionError: mine"):
-        run(rows(), tmp_path / "r.db", "ray", providers=given)
-
-
-def smart_is_remote() -> bool:
-    """Whether this is a worker."""
-    return bool(ray.get_runtime_context().get_actor_id())

@@ -157,3 +157,13 @@ def test_a_task_travels() -> None:
     assert other.parse("a") == task.parse("a")
     with pytest.raises(AttributeError):
         other.prompt = "else"
+
+
+def test_a_foreign_fault_is_told() -> None:
+    """An exception that is not ours reaches the driver as an error of ours that says what was raised, and where."""
+    try:
+        raise ZeroDivisionError("mine")
+    except ZeroDivisionError as error:
+        told = Failure.of(error).error()
+    assert "ZeroDivisionError: mine" in str(told)
+    assert Path(__file__).name in str(told)
