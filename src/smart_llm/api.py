@@ -369,6 +369,8 @@ def _check_options(options: Options) -> None:
     if not options.get("timeout", 120.0) > 0:
         raise InputError(f"--timeout {options.get('timeout')}: give seconds, more than 0.")
     batch = options.get("batch", False)
+    if batch and options.get("engine", "local") != "local":
+        raise InputError("--batch and --engine ray: workers on Ray ask by calls; give one of the two.")
     if isinstance(batch, BatchOptions) and not (batch.poll > 0 and batch.rows >= 1):
         raise InputError("--batch-poll, --batch-rows: give seconds, more than 0, and at least 1 row.")
     if options.get("self_check", 0) < 0:

@@ -36,6 +36,19 @@ def test_engine_option() -> None:
             options_of(engine, workers)
 
 
+def test_batches_do_not_go_with_ray() -> None:
+    """Who asks for the batch price is not given calls at the full one."""
+    with pytest.raises(InputError, match="one of the two"):
+        smart.run(
+            [{"t": "x"}],
+            smart.Task("{t}", labels=["a", "b"]),
+            reference="fake:a",
+            candidates=[],
+            batch=True,
+            engine="ray",
+        )
+
+
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Ray the message says what to install."""
     real = builtins.__import__
