@@ -42,8 +42,8 @@ def test_batches_do_not_go_with_ray() -> None:
         smart.run(
             [{"t": "x"}],
             smart.Task("{t}", labels=["a", "b"]),
-            reference="fake:a",
-            candidates=[],
+            reference="fake:a?in=1&out=1",
+            candidates=["fake:b?in=0.1&out=0.1"],
             batch=True,
             engine="ray",
         )
