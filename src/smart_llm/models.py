@@ -10,6 +10,9 @@ a `Model` holds the variable's name only, so it can be printed, recorded and has
 Thinking: a model that thinks spends output tokens before it says a word, so it is given room for that on top of what
 the answer needs (`thinking=TOKENS`, by name and `effort` unless given). `effort` is part of the model's name: the same
 model told to think less is another model, and often a good candidate.
+
+Several servers: `also=URL,URL` are further addresses where the very same model answers, one per node say. They are no
+part of the name, so a node may come or go between two sessions of a run.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from smart_llm.errors import InputError
 from smart_llm.providers.base import Provider
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
+from smart_llm.providers.spread import Spread
 from smart_llm.providers.thinking import room
 from smart_llm.types import Model, Rate
 
@@ -45,7 +49,10 @@ _PRICES = {
     "batch_written": "batch_written",
     "cpu_hour": "cpu_hour",
 }
-_OPTIONS = (*_PRICES, "key_env", "effort", "thinking")
+_OPTIONS = (*_PRICES, "key_env", "effort", "thinking", "also")
+
+Place: TypeAlias = tuple[str, str, str | None, bool]
+"""Provider, address, key, whether it is one of several that serve a model: the limits it states are then not all."""
 
 
 def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Mapping[str, str] | None = None) -> Model:
@@ -76,6 +83,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
         key_env,
         effort,
         _room(name, provider, model, url, effort, options),
+        _also(name, provider, url, options),
     )
 
 
@@ -125,21 +133,32 @@ def make_providers(
 
     prefix: what the prompt of every row begins with, so that providers can be told what to cache.
     """
-    hosts: dict[tuple[str, str, str | None], list[Model]] = {}
+    hosts: dict[Place, list[Model]] = {}
     made: dict[str, Provider] = {}
+    asked: dict[str, list[Place]] = {}
     for model in models:
         url = address(model, environ)
         if url is None:
             maker = _load(IN_PROCESS[model.provider])
             made[model.name] = maker(model if model.provider == "anyllm" else model.model)
-        else:
-            hosts.setdefault((model.provider, url, key(model, environ)), []).append(model)
-    for (name, url, secret), served in hosts.items():
-        endpoint = ENDPOINTS[name]
-        options = {"key_header": endpoint.key_header} if endpoint.key_header else {}
-        provider = _load(DIALECTS[endpoint.dialect])(url, served, key=secret, prefix=prefix, **options)
-        made |= {model.name: provider for model in served}
+            continue
+        secret = key(model, environ)
+        asked[model.name] = [(model.provider, each, secret, bool(model.also)) for each in (url, *model.also)]
+        for place in asked[model.name]:
+            hosts.setdefault(place, []).append(model)
+    served = {place: _at(place, there, prefix) for place, there in hosts.items()}
+    for name, places in asked.items():
+        made[name] = Spread([served[place] for place in places]) if len(places) > 1 else served[places[0]]
     return made
+
+
+def _at(place: Place, models: list[Model], prefix: str) -> Provider:
+    """The provider that serves these models at one address."""
+    name, url, secret, _ = place
+    endpoint = ENDPOINTS[name]
+    options = {"key_header": endpoint.key_header} if endpoint.key_header else {}
+    provider: Provider = _load(DIALECTS[endpoint.dialect])(url, models, key=secret, prefix=prefix, **options)
+    return provider
 
 
 def _load(path: str) -> Any:
@@ -179,15 +198,31 @@ def _check_provider(name: str, provider: str, url: str | None) -> None:
             f"Model {_shown(name)}: an address of your own goes with openai: or anthropic: (openai:NAME@{_shown(url)})."
         )
     if url:
-        try:
-            parts = urlsplit(url)
-            good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:
-            good = False
-        if not good:
-            raise InputError(f"Model {_shown(name)}: {_shown(url)} is not an address; write http://HOST:PORT/v1.")
-        if parts.username is not None or parts.password is not None:
-            raise InputError(f"Model {_shown(name)}: no password in an address; name a variable: ?key_env=MY_KEY.")
+        _check_url(name, url)
+
+
+def _check_url(name: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise InputError(f"Model {_shown(name)}: {_shown(url)} is not an address; write http://HOST:PORT/v1.")
+    if parts.username is not None or parts.password is not None:
+        raise InputError(f"Model {_shown(name)}: no password in an address; name a variable: ?key_env=MY_KEY.")
+
+
+def _also(name: str, provider: str, url: str | None, options: Mapping[str, str]) -> tuple[str, ...]:
+    """Further addresses of the same model, each once."""
+    if "also" not in options:
+        return ()
+    if url is None:
+        raise InputError(f"Model {name}: also= goes with an address of your own ({provider}:NAME@http://HOST/v1).")
+    further = [each.strip().rstrip("/") for each in options["also"].split(",") if each.strip()]
+    for each in further:
+        _check_url(name, each)
+    return tuple(each for each in dict.fromkeys(further) if each != url.rstrip("/"))
 
 
 def _check_key_env(name: str, key_env: str | None, own: str | None) -> None:
@@ -263,7 +298,7 @@ def _default_rate(name: str, provider: str, model: str, url: str | None) -> Rate
 def _book_spec(path: str, name: str, table: object) -> str:
     if not isinstance(table, dict):
         raise InputError(f"{path}: {name} is not a table; write [{name}] and under it in = …, out = …")
-    fields = {field: str(value) for field, value in table.items()}
+    fields = {field: ",".join(value) if isinstance(value, list) else str(value) for field, value in table.items()}
     model, url = fields.pop("model", name), fields.pop("url", None)
     if ":" not in model:
         raise InputError(f'{path}: [{name}] does not say which model it is; add model = "provider:model".')

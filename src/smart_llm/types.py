@@ -99,7 +99,8 @@ class Model:
     """A model as the user named it, resolved. `name` (unique in a run, no prices in it) is what `answered_by` says.
 
     effort: how much it is told to think (None: the provider's own default); part of the name, since it decides answers.
-    thinking: tokens it may think before it answers, on top of a request's `max_tokens`.
+    thinking: tokens it may think before it answers, on top of a request's `max_tokens`. also: further addresses that
+    serve the very same model; no part of its name, so that they may come and go.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Model:
     key_env: str | None = None
     effort: str | None = None
     thinking: int = 0
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
