@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,13 @@ from smart_llm.models import make_provider, make_providers, read_book, resolve
 from smart_llm.providers.fake import FakeProvider
 from smart_llm.providers.spread import Spread
 from smart_llm.types import Answer, Request
-from tests.providers.virtual import run
+
+_spec = importlib.util.spec_from_file_location("virtual", Path(__file__).with_name("virtual.py"))
+assert _spec is not None
+assert _spec.loader is not None
+virtual = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(virtual)
+run = virtual.run
 
 A, B = "http://a:8000/v1", "http://b:8000/v1"
 WORKING: Callable[[Request], str] = lambda request: "yes"  # noqa: E731
