@@ -11,7 +11,6 @@ from random import Random
 import pytest
 
 from smart_llm.errors import BudgetExhausted, Interrupted, LedgerError, Retryable
-from smart_llm.ledger import Ledger
 from smart_llm.mock.limits import Limiter, Limits
 from smart_llm.providers import governor as governing
 from smart_llm.providers.base import Told
@@ -48,6 +47,36 @@ def line(governor: Governor, owner: str) -> Governed:
         return replies
 
     return Governed(say, hear)
+
+
+class Memory:
+    """A journal without a file: the clock of these tests jumps while a thread writes."""
+
+    def get(self, key: str) -> Answer | None:
+        """Nothing is known."""
+        return None
+
+    async def put(
+        self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
+    ) -> Answer:
+        """It stands."""
+        return answer
+
+    async def send(self, key: str, model: str, bound: float, *, run: str = "") -> int:
+        """Any number."""
+        return 1
+
+    def attempt(
+        self, key: str, model: str, outcome: str, cost: float, *, run: str = "", settles: int | None = None
+    ) -> asyncio.Future[bool]:
+        """Durable at once."""
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        done.set_result(True)
+        return done
+
+    def spent(self, run_id: str) -> float:
+        """Nothing."""
+        return 0.0
 
 
 class Limited:
@@ -93,34 +122,33 @@ class Port:
         """Nothing."""
 
 
-def four_workers(limits: Limits, folder: Path, *, concurrency: int, seconds: float) -> tuple[float, float, int]:
+def four_workers(limits: Limits, *, concurrency: int, seconds: float) -> tuple[float, float, int]:
     """Answers a minute, share refused, and most calls out at once, of four clients under one governor."""
 
     async def play() -> tuple[float, float, int]:
         server = Limited(limits)
         governor = Governor([MODEL], concurrency=concurrency, budget=None, spent=0.0)
-        with Ledger.open(folder / "l.db") as ledger:
-            lines = [line(governor, f"w{k}") for k in range(4)]
-            clients = [
-                Client(ledger, [MODEL], {"m": Port(server)}, gate=lambda model, to=to: LeasedPace(to, model.name))
-                for to in lines
-            ]
-            number = iter(range(10**9))
+        lines = [line(governor, f"w{k}") for k in range(4)]
+        clients = [
+            Client(Memory(), [MODEL], {"m": Port(server)}, gate=lambda model, to=to: LeasedPace(to, model.name))
+            for to in lines
+        ]
+        number = iter(range(10**9))
 
-            async def work(client: Client) -> None:
-                while True:
-                    await client.ask(Request("m", str(next(number)), 1))
+        async def work(client: Client) -> None:
+            while True:
+                await client.ask(Request("m", str(next(number)), 1))
 
-            tasks = [asyncio.ensure_future(work(client)) for client in clients for _ in range(32)]
-            await asyncio.sleep(30)
-            before, server.refused = server.answered, 0
-            await asyncio.sleep(seconds)
-            answered, refused = server.answered - before, server.refused
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for to in lines:
-                await to.close()
+        tasks = [asyncio.ensure_future(work(client)) for client in clients for _ in range(32)]
+        await asyncio.sleep(30)
+        before, server.refused = server.answered, 0
+        await asyncio.sleep(seconds)
+        answered, refused = server.answered - before, server.refused
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for to in lines:
+            await to.close()
         return answered / seconds * 60, refused / (answered + refused), server.most
 
     found: tuple[float, float, int] = virtual.run(play())
@@ -128,21 +156,21 @@ def four_workers(limits: Limits, folder: Path, *, concurrency: int, seconds: flo
 
 
 @pytest.mark.parametrize("burst", [2.0, 60.0])
-def test_a_limit_told_anywhere_is_kept_everywhere(tmp_path: Path, burst: float) -> None:
+def test_a_limit_told_anywhere_is_kept_everywhere(burst: float) -> None:
     """Four workers on one rate limit: at least 85 % of it is used, under 2 % of the calls are refused."""
-    rate, refused, _ = four_workers(Limits(600, None, burst), tmp_path, concurrency=64, seconds=60)
+    rate, refused, _ = four_workers(Limits(600, None, burst), concurrency=64, seconds=60)
     assert rate >= 0.85 * 600
     assert refused < 0.02
 
 
-def test_calls_in_flight_are_counted_over_all_workers(tmp_path: Path) -> None:
+def test_calls_in_flight_are_counted_over_all_workers() -> None:
     """The ceiling on calls in flight is one for all, and it is used."""
-    rate, _, most = four_workers(Limits(), tmp_path, concurrency=20, seconds=10)
+    rate, _, most = four_workers(Limits(), concurrency=20, seconds=10)
     assert most == 20
     assert rate >= 0.9 * 20 / 0.35 * 60
 
 
-def test_no_cent_more_than_the_budget_whoever_spends_it(tmp_path: Path) -> None:
+def test_no_cent_more_than_the_budget_whoever_spends_it() -> None:
     """Calls of four workers at their upper bounds always fit; the run ends where not one more does."""
     bound = MODEL.rate.bound(64 + 1, 1)
     limit = 50.5 * bound
@@ -157,26 +185,25 @@ def test_no_cent_more_than_the_budget_whoever_spends_it(tmp_path: Path) -> None:
             return Answer("yes", Usage(65, 1))
 
         provider = FakeProvider(answer, latency=0.1)
-        with Ledger.open(tmp_path / "l.db") as ledger:
-            lines = [line(governor, f"w{k}") for k in range(4)]
-            clients = [
-                Client(
-                    ledger,
-                    [MODEL],
-                    {"m": provider},
-                    gate=lambda model, to=to: LeasedPace(to, model.name),
-                    purse=LeasedBudget(to, 0.0),
-                )
-                for to in lines
-            ]
+        lines = [line(governor, f"w{k}") for k in range(4)]
+        clients = [
+            Client(
+                Memory(),
+                [MODEL],
+                {"m": provider},
+                gate=lambda model, to=to: LeasedPace(to, model.name),
+                purse=LeasedBudget(to, 0.0),
+            )
+            for to in lines
+        ]
 
-            async def work(k: int) -> None:
-                for number in range(100):
-                    await clients[k % 4].ask(Request("m", chr(0x100 + 100 * k + number)[:1], 1))
+        async def work(k: int) -> None:
+            for number in range(100):
+                await clients[k % 4].ask(Request("m", chr(0x100 + 100 * k + number)[:1], 1))
 
-            ends = await asyncio.gather(*[work(k) for k in range(8)], return_exceptions=True)
-            for to in lines:
-                await to.close()
+        ends = await asyncio.gather(*[work(k) for k in range(8)], return_exceptions=True)
+        for to in lines:
+            await to.close()
         assert highest <= limit * (1 + 1e-9)
         return governor, provider.calls, [each if isinstance(each, BaseException) else None for each in ends]
 
