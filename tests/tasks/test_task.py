@@ -2,6 +2,7 @@
 
 import functools
 import json
+import pickle
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -261,3 +262,26 @@ def test_cells_of_another_prompt_are_none() -> None:
     """A text that is not of the template tells nothing."""
     template = Task("A {x} and {y}.", answer="text").template(("x", "y"))
     assert [template.cells(text) for text in ("", "A .", "B 1 and 2.", "A 1 or 2.", "A 1 and 2")] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"labels": ["yes", "no"]},
+        {"answer": "text"},
+        {"answer": "number", "tolerance": 0.5},
+        {"answer": "json", "schema": {"type": "object"}},
+    ],
+)
+def test_a_task_travels(kind: dict[str, Any]) -> None:
+    """What another process receives is the same task: it says the same of itself and reads and compares alike."""
+    task = Task("Is {text} good?", system="Be brief.", max_tokens=9, **kind)
+    there = pickle.loads(pickle.dumps(task))
+    assert there == task
+    assert (there.to_json(), there.max_tokens, there.system) == (task.to_json(), 9, "Be brief.")
+    for reply in ("yes", "3.2", '{"a": 1}'):
+        value = task.parse(reply)
+        assert there.parse(reply) == value
+        assert there.equivalent(value, value) == task.equivalent(value, value)
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        there.prompt = "another"
