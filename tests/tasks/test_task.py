@@ -1,8 +1,8 @@
 """Tasks: templates, contracts as the user gives them, and the description that goes into the plan."""
 
+import copy
 import functools
 import json
-import pickle
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -274,9 +274,9 @@ def test_cells_of_another_prompt_are_none() -> None:
     ],
 )
 def test_a_task_travels(kind: dict[str, Any]) -> None:
-    """What another process receives is the same task: it says the same of itself and reads and compares alike."""
+    """What is made of a task's parts (in another process) is the same task: it says the same of itself and reads and compares alike."""
     task = Task("Is {text} good?", system="Be brief.", max_tokens=9, **kind)
-    there = pickle.loads(pickle.dumps(task))
+    there = copy.deepcopy(task)
     assert there == task
     assert (there.to_json(), there.max_tokens, there.system) == (task.to_json(), 9, "Be brief.")
     for reply in ("yes", "3.2", '{"a": 1}'):
