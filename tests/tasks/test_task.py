@@ -274,7 +274,7 @@ def test_cells_of_another_prompt_are_none() -> None:
     ],
 )
 def test_a_task_travels(kind: dict[str, Any]) -> None:
-    """What is made of a task's parts (in another process) is the same task: it says the same of itself and reads and compares alike."""
+    """Made anew of its parts, in another process say, it is the same task and reads and compares alike."""
     task = Task("Is {text} good?", system="Be brief.", max_tokens=9, **kind)
     there = copy.deepcopy(task)
     assert there == task
