@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from smart_llm.errors import BudgetExhausted, Interrupted, LedgerError, Retryable
+from smart_llm.errors import BudgetExhausted, Interrupted, Retryable
 from smart_llm.mock.limits import Limiter, Limits
 from smart_llm.providers import governor as governing
 from smart_llm.providers.base import Told
@@ -318,7 +318,7 @@ def test_a_dead_line_is_told_to_everybody(make: Callable[[], Line[int, int] | Go
 
     told = virtual.run(play())
     assert len(told) == 6
-    assert all(isinstance(each, LedgerError) and "run the same command again" in str(each) for each in told)
+    assert all(isinstance(each, Interrupted) and "run the same command again" in str(each) for each in told)
 
 
 async def _gone(_: object) -> list[Reply]:
