@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from itertools import combinations, product
 
@@ -10,12 +11,14 @@ import pytest
 from scipy.stats import binomtest
 
 from smart_llm import planning_scores as forecast
+from smart_llm import verifying
 from smart_llm.cascades import route
 from smart_llm.engine.drive import Outcome, Population, simulate
 from smart_llm.procedures import ladder_3, tiers
 from smart_llm.procedures.look import ended, places
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Gate, Ints, Problem, Score, Tier, Traits
+from smart_llm.verifying import Round
 
 OWN, SEED, ROWS = Score(), 5, 4
 FIRST, SECOND = Tier(1, OWN, None), Tier(2, OWN, None)
@@ -157,3 +160,32 @@ def test_what_the_text_alone_gives_away_is_never_put_to_a_candidate(monkeypatch:
     calls = (outcome.cost - (outcome.delivered_by == 0).sum()) / 0.3
     assert calls < 0.7 * rows
     assert outcome.cost < 0.75 * rows
+
+
+def test_evidence_of_tiers_verifies_and_no_digit_of_it_can_be_changed() -> None:
+    """The rule recomputed from the evidence is the verdict's; a moved stop, a tier left out or a look that asked one
+    model less is refused."""
+    problem, population = telling(4000, 0)
+    verdict = run(problem, population).verdict
+    evidence = json.loads(json.dumps(verdict.evidence))
+    claim = {"rows": 4000, "agreement": "0.95", "confidence": "0.95", "reserve": 0}
+    assert isinstance(verdict.rule, Cascade)
+    assert len(verdict.rule.tiers) == 2
+    assert verifying.check("ladder/3", evidence, claim) == []
+    stops = [tier["stop"] and tuple(tier["stop"]) for tier in verifying.rule("ladder/3", evidence)["tiers"]]
+    assert stops == [tier.stop for tier in verdict.rule.tiers]
+    first, last = evidence["tiers"]
+    moved = {**first, "stop": [first["stop"][0] - 0.5, 0]}
+    for change in (
+        {"tiers": [moved, last]},
+        {"tiers": [last]},
+        {"tiers": [last, first]},
+        {"stop": [0, first["stop"][0] - 0.5, 7]},
+        {"stop": [2, 0.0, 0]},
+        {"gate": {"score": [["text_length", -1.0]], "floor": -3.0}},
+    ):
+        assert verifying.check("ladder/3", evidence | change, claim) != [], change
+    pilot = Round("pilot", (0, 1, 2), np.zeros((evidence["pilot"], 3), np.int8))
+    marks = np.zeros((evidence["looked"], 3), np.int8)
+    assert verifying.recount("ladder/3", evidence, [pilot, Round("profile", (0, 1, 2), marks)]) == []
+    assert verifying.recount("ladder/3", evidence, [pilot, Round("profile", (0, 1), marks)]) != []

@@ -26,7 +26,7 @@ SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)  # of the rows that reach a head: what it m
 GATED = (0.2, 0.4, 0.6)  # of the rows: what a gate may turn away
 UNITS = 4  # single ways of which tiers are made
 CHEAP = 0.6  # × the price of what comes after it: what a head may cost
-BETTER = 0.95  # × the best way so far: what tiers must be expected to cost (a choice among many flatters itself)
+BETTER = 0.9  # × the best way so far: what tiers must be expected to cost (a choice among many flatters itself)
 FEW = 8  # pilot rows that must reach the last tier
 DEAR = 0.05  # reference calls a row: cheaper candidates need no gate
 

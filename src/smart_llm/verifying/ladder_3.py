@@ -42,7 +42,11 @@ def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
     *pilot, look = fresh
     told = [evidence[name] for name in ("pilot", "pilot_errors", "looked", "errors")]
     found = [sum(len(each.marks) for each in pilot), sum(map(_lost, pilot)), len(look.marks), _lost(look)]
-    return [f"rows and errors of pilot and look are {found} in the ledger, not {told}"] * (found != told)
+    called = {name for tier in evidence["tiers"] for name in (tier["model"], *tier["peers"])}
+    return [
+        *[f"rows and errors of pilot and look are {found} in the ledger, not {told}"] * (found != told),
+        *["the look did not ask every candidate of the tiers"] * (len(look.models) != 1 + len(called)),
+    ]
 
 
 def _lost(each: Round) -> int:
