@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from smart_llm.cascades import accepts, assign
+from smart_llm.cascades import accepts, assign, passes
 from smart_llm.engine.aside import Aside
 from smart_llm.engine.delivered import Texts
 from smart_llm.engine.pool import Stop, all_of, each
@@ -276,7 +276,9 @@ class Live:
         u = self.aside.spread(uniforms(seed, "shares", len(self.aside.population)))
 
         async def settle(position: int, prompt: str) -> Delivery:
-            for tier in rule.tiers:
+            sheet = Answers.blank((1, len(self.models)))
+            await self._fill(sheet, 0, position, prompt, ())
+            for tier in rule.tiers if passes(rule.gate, sheet)[0] else ():
                 sheet = Answers.blank((1, len(self.models)))
                 values = await self._fill(sheet, 0, position, prompt, tier.models)
                 if accepts(tier, sheet, u[position : position + 1])[0]:
