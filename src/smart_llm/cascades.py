@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smart_llm.stats.sampling import uniforms
 from smart_llm.tasks.scores import values
-from smart_llm.types import DEFER, Answers, Cascade, Floats, Ints, Mix, Tier, Verdict
+from smart_llm.types import DEFER, Answers, Cascade, Floats, Gate, Ints, Mix, Tier, Verdict
 
 
 def share_order(rule: Mix, seed: int, rows: int, profiled: Ints) -> Ints:
@@ -50,16 +50,24 @@ def accepts(tier: Tier, answers: Answers, u: NDArray[np.uint64]) -> NDArray[np.b
     return np.asarray(kept & before(values(tier.score, answers, tier.candidate), u, tier.stop))
 
 
+def passes(gate: Gate | None, answers: Answers) -> NDArray[np.bool_]:
+    """Shape (n,): which rows may be put to a candidate at all. answers: nobody's need be in them yet."""
+    if gate is None:
+        return np.ones(len(answers.marks), dtype=bool)
+    return np.asarray(values(gate.score, answers, 0) >= gate.floor)
+
+
 def route(
     rule: Cascade, seed: int, rows: int, positions: Ints, ask: Callable[[Ints, tuple[int, ...]], Answers]
 ) -> Ints:
     """Shape (n,): the model that answers each of `positions` (0 = reference), asking tier after tier.
 
-    ask: called with the positions that reach a tier and the models it needs; every call is paid for.
+    ask: called with the positions that reach a tier and the models it needs (none: what is known beforehand); every
+    call is paid for.
     """
     u = uniforms(seed, "shares", rows)
     chosen = np.zeros(len(positions), dtype=np.int64)
-    open_ = np.arange(len(positions))
+    open_ = np.flatnonzero(passes(rule.gate, ask(positions, ()))) if rule.gate else np.arange(len(positions))
     for tier in rule.tiers:
         taken = accepts(tier, ask(positions[open_], tier.models), u[positions[open_]])
         chosen[open_[taken]] = tier.candidate

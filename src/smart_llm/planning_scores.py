@@ -114,14 +114,34 @@ def depths(score: Floats) -> Floats:
     return np.asarray((np.bincount(group, place) / np.bincount(group))[group]) if len(score) else place
 
 
-def look_costs(way: Curve, price: float, rows: int, looks: Sequence[tuple[int, int]]) -> Floats:
-    """Shape (looks, DRAWS): cost of looking and finishing, in reference calls. price: of one row's calls before the
-    reference is asked. Finishing without the candidate is counted where that is cheaper."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A tier as it is forecast: how its score orders the rows that reach it, which share of them it takes at most, and
+    the price of its calls, in reference calls a row."""
+
+    curve: Curve
+    price: float
+    share: float = 1.0
+
+
+def look_costs(steps: Sequence[Step], rows: int, looks: Sequence[tuple[int, int]], *, passing: float = 1.0) -> Floats:
+    """Shape (looks, DRAWS): cost of looking and finishing, in reference calls. steps: tier after tier; passing: share
+    of the rows that gets as far as the first. Finishing without candidates is counted where that is cheaper."""
     credit, looked = (np.array(column, dtype=np.float64)[:, None, None] for column in zip(*looks, strict=True))
-    stop = gamma_quantile(credit + 1.0, ndtri(NOISE)[None, None, :]) * rows / looked
-    share = np.minimum(1.0, stop / (way.rate * rows)[None, :, None]) ** (1 / way.shape)[None, :, None]
-    rest = np.minimum(1.0, price + 1 - way.kept * share**way.dear)
-    return np.asarray((looked * (1 + price) + (rows - looked) * rest).mean(axis=2))
+    left = gamma_quantile(credit + 1.0, ndtri(NOISE)[None, None, :]) * rows / looked  # bad rows before the stop
+    rest = np.ones(np.broadcast_shapes(left.shape, (1, DRAWS, 1)))
+    reach, ended = passing, np.zeros(rest.shape, dtype=bool)
+    for step in steps:
+        way, here = step.curve, np.maximum(step.curve.rate * rows * reach, 1e-12)[None, :, None]
+        shape = way.shape[None, :, None]
+        stop = np.minimum(1.0, left / here) ** (1 / shape)
+        taken = np.where(ended, 0.0, np.minimum(step.share, stop))
+        rest += np.where(ended, 0.0, step.price * reach) - reach * way.kept * taken**way.dear
+        ended = ended | (stop < step.share)
+        left = np.maximum(0.0, left - here * taken**shape)
+        reach *= 1 - step.share
+    everyone = sum(step.price for step in steps)
+    return np.asarray((looked * (1 + everyone) + (rows - looked) * np.minimum(1.0, rest)).mean(axis=2))
 
 
 def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float) -> Floats:

@@ -213,6 +213,11 @@ class Problem:
         return max(0, self.promised - self.lost - self.reserve)
 
     @property
+    def by_price(self) -> list[int]:
+        """The candidates, cheapest first."""
+        return sorted(range(1, len(self.rates)), key=lambda j: self.rates[j])
+
+    @property
     def alpha(self) -> float:
         """1 − confidence, rounded down."""
         exact = 1 - self.confidence
@@ -334,11 +339,21 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """Rows whose `score` is below `floor`, or is not known, go straight to the reference: no candidate is called. The
+    score is made of what is known before any call, the text."""
+
+    score: Score
+    floor: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cascade:
-    """Rule: a row not profiled goes from tier to tier until one accepts it, else to the reference. Absolute: each row
-    is routed by itself, as it comes."""
+    """Rule: a row not profiled goes from tier to tier until one accepts it, else to the reference; straight there where
+    the gate, if there is one, says so. Absolute: each row is routed by itself, as it comes."""
 
     tiers: tuple[Tier, ...]
+    gate: Gate | None = None
 
 
 Rule: TypeAlias = Mix | Cascade

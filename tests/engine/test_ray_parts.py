@@ -71,8 +71,8 @@ def test_blank_scores_of_parts() -> None:
     aside = Aside(53, np.array([0, 7, 19, 20, 52]))
     parts = parts_of(table, 10)
     blank: Any = dict.fromkeys(Orders.__dataclass_fields__)
-    tiers: Any = ("some",)
-    orders = Orders(**{**blank, "seed": 5, "aside": aside, "tiers": tiers, "chosen": np.empty(0, np.int8)})
+    some: Any = "some"
+    orders = Orders(**{**blank, "seed": 5, "aside": aside, "cascade": some, "chosen": np.empty(0, np.int8)})
     from smart_llm.stats.sampling import uniforms
 
     whole = aside.spread(uniforms(5, "shares", 48))

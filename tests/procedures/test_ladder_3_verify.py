@@ -69,7 +69,7 @@ def test_what_was_certified_verifies(run: tuple[Verdict, list[Round]]) -> None:
     assert verifying.check("ladder/3", evidence, CLAIM) == []
     assert verifying.recount("ladder/3", evidence, rounds) == []
     tiers = verifying.rule("ladder/3", evidence)["tiers"]
-    assert [tuple(tier["stop"]) for tier in tiers] == [tier.stop for tier in verdict.rule.tiers]
+    assert [tier["stop"] and tuple(tier["stop"]) for tier in tiers] == [tier.stop for tier in verdict.rule.tiers]
 
 
 def test_any_changed_number_is_rejected(run: tuple[Verdict, list[Round]]) -> None:

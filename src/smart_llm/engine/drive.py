@@ -96,7 +96,7 @@ def simulate(procedure: Procedure, problem: Problem, population: Population) -> 
     paid = np.zeros(population.marks.shape, dtype=bool)
 
     def answer(ask: Ask) -> Answers:
-        paid[np.ix_(ask.positions, np.array(ask.models))] = True
+        paid[np.ix_(ask.positions, np.array(ask.models, np.int64))] = True
         return population.answer(ask)
 
     verdict = drive(procedure, problem, answer)

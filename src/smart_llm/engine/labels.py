@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from smart_llm.cascades import accepts
+from smart_llm.cascades import accepts, passes
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tasks.scores import answer_key
 from smart_llm.types import BAD, DEFER, ERROR, NOT_ASKED, Answers, Cascade, Floats, Ints, Json, Rule
@@ -88,7 +88,8 @@ def _taken(rule: Rule, answers: Answers, left: int, u: NDArray[np.uint64]) -> li
     The parts of a mix are of what the candidates before have not taken.
     """
     if isinstance(rule, Cascade):
-        return [(tier.candidate, accepts(tier, answers, u).astype(float)) for tier in rule.tiers]
+        open_ = passes(rule.gate, answers)
+        return [(tier.candidate, (open_ & accepts(tier, answers, u)).astype(float)) for tier in rule.tiers]
     taken, rest = [], float(left)
     for candidate, count in rule.shares:
         taken.append((candidate, np.where(answers.marks[:, candidate] == DEFER, 0.0, count / rest)))

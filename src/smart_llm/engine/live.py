@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smart_llm.cascades import accepts, assign
+from smart_llm.cascades import accepts, assign, passes
 from smart_llm.engine.aside import Aside
 from smart_llm.engine.delivered import Texts
 from smart_llm.engine.pool import Stop, all_of, each
@@ -39,7 +39,6 @@ from smart_llm.types import (
     Ints,
     Model,
     Request,
-    Tier,
     Verdict,
 )
 
@@ -58,9 +57,9 @@ Delivery: TypeAlias = tuple[int, Any, Answer]
 @dataclass(frozen=True)
 class Routing:
     """Which answer rows are delivered that profiling left. chosen: shape (rows,), the model that answers each row first
-    (0 = reference) where there are no tiers; u: shape (rows,), the rows' blank scores."""
+    (0 = reference) where there is no cascade; u: shape (rows,), the rows' blank scores."""
 
-    tiers: tuple[Tier, ...]
+    cascade: Cascade | None
     chosen: NDArray[np.int8]
     u: NDArray[np.uint64]
 
@@ -69,8 +68,8 @@ class Routing:
         """By a certified rule, for the whole table."""
         rows = len(aside.population)
         if isinstance(verdict.rule, Cascade):
-            return cls(verdict.rule.tiers, np.empty(0, np.int8), aside.spread(uniforms(seed, "shares", rows)))
-        return cls((), aside.spread(assign(verdict, seed, rows).astype(np.int8)), np.empty(0, np.uint64))
+            return cls(verdict.rule, np.empty(0, np.int8), aside.spread(uniforms(seed, "shares", rows)))
+        return cls(None, aside.spread(assign(verdict, seed, rows).astype(np.int8)), np.empty(0, np.uint64))
 
 
 Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery]]
@@ -268,7 +267,7 @@ class Live:
         """Settle every row that is left."""
         done = int(self.settled.sum())
         alone = self.reference_only_cost(np.flatnonzero(self.settled)) / self.rows
-        settle = self._by_tiers(routing) if routing.tiers else self._by_share(routing)
+        settle = self._by_share(routing) if routing.cascade is None else self._by_tiers(routing.cascade, routing.u)
 
         async def one(row: tuple[int, str]) -> None:
             nonlocal done
@@ -291,14 +290,16 @@ class Live:
 
         return settle
 
-    def _by_tiers(self, routing: Routing) -> Settle:
+    def _by_tiers(self, rule: Cascade, u: NDArray[np.uint64]) -> Settle:
         """Each row from tier to tier until one accepts it."""
 
         async def settle(position: int, prompt: str) -> Delivery:
-            for tier in routing.tiers:
+            sheet = Answers.blank((1, len(self.models)))
+            await self._fill(sheet, 0, position, prompt, ())
+            for tier in rule.tiers if passes(rule.gate, sheet)[0] else ():
                 sheet = Answers.blank((1, len(self.models)))
                 values = await self._fill(sheet, 0, position, prompt, tier.models)
-                if accepts(tier, sheet, routing.u[position : position + 1])[0]:
+                if accepts(tier, sheet, u[position : position + 1])[0]:
                     return (tier.candidate, *values[tier.candidate])
             return (0, *await self._ask(position, 0, prompt))
 

@@ -46,6 +46,7 @@ from smart_llm.types import (
     Model,
     Problem,
     Request,
+    Score,
     Standing,
     Tier,
     Usage,
@@ -266,6 +267,8 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
         terms = ", ".join(name.partition(":")[0] for name, _ in tier.score.terms) or "nothing (blind)"
         how = SCORES.get(terms, f"a score learned on the pilot: {terms}")
         notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
+    if isinstance(verdict.rule, Cascade) and verdict.rule.gate:
+        notes.append(f"Some rows go straight to {names[0]}, by the length of their text.")
     return notes
 
 
@@ -378,7 +381,8 @@ def _rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
     names = [model.name for model in live.models]
     rule = verdict.rule if verdict else Mix()
     if isinstance(rule, Cascade):
-        return {"tiers": [_tier(tier, names) for tier in rule.tiers], "else": names[0]}
+        gate = {"gate": {"score": terms(rule.gate.score), "floor": rule.gate.floor}} if rule.gate else {}
+        return {"tiers": [_tier(tier, names) for tier in rule.tiers], **gate, "else": names[0]}
     shares = [{"model": names[model], "rows": rows} for model, rows in rule.shares]
     return {"shares": shares, "order": rule.order, "else": names[0]}
 
@@ -386,10 +390,15 @@ def _rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
 def _tier(tier: Tier, names: list[str]) -> dict[str, Json]:
     return {
         "model": names[tier.candidate],
-        "score": [list(term) for term in tier.score.terms],
+        "score": terms(tier.score),
         "stop": list(tier.stop) if tier.stop else None,
         "peers": [names[peer] for peer in tier.peers],
     }
+
+
+def terms(score: Score) -> list[Json]:
+    """A score as JSON."""
+    return [list(term) for term in score.terms]
 
 
 def _delivered(live: Live, profiled: Any) -> dict[str, Json]:

@@ -4,45 +4,29 @@
    is brought in only if it could still win. Every way to order rows (a candidate's own score, or one learned from what
    the pilot shows of answers, lengths and other candidates' answers) gets a forecast of its cost, and so does the
    blind mix; the pilot is lengthened while a better choice would be worth its price. Pilot rows are never evidence.
-2. *Look*: candidate, score, credit c and number of rows n are now fixed. n fresh rows, uniformly drawn, are answered by
-   the candidate and the reference.
-3. *Deliver* the candidate's answer to every row before the (c+1)-th bad row of the look, surest first; the rest goes
-   to the reference (`stats.first_bad`: the promise holds whatever the score is worth).
+   Then several tiers, and a gate that sends rows straight to the reference, are weighed against the best way (`tiers`).
+2. *Look*: candidates, scores, credit c and number of rows n are now fixed. n fresh rows, uniformly drawn, are answered
+   by those candidates and the reference.
+3. *Deliver* the candidates' answers to every row before the (c+1)-th bad row of the look, surest first; the rest goes
+   to the reference (`look`; `stats.first_bad`: the promise holds whatever the scores are worth).
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
 import numpy as np
 
 from smart_llm import planning_scores as forecast
-from smart_llm.cascades import before
 from smart_llm.procedures import ladder_2
 from smart_llm.procedures import pilot as blind_pilot
+from smart_llm.procedures.look import cascade
 from smart_llm.procedures.scored_pilot import Pilot
-from smart_llm.stats.first_bad import covers_errors, credit_left, looks, upper_level
-from smart_llm.stats.sampling import permutation, uniforms
-from smart_llm.tasks.scores import trait, values
-from smart_llm.types import (
-    AGREE,
-    BAD,
-    DEFER,
-    ERROR,
-    Answers,
-    Ask,
-    Cascade,
-    Floats,
-    Ints,
-    Mix,
-    Outlook,
-    Problem,
-    Score,
-    Tier,
-    Verdict,
-)
+from smart_llm.procedures.tiers import tiered
+from smart_llm.procedures.ways import OVERRUN, OWN, Way, weigh
+from smart_llm.stats.sampling import permutation
+from smart_llm.types import Answers, Ask, Ints, Problem, Verdict
 
 NAME = "ladder/3"
 PILOT = 2.2  # × N^⅓ rows
@@ -55,32 +39,6 @@ LEARNING = 1.5  # × the share deferred: how much more a longer pilot is worth w
 LEARNABLE = 0.05  # of the rows deferred: what a learned score can be hoped to save
 LATE = 0.15  # dearer candidates are not counted on
 TRUST = 0.25  # an own score more likely than this to know nothing is not routed by
-OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
-OWN = Score()
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One way to finish, with its forecast. score None: the blind mix of `candidate`. costs: shape (actions, draws), in
-    reference calls for the rows left; looks: (credit, rows looked at) of each action. useless: how likely the score
-    knows nothing."""
-
-    candidate: int
-    score: Score | None
-    peers: tuple[int, ...]
-    costs: Floats
-    looks: tuple[tuple[int, int], ...] = ()
-    useless: float = 0.0
-
-    @property
-    def best(self) -> int:
-        """The action of least expected cost."""
-        return int(self.costs.mean(axis=1).argmin())
-
-    @property
-    def cost(self) -> float:
-        """Its expected cost."""
-        return float(self.costs.mean(axis=1).min())
 
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
@@ -121,7 +79,7 @@ def worth_routing(pilot: Pilot) -> bool:
     best = min(ways, key=lambda way: way.cost)
     deferred = best.cost / max(1, pilot.left) - pilot.price((best.candidate,))
     rows = max(int(np.ceil(PILOT * pilot.problem.rows ** (1 / 3))), have + have // 2) - have
-    late = [j for j in by_price(pilot.problem) if j not in pilot.asked and pilot.price((j,)) < LATE]
+    late = [j for j in pilot.problem.by_price if j not in pilot.asked and pilot.price((j,)) < LATE]
     price = rows * (1 + pilot.price(pilot.asked) - best.cost / max(1, pilot.left)) + have * pilot.price(late)
     return LEARNABLE * deferred * pilot.left > price
 
@@ -134,11 +92,12 @@ def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
     while (step := next_step(pilot, ways)) is not None:
         pilot = yield from step_on(pilot, order, step)
         ways = weigh(pilot)
-    best = min((way for way in ways if way.score != OWN or way.useless <= TRUST), key=lambda way: way.cost)
+    trusted = [way for way in ways if way.score != OWN or way.useless <= TRUST]
+    best = tiered(pilot, trusted)
     state, notes = taken_over(pilot, order)
     if best.score is None or (close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)):
         return under_our_name((yield from ladder_2.certify(state, notes)))
-    return (yield from cascade(pilot, order, best))
+    return (yield from cascade(pilot, order, best, NAME))
 
 
 def close(pilot: Pilot, ways: Sequence[Way]) -> bool:
@@ -166,16 +125,11 @@ def first_pilot(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Pilot]:
     count = min(problem.rows, int(np.ceil(whole * min(1.0, ROUTING * max(0.0, deferred)))))
     if count <= have:
         return pilot
-    for j in by_price(problem):
+    for j in problem.by_price:
         price = pilot.price((j,))
         if j not in pilot.asked and count * price <= NEXT_TO_NOTHING * problem.rows and price < 1:
             pilot = yield from step_on(pilot, order, Step(candidate=j))
     return (yield from step_on(pilot, order, Step(rows=count - have)))
-
-
-def by_price(problem: Problem) -> list[int]:
-    """Candidates, cheapest first."""
-    return sorted(range(1, len(problem.rates)), key=lambda j: problem.rates[j])
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +146,7 @@ def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
     best = min((way.cost for way in ways), default=float(pilot.left))
     paying = min(ways, key=lambda way: way.cost).candidate if ways else 0
     deferrals = best - pilot.left * (pilot.price((paying,)) if paying else 0.0)
-    for j in by_price(problem):
+    for j in problem.by_price:
         price = pilot.price((j,))
         if j not in pilot.asked and price < 1 and price * problem.rows + HOPE * deferrals < min(best, pilot.left):
             return Step(candidate=j)
@@ -212,152 +166,6 @@ def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pi
         return (yield from pilot.after(Ask(pilot.rows, (0, step.candidate), "pilot again")))
     fresh = order[len(pilot.rows) : len(pilot.rows) + step.rows]
     return (yield from pilot.after(Ask(fresh, (0, *pilot.asked), "pilot")))
-
-
-# --------------------------------------------------------------------------- the ways to finish
-
-
-def weigh(pilot: Pilot) -> list[Way]:
-    """Every way to finish, with its forecast."""
-    ways = []
-    for j in pilot.asked:
-        ways.append(mix_way(pilot, j))
-        ways += [way for score, said, peers in orders(pilot, j) if (way := cascade_way(pilot, j, score, said, peers))]
-    return ways
-
-
-def orders(pilot: Pilot, j: int) -> list[tuple[Score, Floats, tuple[int, ...]]]:
-    """The scores there are for candidate j: (score, what it says of the pilot rows, other candidates it needs)."""
-    own = pilot.answers.score[:, j]
-    found: list[tuple[Score, Floats, tuple[int, ...]]] = [(OWN, own, ())] if np.isfinite(own).mean() > 0.5 else []
-    if pilot.answers.traits is not None:
-        usual = f"usual:{usual_key(pilot.answers.traits.key[:, j])}"
-        alone = [usual, "answer_length", "text_length"]
-        found += learned(pilot, j, alone, ())
-        for peer in pilot.asked:
-            if peer != j:
-                found += learned(pilot, j, [f"same:{peer}", *alone], (peer,))
-    return found
-
-
-def usual_key(keys: Ints) -> int:
-    """The commonest answer."""
-    known, counts = np.unique(keys[keys != 0], return_counts=True)
-    return int(known[counts.argmax()]) if len(known) else 0
-
-
-def learned(
-    pilot: Pilot, j: int, names: Sequence[str], peers: tuple[int, ...]
-) -> list[tuple[Score, Floats, tuple[int, ...]]]:
-    """A score fitted to the pilot, where the traits are known at all."""
-    kept = pilot.answers.marks[:, j] != DEFER
-    if kept.sum() < 10:
-        return []
-    columns = [(name, trait(name, pilot.answers, j)) for name in names]
-    columns = [(name, column) for name, column in columns if np.isfinite(column[kept]).all() and np.ptp(column[kept])]
-    if not columns:
-        return []
-    traits = np.column_stack([column for _, column in columns])
-    bad = pilot.answers.marks[:, j] == BAD
-    score, out = forecast.learn([name for name, _ in columns], traits[kept], bad[kept])
-    said = np.full(len(kept), np.nan)
-    said[kept] = out
-    return [(score, said, peers)]
-
-
-def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[int, ...]) -> Way | None:
-    """The forecast of a cascade; None where no look is affordable."""
-    problem, price = pilot.problem, pilot.price((j, *peers))
-    most = min(pilot.left // 2, int(OVERRUN * problem.rows / max(price, 1e-9)))
-    choices = looks(pilot.left, pilot.allowance, problem.alpha, most) if pilot.allowance >= 0 else ()
-    if not choices:
-        return None
-    prior = forecast.OWN if score == OWN else forecast.PEERS if peers else forecast.ALONE
-    curve = forecast.curve(said, shown(pilot, j), prior=prior, seed=problem.seed)
-    return Way(j, score, peers, forecast.look_costs(curve, price, pilot.left, choices), choices, curve.useless)
-
-
-def mix_way(pilot: Pilot, j: int) -> Way:
-    """The forecast of the blind mix."""
-    problem, blank = pilot.problem, np.zeros(len(pilot.rows))
-    curve = forecast.curve(blank, shown(pilot, j), prior=forecast.ALONE, seed=problem.seed)
-    price, allowance = pilot.price((j,)), max(0, pilot.allowance)
-    return Way(j, None, (), forecast.mix_costs(curve, price, pilot.left, allowance, problem.alpha))
-
-
-def shown(pilot: Pilot, j: int) -> forecast.Shown:
-    """What the pilot shows of candidate j."""
-    marks = pilot.answers.marks[:, j]
-    return forecast.Shown(marks == BAD, np.isin(marks, (AGREE, BAD)), pilot.answers.cost[:, 0], pilot.weights)
-
-
-# --------------------------------------------------------------------------- the look
-
-
-def cascade(pilot: Pilot, order: Ints, way: Way) -> Generator[Ask, Answers, Verdict]:
-    """Look, find the stopping row, and say whether delivering pays."""
-    assert way.score is not None
-    problem, (credit, looked) = pilot.problem, way.looks[way.best]
-    rows = order[len(pilot.rows) : len(pilot.rows) + looked]
-    models = (0, way.candidate, *way.peers)
-    answers = yield Ask(rows, models, "profile", outlook(pilot, way))
-    profiled = np.concatenate([pilot.rows, rows])
-    errors = int((answers.marks[:, 0] == ERROR).sum())
-    spare = credit_left(credit, errors, pilot.reserve)
-    evidence = describe(pilot) | {
-        "candidate": problem.candidates[way.candidate - 1],
-        "peers": [problem.candidates[peer - 1] for peer in way.peers],
-        "score": [list(term) for term in way.score.terms],
-        "credit": credit,
-        "looked": looked,
-        "errors": errors,
-        "credit_left": spare,
-        "level": float(upper_level(pilot.left, pilot.allowance, credit, np.array([looked]))[0]),
-    }
-    certified = spare >= 0 and (
-        errors == 0
-        or covers_errors(pilot.left, pilot.allowance, credit, looked, reserve=pilot.reserve, alpha=problem.alpha)
-    )
-    score = values(way.score, answers, way.candidate)
-    u = uniforms(problem.seed, "shares", problem.rows)[rows]
-    stop = stopping_row(score, u, answers.marks[:, way.candidate] == BAD, spare) if certified else None
-    accepted = before(score, u, stop) & (answers.marks[:, way.candidate] != DEFER)
-    granted = certified and bool(accepted.mean() > pilot.price(models[1:]))
-    evidence["stop"] = None if stop is None else list(stop)
-    evidence["pinned"] = digest(*(evidence[name] for name in ("candidate", "peers", "score", "stop")))
-    rule = Cascade((Tier(way.candidate, way.score, stop, way.peers),)) if granted else Mix()
-    return Verdict(granted, rule, profiled, NAME, evidence | {"granted": granted})
-
-
-def stopping_row(score: Floats, u: np.ndarray, bad: np.ndarray, spare: int) -> tuple[float, int] | None:
-    """(score, u) of the (spare + 1)-th bad row in delivery order; None if there are not so many."""
-    places = np.flatnonzero(bad & ~np.isnan(score))
-    if len(places) <= spare:
-        return None
-    place = places[np.lexsort((u[places], -score[places]))][spare]
-    return float(score[place]), int(u[place])
-
-
-def digest(*pinned: object) -> str:
-    """Pins candidate, score and stopping row: a changed digit shows."""
-    return blake2b(repr(pinned).encode(), digest_size=8).hexdigest()
-
-
-def outlook(pilot: Pilot, way: Way) -> Outlook:
-    """What is expected of the chosen way."""
-    spent = len(pilot.rows) * (1 + pilot.price(pilot.asked))
-    return Outlook((), (spent + way.cost) / pilot.problem.rows)
-
-
-def describe(pilot: Pilot) -> dict[str, object]:
-    """The part of the evidence that does not depend on the look."""
-    return {
-        "pilot": len(pilot.rows),
-        "pilot_errors": pilot.errors,
-        "rows_left": pilot.left,
-        "allowance": pilot.allowance,
-        "reserve": pilot.reserve,
-    }
 
 
 # --------------------------------------------------------------------------- the mix

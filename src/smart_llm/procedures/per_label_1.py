@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.cascades import before
-from smart_llm.procedures.ladder_3 import by_price, digest, orders
+from smart_llm.procedures.look import digest
 from smart_llm.procedures.scored_pilot import Pilot
+from smart_llm.procedures.ways import orders
 from smart_llm.stats.first_bad import covers_errors, credit_left, upper_level
 from smart_llm.stats.label_look import lower_count, misses_allowed, most_credit
 from smart_llm.stats.sampling import permutation, uniforms
@@ -93,7 +94,7 @@ def first_pilot(problem: Problem, order: Ints) -> Generator[Ask, Answers, Pilot 
     whole = problem.rows * problem.rates[0]
     asked = tuple(
         j
-        for j in by_price(problem)
+        for j in problem.by_price
         if problem.rates[j] < problem.rates[0] and count * problem.rates[j] <= AFFORDABLE * whole
     )
     if not asked:

@@ -47,7 +47,9 @@ def _in_words(facts: Facts) -> str:
     assert c is not None
     rule, reference = c["rule"], c["plan"]["reference"]
     if rule.get("tiers"):
-        return " ".join(_tier(each, facts.plan) for each in rule["tiers"]) + f" All other rows go to {reference}."
+        gate = f"Rows whose text is of a length that no candidate does well on go to {reference} at once. "
+        tiers = " ".join(_tier(each, facts.plan) for each in rule["tiers"])
+        return (gate if rule.get("gate") else "") + tiers + f" All other rows go to {reference}."
     shares = [each for each in rule.get("shares", ()) if each["rows"]]
     if not shares:
         return f"{reference} answers every row."
@@ -84,7 +86,7 @@ def ways(facts: Facts) -> list[Way]:
         return []
     cost, reference = c["cost"], c["plan"]["reference"]
     candidates = c["rule"].get("tiers") or [each for each in c["rule"].get("shares", ()) if each["rows"]]
-    names = [each["model"] for each in candidates]
+    names = list(dict.fromkeys(each["model"] for each in candidates))
     rows = sum(c["delivered"]["by"].get(name, 0) for name in names)
     found = [*_finalists(facts, c)]
     if names:

@@ -1,7 +1,8 @@
 """`ladder/3` recomputed: one hypergeometric tail by scipy, and sums that must add up.
 
-Evidence of a blind mix is `ladder/2`'s own and is checked as such. Evidence of a cascade names the look (credit, rows),
-which must be the smallest that keeps the level, and the stopping row, pinned by a digest with the score it belongs to.
+Evidence of a blind mix is `ladder/2`'s own and is checked as such. Evidence of a cascade names its tiers and its gate
+as they were before the look, the look (credit, rows), which must be the smallest that keeps the level, and the stopping
+row (tier, score, u), all pinned by a digest.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
     *pilot, look = fresh
     told = [evidence[name] for name in ("pilot", "pilot_errors", "looked", "errors")]
     found = [sum(len(each.marks) for each in pilot), sum(map(_lost, pilot)), len(look.marks), _lost(look)]
-    return [f"rows and errors of pilot and look are {found} in the ledger, not {told}"] * (found != told)
+    called = {name for tier in evidence["tiers"] for name in (tier["model"], *tier["peers"])}
+    return [
+        *[f"rows and errors of pilot and look are {found} in the ledger, not {told}"] * (found != told),
+        *["the look did not ask every candidate of the tiers"] * (len(look.models) != 1 + len(called)),
+    ]
 
 
 def _lost(each: Round) -> int:
@@ -63,8 +68,16 @@ def rule(evidence: Mapping[str, Json]) -> Json:
         return verifying.rule(MIX, evidence["mix"])
     if not evidence["granted"]:
         return {"shares": [], "order": "hashed"}
-    tier = {"model": evidence["candidate"], "score": evidence["score"]}
-    return {"tiers": [tier | {"stop": evidence["stop"], "peers": evidence["peers"]}]}
+    gate = {"gate": evidence["gate"]} if evidence["gate"] else {}
+    return {"tiers": delivered(evidence["tiers"], evidence["stop"]), **gate}
+
+
+def delivered(tiers: Sequence[Json], stop: Json) -> list[Json]:
+    """The tiers that deliver anything, the last of them as far as the stopping row (tier, score, u)."""
+    if stop is None:
+        return list(tiers)
+    number, score, u = stop
+    return [*tiers[:number], {**tiers[number], "stop": [score, u]}]
 
 
 def _population(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
@@ -102,9 +115,10 @@ def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     problems = []
     if left != evidence["credit"] - errors - max(0, errors - reserve) or not 0 <= errors <= evidence["looked"]:
         problems.append("credit, errors and what is left of it do not add up")
-    pinned = repr(tuple(evidence[name] for name in ("candidate", "peers", "score", "stop"))).encode()
+    problems += _place(evidence["tiers"], evidence["stop"])
+    pinned = repr(tuple(evidence[name] for name in ("tiers", "gate", "stop"))).encode()
     if evidence["pinned"] != blake2b(pinned, digest_size=8).hexdigest():
-        problems.append("the stopping row, its score or its candidate was changed")
+        problems.append("the stopping row, the tiers or the gate were changed")
     if evidence["granted"] and left < 0:
         problems.append("granted without credit left")
     if (
@@ -115,6 +129,21 @@ def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     ):
         problems.append("rows without an answer are not covered")
     return problems
+
+
+def _place(tiers: Sequence[Json], stop: Json) -> list[str]:
+    """Tiers before the last have stops of their own, the last has none, and the stopping row is one its tier takes."""
+    if not tiers or any(tier["stop"] is None for tier in tiers[:-1]) or tiers[-1]["stop"] is not None:
+        return ["only the last tier may be without a stop of its own"]
+    if stop is None:
+        return []
+    number, score, u = stop
+    if not 0 <= number < len(tiers):
+        return ["the stopping row is in a tier that there is not"]
+    own = tiers[number]["stop"]
+    if own is not None and (-score, u) >= (-own[0], own[1]):
+        return ["the stopping row is not one its tier takes"]
+    return []
 
 
 def covered(evidence: Mapping[str, Json], alpha: float) -> bool:

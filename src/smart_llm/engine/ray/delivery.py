@@ -84,7 +84,7 @@ class RayDelivery:
             task=live.task,
             models=live.models,
             columns=live.columns,
-            tiers=routing.tiers,
+            cascade=routing.cascade,
             chosen=routing.chosen,
             seed=record.seed,
             aside=live.aside,
@@ -262,7 +262,7 @@ def _geometry(orders: Orders) -> Json:
     """All that decides what the partitions are and what they are delivered."""
     return {
         "parts": [(part.first, part.rows) for part in orders.parts],
-        "tiers": [asdict(tier) for tier in orders.tiers],
+        "cascade": orders.cascade and asdict(orders.cascade),
         "chosen": tagged(orders.chosen.tobytes()),
         "settled": sorted(orders.settled.items()),
         "at": str(orders.output),

@@ -26,7 +26,7 @@ from smart_llm.ledger import canonical, tagged
 from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import ADDED, Table
 from smart_llm.tables.writing import Column
-from smart_llm.types import Json, Model, Tier
+from smart_llm.types import Cascade, Json, Model
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,14 +67,14 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Orders:
-    """What every worker needs to know, sent once. columns: of the table. aside, chosen: see `Routing`. settled: rows
-    that were settled before, by the reference: position → (answer, error). limited: whether there is a budget.
+    """What every worker needs to know, sent once. columns: of the table. cascade, chosen: see `Routing`. settled: rows that were
+    settled before, by the reference: position → (answer, error). limited: whether there is a budget.
     providers: those the caller brought. output: where whole rows go (None: answers go back to the driver)."""
 
     task: Task
     models: tuple[Model, ...]
     columns: tuple[str, ...]
-    tiers: tuple[Tier, ...]
+    cascade: Cascade | None
     chosen: NDArray[np.int8]
     seed: int
     aside: Aside
@@ -91,7 +91,8 @@ class Orders:
     def routing(self, part: Part) -> Routing:
         """The rule for the rows of one partition."""
         rows = slice(part.first, part.first + part.rows)
-        return Routing(self.tiers, self.chosen[rows], self._blank(part) if self.tiers else np.empty(0, np.uint64))
+        u = np.empty(0, np.uint64) if self.cascade is None else self._blank(part)
+        return Routing(self.cascade, self.chosen[rows], u)
 
     def _blank(self, part: Part) -> NDArray[np.uint64]:
         """The rows' blank scores: those `Routing.of` gives the whole table, made for these rows only."""

@@ -1,0 +1,154 @@
+"""The look of `ladder/3`: fresh rows answered by the reference and every candidate of the chosen way; then the rule.
+
+Whatever the way consists of (one candidate, several tiers, a gate), it is fixed before the look, and gives every row
+one answer and one place in one delivery order: first the rows the first tier takes, surest first, then those of the
+second among what is left, and so on; ties by the blank score u. So the one lemma of `stats.first_bad` covers it all:
+deliver what stands before the (c+1)-th bad row of the look, in whatever tier that is. Tiers after it are never reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smart_llm.cascades import accepts, passes
+from smart_llm.procedures.scored_pilot import Pilot
+from smart_llm.procedures.ways import Way
+from smart_llm.stats.first_bad import covers_errors, credit_left, upper_level
+from smart_llm.stats.sampling import uniforms
+from smart_llm.tasks.scores import values
+from smart_llm.types import (
+    BAD,
+    ERROR,
+    Answers,
+    Ask,
+    Cascade,
+    Floats,
+    Ints,
+    Json,
+    Mix,
+    Outlook,
+    Tier,
+    Verdict,
+)
+
+Stop = tuple[int, float, int]
+"""Where delivery ends: (tier, score, u) of the first row not delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Rows in delivery order, arrays of shape (n,): the tier that takes the row (−1: none does), how sure it is, the
+    blank score, and whether the answer it takes is bad."""
+
+    tier: Ints
+    score: Floats
+    u: NDArray[np.uint64]
+    bad: NDArray[np.bool_]
+
+    def stop(self, spare: int) -> Stop | None:
+        """The (spare + 1)-th bad row in delivery order; None if there are not so many."""
+        found = np.flatnonzero(self.bad & (self.tier >= 0))
+        if len(found) <= spare:
+            return None
+        row = found[np.lexsort((self.u[found], -self.score[found], self.tier[found]))][spare]
+        return int(self.tier[row]), float(self.score[row]), int(self.u[row])
+
+
+def places(rule: Cascade, answers: Answers, u: NDArray[np.uint64]) -> Places:
+    """Where rows stand whose answers by all models of the rule are known."""
+    here = np.full(len(u), -1)
+    score, bad = np.full(len(u), np.nan), np.zeros(len(u), dtype=bool)
+    left = passes(rule.gate, answers)
+    for number, tier in enumerate(rule.tiers):
+        taken = left & accepts(tier, answers, u)
+        here[taken] = number
+        score[taken] = values(tier.score, answers, tier.candidate)[taken]
+        bad[taken] = answers.marks[taken, tier.candidate] == BAD
+        left &= ~taken
+    return Places(here, score, u, bad)
+
+
+def ended(rule: Cascade, stop: Stop | None) -> Cascade:
+    """The rule that delivers what stands before the stopping row."""
+    if stop is None:
+        return rule
+    last = replace(rule.tiers[stop[0]], stop=stop[1:])
+    return replace(rule, tiers=(*rule.tiers[: stop[0]], last))
+
+
+def pays(rule: Cascade, pilot: Pilot, answers: Answers, u: NDArray[np.uint64]) -> bool:
+    """Whether, on the rows of the look, what the rule delivers is worth more than the calls it makes."""
+    left, asked, price = passes(rule.gate, answers), set[int](), 0.0
+    for tier in rule.tiers:
+        price += float(left.mean()) * pilot.price([model for model in tier.models if model not in asked])
+        asked |= set(tier.models)
+        left = left & ~accepts(tier, answers, u)
+    return float((places(rule, answers, u).tier >= 0).mean()) > price
+
+
+def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, Answers, Verdict]:
+    """Look, find the stopping row, and say whether delivering pays."""
+    problem, (credit, looked) = pilot.problem, way.looks[way.best]
+    rows = order[len(pilot.rows) : len(pilot.rows) + looked]
+    answers = yield Ask(rows, (0, *way.models), "profile", outlook(pilot, way))
+    errors = int((answers.marks[:, 0] == ERROR).sum())
+    spare = credit_left(credit, errors, pilot.reserve)
+    certified = spare >= 0 and (
+        errors == 0
+        or covers_errors(pilot.left, pilot.allowance, credit, looked, reserve=pilot.reserve, alpha=problem.alpha)
+    )
+    rule, u = Cascade(way.tiers, way.gate), uniforms(problem.seed, "shares", problem.rows)[rows]
+    stop = places(rule, answers, u).stop(spare) if certified else None
+    granted = certified and pays(ended(rule, stop), pilot, answers, u)
+    evidence = describe(pilot, rule) | {
+        "credit": credit,
+        "looked": looked,
+        "errors": errors,
+        "credit_left": spare,
+        "level": float(upper_level(pilot.left, pilot.allowance, credit, np.array([looked]))[0]),
+        "stop": None if stop is None else list(stop),
+        "granted": granted,
+    }
+    evidence["pinned"] = digest(evidence["tiers"], evidence["gate"], evidence["stop"])
+    profiled = np.concatenate([pilot.rows, rows])
+    return Verdict(granted, ended(rule, stop) if granted else Mix(), profiled, name, evidence)
+
+
+def digest(*pinned: object) -> str:
+    """Pins candidates, scores and stopping row: a changed digit shows."""
+    return blake2b(repr(pinned).encode(), digest_size=8).hexdigest()
+
+
+def outlook(pilot: Pilot, way: Way) -> Outlook:
+    """What is expected of the chosen way."""
+    spent = len(pilot.rows) * (1 + pilot.price(pilot.asked))
+    return Outlook((), (spent + way.cost) / pilot.problem.rows)
+
+
+def describe(pilot: Pilot, rule: Cascade) -> dict[str, Json]:
+    """The part of the evidence that does not depend on the look."""
+    names = pilot.problem.candidates
+    return {
+        "pilot": len(pilot.rows),
+        "pilot_errors": pilot.errors,
+        "rows_left": pilot.left,
+        "allowance": pilot.allowance,
+        "reserve": pilot.reserve,
+        "tiers": [_tier(tier, names) for tier in rule.tiers],
+        "gate": rule.gate and {"score": [list(term) for term in rule.gate.score.terms], "floor": rule.gate.floor},
+    }
+
+
+def _tier(tier: Tier, names: tuple[str, ...]) -> dict[str, Json]:
+    """A tier as it was fixed before the look; only the last has no stop of its own."""
+    return {
+        "model": names[tier.candidate - 1],
+        "score": [list(term) for term in tier.score.terms],
+        "stop": None if tier.stop is None else list(tier.stop),
+        "peers": [names[peer - 1] for peer in tier.peers],
+    }
