@@ -67,8 +67,8 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Orders:
-    """What every worker needs to know, sent once. columns: of the table. cascade, chosen: see `Routing`. settled: rows that were
-    settled before, by the reference: position → (answer, error). limited: whether there is a budget.
+    """What every worker needs to know, sent once. columns: of the table. cascade, chosen: see `Routing`. settled: rows
+    that were settled before, by the reference: position → (answer, error). limited: whether there is a budget.
     providers: those the caller brought. output: where whole rows go (None: answers go back to the driver)."""
 
     task: Task
