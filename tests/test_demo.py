@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from smart_llm import api
 from smart_llm import demo as module
 from smart_llm.demo import LABELS, PROMPT, Show, Snippet, by_words, demo, read_snippets, write_table
+from smart_llm.engine.outputs import certificate_path
 from smart_llm.engine.verify import verify
 from smart_llm.errors import InputError
 from smart_llm.providers import weights
@@ -50,7 +50,7 @@ def test_demo_runs_certifies_and_verifies(said: list[str], tmp_path: Path) -> No
     assert done.certificate.text() in text
     assert "  verifies" in said
     assert "100.0% of the delivered answers" in text
-    assert verify(api.certificate_path(tmp_path / "out" / "answered.csv"), done.ledger) == []
+    assert verify(certificate_path(tmp_path / "out" / "answered.csv"), done.ledger) == []
 
 
 def test_demo_run_again_buys_nothing(said: list[str], tmp_path: Path) -> None:

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, Unpack, overload
 
 from smart_llm import models as model_specs
-from smart_llm import tables
-from smart_llm.engine.batch import BatchOptions, by_batch
-from smart_llm.engine.job import Job, check
+from smart_llm.engine import outputs
+from smart_llm.engine.asked import Options, Place, default_ledger, job_of, made, means_of, models_of
+from smart_llm.engine.batch import by_batch
+from smart_llm.engine.job import Job
+from smart_llm.engine.means import Means
+from smart_llm.engine.outputs import Output
 from smart_llm.engine.pilot import buy as buy_pilot
 from smart_llm.engine.plan import Plan, draw_up
-from smart_llm.engine.pool import Stop
 from smart_llm.engine.ray import options_of
 from smart_llm.engine.ray.choice import delivering
-from smart_llm.engine.ray.sources import Folder
-from smart_llm.engine.run import Finished, Means, Unfinished, execute, write_certificate
+from smart_llm.engine.run import Finished, Unfinished, execute
 from smart_llm.engine.signals import stopping, wait
-from smart_llm.errors import InputError
-from smart_llm.events import Listener, nobody
-from smart_llm.folders import user_dir
+from smart_llm.events import nobody
 from smart_llm.ledger import Ledger, Reader
-from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import known
 from smart_llm.reports.certificate import Certificate
 from smart_llm.reports.listening import listening
 from smart_llm.reports.make import check as check_page
 from smart_llm.reports.make import make, report
-from smart_llm.tables.places import is_address
 from smart_llm.tasks import Task
 from smart_llm.types import Model
 
@@ -44,9 +40,6 @@ else:
 
     Frame = TypeVar("Frame")
 
-CERTIFICATE = ".certificate.json"
-"""What the certificate's name adds to the output's."""
-Place: TypeAlias = str | os.PathLike[str]
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
 
 
@@ -66,39 +59,6 @@ class Run(Generic[Frame]):
     def report(self, path: Place) -> None:
         """Write the run's report: one HTML page that needs nothing else. `InputError` where it cannot be written."""
         report(self.run_id, path, ledger=self.ledger, task=self.task)
-
-
-class Options(TypedDict, total=False):
-    """Options of `run` and `arun`; all have defaults.
-
-    report: where a report of the run goes, also of one that was stopped. safe_csv: cells that a spreadsheet would take
-    for formulas are written as text. on_event: a function that hears the run's events; if it raises, the run is
-    stopped cleanly and the exception comes out. progress: show how the run goes, on stderr or in the notebook; by
-    default on a terminal or in a notebook, if there is no `on_event`. engine: `local`, `ray` or `ray:ADDRESS`; workers,
-    partition: its actors, and rows handed to one at a time.
-    """
-
-    output: str | Path | None
-    budget: float | None
-    seed: int | None
-    per_label: float | str | None
-    rows: int | None
-    procedure: str
-    ledger: str | Path | None
-    models: str | Path | None
-    providers: Mapping[str, Provider] | None
-    concurrency: int
-    timeout: float
-    self_check: int
-    store_text: bool
-    report: str | Path | None
-    safe_csv: bool
-    batch: bool | BatchOptions
-    on_event: Listener
-    progress: bool | None
-    engine: str
-    workers: int | None
-    partition: int | None
 
 
 @overload
@@ -151,14 +111,14 @@ async def arun(
     Raises `InputError` before anything is spent, `Refused`, `BudgetExhausted` or `Interrupted` when the run must stop:
     run again to go on; what was bought is kept.
     """
-    models = _models(reference, candidates, options)
-    job = _job(table, task, models, (str(agreement), str(confidence)), options)
+    models = models_of(reference, candidates, options)
+    job = job_of(table, task, models, (str(agreement), str(confidence)), options)
     source, given = job.table, options.get("providers") or {}
     ray = options_of(options.get("engine", "local"), options.get("workers"), options.get("partition"))
-    output = _checked_output(options.get("output"), source, options.get("safe_csv", False), on_ray=ray is not None)
+    output = outputs.checked(options.get("output"), source, options.get("safe_csv", False), on_ray=ray is not None)
     if page := options.get("report"):
         check_page(page)
-    providers = {**_made(job, given), **given}
+    providers = {**made(job, given), **given}
     batch = options.get("batch", False)
     if batch:
         told, timeout = options.get("on_event", nobody), options.get("timeout", 120.0)
@@ -170,9 +130,9 @@ async def arun(
         stopping() as stop,
         listening(options.get("on_event"), options.get("progress"), options.get("budget"), stop) as tell,
     ):
-        means = replace(_means(ledger, providers, stop, tell, options), deliver=delivery)
+        means = replace(means_of(ledger, providers, stop, tell, options), deliver=delivery)
         finished = await _execute(job, means, output, page)
-    delivered = _deliver(source, finished, output, options.get("safe_csv", False))
+    delivered = outputs.deliver(source, finished, output, options.get("safe_csv", False))
     delivery.written(finished.certificate)
     done = Run(
         delivered,
@@ -264,8 +224,8 @@ async def aplan(
     long) are asked of the reference twice. brief: only the agreement asked for, with less simulating.
     Raises `InputError`; with `pilot` also what `arun` raises.
     """
-    models = _models(reference, candidates, options)
-    job = _job(table, task, models, (str(agreement), str(confidence)), options)
+    models = models_of(reference, candidates, options)
+    job = job_of(table, task, models, (str(agreement), str(confidence)), options)
     given, check = options.get("providers") or {}, options.get("self_check", 0)
     if options.get("batch"):
         job = replace(job, batch=frozenset(model.name for model in job.models if _batchable(model)))
@@ -335,133 +295,26 @@ def _batchable(model: Model) -> bool:
 
 async def _pilot(job: Job, path: Path, rows: int, options: Options) -> None:
     """Buy a pilot into the job's ledger."""
-    providers = {**_made(job, options.get("providers") or {}), **(options.get("providers") or {})}
+    providers = {**made(job, options.get("providers") or {}), **(options.get("providers") or {})}
     try:
         with (
             Ledger.open(path, store_text=options.get("store_text", True)) as ledger,
             stopping() as stop,
             listening(options.get("on_event"), options.get("progress"), options.get("budget"), stop) as tell,
         ):
-            await buy_pilot(job, _means(ledger, providers, stop, tell, options), rows)
+            await buy_pilot(job, means_of(ledger, providers, stop, tell, options), rows)
     finally:
         for provider in {id(provider): provider for provider in providers.values()}.values():
             await provider.close()
 
 
-def default_ledger(table: tables.Table) -> Path:
-    """Beside the table it belongs to; for frames, named by their content, in the user's folder."""
-    if table.path is not None:
-        return table.path.with_name(table.path.name + ".ledger.db")
-    folder = user_dir() / "ledgers"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{table.table_hash.replace(':', '-')}.ledger.db"
-
-
-def certificate_path(output: Path) -> Path:
-    """Where the certificate of an output stands."""
-    return output.with_name(output.name + CERTIFICATE)
-
-
-def _check_options(options: Options) -> None:
-    budget, concurrency = options.get("budget"), options.get("concurrency", 64)
-    if budget is not None and not 0 < budget < float("inf"):
-        raise InputError(f"--budget {budget}: give USD, more than 0.")
-    if not options.get("timeout", 120.0) > 0:
-        raise InputError(f"--timeout {options.get('timeout')}: give seconds, more than 0.")
-    batch = options.get("batch", False)
-    if batch and options.get("engine", "local") != "local":
-        raise InputError("--batch and --engine ray: workers on Ray ask by calls; give one of the two.")
-    if isinstance(batch, BatchOptions) and not (batch.poll > 0 and batch.rows >= 1):
-        raise InputError("--batch-poll, --batch-rows: give seconds, more than 0, and at least 1 row.")
-    if options.get("self_check", 0) < 0:
-        raise InputError(f"--self-check {options.get('self_check')}: give a number of rows.")
-    if concurrency < 1:
-        raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
-
-
-def _job(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str, str], options: Options) -> Job:
-    """What was asked for, checked. promise: agreement and confidence."""
-    _check_options(options)
-    source = tables.open_table(table).head(options.get("rows"))
-    per_label = options.get("per_label")
-    return check(
-        Job(
-            source,
-            task,
-            models,
-            *promise,
-            options.get("procedure", "ladder"),
-            options.get("seed"),
-            str(per_label) if per_label is not None else None,
-        )
-    )
-
-
-def _means(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell: Listener, options: Options) -> Means:
-    """What is worked with."""
-    batch = options.get("batch", False)
-    return Means(
-        ledger,
-        providers,
-        options.get("budget"),
-        options.get("concurrency", 64),
-        options.get("timeout", 120.0),
-        tell,
-        stop,
-        batch if isinstance(batch, BatchOptions) else BatchOptions(),
-        self_check=options.get("self_check", 0),
-        output=Path(output) if (output := options.get("output")) else None,
-    )
-
-
-def _models(reference: str, candidates: Sequence[str], options: Options) -> tuple[Model, ...]:
-    book = model_specs.read_book(path) if (path := options.get("models")) else None
-    return tuple(model_specs.resolve(spec, book=book) for spec in (reference, *candidates))
-
-
-def _made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
-    """Providers for the models the caller brought none for."""
-    wanted = [model for model in job.models if model.name not in given]
-    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns))
-
-
-def _checked_output(
-    output: str | Path | None, table: tables.Table, safe: bool, *, on_ray: bool = False
-) -> Path | Folder | None:
-    """Where the answers go: a file, or, on Ray, a folder of files."""
-    folder = on_ray and output is not None and _names_folder(output)
-    if safe and (output is None or folder or tables.format_of(output) not in tables.SEPARATORS):
-        raise InputError("--safe-csv: there is no CSV or TSV output; name one with --output, or leave it out.")
-    if folder:
-        place = Folder(str(output))
-        place.prepare(table)
-        return place
-    if output is None:
-        tables.check_columns(table)
-        return None
-    tables.check_output(Path(output), table)
-    return Path(output)
-
-
-def _names_folder(output: str | Path) -> bool:
-    return is_address(output) or Path(output).suffix.lower() not in tables.FORMATS
-
-
-def _keep(certificate: Certificate, output: Path | Folder) -> None:
-    """The certificate, next to the output."""
-    if isinstance(output, Folder):
-        output.beside(CERTIFICATE, certificate.to_json() + "\n")
-    else:
-        write_certificate(certificate, certificate_path(output))
-
-
-async def _execute(job: Job, means: Means, output: Path | Folder | None, page: Place | None) -> Finished:
+async def _execute(job: Job, means: Means, output: Output, page: Place | None) -> Finished:
     """Run; a run that stops early leaves a pending certificate, and a report, where the whole ones would be."""
     try:
         return await execute(job, means)
     except Unfinished as stopped:
         if output is not None:
-            _keep(stopped.certificate, output)
+            outputs.keep(stopped.certificate, output)
         if page is not None:
             run = next(run for run in means.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
             make(means.ledger, run, page, job.task)
@@ -469,17 +322,3 @@ async def _execute(job: Job, means: Means, output: Path | Folder | None, page: P
     finally:
         for provider in {id(provider): provider for provider in means.providers.values()}.values():
             await provider.close()
-
-
-def _deliver(table: tables.Table, finished: Finished, output: Path | Folder | None, safe: bool) -> Any:
-    """The answered table: written (a folder's files are, by then), and given back as it came in."""
-    columns = (finished.answers, finished.answered_by, finished.status)
-    if isinstance(output, Path):
-        (tables.write_harmless if safe else tables.write)(table, *columns, output)
-    if output is not None:
-        _keep(finished.certificate, output)
-        if isinstance(output, Folder):
-            return output.at if is_address(output) else Path(output.at)
-        if table.path is not None or table.pieces:
-            return output
-    return tables.like_source(table, *columns)

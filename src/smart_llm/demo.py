@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smart_llm import api
+from smart_llm.engine.outputs import certificate_path
 from smart_llm.engine.verify import verify
 from smart_llm.errors import InputError
 from smart_llm.events import Listener, nobody
@@ -198,7 +199,7 @@ def _intention(show: Show, rows: int, output: Path) -> list[str]:
 
 
 def _outcome(done: api.Run[Path], answered: Path) -> list[str]:
-    certificate = api.certificate_path(answered)
+    certificate = certificate_path(answered)
     problems = verify(certificate, done.ledger)
     cost = done.certificate.cost
     return [

@@ -13,7 +13,7 @@ import typer
 from smart_llm.errors import InputError
 
 if TYPE_CHECKING:
-    from smart_llm.api import Options
+    from smart_llm.engine.asked import Options
     from smart_llm.tasks import Task
 
 Table = Annotated[

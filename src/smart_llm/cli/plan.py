@@ -24,11 +24,12 @@ def plan(
 ) -> None:
     """What a run would do and cost, before anything is spent."""
     from smart_llm import api
+    from smart_llm.engine.asked import Options
     from smart_llm.reports.progress import shown
 
     asked, source = task.task(), source_of(table)
     with shown() as listener:
-        options: api.Options = {**how.keywords(), "on_event": listener}
+        options: Options = {**how.keywords(), "on_event": listener}
         found = api.plan(
             source,
             asked,

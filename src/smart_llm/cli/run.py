@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, as_json: AsJson = False) -> None:
     """Answer every row of TABLE, as cheaply as the promise allows."""
     from smart_llm import api
+    from smart_llm.engine.asked import Options
     from smart_llm.reports.progress import shown
 
     asked, source = task.task(), source_of(table)
@@ -30,7 +31,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     if not yes and sys.stdin.isatty() and sys.stderr.isatty():
         _confirm(source, asked, how)
     with shown(how.budget) as listener:
-        options: api.Options = {**how.keywords(), "output": output, "on_event": listener}
+        options: Options = {**how.keywords(), "output": output, "on_event": listener}
         done = api.run(
             source,
             asked,
@@ -44,7 +45,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
 
 
 def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: bool) -> None:
-    from smart_llm.api import CERTIFICATE
+    from smart_llm.engine.outputs import CERTIFICATE
 
     certificate = f"{output}{CERTIFICATE}"
     if not as_json:

@@ -283,7 +283,7 @@ class BatchClient:
 
 
 class Buying(Protocol):
-    """What a run works with, as far as batches need it (`engine.run.Means`)."""
+    """What a run works with, as far as batches need it (`engine.means.Means`)."""
 
     @property
     def ledger(self) -> Ledger:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from smart_llm.engine.aside import PILOT, piloted
 from smart_llm.engine.job import Job
 from smart_llm.engine.live import Live
+from smart_llm.engine.means import Means
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.selfcheck import self_agreement
 from smart_llm.engine.watch import watched
@@ -27,9 +27,6 @@ from smart_llm.ledger import Ledger, Reader, request_key
 from smart_llm.providers.client import Client, Speed
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Answers, Ask, Floats, Ints, Json, Model, Request, Usage
-
-if TYPE_CHECKING:
-    from smart_llm.engine.run import Means
 
 SPEED = "speed"
 """Kind of the event, beside the pilot's, that keeps how fast models were."""

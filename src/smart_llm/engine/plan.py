@@ -15,12 +15,12 @@ import numpy as np
 
 from smart_llm.engine.aside import piloted
 from smart_llm.engine.cautions import Facts, cautions
+from smart_llm.engine.expect import expected_usage
 from smart_llm.engine.forecast import Effort, Forecast, guess, simulated
 from smart_llm.engine.job import Job, batch_rate, fixed, frozen, problem
 from smart_llm.engine.live import Live
 from smart_llm.engine.pilot import Known, known
 from smart_llm.engine.pool import Stop
-from smart_llm.engine.run import expected_usage
 from smart_llm.ledger import Reader, canonical, tagged
 from smart_llm.providers.base import Provider
 from smart_llm.providers.client import Speed

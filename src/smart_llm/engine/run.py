@@ -6,59 +6,42 @@ from the ledger, the procedure asks the same rows again, and the client finds th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm import procedures
 from smart_llm.engine.about import ABOUT, about
+from smart_llm.engine.account import Account, certificate
 from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.aside import SET_ASIDE, Aside, record_once
-from smart_llm.engine.batch import BatchOptions, batching, tell_of_batches
+from smart_llm.engine.batch import batching, tell_of_batches
 from smart_llm.engine.delivered import Names, States
-from smart_llm.engine.job import Job, begin, fixed, planned_batches, planned_models, problem
-from smart_llm.engine.labels import per_label
+from smart_llm.engine.expect import expected_cost
+from smart_llm.engine.job import Job, begin, planned_batches, planned_models, problem
 from smart_llm.engine.live import Client as Asked
-from smart_llm.engine.live import Live, Routing
-from smart_llm.engine.pool import Stop
+from smart_llm.engine.live import Live
+from smart_llm.engine.means import Means
 from smart_llm.engine.selfcheck import check_itself, second_look
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
-from smart_llm.events import Decided, Ended, Listener, Said
-from smart_llm.ledger import Ledger, RunRecord, canonical, request_key, tagged
-from smart_llm.providers.base import Provider
+from smart_llm.events import Decided, Ended, Said
+from smart_llm.ledger import Ledger, RunRecord, request_key
 from smart_llm.providers.client import Client
-from smart_llm.reports.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
-from smart_llm.stats.sampling import uniforms
+from smart_llm.reports.certificate import Certificate
 from smart_llm.types import (
     AGREE,
     BAD,
-    NOT_ASKED,
     Ask,
     Cascade,
     Json,
-    Mix,
     Model,
-    Problem,
-    Request,
-    Score,
-    Standing,
-    Tier,
-    Usage,
     Verdict,
 )
 
 SCORES = {"own": "the log-probability of its own answer", "nothing (blind)": "nothing but chance"}
 """Scores in words, by their terms."""
-SAMPLE = 64
-"""Rows rendered before the start, to estimate what a call costs."""
-THOUGHTS = 16
-"""A model that thinks is expected to use one in so many of the tokens it may think: a guess, until a pilot tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,36 +64,6 @@ class Unfinished(Exception):
         super().__init__(certificate.status)
         self.certificate = certificate
         self.reason = reason
-
-
-class Delivery(Protocol):
-    """Who settles the rows that profiling left."""
-
-    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
-        """Settle them in `live` by the certified rule; raises what stopped it."""
-        ...
-
-
-async def here(live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
-    """This process does."""
-    await live.deliver(Routing.of(verdict, record.seed, live.aside), means.concurrency, means.tell)
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a run works with: everything that is not part of the plan."""
-
-    ledger: Ledger
-    providers: Mapping[str, Provider]
-    budget: float | None
-    concurrency: int
-    timeout: float
-    tell: Listener
-    stop: Stop
-    batch: BatchOptions = field(default_factory=BatchOptions)
-    self_check: int = 0
-    output: Path | None = None
-    deliver: Delivery = here
 
 
 async def execute(job: Job, means: Means) -> Finished:
@@ -172,34 +125,21 @@ async def _execute(
             account.check = await check_itself(live, rows, record.run_id, means)
         await means.deliver(live, verdict, record, means)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
-        pending = _certificate(job, record, account, None, means.ledger)
+        pending = certificate(job, record, account, None, means.ledger)
         means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
         raise Unfinished(pending, _counted(stopped, live)) from stopped
-    certificate = _certificate(job, record, account, verdict, means.ledger)
-    means.ledger.finish_run(record.run_id, asdict(certificate))
+    granted = certificate(job, record, account, verdict, means.ledger)
+    means.ledger.finish_run(record.run_id, asdict(granted))
     names = [model.name for model in models]
     return Finished(
         live.answers,
         Names(live.by, names),
         States(job.table.rows, live.errors),
-        certificate,
-        certificate.cost["total"],
-        certificate.cost["saving"],
+        granted,
+        granted.cost["total"],
+        granted.cost["saving"],
         record.run_id,
     )
-
-
-class Account:
-    """Who paid for what: `stages` holds the USD of each stage of a run that is closed, each distinct request once.
-    check: what asking the reference twice showed, if it was."""
-
-    def __init__(self, live: Live) -> None:
-        self.live, self.stages = live, dict.fromkeys(("set_aside", "profiling"), 0.0)
-        self.check: Mapping[str, Json] | None = None
-
-    def close(self, stage: str) -> None:
-        """Everything paid for since the last stage belongs to this one."""
-        self.stages[stage] = float(self.live.spent().sum()) - sum(self.stages.values())
 
 
 async def _set_aside(record: RunRecord, live: Live, means: Means) -> None:
@@ -300,184 +240,3 @@ class Diary:
 
 def _asked(ask: Ask, keys: list[list[str]]) -> dict[str, Json]:
     return {"stage": ask.stage, "positions": ask.positions.tolist(), "models": list(ask.models), "keys": keys}
-
-
-def expected_cost(model: Model, provider: Provider, live: Live) -> float:
-    """USD of one call before any was made."""
-    return float(np.mean([model.rate.cost(usage) for usage in expected_usage(model, provider, live)]))
-
-
-def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[Usage]:
-    """What calls about some rows use, before any was made: by the provider's own estimate, else four bytes a token, a
-    short answer, and a sixteenth of the room there is for thoughts."""
-    rows = np.linspace(0, live.rows - 1, num=min(SAMPLE, live.rows)).astype(np.int64)
-    expect = getattr(provider, "expect", partial(_expect, thoughts=model.thinking // THOUGHTS))
-    return [expect(live.request(live.models.index(model), prompt)) for prompt in live.prompts(rows)]
-
-
-def _expect(request: Request, thoughts: int) -> Usage:
-    prompt = len(request.prompt.encode()) + len((request.system or "").encode())
-    return Usage(prompt // 4 + 8, thoughts + min(request.max_tokens, 64) // 4 + 1)
-
-
-# --------------------------------------------------------------------------- the certificate
-
-
-def _certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict | None, ledger: Ledger) -> Certificate:
-    plan, live = record.plan, account.live
-    shape = problem(plan, [0.0] * len(live.models))
-    profiled = live.aside.population[verdict.profiled] if verdict else np.flatnonzero(live.settled)
-    errors = _errors(live, profiled)
-    status = _status(live, verdict, errors, shape)
-    claim = {
-        "rows": plan["rows"],
-        "agreement": job.agreement,
-        "confidence": job.confidence,
-        "reference": job.reference.name,
-        "allowance": shape.promised,
-        "reserve": shape.reserve,
-        "per_label": plan["per_label"],
-        "label_rows": plan["label_rows"],
-        "errors": len(live.errors),
-        "unsettled": int((~live.settled).sum()),
-        "set_aside": shape.set_aside,
-        "set_aside_errors": errors["set_aside"],
-    }
-    return Certificate(
-        status=status,
-        granted=status == "certified",
-        claim={**claim, "words": words(claim, status)},
-        assumptions=(ASSUMPTION, RANDOMNESS),
-        procedure={"name": job.procedure, "version": job.procedure.rpartition("/")[2]},
-        plan_hash=record.plan_hash,
-        plan=plan,
-        table_hash=job.table.table_hash,
-        seed=record.seed,
-        models=tuple(plan["models"]),
-        evidence=verdict.evidence if verdict else {},
-        rule=_rule(live, verdict),
-        delivered=_delivered(live, profiled),
-        cost={**_cost(account, profiled), "lost_at_most": ledger.lost(record.run_id)},
-        errors=errors,
-        labels=_labels(job, live, verdict, record.seed),
-        notes=verdict.notes if verdict else (),
-        earlier_runs=_earlier(job, record, ledger),
-        self_agreement=account.check,
-        software=_software(),
-    )
-
-
-def _status(live: Live, verdict: Verdict | None, errors: Mapping[str, Json], shape: Problem) -> str:
-    if verdict is None or not live.settled.all():
-        return "pending"
-    if not verdict.granted:
-        return "reference-only"
-    late = errors["rows"] - errors["while_profiling"] - errors["set_aside"]
-    return "certified" if late <= shape.reserve and errors["rows"] <= shape.promised else "not-certified"
-
-
-def _rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
-    """Which answer a row not profiled is delivered, by model names."""
-    names = [model.name for model in live.models]
-    rule = verdict.rule if verdict else Mix()
-    if isinstance(rule, Cascade):
-        gate = {"gate": {"score": terms(rule.gate.score), "floor": rule.gate.floor}} if rule.gate else {}
-        return {"tiers": [_tier(tier, names) for tier in rule.tiers], **gate, "else": names[0]}
-    shares = [{"model": names[model], "rows": rows} for model, rows in rule.shares]
-    return {"shares": shares, "order": rule.order, "else": names[0]}
-
-
-def _tier(tier: Tier, names: list[str]) -> dict[str, Json]:
-    return {
-        "model": names[tier.candidate],
-        "score": terms(tier.score),
-        "stop": list(tier.stop) if tier.stop else None,
-        "peers": [names[peer] for peer in tier.peers],
-    }
-
-
-def terms(score: Score) -> list[Json]:
-    """A score as JSON."""
-    return [list(term) for term in score.terms]
-
-
-def _delivered(live: Live, profiled: Any) -> dict[str, Json]:
-    counts = np.bincount(live.by[live.settled], minlength=len(live.models))
-    by = {model.name: int(count) for model, count in zip(live.models, counts, strict=True)}
-    return {
-        "profiled": len(profiled),
-        "set_aside": len(live.aside.positions),
-        "by": by,
-        "standings": [asdict(standing) for standing in standings(live)],
-    }
-
-
-def _labels(job: Job, live: Live, verdict: Verdict | None, seed: int) -> tuple[Json, ...]:
-    labels = job.task.contract.labels
-    if not labels or not verdict:
-        return ()
-    rows = len(live.aside.population)
-    u = live.aside.spread(uniforms(seed, "shares", rows))
-    return tuple(per_label(labels, verdict.rule, live.batches, u, rows))
-
-
-def standings(live: Live) -> list[Standing]:
-    """How every candidate fared on the rows it was asked about together with the reference: 90 % limits (Jeffreys)."""
-    seen = np.full((live.rows, len(live.models)), NOT_ASKED, np.int8)
-    for positions, sheet in live.batches:
-        seen[positions] = np.where(sheet.marks == NOT_ASKED, seen[positions], sheet.marks)
-    found = []
-    for j, model in enumerate(live.models[1:], 1):
-        asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = (float(betaincinv(agreeing + 0.5, asked - agreeing + 0.5, tail)) for tail in (0.05, 0.95))
-        found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
-    return found
-
-
-def _cost(account: Account, profiled: Any) -> dict[str, Json]:
-    live, stages = account.live, account.stages
-    asked, total, alone = float(live.spent().sum()), live.total(), live.reference_only_cost(profiled)
-    return {
-        "total": total,
-        **stages,
-        "delivery": asked - sum(stages.values()),
-        "self_check": total - asked,
-        "by_model": {model.name: float(spent) for model, spent in zip(live.models, live.spent(), strict=True)},
-        "reference_only": alone,
-        "saving": alone / total if total else 1.0,
-        "unit": "USD",
-    }
-
-
-def _errors(live: Live, profiled: Any) -> dict[str, Json]:
-    rows, aside = sorted(live.errors), set(live.aside.positions.tolist())
-    return {
-        "rows": len(rows),
-        "while_profiling": len(set(rows) & set(profiled.tolist()) - aside),
-        "set_aside": len(set(rows) & aside),
-        "first": rows[:20],
-    }
-
-
-def _earlier(job: Job, record: RunRecord, ledger: Ledger) -> int:
-    """Runs on this table and task that were started before this one."""
-    task = tagged(canonical(fixed(job)["task"]))
-    return sum(
-        run.plan["table"] == job.table.table_hash
-        and tagged(canonical(run.plan["task"])) == task
-        and run.started < record.started
-        for run in ledger.runs()
-    )
-
-
-def _software() -> dict[str, Json]:
-    from importlib.metadata import version
-
-    return {"name": "smart-llm", "version": version("smart-llm")}
-
-
-def write_certificate(certificate: Certificate, path: Path) -> None:
-    """Write a certificate next to the output, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(certificate.to_json() + "\n", encoding="utf-8")
-    part.replace(path)

@@ -9,18 +9,14 @@ was when it was asked. Reported, never promised.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from smart_llm.engine.aside import record_once
 from smart_llm.engine.live import Live
+from smart_llm.engine.means import Means
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Ints, Json, Verdict
-
-if TYPE_CHECKING:
-    from smart_llm.engine.run import Means
 
 CONFIDENCE = 0.95
 CHECKED = "self-check"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from smart_llm.engine.live import Live
+from smart_llm.engine.means import Means, here
 from smart_llm.engine.ray import RayOptions
 from smart_llm.engine.ray.sources import Folder
-from smart_llm.engine.run import Means, here
 from smart_llm.ledger import RunRecord
 from smart_llm.providers.base import Provider
 from smart_llm.reports.certificate import Certificate

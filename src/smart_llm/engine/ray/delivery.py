@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.means import Means
 from smart_llm.engine.ray import RayOptions
 from smart_llm.engine.ray.parts import Delivered, Finished, Orders, Part, take
 from smart_llm.engine.ray.sources import Folder, parts_of, sent
-from smart_llm.engine.run import Means
 from smart_llm.errors import Interrupted, SmartError
 from smart_llm.events import Delivering
 from smart_llm.ledger import RunRecord, tagged

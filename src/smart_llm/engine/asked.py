@@ -1,0 +1,130 @@
+"""What the user asked for: options of the Python API, checked, and what they make of a table and a task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, TypedDict
+
+from smart_llm import models as model_specs
+from smart_llm import tables
+from smart_llm.engine.batch import BatchOptions
+from smart_llm.engine.job import Job, check
+from smart_llm.engine.means import Means
+from smart_llm.engine.pool import Stop
+from smart_llm.errors import InputError
+from smart_llm.events import Listener
+from smart_llm.folders import user_dir
+from smart_llm.ledger import Ledger
+from smart_llm.providers.base import Provider
+from smart_llm.tasks import Task
+from smart_llm.types import Model
+
+Place: TypeAlias = str | os.PathLike[str]
+
+
+class Options(TypedDict, total=False):
+    """Options of `run` and `arun`; all have defaults.
+
+    report: where a report of the run goes, also of one that was stopped. safe_csv: cells that a spreadsheet would take
+    for formulas are written as text. on_event: a function that hears the run's events; if it raises, the run is
+    stopped cleanly and the exception comes out. progress: show how the run goes, on stderr or in the notebook; by
+    default on a terminal or in a notebook, if there is no `on_event`. engine: `local`, `ray` or `ray:ADDRESS`; workers,
+    partition: its actors, and rows handed to one at a time.
+    """
+
+    output: str | Path | None
+    budget: float | None
+    seed: int | None
+    per_label: float | str | None
+    rows: int | None
+    procedure: str
+    ledger: str | Path | None
+    models: str | Path | None
+    providers: Mapping[str, Provider] | None
+    concurrency: int
+    timeout: float
+    self_check: int
+    store_text: bool
+    report: str | Path | None
+    safe_csv: bool
+    batch: bool | BatchOptions
+    on_event: Listener
+    progress: bool | None
+    engine: str
+    workers: int | None
+    partition: int | None
+
+
+def _check_options(options: Options) -> None:
+    budget, concurrency = options.get("budget"), options.get("concurrency", 64)
+    if budget is not None and not 0 < budget < float("inf"):
+        raise InputError(f"--budget {budget}: give USD, more than 0.")
+    if not options.get("timeout", 120.0) > 0:
+        raise InputError(f"--timeout {options.get('timeout')}: give seconds, more than 0.")
+    batch = options.get("batch", False)
+    if batch and options.get("engine", "local") != "local":
+        raise InputError("--batch and --engine ray: workers on Ray ask by calls; give one of the two.")
+    if isinstance(batch, BatchOptions) and not (batch.poll > 0 and batch.rows >= 1):
+        raise InputError("--batch-poll, --batch-rows: give seconds, more than 0, and at least 1 row.")
+    if options.get("self_check", 0) < 0:
+        raise InputError(f"--self-check {options.get('self_check')}: give a number of rows.")
+    if concurrency < 1:
+        raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
+
+
+def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str, str], options: Options) -> Job:
+    """What was asked for, checked. promise: agreement and confidence."""
+    _check_options(options)
+    source = tables.open_table(table).head(options.get("rows"))
+    per_label = options.get("per_label")
+    return check(
+        Job(
+            source,
+            task,
+            models,
+            *promise,
+            options.get("procedure", "ladder"),
+            options.get("seed"),
+            str(per_label) if per_label is not None else None,
+        )
+    )
+
+
+def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell: Listener, options: Options) -> Means:
+    """What is worked with."""
+    batch = options.get("batch", False)
+    return Means(
+        ledger,
+        providers,
+        options.get("budget"),
+        options.get("concurrency", 64),
+        options.get("timeout", 120.0),
+        tell,
+        stop,
+        batch if isinstance(batch, BatchOptions) else BatchOptions(),
+        self_check=options.get("self_check", 0),
+        output=Path(output) if (output := options.get("output")) else None,
+    )
+
+
+def models_of(reference: str, candidates: Sequence[str], options: Options) -> tuple[Model, ...]:
+    """The models meant, reference first; `InputError` for a spec that means none."""
+    book = model_specs.read_book(path) if (path := options.get("models")) else None
+    return tuple(model_specs.resolve(spec, book=book) for spec in (reference, *candidates))
+
+
+def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
+    """Providers for the models the caller brought none for."""
+    wanted = [model for model in job.models if model.name not in given]
+    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns))
+
+
+def default_ledger(table: tables.Table) -> Path:
+    """Beside the table it belongs to; for frames, named by their content, in the user's folder."""
+    if table.path is not None:
+        return table.path.with_name(table.path.name + ".ledger.db")
+    folder = user_dir() / "ledgers"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{table.table_hash.replace(':', '-')}.ledger.db"

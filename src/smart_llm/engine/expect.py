@@ -1,0 +1,34 @@
+"""What a call is expected to cost before any was made."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from smart_llm.engine.live import Live
+from smart_llm.providers.base import Provider
+from smart_llm.types import Model, Request, Usage
+
+SAMPLE = 64
+"""Rows rendered before the start, to estimate what a call costs."""
+THOUGHTS = 16
+"""A model that thinks is expected to use one in so many of the tokens it may think: a guess, until a pilot tells."""
+
+
+def expected_cost(model: Model, provider: Provider, live: Live) -> float:
+    """USD of one call before any was made."""
+    return float(np.mean([model.rate.cost(usage) for usage in expected_usage(model, provider, live)]))
+
+
+def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[Usage]:
+    """What calls about some rows use, before any was made: by the provider's own estimate, else four bytes a token, a
+    short answer, and a sixteenth of the room there is for thoughts."""
+    rows = np.linspace(0, live.rows - 1, num=min(SAMPLE, live.rows)).astype(np.int64)
+    expect = getattr(provider, "expect", partial(_expect, thoughts=model.thinking // THOUGHTS))
+    return [expect(live.request(live.models.index(model), prompt)) for prompt in live.prompts(rows)]
+
+
+def _expect(request: Request, thoughts: int) -> Usage:
+    prompt = len(request.prompt.encode()) + len((request.system or "").encode())
+    return Usage(prompt // 4 + 8, thoughts + min(request.max_tokens, 64) // 4 + 1)

@@ -1,0 +1,46 @@
+"""What a run works with, and who delivers its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from smart_llm.engine.batch import BatchOptions
+from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.pool import Stop
+from smart_llm.events import Listener
+from smart_llm.ledger import Ledger, RunRecord
+from smart_llm.providers.base import Provider
+from smart_llm.types import Verdict
+
+
+class Delivery(Protocol):
+    """Who settles the rows that profiling left."""
+
+    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+        """Settle them in `live` by the certified rule; raises what stopped it."""
+        ...
+
+
+async def here(live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+    """This process does."""
+    await live.deliver(Routing.of(verdict, record.seed, live.aside), means.concurrency, means.tell)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run works with: everything that is not part of the plan."""
+
+    ledger: Ledger
+    providers: Mapping[str, Provider]
+    budget: float | None
+    concurrency: int
+    timeout: float
+    tell: Listener
+    stop: Stop
+    batch: BatchOptions = field(default_factory=BatchOptions)
+    self_check: int = 0
+    output: Path | None = None
+    deliver: Delivery = here
