@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
@@ -31,6 +31,8 @@ LOOK = 0.2
 """Seconds between looks at the processes."""
 WORDS = ("good", "bad", "film", "plot", "the", "a", "slow", "actor")
 TICK = os.sysconf("SC_CLK_TCK")
+ROLES = (("LedgerActor", "ledger"), ("GovernorActor", "governor"), ("Settle", "workers"))
+"""What stands in the title of one of Ray's processes, and what it is then."""
 
 
 def table(path: Path, rows: int) -> None:
@@ -58,8 +60,8 @@ def command(folder: Path, url: str, rows: int, actors: int) -> list[str]:
 class Family:
     """A process and all below it. cpu: CPU-seconds by process, as last seen; peak: megabytes."""
 
-    def __init__(self, pid: int) -> None:
-        self._root = pid
+    def __init__(self, pid: int, names: Sequence[tuple[str, str]] = ROLES) -> None:
+        self._root, self._names = pid, names
         self.cpu: dict[int, float] = {}
         self.role: dict[int, str] = {}
         self.peak = 0.0
@@ -102,7 +104,7 @@ class Family:
         if pid == self._root:
             return "driver"
         title = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-        for name, role in (("LedgerActor", "ledger"), ("GovernorActor", "governor"), ("Settle", "workers")):
+        for name, role in self._names:
             if title.startswith("ray::") and name in title:
                 return role
         return self.role.get(pid, "Ray")  # a worker keeps its role while its title changes

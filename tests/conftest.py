@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from smart_llm.models import ENDPOINTS
 
 settings.register_profile("house", deadline=None, derandomize=True)  # same examples each time, however busy the machine
 settings.load_profile("house")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; programs started here would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
