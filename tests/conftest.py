@@ -14,7 +14,7 @@ from smart_llm.models import ENDPOINTS
 
 settings.register_profile("house", deadline=None, derandomize=True)  # same examples each time, however busy the machine
 settings.load_profile("house")
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; programs started here would inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell, in the background; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
