@@ -134,25 +134,8 @@ async def reached(mock: MockServer, goal: int, process: asyncio.subprocess.Proce
         assert process.returncode is None, "it ended before anything could be killed"
 
 
-async def worker(folder: Path, rows: int) -> dict[str, Any]:
-    """One worker dies; the run goes on by itself."""
-    table(folder / "t.csv", rows)
-    mock = server()
-    async with mock as url:
-        calm = await whole(command(folder, "calm", url))
-        before = mock.stats()["answered"]
-        process = await start(command(folder, "rough", url, *on_ray(rows)))
-        await reached(mock, before + before // 2, process)
-        kill_one(process.pid, "Settle")
-        out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
-        return _judged(
-            "worker", folder, (calm, json.loads(out)), mock.stats()["answered"] - 2 * before, MODELS * IN_FLIGHT
-        )
-
-
-async def driver(folder: Path, rows: int) -> dict[str, Any]:
-    """The driver dies; the same command again."""
+async def killed(folder: Path, rows: int, who: str) -> dict[str, Any]:
+    """The driver dies and the same command is given again, or one worker dies and the run goes on by itself."""
     table(folder / "t.csv", rows)
     mock = server()
     async with mock as url:
@@ -160,12 +143,17 @@ async def driver(folder: Path, rows: int) -> dict[str, Any]:
         before = mock.stats()["answered"]
         process = await start(arguments := command(folder, "rough", url, *on_ray(rows)))
         await reached(mock, before + before // 2, process)
-        process.kill()
-        await process.wait()
-        await asyncio.sleep(2)
-        result = await whole(arguments)
+        if who == "driver":
+            process.kill()
+            await process.wait()
+            rough = await whole(arguments)
+        else:
+            kill_one(process.pid, "Settle")
+            out, err = await process.communicate()
+            assert process.returncode == 0, err.decode()
+            rough = json.loads(out)
     twice = mock.stats()["answered"] - 2 * before
-    return _judged("driver", folder, (calm, result), twice, WORKERS * MODELS * IN_FLIGHT)
+    return _judged(who, folder, (calm, rough), twice, (WORKERS if who == "driver" else 1) * MODELS * IN_FLIGHT)
 
 
 def _judged(case: str, folder: Path, results: tuple[Any, Any], twice: int, flying: int) -> dict[str, Any]:
@@ -231,13 +219,13 @@ async def limit(folder: Path, told: bool, warm: float, seconds: float) -> dict[s
 
 def cases(quick: bool) -> dict[str, Callable[[Path], Any]]:
     """By name."""
-    rows, killed = (2_000, 2_000) if quick else (ROWS, KILLED)
+    rows, some = (2_000, 2_000) if quick else (ROWS, KILLED)
     span = (10.0, 10.0) if quick else (WARM, SECONDS)
     return {
         "same": lambda folder: same(folder, rows),
-        "worker": lambda folder: worker(folder, killed),
-        "driver": lambda folder: driver(folder, killed),
-        "plain": lambda folder: plain(folder, killed),
+        "worker": lambda folder: killed(folder, some, "worker"),
+        "driver": lambda folder: killed(folder, some, "driver"),
+        "plain": lambda folder: plain(folder, some),
         "limit-told": lambda folder: limit(folder, True, *span),
         "limit-hidden": lambda folder: limit(folder, False, *span),
     }

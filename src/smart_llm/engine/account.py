@@ -38,20 +38,7 @@ def certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict 
     profiled = live.aside.population[verdict.profiled] if verdict else np.flatnonzero(live.settled)
     errors = _errors(live, profiled)
     status = _status(live, verdict, errors, shape)
-    claim = {
-        "rows": plan["rows"],
-        "agreement": job.agreement,
-        "confidence": job.confidence,
-        "reference": job.reference.name,
-        "allowance": shape.promised,
-        "reserve": shape.reserve,
-        "per_label": plan["per_label"],
-        "label_rows": plan["label_rows"],
-        "errors": len(live.errors),
-        "unsettled": int((~live.settled).sum()),
-        "set_aside": shape.set_aside,
-        "set_aside_errors": errors["set_aside"],
-    }
+    claim = _claim(job, plan, live, shape)
     return Certificate(
         status=status,
         granted=status == "certified",
@@ -74,6 +61,24 @@ def certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict 
         self_agreement=account.check,
         software=_software(),
     )
+
+
+def _claim(job: Job, plan: Mapping[str, Json], live: Live, shape: Problem) -> dict[str, Json]:
+    """What is promised, in numbers, and the rows that count against it."""
+    return {
+        "rows": plan["rows"],
+        "agreement": job.agreement,
+        "confidence": job.confidence,
+        "reference": job.reference.name,
+        "allowance": shape.promised,
+        "reserve": shape.reserve,
+        "per_label": plan["per_label"],
+        "label_rows": plan["label_rows"],
+        "errors": len(live.errors),
+        "unsettled": int((~live.settled).sum()),
+        "set_aside": shape.set_aside,
+        "set_aside_errors": len(set(live.errors) & set(live.aside.positions.tolist())),
+    }
 
 
 def _status(live: Live, verdict: Verdict | None, errors: Mapping[str, Json], shape: Problem) -> str:
