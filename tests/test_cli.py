@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,6 +100,20 @@ def test_json_prints_one_object(smart: Smart, table: Path) -> None:
     assert printed.count("\n") == 1
     assert Path(value["output"]).name == "t.answers.csv"
     assert value["certificate"]["claim"]["rows"] == 3
+
+
+def test_what_libraries_print_is_not_ours(smart: Smart, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What anything prints while a run is under way (Ray does, of a dead worker) goes to stderr."""
+    real = api.run
+
+    def chatty(*arguments: Any, **options: Any) -> Any:
+        print("a worker died")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(api, "run", chatty)
+    _, printed, said = smart(*usual(table), "--json")
+    assert json.loads(printed)["certificate"]
+    assert "a worker died" in said
 
 
 def test_a_run_without_a_cheaper_candidate_verifies(smart: Smart, table: Path, tmp_path: Path) -> None:

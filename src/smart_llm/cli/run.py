@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     output = output_of(table, source, how)
     if not yes and sys.stdin.isatty() and sys.stderr.isatty():
         _confirm(source, asked, how)
-    with shown(how.budget) as listener:
+    with redirect_stdout(sys.stderr), shown(how.budget) as listener:  # libraries print too: Ray, when a worker died
         options: Options = {**how.keywords(), "output": output, "on_event": listener}
         done = api.run(
             source,
