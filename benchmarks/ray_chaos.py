@@ -186,7 +186,7 @@ async def plain(folder: Path, rows: int) -> dict[str, Any]:
     paid = stats["answered"] - stats["distinct"]
     return {
         "case": "plain map_batches, actor",
-        "rows": json.loads(out.splitlines()[-1])["rows"],
+        "rows": json.loads(next(line for line in out.splitlines() if line.startswith(b"{")))["rows"],
         "paid twice": paid,
         "in flight at most": IN_FLIGHT,
     }
