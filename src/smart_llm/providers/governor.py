@@ -92,7 +92,7 @@ class Governor:
 
     Messages that want an answer: ("enter", number, model, tokens), ("reserve", number, USD), ("check", number).
     Others: ("leave", model), ("succeeded", model, turn), ("throttled", model, turn, retry_after),
-    ("told", model, turn, limits), ("settle", USD set aside, USD cost), ("settled", rows, errors),
+    ("told", model, turn, limits, age), ("settle", USD set aside, USD cost), ("settled", rows, errors),
     ("stop", failure).
     """
 
@@ -199,10 +199,10 @@ class Governor:
         if known is not None:
             self.paces[model].throttled(known, retry_after)
 
-    def _told(self, holder: Holder, model: str, turn: int, limits: Any) -> None:
+    def _told(self, holder: Holder, model: str, turn: int, limits: Any, age: float) -> None:
         known = holder.turns.get(turn)
         if known is not None:
-            self.paces[model].told(known, limits)
+            self.paces[model].told(known, limits, age)
 
     def _settle(self, holder: Holder, bound: float, cost: float) -> None:
         if holder.reserved[bound]:

@@ -158,7 +158,7 @@ class LeasedPace:
         finally:
             self.waiting -= 1
         self.in_flight += 1
-        return Turn(requests=number)
+        return Turn(requests=number, at=asyncio.get_running_loop().time())
 
     def leave(self) -> None:
         """A call is over."""
@@ -170,8 +170,9 @@ class LeasedPace:
         self._governed.tell("succeeded", self._model, turn.requests)
 
     def told(self, turn: Turn, limits: Limits) -> None:
-        """A reply said how its limits stand."""
-        self._governed.tell("told", self._model, turn.requests, limits)
+        """A reply said how its limits stand. The call left when its turn had come here, not when it was granted."""
+        age = asyncio.get_running_loop().time() - turn.at
+        self._governed.tell("told", self._model, turn.requests, limits, age)
 
     def throttled(self, turn: Turn, retry_after: float | None) -> None:
         """A call met a rate limit."""

@@ -183,12 +183,12 @@ class Pace:
         if turn.left is not None:
             self._weigh(turn)
 
-    def told(self, turn: Turn, limits: Limits) -> None:
-        """A reply said how its limits stand."""
+    def told(self, turn: Turn, limits: Limits, age: float | None = None) -> None:
+        """A reply said how its limits stand. age: seconds since its call left, where that was later than its turn."""
         if turn.requests <= self._told.requests:
             return  # an older call than what is known already
         now = asyncio.get_running_loop().time()
-        age = now - turn.at
+        age = now - turn.at if age is None else age
         if limits.requests is not None:
             self._requests.told(limits.requests, self._sent.requests - turn.requests, age, now)
         if limits.tokens is not None:
