@@ -30,7 +30,7 @@ DOUBTFUL = 4
 """Of the 20 equally likely bad rates of a forecast: drawn from a four times weaker posterior. Without them, lucky
 starts of poor candidates end pilots too soon (measured)."""
 MANY = 20_000
-LARGE = Fineness(ratio=1.45, tries=4)
+LARGE = Fineness(ratio=1.45, rounds=12, tries=4)
 """For tables of more than `MANY` rows, where exact errors take longest: fewer looks, and no farther than twice the look
 that all but the worst (`FAR`) rates of the pilot's posterior ask for."""
 FAR = 0.95
@@ -84,7 +84,7 @@ def design_for(rows: int, allowance: int, alpha: float, seen: Seen) -> Design:
     fine = Fineness()
     if rows > MANY:
         farthest = float(np.quantile(forecast(rows, allowance, alpha, seen).rows, FAR))
-        fine = replace(LARGE, reach=float(np.clip(2 * farthest / rows ** (2 / 3), 1.0, 12.0)))
+        fine = replace(LARGE, reach=float(np.clip(farthest / rows ** (2 / 3), 1.0, 12.0)))
     return design(rows, allowance, alpha, prior_of(seen), costs_of(seen, rows, allowance), fine=fine)
 
 

@@ -110,3 +110,25 @@ def test_handing_over_no_more_than_the_allowance_never_errs() -> None:
     """A share within the allowance needs no evidence."""
     table = Table((0,), (np.array([5], np.int64),), 5)
     assert worst_error(50, 5, table).error < 1e-8
+
+
+@pytest.mark.parametrize("rows", [900, 20_000])
+def test_the_error_of_large_tables_is_that_of_scipy_s_distribution(rows: int) -> None:
+    """One look, many shares: for D over the whole range no sum of scipy's probabilities is above the bound, and the
+    largest comes to it."""
+    from scipy.stats import hypergeom
+
+    seen, allowance = rows // 20, rows // 10
+    counts = np.arange(seen // 3)
+    shares = np.clip(0.85 * allowance * seen / (counts + 1), allowance, rows - seen).astype(np.int64)
+    worst = worst_error(rows, allowance, Table((0, seen), (np.array([GO_ON]), shares), allowance))
+
+    def error(bad: int) -> float:
+        here = hypergeom.pmf(counts, rows, bad, seen)
+        after = hypergeom.sf(allowance, rows - seen, np.maximum(bad - counts, 0), shares)
+        return float((here * after * (shares > allowance) * (counts <= bad)).sum())
+
+    assert 0.01 < worst.error < 0.9
+    errors = [error(bad) for bad in {*range(allowance, rows, rows // 150), worst.bad}]
+    assert max(errors) <= worst.error
+    assert error(worst.bad) == pytest.approx(worst.error, rel=2e-3)
