@@ -31,7 +31,7 @@ DOUBTFUL = 4
 starts of poor candidates end pilots too soon (measured)."""
 MANY = 20_000
 LARGE = Fineness(ratio=1.45, rounds=12, tries=4)
-"""For tables of more than `MANY` rows, where exact errors take longest: fewer looks, and no farther than twice the look
+"""For tables of more than `MANY` rows, where exact errors take longest: fewer looks, and no farther than the look
 that all but the worst (`FAR`) rates of the pilot's posterior ask for."""
 FAR = 0.95
 QUANTILES = (np.arange(20) + 0.5) / 20
