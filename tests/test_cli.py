@@ -17,28 +17,11 @@ from typing import Any
 
 import pytest
 
-from smart_llm import api, cli
+from smart_llm import api
 from smart_llm.mock.server import MockServer
 
-Smart = Callable[..., tuple[int, str, str]]
+Command = Callable[..., tuple[int, str, str]]
 BIG, SMALL = "fake:big?in=10&out=10", "fake:small?in=1&out=1"
-
-
-@pytest.fixture
-def smart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Smart:
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["smart", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
@@ -79,22 +62,22 @@ def test_help_is_quick() -> None:
         assert verb in done.stdout
 
 
-def test_run_writes_answers_and_certificate(smart: Smart, table: Path, tmp_path: Path) -> None:
+def test_run_writes_answers_and_certificate(command: Command, table: Path, tmp_path: Path) -> None:
     """Rows in order with three columns more; a certificate beside them that verifies."""
     out = tmp_path / "out.jsonl"
-    code, printed, _ = smart(*usual(table, output=out))
+    code, printed, _ = command(*usual(table, output=out))
     assert code == 0
     delivered = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["id"] for row in delivered] == ["1", "2", "3"]
     assert {row["status"] for row in delivered} == {"ok"}
     assert "agreement ≥ 0.9" in printed
-    code, printed, _ = smart("verify", f"{out}.certificate.json", "--ledger", f"{table}.ledger.db")
+    code, printed, _ = command("verify", f"{out}.certificate.json", "--ledger", f"{table}.ledger.db")
     assert (code, printed.split(":")[0]) == (0, "verifies")
 
 
-def test_json_prints_one_object(smart: Smart, table: Path) -> None:
+def test_json_prints_one_object(command: Command, table: Path) -> None:
     """`--json` prints exactly one JSON object on stdout, and nothing else."""
-    code, printed, _ = smart(*usual(table), "--json")
+    code, printed, _ = command(*usual(table), "--json")
     value = json.loads(printed)
     assert code == 0
     assert printed.count("\n") == 1
@@ -102,7 +85,7 @@ def test_json_prints_one_object(smart: Smart, table: Path) -> None:
     assert value["certificate"]["claim"]["rows"] == 3
 
 
-def test_what_libraries_print_is_not_ours(smart: Smart, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_libraries_print_is_not_ours(command: Command, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What anything prints while a run is under way (Ray does, of a dead worker) goes to stderr."""
     real = api.run
 
@@ -111,27 +94,27 @@ def test_what_libraries_print_is_not_ours(smart: Smart, table: Path, monkeypatch
         return real(*arguments, **options)
 
     monkeypatch.setattr(api, "run", chatty)
-    _, printed, said = smart(*usual(table), "--json")
+    _, printed, said = command(*usual(table), "--json")
     assert json.loads(printed)["certificate"]
     assert "a worker died" in said
 
 
-def test_a_run_without_a_cheaper_candidate_verifies(smart: Smart, table: Path, tmp_path: Path) -> None:
+def test_a_run_without_a_cheaper_candidate_verifies(command: Command, table: Path, tmp_path: Path) -> None:
     """A candidate as dear as the reference is not used; the certificate says so, and verifies with its ledger."""
     out = tmp_path / "out.csv"
-    code, printed, _ = smart(*usual(table, output=out, candidate="fake:dear?in=10&out=10"))
+    code, printed, _ = command(*usual(table, output=out, candidate="fake:dear?in=10&out=10"))
     assert code == 0
     assert "not cheaper" in printed
-    assert smart("verify", f"{out}.certificate.json", "--ledger", f"{table}.ledger.db")[0] == 0
+    assert command("verify", f"{out}.certificate.json", "--ledger", f"{table}.ledger.db")[0] == 0
 
 
-def test_verify_fails_with_5(smart: Smart, table: Path, tmp_path: Path) -> None:
+def test_verify_fails_with_5(command: Command, table: Path, tmp_path: Path) -> None:
     """A changed certificate is told apart: exit 5."""
     out = tmp_path / "out.csv"
-    smart(*usual(table, output=out))
+    command(*usual(table, output=out))
     path = tmp_path / "out.csv.certificate.json"
     path.write_text(path.read_text().replace('"rows": 3', '"rows": 4', 1))
-    code, _, said = smart("verify", path)
+    code, _, said = command("verify", path)
     assert code == 5
     assert "smart verify:" in said
 
@@ -186,11 +169,11 @@ def mistake(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[object
 
 
 def test_bad_input_is_said_in_a_line_or_two(
-    smart: Smart, table: Path, tmp_path: Path, mistake: tuple[list[object], str]
+    command: Command, table: Path, tmp_path: Path, mistake: tuple[list[object], str]
 ) -> None:
     """Exit 2, one or two lines on stderr that name the matter, nothing on stdout, nothing spent."""
-    command, word = mistake
-    code, printed, said = smart(*command, "--json")
+    words, word = mistake
+    code, printed, said = command(*words, "--json")
     assert code == 2
     assert printed == ""
     assert 1 <= len(said.strip().splitlines()) <= 2, said
@@ -212,13 +195,13 @@ def test_stdin_is_spooled_and_resumed(tmp_path: Path) -> None:
 
 
 def test_no_key_reaches_anything_written(
-    smart: Smart, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key in the environment is in no file and no message, also when the endpoint cannot be reached."""
     secret = "sk-very-secret-value"
     monkeypatch.setenv("MY_KEY", secret)
     model = "openai:m@http://127.0.0.1:9/v1?in=1&out=1&key_env=MY_KEY"
-    code, printed, said = smart(
+    code, printed, said = command(
         *usual(table, candidate=model, reference="fake:big?in=10&out=10", output=tmp_path / "o.csv")
     )
     assert code in (0, 3)
@@ -228,14 +211,14 @@ def test_no_key_reaches_anything_written(
             assert secret.encode() not in path.read_bytes()
 
 
-def test_replay_json_has_the_fields_of_the_interface(smart: Smart, tmp_path: Path) -> None:
+def test_replay_json_has_the_fields_of_the_interface(command: Command, tmp_path: Path) -> None:
     """`smart replay --json` prints the figures by their fixed names."""
     lines = ["item_id,model,answer,cost_usd"]
     for i in range(200):
         lines += [f"{i},big,{i % 2},1.0", f"{i},small,{i % 2 if i % 20 else 9},0.1"]
     path = tmp_path / "recorded.csv"
     path.write_text("\n".join(lines))
-    code, printed, _ = smart("replay", path, "--reference", "big", "--agreement", "0.8", "--trials", "3", "--json")
+    code, printed, _ = command("replay", path, "--reference", "big", "--agreement", "0.8", "--trials", "3", "--json")
     assert code == 0
     assert list(json.loads(printed)) == [
         *("rows", "trials", "procedure", "reference", "candidates", "agreement", "confidence"),

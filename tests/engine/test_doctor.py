@@ -6,19 +6,17 @@ import asyncio
 import json
 import os
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 import smart_llm as smart
-from smart_llm import cli
 from smart_llm.engine.doctor import BAD, GOOD, REMARK, Diagnosis, examine
 from smart_llm.mock.answers import Said
 from smart_llm.mock.server import MockServer
 
-Smart = Callable[..., tuple[int, str, str]]
+Command = Callable[..., tuple[int, str, str]]
 SECRET = "sk-very-secret"
 
 
@@ -158,17 +156,11 @@ async def test_the_time_allowed_must_be_one(tmp_path: Path) -> None:
         await examine(folder=tmp_path, seconds=0)
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`smart doctor` prints a line a finding, or one JSON object, and returns the exit code."""
     monkeypatch.chdir(tmp_path)
     for arguments, code in ((["--offline"], 0), (["fake:q", "--offline", "--json"], 2)):
-        monkeypatch.setattr(sys, "argv", ["smart", "doctor", *arguments])
-        try:
-            cli.main()
-            ended = 0
-        except SystemExit as stop:
-            ended = int(stop.code or 0)
-        printed = capsys.readouterr().out
+        ended, printed, _ = command("doctor", *arguments)
         assert ended == code
         assert printed.count("\n") == 1 if "--json" in arguments else "SQLite" in printed
     assert json.loads(printed)["ok"] is False

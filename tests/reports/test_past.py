@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,32 +10,18 @@ from typing import Any
 import pytest
 
 import smart_llm as smart
-from smart_llm import cli
 
 Made = Callable[..., smart.Run[Any]]
-Smart = Callable[..., tuple[int, str, str]]
+Command = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Smart:
-    """A command in the test's folder: exit code, stdout, stderr."""
+@pytest.fixture(autouse=True)
+def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are given in the test's folder."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["smart", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
 
-    return call
-
-
-def test_runs_are_listed_with_state_and_money(run: Made, command: Smart) -> None:
+def test_runs_are_listed_with_state_and_money(run: Made, command: Command) -> None:
     """Every run of the ledgers here, oldest first: what it cost, what it promises, where it stands."""
     first = run(1200)
     with pytest.raises(smart.BudgetExhausted):
@@ -54,13 +39,13 @@ def test_runs_are_listed_with_state_and_money(run: Made, command: Smart) -> None
     assert first.run_id in printed
 
 
-def test_no_runs_is_no_error(command: Smart) -> None:
+def test_no_runs_is_no_error(command: Command) -> None:
     """An empty folder has no runs, and says so."""
     assert command("runs") == (0, "", "no runs here yet\n")
     assert json.loads(command("runs", "--json")[1]) == {"runs": []}
 
 
-def test_runs_of_tables_in_memory_are_found(run: Made, command: Smart) -> None:
+def test_runs_of_tables_in_memory_are_found(run: Made, command: Command) -> None:
     """Their ledgers stand in the user's folder."""
     run(20, ledger=None)
     (listed,) = json.loads(command("runs", "--json")[1])["runs"]
@@ -68,7 +53,7 @@ def test_runs_of_tables_in_memory_are_found(run: Made, command: Smart) -> None:
     assert command("report", "last", "--html", "r.html")[0] == 0
 
 
-def test_a_report_by_id_beginning_or_last(run: Made, command: Smart, tmp_path: Path) -> None:
+def test_a_report_by_id_beginning_or_last(run: Made, command: Command, tmp_path: Path) -> None:
     """A run is named by its id, the beginning of it, or `last`; the page has a name of its own by default."""
     done = run(40)
     code, printed, _ = command("report", done.run_id)
@@ -80,7 +65,7 @@ def test_a_report_by_id_beginning_or_last(run: Made, command: Smart, tmp_path: P
     assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
 
 
-def test_what_cannot_be_found_is_said_in_a_line(run: Made, command: Smart, tmp_path: Path) -> None:
+def test_what_cannot_be_found_is_said_in_a_line(run: Made, command: Command, tmp_path: Path) -> None:
     """No ledger, no run of that name, several, no place to write: exit 2 and a line that says what to do."""
     assert command("report", "last")[0] == 2
     run(20)
@@ -98,7 +83,7 @@ def test_what_cannot_be_found_is_said_in_a_line(run: Made, command: Smart, tmp_p
         assert word in said
 
 
-def test_a_damaged_ledger_does_not_hide_the_others(run: Made, command: Smart, tmp_path: Path) -> None:
+def test_a_damaged_ledger_does_not_hide_the_others(run: Made, command: Command, tmp_path: Path) -> None:
     """What is no ledger is named and passed over; asked for by name, it is an error of its own kind."""
     run(20)
     (tmp_path / "broken.ledger.db").write_text("not a database, though long enough to look like one" * 50)
@@ -111,7 +96,7 @@ def test_a_damaged_ledger_does_not_hide_the_others(run: Made, command: Smart, tm
     assert command("report", "last", "--ledger", "broken.ledger.db")[0] == 5
 
 
-def test_run_writes_a_report(command: Smart, tmp_path: Path) -> None:
+def test_run_writes_a_report(command: Command, tmp_path: Path) -> None:
     """`smart run --report` writes the page beside everything else and says where; `--json` names it."""
     (tmp_path / "t.csv").write_text("text\n" + "".join(f"film {i}\n" for i in range(30)))
     asked = ("--prompt", "Good? {text}", "--labels", "yes,no", "--agreement", "0.9", "--yes")
