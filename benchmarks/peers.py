@@ -44,7 +44,7 @@ from smart_llm.engine.drive import Population
 from smart_llm.engine.recorded import Recorded, load
 from smart_llm.engine.replay import pose, without_scores
 from smart_llm.stats.clopper_pearson import upper_limit
-from smart_llm.types import AGREE, Traits
+from smart_llm.types import AGREE
 
 try:
     import BARGAIN
@@ -209,7 +209,7 @@ def prepared(path: Path, reference: str) -> Recorded:
     if path.stem not in VERDICTS or traits is None:
         return table
     known = (traits.key != 0) * np.arange(1, 1 + traits.key.shape[1])  # answered or not, nothing else
-    hidden = Traits(known.astype(np.int64), np.full(traits.length.shape, np.nan), traits.text)
+    hidden = replace(traits, key=known.astype(np.int64), length=np.full(traits.length.shape, np.nan))
     return replace(table, population=replace(table.population, traits=hidden))
 
 
@@ -225,7 +225,7 @@ def dealt(table: Recorded, seed: int) -> Recorded:
     deal: Callable[[Any], Any] = lambda part: np.stack([part[o, j] for j, o in enumerate(order)], axis=1)  # noqa: E731
     traits = here.traits
     if traits is not None:
-        traits = Traits(deal(traits.key), deal(traits.length), traits.text[order[0]])
+        traits = replace(traits.rows(order[0]), key=deal(traits.key), length=deal(traits.length))
     return replace(table, population=replace(here, score=deal(here.score), traits=traits))
 
 
@@ -238,9 +238,7 @@ def cut(table: Recorded, args: Any, seed: int) -> Recorded:
     cost = here.cost[rows].copy()
     for j in dear(table, args):
         cost[:, j] = cost[:, 0] / 3
-    traits = here.traits
-    if traits is not None:
-        traits = Traits(traits.key[rows], traits.length[rows], traits.text[rows])
+    traits = here.traits and here.traits.rows(rows)
     items = tuple(table.items[row] for row in rows)
     return replace(table, items=items, population=Population(here.marks[rows], cost, here.score[rows], traits))
 

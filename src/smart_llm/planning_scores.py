@@ -178,9 +178,16 @@ def value_of_more(costs: Sequence[Floats], pilot: int, more: int) -> float:
 # --------------------------------------------------------------------------- scores learned on the pilot
 
 
-PRIORS = {"same": (-2.0, 1.0), "usual": (0.0, 1.5), "answer_length": (0.3, 0.5), "text_length": (0.3, 0.5)}
-"""Kind of trait → prior mean and deviation of its weight in the log-odds of a bad row (lengths: per standard
-deviation): answers that others repeat are better, long rows and answers worse, and the usual answer may be either."""
+PRIORS = {
+    "same": (-2.0, 1.0),
+    "usual": (0.0, 1.5),
+    "answer_length": (0.3, 0.5),
+    "text_length": (0.3, 0.5),
+    "word": (0.0, 0.2),
+}
+"""Kind of trait → prior mean and deviation of its weight in the log-odds of a bad row (lengths and words: per standard
+deviation): answers that others repeat are better, long rows and answers worse; usual answers, words: either."""
+SCALED = ("answer_length", "text_length", "word")
 
 
 def learn(names: Sequence[str], traits: Floats, bad: NDArray[np.bool_]) -> tuple[Score, Floats]:
@@ -191,7 +198,7 @@ def learn(names: Sequence[str], traits: Floats, bad: NDArray[np.bool_]) -> tuple
     """
     centre, scale = np.zeros(traits.shape[1]), np.ones(traits.shape[1])
     for column, name in enumerate(names):
-        if name.endswith("_length"):
+        if name.partition(":")[0] in SCALED:
             centre[column], scale[column] = traits[:, column].mean(), max(float(traits[:, column].std()), 1e-6)
     design = np.column_stack([np.ones(len(bad)), (traits - centre) / scale])
     prior = np.array([(-1.5, 1.5), *(PRIORS[name.partition(":")[0]] for name in names)])

@@ -255,18 +255,28 @@ class Ask:
     outlook: Outlook | None = None
 
 
+WORDS = 128
+"""Buckets that the words of a row are hashed into."""
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What is known of rows and answers besides marks; scores are made of it, promises never depend on it.
 
     key: shape (n, 1 + m), a number standing for the canonical answer (equal answers, equal numbers; 0 = none, or not
     asked). length: shape (n, 1 + m), characters of the answer. text: shape (n,), characters of the row's input (NaN
-    where it is not known).
+    where it is not known). words: shape (n, WORDS), its hashed words and pairs of words (`tasks.scores.words_of`; None
+    where they are not looked at).
     """
 
     key: Ints
     length: Floats
     text: Floats
+    words: Floats | None = None
+
+    def rows(self, at: Ints) -> Traits:
+        """Those of some rows."""
+        return Traits(self.key[at], self.length[at], self.text[at], None if self.words is None else self.words[at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,9 +293,11 @@ class Answers:
     traits: Traits | None = None
 
     @classmethod
-    def blank(cls, shape: tuple[int, int], *, traits: bool = True) -> Answers:
+    def blank(cls, shape: tuple[int, int], *, traits: bool = True, words: bool = False) -> Answers:
         """Of that shape, with nothing in them yet."""
-        known = Traits(np.zeros(shape, np.int64), np.full(shape, np.nan), np.full(shape[0], np.nan)) if traits else None
+        grams = np.full((shape[0], WORDS), np.nan) if words else None
+        key, text = np.zeros(shape, np.int64), np.full(shape[0], np.nan)
+        known = Traits(key, np.full(shape, np.nan), text, grams) if traits else None
         return cls(np.full(shape, NOT_ASKED, np.int8), np.zeros(shape), np.full(shape, np.nan), known)
 
     def fill(self, lines: Ints, models: Sequence[int], other: Answers) -> None:
@@ -297,6 +309,8 @@ class Answers:
         if self.traits is not None and other.traits is not None:
             self.traits.key[at], self.traits.length[at] = other.traits.key[:, columns], other.traits.length[:, columns]
             self.traits.text[lines] = other.traits.text
+            if self.traits.words is not None and other.traits.words is not None:
+                self.traits.words[lines] = other.traits.words
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ def seen_of(traits: Traits, positions: Ints, columns: NDArray[np.bool_]) -> Trai
         np.where(columns, traits.key[positions], 0),
         np.where(columns, traits.length[positions], np.nan),
         traits.text[positions],
+        None if traits.words is None else traits.words[positions],
     )
 
 

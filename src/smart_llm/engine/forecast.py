@@ -30,7 +30,7 @@ from smart_llm.engine.drive import Population, simulate
 from smart_llm.engine.replay import prospects
 from smart_llm.planning import Field, Seen
 from smart_llm.stats.hindsight import best_mix
-from smart_llm.types import AGREE, BAD, Answers, Floats, Ints, Marks, Problem, Traits
+from smart_llm.types import AGREE, BAD, Answers, Floats, Ints, Marks, Problem
 
 UNSEEN = 0.5
 """Weight of a bad row nobody has seen, in pilot rows."""
@@ -120,7 +120,7 @@ class Urn:
         score = np.column_stack(
             [_smoothed(base.score[:, j], base.marks[:, j] == BAD, chosen, rng) for j in range(base.score.shape[1])]
         )
-        traits = base.traits and Traits(base.traits.key[chosen], base.traits.length[chosen], base.traits.text[chosen])
+        traits = base.traits and base.traits.rows(chosen)
         return Population(base.marks[chosen], base.cost[chosen], score, traits)
 
     def _with_unseen(self, rng: np.random.Generator) -> Answers:
@@ -140,7 +140,7 @@ class Urn:
                 others = np.unique(key[:rows])
                 others = others[others != key[at, 0]]
                 key[at, j] = rng.choice(others) if len(others) else key[at, 0] + 1
-        told = None if traits is None or key is None else Traits(key, traits.length[like], traits.text[like])
+        told = None if traits is None or key is None else replace(traits.rows(like), key=key)
         return Answers(marks, self.sheet.cost[like], score, told)
 
 

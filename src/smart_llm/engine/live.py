@@ -24,7 +24,7 @@ from smart_llm.ledger import request_key
 from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, format_value
-from smart_llm.tasks.scores import answer_key, answer_log_probability
+from smart_llm.tasks.scores import answer_key, answer_log_probability, reads_words, words_of
 from smart_llm.types import (
     AGREE,
     BAD,
@@ -211,7 +211,7 @@ class Live:
         """
         positions = self.aside.population[ask.positions]
         shape = (len(positions), len(self.models))
-        sheet, prompts = Answers.blank(shape), list(self.prompts(positions))
+        sheet, prompts = Answers.blank(shape, words=True), list(self.prompts(positions))
         done, before = 0, int(self.settled.sum())
 
         async def one(k: int) -> None:
@@ -235,6 +235,8 @@ class Live:
         values = dict(zip(models, await all_of(self._ask(position, m, prompt) for m in models), strict=True))
         assert sheet.traits is not None
         sheet.traits.text[k] = len(prompt)
+        if sheet.traits.words is not None:
+            sheet.traits.words[k] = words_of(prompt)
         for m, (value, reply) in values.items():
             sheet.cost[k, m] = reply.cost
             sheet.marks[k, m] = self._mark(m, value, values)
@@ -294,7 +296,7 @@ class Live:
         """Each row from tier to tier until one accepts it."""
 
         async def settle(position: int, prompt: str) -> Delivery:
-            sheet = Answers.blank((1, len(self.models)))
+            sheet = Answers.blank((1, len(self.models)), words=reads_words(rule))
             await self._fill(sheet, 0, position, prompt, ())
             for tier in rule.tiers if passes(rule.gate, sheet)[0] else ():
                 sheet = Answers.blank((1, len(self.models)))

@@ -20,7 +20,7 @@ import polars as pl
 
 from smart_llm.engine.drive import Population
 from smart_llm.errors import InputError
-from smart_llm.tasks.scores import answer_key
+from smart_llm.tasks.scores import answer_key, words_of
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Marks, Traits
 
 Equivalent: TypeAlias = Callable[[str, str], bool]
@@ -72,7 +72,8 @@ def _traits(answers: Sequence[pl.Series], inputs: pl.Series) -> Traits:
     keys = {answer: answer_key(answer) for answer in known}
     key = np.array([[keys[answer] for answer in column] for column in answers], np.int64).T
     length = np.stack([column.str.len_chars().cast(pl.Float64).fill_null(np.nan).to_numpy() for column in answers], 1)
-    return Traits(key, length, inputs.str.len_chars().cast(pl.Float64).fill_null(np.nan).to_numpy())
+    words = None if inputs.null_count() else np.stack([words_of(text) for text in inputs])
+    return Traits(key, length, inputs.str.len_chars().cast(pl.Float64).fill_null(np.nan).to_numpy(), words)
 
 
 def _read(source: Any) -> pl.DataFrame:

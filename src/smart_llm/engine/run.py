@@ -208,7 +208,7 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
         how = SCORES.get(terms, f"a score learned on the pilot: {terms}")
         notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
     if isinstance(verdict.rule, Cascade) and verdict.rule.gate:
-        notes.append(f"Some rows go straight to {names[0]}, by the length of their text.")
+        notes.append(f"Some rows go straight to {names[0]}, by the length and the words of their text.")
     return notes
 
 

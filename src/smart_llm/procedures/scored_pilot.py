@@ -28,7 +28,9 @@ class Pilot:
         rows, first = np.unique(np.concatenate([ask.positions for ask, _ in told]), return_index=True)
         rows = rows[np.argsort(first)]
         place = {int(row): k for k, row in enumerate(rows)}
-        sheet = Answers.blank((len(rows), len(problem.rates)), traits=told[0][1].traits is not None)
+        known = told[0][1].traits
+        words = known is not None and known.words is not None
+        sheet = Answers.blank((len(rows), len(problem.rates)), traits=known is not None, words=words)
         for ask, answers in told:
             sheet.fill(np.array([place[int(row)] for row in ask.positions]), ask.models, answers)
         asked = tuple(j for j in range(1, len(problem.rates)) if (sheet.marks[:, j] != NOT_ASKED).all())

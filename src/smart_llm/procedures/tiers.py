@@ -10,17 +10,17 @@ costs what it did without.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm import planning_scores as forecast
-from smart_llm.cascades import accepts, passes
+from smart_llm.cascades import accepts
 from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.procedures.ways import Way, affordable, belief, shown
-from smart_llm.tasks.scores import values
-from smart_llm.types import BAD, DEFER, Gate, Tier
+from smart_llm.tasks.scores import trait, values
+from smart_llm.types import BAD, DEFER, WORDS, Gate, Tier
 
 SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)  # of the rows that reach a head: what it may take
 GATED = (0.2, 0.4, 0.6)  # of the rows: what a gate may turn away
@@ -28,16 +28,19 @@ UNITS = 4  # single ways of which tiers are made
 CHEAP = 0.6  # × the price of what comes after it: what a head may cost
 BETTER = 0.9  # × the best way so far: what tiers must be expected to cost (a choice among many flatters itself)
 FEW = 8  # pilot rows that must reach the last tier
+WORDY = 60  # pilot rows that words are learned from at least
 DEAR = 0.05  # reference calls a row: cheaper candidates need no gate
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Tiers in the making. left: pilot rows that reach the next one, steps: the heads' forecasts."""
+    """Tiers in the making. left: pilot rows that reach the next one, steps: the heads' forecasts; passing: share of the
+    rows that the gate lets through."""
 
     pilot: Pilot
     left: NDArray[np.bool_]
     gate: Gate | None = None
+    passing: float = 1.0
     heads: tuple[Tier, ...] = ()
     steps: tuple[forecast.Step, ...] = ()
 
@@ -69,7 +72,8 @@ class Chain:
         if not taken.any() or (self.left & ~taken).sum() < FEW:
             return None
         step = self.step(way, float(taken.sum() / self.left.sum()))
-        return Chain(self.pilot, self.left & ~taken, self.gate, (*self.heads, tier), (*self.steps, step))
+        heads, steps = (*self.heads, tier), (*self.steps, step)
+        return replace(self, left=self.left & ~taken, heads=heads, steps=steps)
 
     def ending(self, way: Way) -> Way | None:
         """Finished by this way; None where no look is affordable."""
@@ -77,8 +81,7 @@ class Chain:
         choices = affordable(self.pilot, sum(step.price for step in steps))
         if not choices:
             return None
-        passing = float(1 if self.gate is None else passes(self.gate, self.pilot.answers).mean())
-        costs = forecast.look_costs(steps, self.pilot.left, choices, passing=passing)
+        costs = forecast.look_costs(steps, self.pilot.left, choices, passing=self.passing)
         return Way(way.candidate, way.score, way.peers, costs, choices, way.useless, way.said, self.heads, self.gate)
 
 
@@ -138,11 +141,11 @@ def follows(chain: Chain, last: Way) -> bool:
 
 def gated(pilot: Pilot, units: Sequence[Way], best: Way) -> Iterator[Way]:
     """The best way behind a gate, by what the pilot says of the texts."""
-    if pilot.price(best.models) < DEAR or (score_gates := gates(pilot, best)) is None:
+    if pilot.price(best.models) < DEAR:
         return
     last = next(way for way in units if same(best.tiers[-1], way))
-    for gate in score_gates:
-        chain: Chain | None = Chain(pilot, passes(gate, pilot.answers), gate)
+    for gate, passing in gates(pilot, best):
+        chain: Chain | None = Chain(pilot, passing, gate, float(passing.mean()))
         for tier in best.heads:
             head = next(way for way in units if same(tier, way))
             taken = float(accepts(tier, pilot.answers, np.zeros(len(pilot.rows), np.uint64)).mean())
@@ -151,14 +154,22 @@ def gated(pilot: Pilot, units: Sequence[Way], best: Way) -> Iterator[Way]:
             yield way
 
 
-def gates(pilot: Pilot, best: Way) -> list[Gate] | None:
-    """Gates that turn away so much; None where the texts are not known or all alike."""
-    traits = pilot.answers.traits
+def gates(pilot: Pilot, best: Way) -> Iterator[tuple[Gate, NDArray[np.bool_]]]:
+    """Gates that turn away so much, by the length of the text, or by that and its words; and which pilot rows each lets
+    through, as learned without them. None where the texts are not known or all alike."""
     marks = pilot.answers.marks[:, best.candidate]
     kept = marks != DEFER
-    if traits is None or not np.isfinite(traits.text).all() or not np.ptp(traits.text) or kept.sum() < 10:
-        return None
-    column = np.log1p(traits.text)[:, None]
-    score, _ = forecast.learn(["text_length"], column[kept], marks[kept] == BAD)
-    said = np.sort(values(score, pilot.answers, best.candidate))
-    return [Gate(score, float(said[round(share * len(said))])) for share in GATED]
+    columns = {name: trait(name, pilot.answers, 0) for name in ("text_length", *(f"word:{k}" for k in range(WORDS)))}
+    telling = [name for name, column in columns.items() if np.isfinite(column).all() and np.ptp(column[kept])]
+    if kept.sum() < 10:
+        return
+    length = [name for name in telling if name == "text_length"]
+    learnable = [length, telling] if len(marks) >= WORDY else [length]
+    for names in dict.fromkeys(tuple(each) for each in learnable if each):
+        score, out = forecast.learn(names, np.column_stack([columns[name] for name in names])[kept], marks[kept] == BAD)
+        said = values(score, pilot.answers, best.candidate)
+        aside = float(np.median(said[kept] - out))  # a score leaves out what is the same for all rows
+        said[kept] = out + aside
+        for share in GATED:
+            floor = float(np.sort(said)[round(share * len(said))])
+            yield Gate(score, floor), said >= floor

@@ -20,6 +20,7 @@ TERMS = {
     "usual": "whether its answer is the one it gives most often",
     "answer_length": "how long its answer is",
     "text_length": "how long the row is",
+    "word": "which words it has",
 }
 """The terms of a score in words."""
 
@@ -47,7 +48,7 @@ def _in_words(facts: Facts) -> str:
     assert c is not None
     rule, reference = c["rule"], c["plan"]["reference"]
     if rule.get("tiers"):
-        gate = f"Rows whose text is of a length that no candidate does well on go to {reference} at once. "
+        gate = f"Rows whose text looks like those that no candidate does well on go to {reference} at once. "
         tiers = " ".join(_tier(each, facts.plan) for each in rule["tiers"])
         return (gate if rule.get("gate") else "") + tiers + f" All other rows go to {reference}."
     shares = [each for each in rule.get("shares", ()) if each["rows"]]

@@ -12,17 +12,21 @@ same:K         +½ where candidate K gave the same answer, −½ where not
 usual:KEY      +½ where the answer's key is KEY, −½ where not
 answer_length  log(1 + characters of the answer)
 text_length    log(1 + characters of the row's input)
+word:K         log(1 + how many of the words of the row's input, and pairs of neighbours, are hashed to K)
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from math import expm1, log
+from zlib import crc32
 
 import numpy as np
 
-from smart_llm.types import Answers, Floats, Score
+from smart_llm.types import WORDS, Answers, Cascade, Floats, Rule, Score
 
 NAN = float("nan")
 DECIMALS = 9
@@ -73,15 +77,33 @@ def answer_key(canonical: str | None) -> int:
     return max(1, int.from_bytes(blake2b(canonical.encode(), digest_size=8).digest(), "little") >> 1)
 
 
+def words_of(text: str) -> Floats:
+    """Shape (WORDS,): the traits `word:K` of a text, the same on every machine. Words are runs of letters and digits,
+    without regard to case."""
+    words = re.findall(r"\w+", text.lower())
+    grams = [*words, *map(" ".join, pairwise(words))]
+    places = [crc32(gram.encode("utf-8", "surrogatepass")) % WORDS for gram in grams]
+    return np.log1p(np.bincount(np.array(places, np.int64), minlength=WORDS))
+
+
+def reads_words(rule: Rule) -> bool:
+    """Whether routing by this rule looks at the words of a row."""
+    scores = [rule.gate.score] if isinstance(rule, Cascade) and rule.gate else []
+    return any(name.startswith("word:") for score in scores for name, _ in score.terms)
+
+
 def trait(name: str, answers: Answers, candidate: int) -> Floats:
     """Shape (n,): one trait of the candidate's answers; NaN where it is not known. KeyError: no such trait."""
     kind, _, which = name.partition(":")
     if kind == "own":
         return answers.score[:, candidate]
-    if kind not in ("same", "usual", "answer_length", "text_length"):
+    if kind not in ("same", "usual", "answer_length", "text_length", "word"):
         raise KeyError(name)
     if answers.traits is None:
         return np.full(len(answers.marks), np.nan)
+    if kind == "word":
+        words = answers.traits.words
+        return np.full(len(answers.marks), np.nan) if words is None else words[:, int(which)]
     key = answers.traits.key[:, candidate]
     if kind == "text_length":
         return np.log1p(answers.traits.text)
