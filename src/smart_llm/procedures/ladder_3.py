@@ -110,7 +110,7 @@ def close(pilot: Pilot, ways: Sequence[Way]) -> bool:
 
 
 def clearly(best: Way, pilot: Pilot) -> float:
-    """By how much the mix must be cheaper; where nearly all rows can be delivered it deserves trust, and may be dearer."""
+    """By how much the mix must be cheaper; where nearly all rows can be delivered it is trusted and may be dearer."""
     return DOUBTED if best.cost < NEARLY_ALL * pilot.left else CLEARLY
 
 
