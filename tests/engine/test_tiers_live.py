@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 import smart_llm as smart
+from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.pool import Stop
+from smart_llm.events import nobody
 from smart_llm.mock.server import MockServer
 from smart_llm.procedures import ladder_3, tiers
+from smart_llm.stats.sampling import uniforms
+from smart_llm.tables import Table
+from smart_llm.tasks.scores import words_of
+from smart_llm.types import Answer, Cascade, Gate, Model, Rate, Request, Score, Tier, Usage
 
 ROWS = [{"id": i, "text": f"review number {i}" + " and so on" * (i % 7)} for i in range(800)]
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
@@ -44,3 +53,32 @@ async def test_tiers_route_row_by_row_and_verify(tmp_path: Path) -> None:
     assert sum(count > 0 for count in by.values()) == 3
     assert {row["status"] for row in run.table} == {"ok"}
     assert smart.verify(certificate, run.ledger) == []
+
+
+class Asked:
+    """Answers yes, and keeps what the candidate was asked."""
+
+    def __init__(self) -> None:
+        self.small: list[str] = []
+
+    async def ask(self, request: Request) -> Answer:
+        """At once."""
+        if request.model == "fake:small":
+            self.small.append(request.prompt)
+        return Answer("yes", Usage(1, 1), cost=1e-6)
+
+
+async def test_rows_with_words_that_a_gate_turns_away_are_not_put_to_a_candidate() -> None:
+    """Exactly the rows whose words the gate lets through reach the candidate; all others are the reference's."""
+    texts = [f"{'why' if i % 3 else 'what'} is {i}" for i in range(200)]
+    why = int(words_of("why").argmax())
+    models = tuple(Model(f"fake:{name}", "fake", name, Rate(1, 1)) for name in ("big", "small"))
+    client, table = Asked(), Table(pl.DataFrame({"text": texts}), "dicts")
+    live = Live(table, smart.Task("{text}", labels=["yes", "no"]), models, client, stop=Stop())
+    gate = Gate(Score(((f"word:{why}", -1.0),)), -0.5)
+    rule = Cascade((Tier(1, Score((("text_length", 1.0),)), None),), gate)
+    await live.deliver(Routing(rule, np.empty(0, np.int8), uniforms(1, "shares", 200)), 8, nobody)
+    passed = {text for text in texts if words_of(text)[why] == 0}
+    assert 50 < len(passed) < 68
+    assert set(client.small) == passed
+    assert [int(model) for model in live.by] == [int(text in passed) for text in texts]

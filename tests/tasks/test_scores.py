@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smart_llm.tasks.scores import (
     answer_key,
@@ -16,6 +18,7 @@ from smart_llm.tasks.scores import (
     self_consistency,
     trait,
     values,
+    words_of,
 )
 from smart_llm.types import Answers, Score, Traits
 
@@ -111,6 +114,18 @@ def test_a_row_scores_the_same_alone_and_in_a_batch() -> None:
             Traits(traits.key[[row]], traits.length[[row]], traits.text[[row]]),
         )
         assert values(score, alone, 1).tobytes() == together[[row]].tobytes()
+
+
+@given(st.text(), st.text())
+def test_words_count_whatever_their_case_and_what_stands_between(one: str, other: str) -> None:
+    """Case and marks do not matter; a text's words are among those of a longer one; no text is refused."""
+    assert words_of(f"Why,  {one}?".upper()).tolist() == words_of(f"why {one}!".upper()).tolist()
+    assert (words_of(f"{one} {other}") >= words_of(one)).all()
+
+
+def test_words_are_hashed_alike_everywhere() -> None:
+    """The buckets are part of certificates: they may not change."""
+    assert np.flatnonzero(words_of("Why not?")).tolist() == [11, 112, 117]
 
 
 def test_nothing_known_is_no_score() -> None:
