@@ -18,9 +18,11 @@ from smart_llm.cascades import route
 from smart_llm.engine.drive import Outcome, Population, simulate
 from smart_llm.procedures import ladder_3, tiers
 from smart_llm.procedures.look import ended, places
+from smart_llm.procedures.scored_pilot import Pilot
+from smart_llm.procedures.ways import Way
 from smart_llm.stats.sampling import uniforms
 from smart_llm.tasks.scores import reads_words, words_of
-from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Floats, Gate, Ints, Problem, Score, Tier, Traits
+from smart_llm.types import AGREE, BAD, DEFER, Answers, Ask, Cascade, Floats, Gate, Ints, Problem, Score, Tier, Traits
 from smart_llm.verifying import Round
 
 OWN, SEED, ROWS = Score(), 5, 4
@@ -208,3 +210,15 @@ def test_evidence_of_tiers_verifies_and_no_digit_of_it_can_be_changed() -> None:
     marks = np.zeros((evidence["looked"], 3), np.int8)
     assert verifying.recount("ladder/3", evidence, [pilot, Round("profile", (0, 1, 2), marks)]) == []
     assert verifying.recount("ladder/3", evidence, [pilot, Round("profile", (0, 1), marks)]) != []
+
+
+def test_a_candidate_that_keeps_no_contract_gets_no_gate() -> None:
+    """Where next to no pilot row has an answer of the candidate there is nothing to learn, and no gate."""
+    marks = np.zeros((80, 2), np.int8)
+    marks[:, 1] = DEFER
+    traits = Traits(np.ones((80, 2), np.int64), np.ones((80, 2)), np.arange(80.0), np.ones((80, 128)))
+    population = Population(marks, np.ones((80, 2)), np.zeros((80, 2)), traits)
+    problem = Problem(200, Fraction("0.9"), Fraction("0.95"), "r", ("a",), (1.0, 0.3), 1)
+    ask = Ask(np.arange(80), (0, 1), "pilot")
+    pilot = Pilot.of(problem, [(ask, population.answer(ask))])
+    assert list(tiers.gates(pilot, Way(1, OWN, (), np.ones((1, 1))))) == []

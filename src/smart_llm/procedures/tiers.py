@@ -159,10 +159,10 @@ def gates(pilot: Pilot, best: Way) -> Iterator[tuple[Gate, NDArray[np.bool_]]]:
     through, as learned without them. None where the texts are not known or all alike."""
     marks = pilot.answers.marks[:, best.candidate]
     kept = marks != DEFER
-    columns = {name: trait(name, pilot.answers, 0) for name in ("text_length", *(f"word:{k}" for k in range(WORDS)))}
-    telling = [name for name, column in columns.items() if np.isfinite(column).all() and np.ptp(column[kept])]
     if kept.sum() < 10:
         return
+    columns = {name: trait(name, pilot.answers, 0) for name in ("text_length", *(f"word:{k}" for k in range(WORDS)))}
+    telling = [name for name, column in columns.items() if np.isfinite(column).all() and np.ptp(column[kept])]
     length = [name for name in telling if name == "text_length"]
     learnable = [length, telling] if len(marks) >= WORDY else [length]
     for names in dict.fromkeys(tuple(each) for each in learnable if each):
