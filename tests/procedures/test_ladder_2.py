@@ -308,6 +308,28 @@ def test_rows_without_an_answer_shrink_the_allowance() -> None:
     assert missed <= 12
 
 
+def test_an_answer_that_breaks_the_contract_is_no_agreement() -> None:
+    """Half of the candidate's answers break the contract: the outlook shows no more than the other half agreeing."""
+    task = problem(400, "0.8", "0.95", (1.0, 0.1))
+    marks = drawn(400, (0.0,), 0)
+    marks[::2, 1] = DEFER
+    told = population(marks, task.rates)
+    shown, proper, asked = [], 0, 0
+
+    def answer(ask: Ask) -> Answers:
+        nonlocal proper, asked
+        shown.append((ask.outlook, proper, asked))
+        proper, asked = proper + int((marks[ask.positions, 1] != DEFER).sum()), asked + len(ask.positions)
+        return told.answer(ask)
+
+    drive(procedure, task, answer)
+    assert len(shown) > 1
+    for outlook, agreed, rows in shown:
+        assert outlook is not None
+        (standing,) = outlook.standings
+        assert (standing.agreeing, standing.profiled) == (agreed, rows)
+
+
 def test_more_errors_than_provided_for_leave_only_the_allowance() -> None:
     """Where the evidence brings more errors than were set aside, no more than what is left is handed over."""
     marks = np.zeros((400, 2), np.int8)

@@ -120,20 +120,16 @@ def heard(state: State, models: tuple[int, ...], answers: Answers, *, fresh: int
 
 
 def outlook(state: State, ahead: float | None = None, followed: frozenset[int] | None = None) -> Outlook:
-    """For the progress display: two-sided 90 % beta limits of each agreement, expected cost of the whole run (`ahead`:
-    of the rows left, in reference calls). followed: candidates still in the running (None: all)."""
-    standings = tuple(
-        Standing(
-            state.problem.candidates[j - 1],
-            seen.rows,
-            seen.rows - seen.bad,
-            float(betaincinv(seen.rows - seen.bad + 0.5, seen.bad + 0.5, 0.05)),
-            float(betaincinv(seen.rows - seen.bad + 0.5, seen.bad + 0.5, 0.95)),
-            followed is None or j in followed,
-        )
-        for j, seen in state.candidates.items()
-    )
+    """For the progress display: two-sided 90 % beta limits of each agreement (as in certificates, an answer that breaks
+    the contract is none), expected cost of the whole run (`ahead`: of the rows left, in reference calls). followed:
+    candidates still in the running (None: all)."""
+    standings = []
+    for j, seen in state.candidates.items():
+        agreed = seen.rows - seen.bad - seen.deferred
+        low, high = (float(betaincinv(agreed + 0.5, seen.rows - agreed + 0.5, tail)) for tail in (0.05, 0.95))
+        playing = followed is None or j in followed
+        standings.append(Standing(state.problem.candidates[j - 1], seen.rows, agreed, low, high, playing))
     calls = sum(seen.rows * seen.call for seen in state.candidates.values())
     if ahead is None:
         ahead = float(state.field.cost(state.field.finalists()).mean())
-    return Outlook(standings, float((state.rows + calls + ahead) / state.problem.rows))
+    return Outlook(tuple(standings), float((state.rows + calls + ahead) / state.problem.rows))
