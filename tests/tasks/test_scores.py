@@ -111,7 +111,7 @@ def test_a_row_scores_the_same_alone_and_in_a_batch() -> None:
             batch.marks[[row]],
             batch.cost[[row]],
             batch.score[[row]],
-            Traits(traits.key[[row]], traits.length[[row]], traits.text[[row]]),
+            traits.rows(np.array([row])),
         )
         assert values(score, alone, 1).tobytes() == together[[row]].tobytes()
 

@@ -6,7 +6,7 @@ A population (recorded or simulated) is answered from arrays by `drive`; the liv
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,12 +56,8 @@ class Population:
 
 def seen_of(traits: Traits, positions: Ints, columns: NDArray[np.bool_]) -> Traits:
     """The traits of these rows, as far as the models asked show them."""
-    return Traits(
-        np.where(columns, traits.key[positions], 0),
-        np.where(columns, traits.length[positions], np.nan),
-        traits.text[positions],
-        None if traits.words is None else traits.words[positions],
-    )
+    here = traits.rows(positions)
+    return replace(here, key=np.where(columns, here.key, 0), length=np.where(columns, here.length, np.nan))
 
 
 @dataclass(frozen=True, slots=True)
