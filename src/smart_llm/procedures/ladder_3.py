@@ -35,8 +35,8 @@ NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that p
 HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
 LONGER = 0.5  # of the pilot: how much it grows at a time
 CLEARLY = 0.9  # by so much must the mix be cheaper than the best cascade (measured: its design hopes for too much)
-NEARLY_ALL = 0.12  # of the rows deferred: where fewer are, a mix has little left to lose
-DOUBTED = 1.05  # by so much must the best cascade be cheaper than the mix there (measured: it is the best of many)
+FEW_DEFERRED = 0.2  # of the rows: where no more are, a mix has little left to lose
+DOUBT = 1.0  # pilot row's worth: how much cheaper the best cascade must be there (it is the best of many)
 LEARNING = 1.5  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
 LEARNABLE = 0.05  # of the rows deferred: what a learned score can be hoped to save
 LATE = 0.15  # dearer candidates are not counted on
@@ -110,10 +110,13 @@ def close(pilot: Pilot, ways: Sequence[Way]) -> bool:
 
 
 def clearly(best: Way, pilot: Pilot) -> float:
-    """By how much the mix must be cheaper: the less, the more rows can be delivered; in the end it may be dearer."""
+    """By how much the mix must be cheaper: the less, the more rows can be delivered. In the end it may even be dearer,
+    by less the longer the pilot is: the best of many cascades looks better than it is, most so on few rows."""
     price = pilot.price((best.candidate,) if best.score is None else best.models)
     deferred = best.cost / max(1, pilot.left) - price
-    return DOUBTED if deferred < NEARLY_ALL else 1.0 if best.cost < 0.35 * pilot.left else CLEARLY
+    if deferred < FEW_DEFERRED:
+        return 1 + DOUBT / len(pilot.rows)
+    return 1.0 if best.cost < 0.35 * pilot.left else CLEARLY
 
 
 # --------------------------------------------------------------------------- the pilot
