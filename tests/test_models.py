@@ -92,6 +92,9 @@ def test_a_bad_book_is_told(tmp_path: Path, text: str) -> None:
         ("openai:x?in=1&out=1&batch_in=1", "a batch price needs both directions"),
         ("openai:x?in=1&out=1&effort=hard", "effort=hard is not known; write one of none, minimal, low"),
         ("fake:x?in=1&out=1&effort=low", "leave effort out"),
+        ("fake:x?in=1&out=1&draws=21", "draws=21 is not a number of answers; write 0 to 20"),
+        ("fake:x?in=1&out=1&draws=two", "draws=two is not a number of answers"),
+        ("local:smollm2-135m?draws=2", "leave draws out"),
         ("openai:x?in=1&out=1&thinking=-1", "thinking=-1 is not a number of tokens"),
         (f"groq:x@{URL}?in=1&out=1", "goes with openai:"),
         ("openai:x@http://host:99999/v1?in=1&out=1", "not an address"),
@@ -107,6 +110,14 @@ def test_what_cannot_be_used_is_told(spec: str, says: str) -> None:
         resolve(spec)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_draws_make_another_model() -> None:
+    """Draws are part of the name, beside effort; none are nothing, and the name resolves to itself."""
+    told = resolve("openai:gpt-5.2?draws=4&effort=low&in=1&out=2")
+    assert (told.name, told.draws, told.effort) == ("openai:gpt-5.2?effort=low&draws=4", 4, "low")
+    assert (resolve(told.name).name, resolve(told.name).draws) == (told.name, 4)
+    assert resolve("openai:gpt-5.2?draws=0").name == "openai:gpt-5.2"
 
 
 def test_effort_makes_another_model() -> None:

@@ -1,4 +1,5 @@
-"""Models as the user writes them: `provider:model[@URL][?in=…&out=…&effort=…&key_env=…]`, resolved once into a `Model`.
+"""Models as the user writes them: `provider:model[@URL][?in=…&out=…&effort=…&draws=…&key_env=…]`, resolved once into a
+`Model`.
 
 Where a price comes from, first that there is: the query, the book (`--models F.toml`), `overrides`, the bundled
 genai-prices data. It is frozen into the `Model`, so that nothing about money changes during a run.
@@ -9,7 +10,8 @@ a `Model` holds the variable's name only, so it can be printed, recorded and has
 
 Thinking: a model that thinks spends output tokens before it says a word, so it is given room for that on top of what
 the answer needs (`thinking=TOKENS`, by name and `effort` unless given). `effort` is part of the model's name: the same
-model told to think less is another model, and often a good candidate.
+model told to think less is another model, and often a good candidate. So it is with `draws`: a candidate asked several
+times over costs more, and shows how sure it is where it has no log-probabilities.
 
 Several servers: `also=URL,URL` are further addresses where the very same model answers, one per node say. They are no
 part of the name, so a node may come or go between two sessions of a run.
@@ -49,7 +51,8 @@ _PRICES = {
     "batch_written": "batch_written",
     "cpu_hour": "cpu_hour",
 }
-_OPTIONS = (*_PRICES, "key_env", "effort", "thinking", "also")
+_OPTIONS = (*_PRICES, "key_env", "effort", "thinking", "also", "draws")
+MOST_DRAWS = 20
 
 Place: TypeAlias = tuple[str, str, str | None, bool]
 """Provider, address, key, whether it is one of several that serve a model: the limits it states are then not all."""
@@ -73,9 +76,11 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
     key_env = options.get("key_env") or (endpoint.key_env if endpoint else None)
     _check_key_env(name, key_env, endpoint.key_env if endpoint else None)
     effort = _effort(name, provider, options)
+    draws = _draws(name, provider, options)
+    told = [*([f"effort={effort}"] if effort else []), *([f"draws={draws}"] if draws else [])]
     address = url or (endpoint.url if endpoint and not endpoint.url_env else None)
     return Model(
-        f"{name}?effort={effort}" if effort else name,
+        f"{name}?{'&'.join(told)}" if told else name,
         provider,
         model,
         rate,
@@ -84,6 +89,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
         effort,
         _room(name, provider, model, url, effort, options),
         _also(name, provider, url, options),
+        draws,
     )
 
 
@@ -256,6 +262,16 @@ def _room(name: str, provider: str, model: str, url: str | None, effort: str | N
     text = options["thinking"]
     if not (text.isascii() and text.isdigit()):
         raise InputError(f"Model {name}: thinking={text} is not a number of tokens; write a whole number, 0 or more.")
+    return int(text)
+
+
+def _draws(name: str, provider: str, options: Mapping[str, str]) -> int:
+    """Further answers drawn to every row."""
+    text = options.get("draws", "0")
+    if not (text.isascii() and text.isdigit() and int(text) <= MOST_DRAWS):
+        raise InputError(f"Model {name}: draws={text} is not a number of answers; write 0 to {MOST_DRAWS}.")
+    if int(text) and provider == "local":
+        raise InputError(f"Model {name}: local models tell how sure they are by log-probabilities; leave draws out.")
     return int(text)
 
 

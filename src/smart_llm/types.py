@@ -100,7 +100,8 @@ class Model:
 
     effort: how much it is told to think (None: the provider's own default); part of the name, since it decides answers.
     thinking: tokens it may think before it answers, on top of a request's `max_tokens`. also: further addresses that
-    serve the very same model; no part of its name, so that they may come and go.
+    serve the very same model; no part of its name, so that they may come and go. draws: further answers drawn to every
+    row, to see how often it repeats itself (a candidate's score; part of the name, since it is another price).
     """
 
     name: str
@@ -112,13 +113,15 @@ class Model:
     effort: str | None = None
     thinking: int = 0
     also: tuple[str, ...] = ()
+    draws: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """Everything that decides an answer; its canonical JSON is the ledger's key.
 
-    `draw` is 0 for the answer that counts; further draws (self-check) are neither evidence nor delivered.
+    `draw` is 0 for the answer that counts; further draws (self-check, self-consistency) are neither evidence nor
+    delivered.
     """
 
     model: str

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
+
+import pytest
 
 import smart_llm as smart
 from smart_llm.mock.server import MockServer
+from smart_llm.types import Request
 
 ROWS = [{"id": i, "text": f"review number {i}"} for i in range(1500)]
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
@@ -25,6 +29,74 @@ async def run(folder: Path, *, refuse: bool) -> smart.Run:
             seed=3,
             ledger=folder / f"{refuse}.db",
         )
+
+
+async def repeated(folder: Path, draws: str) -> tuple[smart.Run, list[int]]:
+    """A run without log-probabilities whose candidate says how sure it is by further draws; how many requests the
+    server had got after it, and after the same command again."""
+    asked = []
+    async with (server := MockServer(rule="label:yes,no", errors={"small": 0.12}, refuse_logprobs=True)) as url:
+        for _ in range(2):
+            done = await smart.arun(
+                ROWS,
+                TASK,
+                reference=f"openai:big@{url}?in=10&out=10",
+                candidates=[f"openai:small@{url}?in=0.1&out=0.1{draws}"],
+                agreement="0.95",
+                seed=3,
+                ledger=folder / f"draws{draws}.db",
+            )
+            asked.append(server.stats()["requests"])
+    return done, asked
+
+
+async def test_further_draws_stand_in_for_log_probabilities(tmp_path: Path) -> None:
+    """Where a provider refuses log-probabilities, a candidate that is drawn from several times routes rows by how often
+    it repeats itself: cheaper than without, said so, every draw paid for once and counted."""
+    (once, _), (often, asked) = await repeated(tmp_path, ""), await repeated(tmp_path, "&draws=8")
+    assert often.cost < 0.8 * once.cost
+    assert any("8 further draws repeat its answer" in note for note in often.certificate.notes)
+    assert not any("no log-probabilities" in note for note in often.certificate.notes)
+    assert asked[0] == asked[1]
+    assert {row["status"] for row in often.table} == {"ok"}
+    assert smart.verify(json.loads(often.certificate.to_json()), often.ledger) == []
+    small = next(name for name in often.certificate.cost["by_model"] if "draws=8" in name)
+    with sqlite3.connect(often.ledger) as ledger:
+        (paid,) = ledger.execute("SELECT sum(cost) FROM answers WHERE model = ?", [small]).fetchone()
+    assert often.certificate.cost["by_model"][small] == pytest.approx(paid)
+    assert often.certificate.plan["models"][1]["draws"] == 8
+
+
+def told(request: Request) -> str:
+    """Follows from the row, and from the draw."""
+    assert request.labels is not None
+    return request.labels[(int(request.prompt[-1]) + request.draw) % 2]
+
+
+@pytest.mark.parametrize("pilot", [None, 30])
+def test_a_plan_counts_every_draw(tmp_path: Path, pilot: int | None) -> None:
+    """A row of a candidate that is drawn from three times more costs four calls, expected or piloted."""
+    row = []
+    for number, draws in enumerate(("", "&draws=3")):
+        plan = smart.plan(
+            ROWS,
+            TASK,
+            reference="fake:big?in=9&out=9",
+            candidates=[f"fake:small?in=1&out=1{draws}"],
+            providers={name: smart.FakeProvider(told) for name in ("fake:big", "fake:small", "fake:small?draws=3")},
+            pilot=pilot,
+            seed=3,
+            ledger=tmp_path / f"{number}.db",
+        )
+        assert (plan.pilot is None) == (pilot is None)
+        row.append(plan.models[1].cost)
+    assert row[1] == pytest.approx(4 * row[0])
+
+
+def test_the_reference_is_not_drawn_from() -> None:
+    """The reference's first answer is its answer: draws on it are refused before anything is asked."""
+    with pytest.raises(smart.InputError, match="its first answer stands; draws= is for candidates"):
+        smart.run(ROWS, TASK, reference="fake:big?in=9&out=9&draws=2", candidates=["fake:small?in=1&out=1"])
 
 
 async def test_log_probabilities_make_it_cheaper_and_their_refusal_is_said(tmp_path: Path) -> None:

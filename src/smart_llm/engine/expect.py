@@ -17,8 +17,13 @@ THOUGHTS = 16
 
 
 def expected_cost(model: Model, provider: Provider, live: Live) -> float:
-    """USD of one call before any was made."""
-    return float(np.mean([model.rate.cost(usage) for usage in expected_usage(model, provider, live)]))
+    """USD of one row before any was asked: further draws included."""
+    return float(np.mean([row_cost(model, usage) for usage in expected_usage(model, provider, live)]))
+
+
+def row_cost(model: Model, usage: Usage) -> float:
+    """USD of a row whose calls use so much each."""
+    return model.rate.cost(usage) * (1 + model.draws)
 
 
 def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[Usage]:

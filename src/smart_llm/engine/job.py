@@ -26,7 +26,7 @@ ENOUGH = 20
 """A promise per label is about labels that the reference gives to at least one in so many rows."""
 DISCOUNT = 0.5
 """What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
-NOT_RATES = ("name", "batch")
+NOT_RATES = ("name", "batch", "draws")
 """What the plan says of a model besides its rates."""
 RESERVE = 100
 """One in so many of the rows that may differ is set aside for rows that finally have no answer."""
@@ -67,6 +67,8 @@ def check(job: Job) -> Job:
     names = [model.name for model in job.models]
     if len(names) < 2 and job.procedure != "reference-only":
         raise InputError("--candidate: name at least one cheaper model (or use --procedure reference-only).")
+    if job.reference.draws:
+        raise InputError(f"--reference {job.reference.name}: its first answer stands; draws= is for candidates.")
     if job.reference.name in names[1:]:
         raise InputError(f"--candidate {job.reference.name} is the reference itself: name a cheaper model.")
     if twice := {name for name in names if names.count(name) > 1}:
@@ -130,10 +132,12 @@ def fixed(job: Job) -> dict[str, Json]:
 
 
 def _model(model: Model, job: Job) -> dict[str, Json]:
-    """A model as the plan freezes it: its name, everything that is known of its prices, and whether it is by batch."""
+    """A model as the plan freezes it: its name, everything that is known of its prices, whether it is by batch, and how
+    many further answers are drawn."""
+    draws = {"draws": model.draws} if model.draws else {}
     if model.name in job.batch:
-        return {"name": model.name, **asdict(batch_rate(model.rate)), "batch": True}
-    return {"name": model.name, **asdict(model.rate)}
+        return {"name": model.name, **asdict(batch_rate(model.rate)), "batch": True, **draws}
+    return {"name": model.name, **asdict(model.rate), **draws}
 
 
 def batch_rate(rate: Rate) -> Rate:

@@ -7,6 +7,7 @@ distinct request, whoever pays first, so that a run taken up again costs what th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
@@ -24,7 +25,7 @@ from smart_llm.ledger import request_key
 from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, format_value
-from smart_llm.tasks.scores import answer_key, answer_log_probability, reads_words, words_of
+from smart_llm.tasks.scores import answer_key, answer_log_probability, reads_words, self_consistency, words_of
 from smart_llm.types import (
     AGREE,
     BAD,
@@ -45,6 +46,8 @@ from smart_llm.types import (
 HOPELESS = 20
 """If so many rows come first of which none has an answer, the run stops: the rest would be paid for in vain."""
 BROKEN = "error: the reference's answer breaks the output contract"
+WARM = 1.0
+"""Temperature of further draws: samples of what a model would say (self-consistency; Wang et al. 2023)."""
 SLICE = 4096
 """Rows rendered at a time while delivering: bounds memory, feeds thousands of calls in flight."""
 NONE: Ints = np.empty(0, np.int64)
@@ -52,6 +55,8 @@ NONE: Ints = np.empty(0, np.int64)
 
 Delivery: TypeAlias = tuple[int, Any, Answer]
 """The model a row is answered by, its value (None: the row has no answer), its reply."""
+Told: TypeAlias = tuple[Any, Answer, float]
+"""A parsed value (None: contract broken or failed), the reply (its cost that of every draw), the model's own score."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class Live:
         self.reference_cost = np.full(table.rows, np.nan)
         self.groups = table.groups(columns)
         self.costs = np.full((len(models), int(self.groups.max(initial=-1)) + 1), np.nan)
+        self._drawn = np.zeros(self.costs.shape, bool)  # whether `costs` holds what further draws cost
 
     def spent(self) -> Floats:
         """Shape (models,): USD, each distinct request once; the same sum in whatever order answers came."""
@@ -135,6 +141,12 @@ class Live:
             schema=task.contract.schema,
             logprobs=model > 0,
         )
+
+    def requests(self, model: int, prompt: str) -> list[Request]:
+        """The request that counts, and the further draws that go with it."""
+        first = self.request(model, prompt)
+        further = range(1, 1 + self.models[model].draws)
+        return [first, *(replace(first, logprobs=False, temperature=WARM, draw=draw) for draw in further)]
 
     def prompts(self, positions: Ints) -> Iterator[str]:
         """The rendered prompts of these rows, lazily."""
@@ -165,6 +177,14 @@ class Live:
         if np.isnan(self.costs[model, group]):
             self.costs[model, group] = cost
             self.so_far += cost
+
+    def count_draws(self, position: int, model: int, costs: Sequence[float]) -> None:
+        """Further draws that go with an answer, all that were bought; the answer itself is counted first."""
+        place = (model, self.groups[position])
+        if costs and not self._drawn[place]:
+            self._drawn[place] = True
+            self.costs[place] = np.nan_to_num(self.costs[place]) + sum(costs)
+            self.so_far += sum(costs)
 
     def different(self, positions: Ints) -> Ints:
         """The first row of each request among these rows."""
@@ -197,7 +217,7 @@ class Live:
         """Ask about rows ahead of the procedure, which will find the answers in the ledger."""
 
         async def one(row: tuple[int, str]) -> None:
-            await all_of(self._ask(row[0], m, row[1]) for m in models)
+            await all_of(self._told(row[0], m, row[1]) for m in models)
 
         rows = zip(positions.tolist(), self.prompts(positions), strict=True)
         await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
@@ -219,7 +239,7 @@ class Live:
             position = int(positions[k])
             values = await self._fill(sheet, k, position, prompts[k], ask.models)
             if 0 in values:
-                self._settle(position, 0, *values[0])
+                self._settle(position, 0, *values[0][:2])
             done += 1
             tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.so_far))
 
@@ -228,21 +248,19 @@ class Live:
         self.batches.append((positions, sheet))
         return sheet, [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
 
-    async def _fill(
-        self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]
-    ) -> dict[int, tuple[Any, Answer]]:
+    async def _fill(self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]) -> dict[int, Told]:
         """Ask these models about one row, and write marks, costs, scores and traits into line k of the sheet."""
-        values = dict(zip(models, await all_of(self._ask(position, m, prompt) for m in models), strict=True))
+        values = dict(zip(models, await all_of(self._told(position, m, prompt) for m in models), strict=True))
         assert sheet.traits is not None
         sheet.traits.text[k] = len(prompt)
         if sheet.traits.words is not None:
             sheet.traits.words[k] = words_of(prompt)
-        for m, (value, reply) in values.items():
+        for m, (value, reply, score) in values.items():
             sheet.cost[k, m] = reply.cost
             sheet.marks[k, m] = self._mark(m, value, values)
             if value is not None:
                 said = format_value(value)
-                sheet.score[k, m] = own_score(reply, self.task.contract.labels is not None)
+                sheet.score[k, m] = score
                 sheet.traits.key[k, m], sheet.traits.length[k, m] = answer_key(said), len(said)
         return values
 
@@ -254,7 +272,27 @@ class Live:
         self.count(position, model, reply.cost)
         return self.task.parse(reply.text), reply
 
-    def _mark(self, model: int, value: Any, values: dict[int, tuple[Any, Answer]]) -> int:
+    async def _told(self, position: int, model: int, prompt: str) -> Told:
+        """One row's answer from one model and how sure it is of it: by further draws where it has any, else by its
+        log-probabilities."""
+        further = self.requests(model, prompt)[1:]
+        if not further:
+            value, reply = await self._ask(position, model, prompt)
+            return value, reply, own_score(reply, self.task.contract.labels is not None)
+        drawing = asyncio.ensure_future(all_of(self.client.ask(request) for request in further))
+        try:
+            value, reply = await self._ask(position, model, prompt)
+        finally:
+            again = await drawing  # no call is left behind
+        costs = [other.cost for other in again]
+        self.count_draws(position, model, costs)
+        key, *others = [
+            0 if said is None else answer_key(format_value(said))
+            for said in (value, *(self.task.parse(other.text) for other in again))
+        ]
+        return value, replace(reply, cost=reply.cost + sum(costs)), self_consistency(key, others)
+
+    def _mark(self, model: int, value: Any, values: dict[int, Told]) -> int:
         if model == 0:
             return ERROR if value is None else AGREE
         if value is None:
@@ -302,7 +340,7 @@ class Live:
                 sheet = Answers.blank((1, len(self.models)))
                 values = await self._fill(sheet, 0, position, prompt, tier.models)
                 if accepts(tier, sheet, u[position : position + 1])[0]:
-                    return (tier.candidate, *values[tier.candidate])
+                    return (tier.candidate, *values[tier.candidate][:2])
             return (0, *await self._ask(position, 0, prompt))
 
         return settle

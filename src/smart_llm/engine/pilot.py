@@ -114,7 +114,7 @@ async def known(job: Job, reader: Reader) -> Known | None:
     live = Live(job.table, job.task, job.models, held, stop=Stop())
     models = range(len(job.models))
     keys = {
-        int(row): [request_key(live.request(m, prompt)) for m in models]
+        int(row): [request_key(request) for m in models for request in live.requests(m, prompt)]
         for row, prompt in zip(rows, live.prompts(rows), strict=True)
     }
     there = reader.get_many(key for row in keys.values() for key in row)

@@ -15,7 +15,7 @@ import numpy as np
 
 from smart_llm.engine.aside import piloted
 from smart_llm.engine.cautions import Facts, cautions
-from smart_llm.engine.expect import expected_usage
+from smart_llm.engine.expect import expected_usage, row_cost
 from smart_llm.engine.forecast import Effort, Forecast, guess, simulated
 from smart_llm.engine.job import Job, batch_rate, fixed, frozen, problem
 from smart_llm.engine.live import Live
@@ -237,7 +237,8 @@ class _Shape:
 
     def _seconds(self, share: float) -> float:
         """How long the slowest model is busy: the reference with its share of the rows, candidates with all of them."""
-        calls = [share * self.live.distinct, *[float(self.live.distinct)] * (len(self.models) - 1)]
+        calls = [share * self.live.distinct]
+        calls += [float(self.live.distinct * (1 + model.draws)) for model in self.live.models[1:]]
         speeds = self.seen.speeds if self.seen else {}
         return max(
             _busy(count, model, speeds.get(model.name, GUESSED), self.concurrency)
@@ -272,7 +273,7 @@ def _models(live: Live, providers: Mapping[str, Provider], seen: Known | None) -
                 rate={name: value for name, value in asdict(model.rate).items() if value is not None},
                 input_tokens=float(tokens[0]),
                 output_tokens=float(tokens[1]),
-                cost=float(np.mean(seen.sheet.cost[:, j] if seen else [model.rate.cost(usage) for usage in used])),
+                cost=float(np.mean(seen.sheet.cost[:, j] if seen else [row_cost(model, usage) for usage in used])),
                 seconds=speed.seconds if speed else None,
                 seen=_standing(seen, j) if seen and j else None,
             )

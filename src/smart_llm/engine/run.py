@@ -30,6 +30,7 @@ from smart_llm.events import Decided, Ended, Said
 from smart_llm.ledger import Ledger, RunRecord, request_key
 from smart_llm.providers.client import Client
 from smart_llm.reports.certificate import Certificate
+from smart_llm.reports.rules import own
 from smart_llm.types import (
     AGREE,
     BAD,
@@ -39,9 +40,6 @@ from smart_llm.types import (
     Model,
     Verdict,
 )
-
-SCORES = {"own": "the log-probability of its own answer", "nothing (blind)": "nothing but chance"}
-"""Scores in words, by their terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +146,18 @@ async def _set_aside(record: RunRecord, live: Live, means: Means) -> None:
     if not len(live.aside.positions):
         return
     keys = await live.settle_aside(means.concurrency)
+    _count_piloted(live, means.ledger)
+    record_once(means.ledger, record.run_id, SET_ASIDE, {"positions": live.aside.positions.tolist(), "keys": keys})
+
+
+def _count_piloted(live: Live, ledger: Ledger) -> None:
+    """What candidates' answers to the rows set aside have cost belongs to this run."""
     for position, prompt in zip(live.aside.positions.tolist(), live.prompts(live.aside.positions), strict=True):
         for model in range(1, len(live.models)):
-            bought = means.ledger.get(request_key(live.request(model, prompt)))
-            if bought is not None:
-                live.count(position, model, bought.cost)
-    record_once(means.ledger, record.run_id, SET_ASIDE, {"positions": live.aside.positions.tolist(), "keys": keys})
+            first, *further = [ledger.get(request_key(request)) for request in live.requests(model, prompt)]
+            if first is not None:
+                live.count(position, model, first.cost)
+            live.count_draws(position, model, [draw.cost for draw in further if draw is not None])
 
 
 async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead: Ahead) -> Verdict:
@@ -205,7 +209,8 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
     notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
     for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
         terms = ", ".join(name.partition(":")[0] for name, _ in tier.score.terms) or "nothing (blind)"
-        how = SCORES.get(terms, f"a score learned on the pilot: {terms}")
+        known = {"own": own(live.models[tier.candidate].draws), "nothing (blind)": "nothing but chance"}
+        how = known.get(terms, f"a score learned on the pilot: {terms}")
         notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
     if isinstance(verdict.rule, Cascade) and verdict.rule.gate:
         notes.append(f"Some rows go straight to {names[0]}, by the length and the words of their text.")

@@ -1,7 +1,8 @@
 """What the mock says: by rule, from a recorded table, or from a function of yours.
 
 Everything follows from a hash of the prompt, so the same prompt gets the same answer from the same model, in any order
-and in any run. A rule fixes the answer all models would give; a model's error rate decides on which prompts it strays.
+and in any run; at a temperature, the n-th draw is the same. A rule fixes the answer all models would give; a model's
+error rate decides on which prompts it strays.
 """
 
 from __future__ import annotations
@@ -18,10 +19,18 @@ from smart_llm.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An answer. logprob: natural log of how sure the model is of it."""
+    """An answer. logprob: natural log of how sure the model is of it. other: what it says instead when it is drawn at a
+    temperature and is not (None: it never does)."""
 
     text: str
     logprob: float = -0.1
+    other: str | None = None
+
+    def drawn(self, *place: str) -> Said:
+        """A draw, which follows from the place."""
+        if self.other is None or uniform("draw", *place) < math.exp(self.logprob):
+            return self
+        return Said(self.other, math.log(max(1e-9, 1 - math.exp(self.logprob))), self.text)
 
 
 Answerer: TypeAlias = Callable[[str, str], "Said | str | None"]
@@ -57,7 +66,7 @@ def by_rule(rule: str, errors: Mapping[str, float], seed: int = 0) -> Answerer:
         strays = rate > 0 and uniform(str(seed), model, prompt) < rate
         sure = uniform(str(seed), "sure", model, prompt)
         sure = 0.4 + 0.4 * sure if strays else 0.6 + 0.399 * sure
-        return Said(choices(prompt, place, strays), math.log(sure))
+        return Said(choices(prompt, place, strays), math.log(sure), choices(prompt, place, not strays))
 
     return answer
 

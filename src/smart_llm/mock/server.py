@@ -65,6 +65,7 @@ class _Body(msgspec.Struct):
     logprobs: bool | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    temperature: float | None = None
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -112,6 +113,7 @@ class MockServer:
         self._connections: set[Connection] = set()
         self._counts: dict[str, Counter[str]] = {}
         self._seen: dict[str, set[bytes]] = {}
+        self._draws: Counter[tuple[str, str]] = Counter()
         self._cached: set[str] = set()
         self.faulted: Counter[str] = Counter()
         self.keys: set[str | None] = set()
@@ -196,7 +198,7 @@ class MockServer:
             return self._throttled(wait)
         if body.logprobs and self._refuse_logprobs:
             return _problem(400, "This model does not support the parameter logprobs.", "unsupported", param="logprobs")
-        said = self._said(body.model, prompt)
+        said = self._said(body.model, prompt, drawn=bool(body.temperature))
         if said is None:
             return _problem(404, f"The model {body.model} has no answer to this prompt.", "model_not_found")
         data = _encode(_completion(body, said, tokens))
@@ -222,9 +224,13 @@ class MockServer:
         headers = anthropic.limit_headers(self._limiter.headers())
         return self._faulty(data, asked.model, anthropic.problem) or self._whole(data, asked.model, headers)
 
-    def _said(self, model: str, prompt: str) -> Said | None:
+    def _said(self, model: str, prompt: str, *, drawn: bool = False) -> Said | None:
         said = BROKEN if model in self._breaking else self._answer(model, prompt)
-        return Said(said) if isinstance(said, str) else said
+        said = Said(said) if isinstance(said, str) else said
+        if said is None or said.other is None or not drawn:
+            return said
+        self._draws[model, prompt] += 1
+        return said.drawn(model, prompt, str(self._draws[model, prompt]))
 
     def _count(self, model: str, prompt: str) -> None:
         self._counts.setdefault(model, Counter())["requests"] += 1

@@ -15,7 +15,7 @@ from smart_llm.reports.facts import Facts
 from smart_llm.types import Json
 
 TERMS = {
-    "own": "the log-probability of its own answer",
+    "own": "{own}",
     "same": "whether {peer} says the same",
     "usual": "whether its answer is the one it gives most often",
     "answer_length": "how long its answer is",
@@ -35,6 +35,11 @@ class Way:
     cost: float | None
     note: str
     estimated: bool = True
+
+
+def own(draws: int) -> str:
+    """What a model tells of its own answer, in words. draws: how many further ones it gives."""
+    return f"how many of {draws} further draws repeat its answer" if draws else "the log-probability of its own answer"
 
 
 def in_words(facts: Facts) -> str:
@@ -99,8 +104,9 @@ def ways(facts: Facts) -> list[Way]:
 
 def _tier(tier: Mapping[str, Json], plan: Mapping[str, Json]) -> str:
     names = [plan["reference"], *plan["candidates"]]
+    draws = next((model.get("draws", 0) for model in plan["models"] if model["name"] == tier["model"]), 0)
     terms = [
-        TERMS.get(name.partition(":")[0], name).format(peer=_peer(name, names))
+        TERMS.get(name.partition(":")[0], name).format(peer=_peer(name, names), own=own(draws))
         for name, weight in tier["score"]
         if weight
     ]
