@@ -65,6 +65,7 @@ def main() -> None:
     """Run, print, draw."""
     parser = options(__doc__.partition("\n")[0])
     parser.add_argument("--seeds", "--trials", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="the first seed: others than those a choice was made on")
     parser.add_argument("--peer-seeds", "--peer-trials", type=int, help="of bargain and smart (default: as many)")
     parser.add_argument("--task", nargs="+", default=["hellaswag"], choices=REFERENCES)
     parser.add_argument("--agreement", nargs="+", default=["0.80", "0.90", "0.95"])
@@ -160,7 +161,7 @@ def chunk(work: tuple[Path, str, str, str, Any, int]) -> dict[str, Any]:
 
     path, agreement, who, reference, args, first = work
     table, start = prepared(path, reference), perf_counter()
-    numbers = range(first, min(first + CHUNK, seeds(who, args)))
+    numbers = range(args.first + first, args.first + min(first + CHUNK, seeds(who, args)))
     results = [one_run(who, cut(table, args, seed), agreement, seed) for seed in numbers]
     return {"key": (path, agreement, who), "results": results, "seconds": perf_counter() - start}
 
