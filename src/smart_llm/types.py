@@ -155,7 +155,8 @@ class Usage:
 class Answer:
     """A model's reply to one request. `error` (then `text` is None) is final: retries are over.
 
-    `logprobs` holds (token, natural-log probability) of the answer's own tokens, empty where not given.
+    `logprobs` holds (token, natural-log probability) of the answer's own tokens, empty where not given; `listed`, for
+    each of the first of them, the other tokens that were most probable in its place (requests with labels only).
     `cost` is USD, filled in by the client from the model's rate.
     """
 
@@ -166,6 +167,7 @@ class Answer:
     finish: str = "stop"
     snapshot: str = ""
     error: str | None = None
+    listed: tuple[tuple[tuple[str, float], ...], ...] = ()
 
 
 # --------------------------------------------------------------------------- procedures

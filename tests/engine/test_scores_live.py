@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import smart_llm as smart
+from smart_llm.mock.answers import Said, by_rule
 from smart_llm.mock.server import MockServer
 from smart_llm.types import Request
 
@@ -108,3 +110,31 @@ async def test_log_probabilities_make_it_cheaper_and_their_refusal_is_said(tmp_p
     for each in (told, refused):
         assert {row["status"] for row in each.table} == {"ok"}
         assert smart.verify(json.loads(each.certificate.to_json()), each.ledger) == []
+
+
+async def test_listed_alternatives_and_log_odds_route_two_labels_alike(tmp_path: Path) -> None:
+    """A candidate whose server lists the other label is routed by its margin, one whose server does not by its
+    log-odds: for two labels the same rows are delivered at the same cost, and the ledger keeps what was listed."""
+    whole, costs, kept = by_rule("label:yes,no", {"small": 0.12}), [], []
+    for alone in (False, True):
+
+        def answer(model: str, prompt: str, alone: bool = alone) -> Said:
+            said = whole(model, prompt)
+            assert isinstance(said, Said)
+            return replace(said, other=None) if alone else said
+
+        async with MockServer(answer) as url:
+            done = await smart.arun(
+                ROWS,
+                TASK,
+                reference=f"openai:big@{url}?in=10&out=10",
+                candidates=[f"openai:small@{url}?in=1&out=1"],
+                agreement="0.95",
+                seed=3,
+                ledger=tmp_path / f"{alone}.db",
+            )
+        costs.append((done.cost, [row["answer"] for row in done.table]))
+        with sqlite3.connect(tmp_path / f"{alone}.db") as ledger:
+            kept.append(sum("listed" in str(row) for row in ledger.execute("SELECT answer FROM answers")))
+    assert costs[0] == costs[1]
+    assert kept[0] > 100 > kept[1] == 0

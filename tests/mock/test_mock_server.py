@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -124,6 +125,9 @@ async def test_logprobs_only_where_asked_and_allowed() -> None:
     server, refusing = await started(MockServer()), await started(MockServer(refuse_logprobs=True))
     assert chat(server)[2]["choices"][0]["logprobs"] is None
     assert chat(server, logprobs=True)[2]["choices"][0]["logprobs"]["content"][0]["logprob"] < 0
+    first = chat(server, logprobs=True, top_logprobs=5)[2]["choices"][0]["logprobs"]["content"][0]
+    assert sum(math.exp(each["logprob"]) for each in first["top_logprobs"]) == pytest.approx(1)
+    assert {"token": first["token"], "logprob": first["logprob"]} in first["top_logprobs"]
     status, _, body = chat(refusing, logprobs=True)
     assert (status, body["error"]["param"]) == (400, "logprobs")
     assert chat(refusing)[0] == 200

@@ -219,6 +219,17 @@ async def test_no_log_probabilities_in_any_words(status: int, body: Any) -> None
     assert ["logprobs" in body for body in server.bodies] == [True, False]
 
 
+@pytest.mark.parametrize("words", ["top_logprobs must be at most 3", "`top_logprobs` is not supported with logprobs"])
+async def test_without_alternatives_the_tokens_own_log_probabilities_are_still_asked_for(words: str) -> None:
+    """An endpoint that lists no other tokens keeps its log-probabilities; only labels ask for others at all."""
+    server = Scripted((400, error(words)), (200, REPLY), (200, REPLY))
+    answer = await ask(server, logprobs=True, labels=("yes", "no"))
+    assert [(body["logprobs"], body.get("top_logprobs")) for body in server.bodies] == [(True, 5), (True, None)]
+    assert (answer.logprobs, answer.listed) == ((("yes", -0.25),), ())
+    await ask(text := Scripted((200, REPLY)), logprobs=True)
+    assert "top_logprobs" not in text.bodies[-1]
+
+
 @pytest.mark.parametrize("provider", ["gemini", "groq", "mistral"])
 async def test_who_has_no_log_probabilities_is_known(provider: str) -> None:
     """Where the question is known to be refused it is not asked: a batch would fail as a whole."""

@@ -31,6 +31,10 @@ JSON = msgspec.json.encode(SCHEMA).decode()
 LONG = "Read “carefully” \\ and\n\t𝕌nicode. " * 100
 ODD = 'A "quoted" row \\ with\n\u2028 all of it: é 日本 𝕌 \x7f'
 
+TOP: list[dict[str, Any]] = [
+    {"token": "ye", "logprob": -0.25, "bytes": None},
+    {"token": "n", "logprob": -1.5, "bytes": [110]},
+]
 CHAT: dict[str, Any] = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
@@ -45,7 +49,7 @@ CHAT: dict[str, Any] = {
             "message": {"role": "assistant", "content": "yes", "refusal": None, "annotations": []},
             "logprobs": {
                 "content": [
-                    {"token": "ye", "logprob": -0.25, "bytes": [121, 101], "top_logprobs": []},
+                    {"token": "ye", "logprob": -0.25, "bytes": [121, 101], "top_logprobs": TOP},
                     {"token": "s", "logprob": -0.001, "bytes": None, "top_logprobs": []},
                 ],
                 "refusal": None,
@@ -88,6 +92,15 @@ MESSAGE: dict[str, Any] = {
 }
 
 
+def listed_by(choice: Any) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """What the SDK holds of the alternatives to each token, without the token itself."""
+    places = []
+    for place in (choice.logprobs and choice.logprobs.content) or []:
+        others = sorted([t for t in place.top_logprobs if t.token != place.token], key=lambda t: -t.logprob)
+        places.append(tuple([(t.token, round(t.logprob, 5)) for t in others]))
+    return tuple(places) if any(places) else ()
+
+
 def chat(model: str, prompt: Any, **given: Any) -> dict[str, Any]:
     """Arguments of `chat.completions.create`."""
     system = given.pop("system", None)
@@ -106,7 +119,7 @@ CHATS = [
         "gpt-4.1-mini",
         {},
         {"system": LONG, "logprobs": True, "temperature": 0.7, "labels": ("a", "b")},
-        chat("gpt-4.1-mini", ODD, system=LONG, max_tokens=9, temperature=0.7, logprobs=True),
+        chat("gpt-4.1-mini", ODD, system=LONG, max_tokens=9, temperature=0.7, logprobs=True, top_logprobs=5),
     ),
     (
         "gpt-4.1-mini",
@@ -215,6 +228,7 @@ def test_chat_completions_read_alike() -> None:
         assert choice.logprobs is not None
         assert (ours.text, ours.finish, ours.snapshot) == (choice.message.content, choice.finish_reason, theirs.model)
         assert ours.logprobs == tuple((each.token, each.logprob) for each in choice.logprobs.content or ())
+        assert ours.listed == listed_by(choice) == ((("n", -1.5),), ())
         assert (ours.usage.input_tokens, ours.usage.output_tokens) == (usage.prompt_tokens, usage.completion_tokens)
         assert ours.usage.cached_tokens == usage.prompt_tokens_details.cached_tokens
         assert ours.usage.written_tokens == usage.prompt_tokens_details.cache_write_tokens
@@ -259,11 +273,9 @@ details = st.fixed_dictionaries(
     {}, optional={"cached_tokens": counts, "cache_write_tokens": counts, "audio_tokens": counts}
 )
 thoughts = st.fixed_dictionaries({}, optional={"reasoning_tokens": counts, "audio_tokens": counts})
+token = {"token": st.text(max_size=5), "logprob": st.floats(-50, 0), "bytes": st.none()}
 logprobs = st.lists(
-    st.fixed_dictionaries(
-        {"token": st.text(max_size=5), "logprob": st.floats(-50, 0), "bytes": st.none(), "top_logprobs": st.just([])}
-    ),
-    max_size=3,
+    st.fixed_dictionaries({**token, "top_logprobs": st.lists(st.fixed_dictionaries(token), max_size=5)}), max_size=3
 )
 chats = st.fixed_dictionaries(
     {
@@ -327,6 +339,7 @@ def test_any_completion_the_sdk_accepts_is_read(reply: dict[str, Any]) -> None:
         assert ours.usage.output_tokens == (usage.completion_tokens if usage else 0)
         found = choice.logprobs.content if choice.logprobs else None
         assert ours.logprobs == tuple((each.token, each.logprob) for each in found or ())
+        assert ours.listed == listed_by(choice)
 
 
 @given(said_messages)

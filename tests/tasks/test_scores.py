@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 
 from smart_llm.tasks.scores import (
     answer_key,
-    answer_log_probability,
     consensus,
-    label_margin,
-    log_odds,
     self_consistency,
     trait,
     values,
@@ -29,43 +26,6 @@ def answers(keys: list[list[int]], score: list[list[float]] | None = None, known
     own = np.full(key.shape, np.nan) if score is None else np.array(score)
     traits = Traits(key, np.where(key == 0, np.nan, 3.0), np.arange(len(key), dtype=np.float64)) if known else None
     return Answers(np.zeros(key.shape, np.int8), np.zeros(key.shape), own, traits)
-
-
-def test_a_label_of_several_tokens_has_the_probability_of_all_of_them() -> None:
-    """The log-probabilities of the tokens that spell the label add up; blanks and end marks around it do not count."""
-    tokens = [(" pos", -0.5), ("it", -0.25), ("ive", -0.125), ("\n", -3.0)]
-    assert answer_log_probability(tokens, "positive") == -0.875
-
-
-def test_a_label_that_is_the_beginning_of_another_ends_where_it_is_spelled() -> None:
-    """`1` in `10` is another answer: the tokens decide."""
-    assert answer_log_probability([("1", -0.1), ("0", -0.2)], "10") == pytest.approx(-0.3)
-    assert answer_log_probability([("10", -0.1)], "1") != answer_log_probability([("10", -0.1)], "10")
-
-
-@pytest.mark.parametrize(
-    "tokens", [[], [("neg", -0.1)], [("pos", -0.1)], [("pos", float("nan")), ("itive", 0.0)], [("positive", 0.7)]]
-)
-def test_tokens_that_do_not_spell_the_label_say_nothing(tokens: list[tuple[str, float]]) -> None:
-    """Another word, half a word or a broken number gives NaN: the row is deferred."""
-    assert math.isnan(answer_log_probability(tokens, "positive"))
-
-
-def test_the_margin_is_between_the_best_two() -> None:
-    """Best minus runner-up, whatever the order; one alone or an impossible runner-up says nothing."""
-    assert label_margin({"a": -2.0, "b": -0.5, "c": -3.0}) == 1.5
-    assert math.isnan(label_margin({"a": -0.5}))
-    assert math.isnan(label_margin({"a": -0.5, "b": -math.inf}))
-    assert label_margin({"a": -0.5, "b": -1.0, "c": float("nan")}) == 0.5
-
-
-def test_log_odds_order_as_the_probability_does() -> None:
-    """Monotone in the log-probability, exact where a probability is near one, NaN at certainty."""
-    logps = [-5.0, -1.0, -1e-3, -1e-12]
-    odds = [log_odds(logp) for logp in logps]
-    assert odds == sorted(odds)
-    assert odds[3] == pytest.approx(12 * math.log(10))
-    assert math.isnan(log_odds(0.0))
 
 
 def test_consensus_and_self_consistency_are_shares() -> None:

@@ -25,7 +25,8 @@ from smart_llm.ledger import request_key
 from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, format_value
-from smart_llm.tasks.scores import answer_key, answer_log_probability, reads_words, self_consistency, words_of
+from smart_llm.tasks.scores import answer_key, reads_words, self_consistency, words_of
+from smart_llm.tasks.tokens import own_score
 from smart_llm.types import (
     AGREE,
     BAD,
@@ -278,7 +279,7 @@ class Live:
         further = self.requests(model, prompt)[1:]
         if not further:
             value, reply = await self._ask(position, model, prompt)
-            return value, reply, own_score(reply, self.task.contract.labels is not None)
+            return value, reply, own_score(reply, value, self.task.contract.labels)
         drawing = asyncio.ensure_future(all_of(self.client.ask(request) for request in further))
         try:
             value, reply = await self._ask(position, model, prompt)
@@ -386,12 +387,3 @@ class Live:
         known = self.reference_cost[rows]
         known = known[~np.isnan(known)]
         return float(known.mean() * self.costs.shape[1]) if len(known) else 0.0
-
-
-def own_score(reply: Answer, labelled: bool) -> float:
-    """What a model tells of its own answer: the log-probability of the label, or of the whole text; NaN for nothing."""
-    if not reply.logprobs or reply.text is None:
-        return float("nan")
-    if labelled:
-        return answer_log_probability(reply.logprobs, reply.text.strip())
-    return sum(logp for _, logp in reply.logprobs)

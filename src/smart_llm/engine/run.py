@@ -209,7 +209,8 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
     notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
     for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
         terms = ", ".join(name.partition(":")[0] for name, _ in tier.score.terms) or "nothing (blind)"
-        known = {"own": own(live.models[tier.candidate].draws), "nothing (blind)": "nothing but chance"}
+        told = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
+        known = {"own": told, "nothing (blind)": "nothing but chance"}
         how = known.get(terms, f"a score learned on the pilot: {terms}")
         notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
     if isinstance(verdict.rule, Cascade) and verdict.rule.gate:

@@ -83,6 +83,7 @@ class _CanonicalAnswer(msgspec.Struct, omit_defaults=True):
     logprobs: tuple[tuple[str, float], ...] = ()
     finish: str = "stop"
     snapshot: str = ""
+    listed: tuple[tuple[tuple[str, float], ...], ...] = ()
 
 
 def answer_json(answer: Answer) -> bytes:
@@ -96,7 +97,7 @@ def answer_json(answer: Answer) -> bytes:
         float(u.cpu_seconds) or None,
         u.written_tokens,
     )
-    return _encode(_CanonicalAnswer(a.text, usage, float(a.cost), a.logprobs, a.finish, a.snapshot))
+    return _encode(_CanonicalAnswer(a.text, usage, float(a.cost), a.logprobs, a.finish, a.snapshot, a.listed))
 
 
 def seal(key: str, answer: str) -> str:

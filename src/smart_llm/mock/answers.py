@@ -26,11 +26,16 @@ class Said:
     logprob: float = -0.1
     other: str | None = None
 
+    @property
+    def against(self) -> float:
+        """Natural log of the probability of the other answer."""
+        return math.log(max(1e-9, 1 - math.exp(self.logprob)))
+
     def drawn(self, *place: str) -> Said:
         """A draw, which follows from the place."""
         if self.other is None or uniform("draw", *place) < math.exp(self.logprob):
             return self
-        return Said(self.other, math.log(max(1e-9, 1 - math.exp(self.logprob))), self.text)
+        return Said(self.other, self.against, self.text)
 
 
 Answerer: TypeAlias = Callable[[str, str], "Said | str | None"]

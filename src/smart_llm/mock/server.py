@@ -63,6 +63,7 @@ class _Body(msgspec.Struct):
     model: str
     messages: list[_Message]
     logprobs: bool | None = None
+    top_logprobs: int | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     temperature: float | None = None
@@ -296,7 +297,7 @@ def _cumulated(faults: Faults) -> list[tuple[str, float]]:
 def _completion(body: _Body, said: Said, tokens: int) -> dict[str, Any]:
     """A token is four characters; what passes the limit of tokens is cut off."""
     most = body.max_completion_tokens or body.max_tokens
-    pieces = [said.text[i : i + 4] for i in range(0, len(said.text), 4)] or [""]
+    pieces = _pieces(said.text)
     cut = most is not None and len(pieces) > most
     pieces = pieces[:most] if cut else pieces
     choice: dict[str, Any] = {
@@ -305,12 +306,28 @@ def _completion(body: _Body, said: Said, tokens: int) -> dict[str, Any]:
         "finish_reason": "length" if cut else "stop",
         "logprobs": None,
     }
-    if body.logprobs:  # the first token carries the doubt
-        listed = [{"token": piece, "logprob": -1e-4 if i else said.logprob} for i, piece in enumerate(pieces)]
-        choice["logprobs"] = {"content": listed, "refusal": None}
+    if body.logprobs:
+        choice["logprobs"] = {"content": _token_logprobs(pieces, said, body.top_logprobs or 0), "refusal": None}
     usage = {"prompt_tokens": tokens, "completion_tokens": len(pieces), "total_tokens": tokens + len(pieces)}
     head = {"id": "chatcmpl-mock", "object": "chat.completion", "created": 0, "model": body.model}
     return {**head, "choices": [choice], "usage": usage}
+
+
+def _token_logprobs(pieces: list[str], said: Said, most: int) -> list[dict[str, Any]]:
+    """The doubt lies where what it says parts from what else it might have said, which is listed there."""
+    other = _pieces(said.other or "")
+    parting = next((i for i, pair in enumerate(zip(pieces, other, strict=False)) if pair[0] != pair[1]), None)
+    tokens = []
+    for i, piece in enumerate(pieces):
+        own: dict[str, Any] = {"token": piece, "logprob": said.logprob if i == (parting or 0) else -1e-4}
+        listed = [own, {"token": other[i], "logprob": said.against}] if said.other and i == parting else [own]
+        tokens.append({**own, "top_logprobs": sorted(listed, key=lambda each: -each["logprob"])[:most]})
+    return tokens
+
+
+def _pieces(text: str) -> list[str]:
+    """Tokens of four characters."""
+    return [text[i : i + 4] for i in range(0, len(text), 4)] or [""]
 
 
 def _text(content: Any) -> str:

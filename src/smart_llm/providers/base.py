@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from smart_llm.types import Answer, Request
+
+ALTERNATIVES = 5
+"""How many tokens are asked for in the place of each one of a label: no provider that lists any lists fewer."""
+
+PLACES, DECIMALS = 16, 5
+"""Of how many tokens the alternatives are kept, and with how many decimals: they are written down with every answer."""
+
+
+def surest(listed: Sequence[tuple[str, float]], token: str) -> tuple[tuple[str, float], ...]:
+    """Of the tokens listed in the place of one, the most probable others, as an `Answer` has them."""
+    others = sorted([pair for pair in listed if pair[0] != token], key=lambda pair: -pair[1])
+    return tuple([(other, round(logp, DECIMALS)) for other, logp in others[:ALTERNATIVES]])
 
 
 class Provider(Protocol):

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
@@ -108,7 +108,7 @@ class Lane:
         if not (usage.input_tokens or usage.output_tokens or usage.cpu_seconds):
             usage = Usage(_sent_bytes(request), len((answer.text or "").encode()) + 1)
         cost = self.model.rate.cost(usage)
-        return Answer(answer.text, usage, cost, answer.logprobs, answer.finish, answer.snapshot, answer.error)
+        return replace(answer, usage=usage, cost=cost)
 
 
 @dataclass(frozen=True, slots=True)

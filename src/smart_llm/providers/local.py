@@ -10,9 +10,9 @@ not start exactly at the cut is done again. Files whose chat template is not Cha
 
 *Labels* are forced by a grammar and one token is decoded. Of that token llama.cpp reports the probabilities before the
 grammar: each label gets the mass of the tokens that begin it and no other label (whatever their case), the heaviest
-label is the answer, and `Answer.logprobs` holds that one label with its log-probability *among the labels*. A label
-outside the listed tokens gets the mass of the last one listed, which can only lower the score: the safe direction.
-Labels that begin with the same token are decoded in full instead, scored by the sum of their tokens.
+label is the answer, and `Answer.logprobs` holds that one label with its log-probability *among the labels*, `listed`
+the surest others. A label outside the listed tokens gets the mass of the last one listed, which can only lower the
+score: the safe direction. Labels that begin with the same token are decoded in full instead.
 
 *Cores.* A call is evaluated in one thread, and as many calls run side by side as there are cores, each on an engine of
 its own. Several threads on one call wait for each other hundreds of times per token: on a machine that is busy with
@@ -41,6 +41,8 @@ from typing import Any
 
 from smart_llm.errors import InputError, Refused
 from smart_llm.providers import weights
+from smart_llm.providers.base import PLACES, surest
+from smart_llm.tasks.tokens import log_sum
 from smart_llm.types import Answer, Model, Request, Usage
 
 DEFAULT_CPU_HOUR = 0.05
@@ -257,12 +259,24 @@ def _answer(request: Request, replies: Sequence[Reply], cpu_seconds: float) -> A
     last = replies[-1]
     choice = last["choices"][0]
     text = choice["text"] if "text" in choice else choice["message"]["content"]
-    pairs = tuple((str(t["token"]), float(t["logprob"])) for t in _content(last))
-    finish = str(choice["finish_reason"])
+    places, finish = list(map(_place, _content(last))), str(choice["finish_reason"])
     if request.labels and len(replies) == 1:
         text, finish = label_of(_content(last)[0], request.labels), "stop"
-        pairs = tuple((label, p) for label, p in label_logprobs(_content(last)[0], request.labels) if label == text)
-    return Answer(text, _usage(replies, cpu_seconds), logprobs=pairs, finish=finish)
+        shares = label_logprobs(_content(last)[0], request.labels)
+        places = [(next(pair for pair in shares if pair[0] == text), surest(shares, text))]
+    return Answer(
+        text,
+        _usage(replies, cpu_seconds),
+        logprobs=tuple([pair for pair, _ in places]),
+        finish=finish,
+        listed=tuple([others for _, others in places[:PLACES]]) if request.labels else (),
+    )
+
+
+def _place(token: Reply) -> tuple[tuple[str, float], tuple[tuple[str, float], ...]]:
+    """A token of the answer, and what else was probable in its place."""
+    others = [(str(t["token"]), float(t["logprob"])) for t in token.get("top_logprobs", ())]
+    return (str(token["token"]), float(token["logprob"])), surest(others, str(token["token"]))
 
 
 def label_of(first: Reply, labels: Sequence[str]) -> str:
@@ -276,9 +290,9 @@ def label_logprobs(first: Reply, labels: Sequence[str]) -> list[tuple[str, float
     listed = [(str(t["token"]), float(t["logprob"])) for t in first["top_logprobs"]]
     least = min((p for _, p in listed), default=float(first["logprob"]))
     given = dict([*listed, (str(first["token"]), float(first["logprob"]))])
-    masses = [_log_sum([p for token, p in given.items() if _fitting(token, labels) == label]) for label in labels]
+    masses = [log_sum([p for token, p in given.items() if _fitting(token, labels) == label]) for label in labels]
     masses = [least if m == -math.inf else m for m in masses]
-    total = _log_sum(masses)
+    total = log_sum(masses)
     return [(label, mass - total) for label, mass in zip(labels, masses, strict=True)]
 
 
@@ -287,11 +301,6 @@ def _fitting(token: str, labels: Sequence[str]) -> str | None:
     begun = token.strip().casefold()
     fits = [label for label in labels if begun and label.casefold().startswith(begun)]
     return fits[0] if len(fits) == 1 else None
-
-
-def _log_sum(values: Sequence[float]) -> float:
-    top = max(values, default=-math.inf)
-    return top if top == -math.inf else top + math.log(sum(math.exp(v - top) for v in values))
 
 
 def _content(reply: Reply) -> list[Reply]:

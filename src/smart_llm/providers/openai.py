@@ -13,7 +13,7 @@ from smart_llm.providers.base import Told
 from smart_llm.providers.http import HttpEndpoint, HttpProvider
 from smart_llm.types import Answer, Model, Request
 
-_LEARNABLE = ("logprobs", "temperature", "max_tokens", "response_format")
+_LEARNABLE = ("top_logprobs", "logprobs", "temperature", "max_tokens", "response_format")
 _CACHE_WORDS = ("prompt_cache_options", "prompt_cache_breakpoint")
 _REASONING = frozenset({"max_tokens", "temperature", "logprobs"})
 _UNCHARGED = frozenset({"prompt_cache_options"})

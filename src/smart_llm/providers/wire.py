@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from smart_llm.providers.base import ALTERNATIVES, PLACES, surest
 from smart_llm.types import Answer, Model, Request, Usage
 
 REASONING = re.compile(r"(?:openai/)?(?:o\d|gpt-(?:5(?!.*chat)|[6-9]|\d\d))")
@@ -71,6 +72,7 @@ class Body(msgspec.Struct, omit_defaults=True):
     max_completion_tokens: int | None = None
     temperature: float | None = None
     logprobs: bool = False
+    top_logprobs: int | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
     thinking: dict[str, str] | None = None
@@ -109,7 +111,15 @@ class Logprobs(msgspec.Struct):
 
 
 class TokenLogprob(msgspec.Struct):
-    """One token and its natural-log probability."""
+    """One token, its natural-log probability, and what else was probable in its place (itself among them)."""
+
+    token: str
+    logprob: float
+    top_logprobs: list[Alternative] | None = None
+
+
+class Alternative(msgspec.Struct):
+    """A token and its natural-log probability."""
 
     token: str
     logprob: float
@@ -162,6 +172,8 @@ def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), p
     if "temperature" not in quirks:
         wire.temperature = request.temperature
     wire.logprobs = request.logprobs and "logprobs" not in quirks
+    if wire.logprobs and request.labels and "top_logprobs" not in quirks:
+        wire.top_logprobs = ALTERNATIVES
     if request.schema is not None and "response_format" not in quirks:
         wire.response_format = response_format(request.schema)
     wire.prompt_cache_options = EXPLICIT if marked else None
@@ -181,6 +193,7 @@ def answer(reply: Reply) -> Answer:
         logprobs=_logprobs(choice.logprobs) if choice.logprobs else (),
         finish=finish,
         snapshot=reply.model or "",
+        listed=_listed(choice.logprobs) if choice.logprobs else (),
     )
 
 
@@ -224,6 +237,15 @@ def _logprobs(found: Logprobs) -> tuple[tuple[str, float], ...]:
         return tuple([(t.token, t.logprob) for t in found.content])
     pairs = zip(found.tokens or (), found.token_logprobs or (), strict=False)
     return tuple([(token, logprob) for token, logprob in pairs if logprob is not None])
+
+
+def _listed(found: Logprobs) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """Empty where nothing is listed at all."""
+    places = [
+        surest([(t.token, t.logprob) for t in place.top_logprobs or ()], place.token)
+        for place in (found.content or ())[:PLACES]
+    ]
+    return tuple(places) if any(places) else ()
 
 
 def _usage(usage: ReplyUsage | None) -> Usage:

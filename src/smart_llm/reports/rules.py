@@ -37,9 +37,13 @@ class Way:
     estimated: bool = True
 
 
-def own(draws: int) -> str:
-    """What a model tells of its own answer, in words. draws: how many further ones it gives."""
-    return f"how many of {draws} further draws repeat its answer" if draws else "the log-probability of its own answer"
+def own(draws: int, labelled: bool) -> str:
+    """What a model tells of its own answer, in words. draws: how many further ones it gives. labelled: it is one of a
+    task's labels."""
+    if draws:
+        return f"how many of {draws} further draws repeat its answer"
+    lead = "the lead of its own label over the others, by log-probability"
+    return lead if labelled else "the log-probability of its own answer"
 
 
 def in_words(facts: Facts) -> str:
@@ -105,8 +109,9 @@ def ways(facts: Facts) -> list[Way]:
 def _tier(tier: Mapping[str, Json], plan: Mapping[str, Json]) -> str:
     names = [plan["reference"], *plan["candidates"]]
     draws = next((model.get("draws", 0) for model in plan["models"] if model["name"] == tier["model"]), 0)
+    sure_of_itself = own(draws, bool(plan["task"]["labels"]))
     terms = [
-        TERMS.get(name.partition(":")[0], name).format(peer=_peer(name, names), own=own(draws))
+        TERMS.get(name.partition(":")[0], name).format(peer=_peer(name, names), own=sure_of_itself)
         for name, weight in tier["score"]
         if weight
     ]

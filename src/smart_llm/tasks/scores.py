@@ -1,9 +1,9 @@
 """Scores: how sure one answer is. Higher is surer, NaN is "cannot say" (such a row is deferred).
 
 A score decides what a promise costs, never whether it is kept, so anything known before the reference is asked may go
-into it. What a model tells about its own answer (`own`): the log-probability of the answer, or the margin between
-labels. What other answers tell: consensus of candidates, self-consistency over further draws. What anybody can see: how
-long the answer and the row are, and whether the answer is the candidate's usual one ("n/a", the commoner label).
+into it. What a model tells about its own answer (`own`): see `tokens`. What other answers tell: consensus of
+candidates, self-consistency over further draws. What anybody can see: how long the answer and the row are, and whether
+the answer is the candidate's usual one ("n/a", the commoner label).
 
 A procedure combines these traits linearly in a `Score`; names of the terms:
 
@@ -18,10 +18,9 @@ word:K         log(1 + how many of the words of the row's input, and pairs of ne
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import pairwise
-from math import expm1, log
 from zlib import crc32
 
 import numpy as np
@@ -31,33 +30,6 @@ from smart_llm.types import WORDS, Answers, Cascade, Floats, Rule, Score
 NAN = float("nan")
 DECIMALS = 9
 """Combined scores are rounded here, so that a row has the same score alone and in a batch."""
-
-
-def answer_log_probability(tokens: Sequence[tuple[str, float]], label: str) -> float:
-    """Natural log of the probability of the tokens that spell `label`: the sum over all of them, not the first alone.
-
-    tokens: (text, log-probability) of the answer as it came. Blanks around the label are ignored, and so is whatever
-    follows it (end marks). NaN where the tokens do not begin with the label, or a log-probability is no number ≤ 0.
-    """
-    spelled, total = "", 0.0
-    for text, logp in tokens:
-        spelled, total = (spelled + text).lstrip(), total + min(logp, 0.0) if logp <= 1e-6 else NAN
-        if label and spelled.rstrip() == label:
-            return total
-        if not label.startswith(spelled.rstrip()):
-            break
-    return NAN
-
-
-def label_margin(logps: Mapping[str, float]) -> float:
-    """Log-probability of the best label minus that of the runner-up; ∞ becomes NaN, as does a single label."""
-    best = sorted((value for value in logps.values() if value == value), reverse=True)[:2]
-    return best[0] - best[1] if len(best) == 2 and np.isfinite(best).all() else NAN
-
-
-def log_odds(logp: float) -> float:
-    """log p − log(1 − p) of a probability given by its logarithm: the margin against all other answers together."""
-    return logp - log(-expm1(logp)) if logp < 0 else NAN
 
 
 def consensus(key: int, others: Sequence[int]) -> float:
