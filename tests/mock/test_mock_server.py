@@ -73,6 +73,25 @@ async def test_one_prompt_one_answer() -> None:
     assert {said(one, p) for p in prompts} == {"positive", "negative"}
 
 
+async def test_draws_differ_at_a_temperature_only() -> None:
+    """In either dialect what a model doubts comes out now one way, now the other, at a temperature alone."""
+    server = await started(MockServer(lambda model, prompt: Said("yes", math.log(0.5), "no")))
+    head = b"POST / HTTP/1.1\r\nanthropic-version: 2023-06-01"
+
+    def message(temperature: float) -> str:
+        turn = [{"role": "user", "content": "p"}]
+        body = {"model": "m", "max_tokens": 9, "messages": turn, "temperature": temperature}
+        data = server.handle(Call("POST", "/v1/messages", head, json.dumps(body).encode())).data
+        return str(json.loads(data.partition(b"\r\n\r\n")[2])["content"][0]["text"])
+
+    def choice(temperature: float) -> str:
+        return str(chat(server, temperature=temperature)[2]["choices"][0]["message"]["content"])
+
+    for ask in (message, choice):
+        assert {ask(0.0) for _ in range(20)} == {"yes"}
+        assert {ask(1.0) for _ in range(20)} == {"yes", "no"}
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
 def test_a_model_strays_at_its_rate(rate: float) -> None:
     """A model named with an error rate disagrees on that share of prompts; where it strays it is less sure."""

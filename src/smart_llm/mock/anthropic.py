@@ -57,12 +57,14 @@ class Body(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request says, in any dialect. stable: its beginning up to the last mark ("" without one)."""
+    """What a request says, in any dialect. stable: its beginning up to the last mark ("" without one). warm: it names a
+    temperature above 0."""
 
     model: str
     prompt: str
     most: int
     stable: str = ""
+    warm: bool = False
 
 
 class Cache(Protocol):
@@ -93,7 +95,8 @@ def read(call: Call) -> Asked:
     blocks = _blocks(body.system) + [block for message in body.messages for block in _blocks(message.content)]
     marked = max((i + 1 for i, block in enumerate(blocks) if block.cache_control), default=0)
     prompt = "\n".join(_text(part) for part in (body.system, *(m.content for m in body.messages)) if part)
-    return Asked(body.model, prompt, body.max_tokens, "".join(block.text for block in blocks[:marked]))
+    stable = "".join(block.text for block in blocks[:marked])
+    return Asked(body.model, prompt, body.max_tokens, stable, warm=bool(body.temperature))
 
 
 def completion(asked: Asked, said: Said, tokens: int, cache: Cache) -> dict[str, Any]:

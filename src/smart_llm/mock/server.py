@@ -218,7 +218,7 @@ class MockServer:
         tokens = 8 + len(asked.prompt.encode()) // 4
         if (wait := self._limiter.admit(tokens)) > 0:
             return self._throttled(wait, anthropic.problem)
-        said = self._said(asked.model, asked.prompt)
+        said = self._said(asked.model, asked.prompt, drawn=asked.warm)
         if said is None:
             return anthropic.problem(404, f"model: {asked.model}")
         data = _encode(anthropic.completion(asked, said, tokens, self._cached))
