@@ -11,7 +11,7 @@ as they are done and goes on from there after a break (delete it when the code h
 
 ladder      the default, as it ships: it may prefer the blind mix (column `routed`: share of runs that routed by row)
 routed      the same with the mix priced out of reach, so that every run puts its promise on the look
-per-label   `per-label/1` at .9 for each of two labels: a run violates when the table's or a label's promise is broken
+per-label   `per-label/2` at .9 for each of two labels: a run violates when the table's or a label's promise is broken
 look        nothing but the look: a pilot, the candidate with the fewest bad rows in it, and every credit in turn
 greedy      control, must fail: the look with one credit more than its rows pay for
 choosing    control, must fail: candidate chosen by the look itself (several candidates) instead of the pilot
@@ -300,7 +300,7 @@ def walk(problem: Problem, answers: Answers, rows: Any, candidate: int, spare: i
 RUN = {
     "ladder": lambda problem: procedures.get(procedures.resolve("ladder"))(problem),
     "routed": routed,
-    "per-label": lambda problem: procedures.get("per-label/1")(problem),
+    "per-label": lambda problem: procedures.get("per-label/2")(problem),
     "look": look,
     "greedy": lambda problem: look(problem, extra=1),
     "choosing": choosing,

@@ -11,7 +11,7 @@ MODULES = {
     "ladder/1": "ladder_1:procedure",
     "ladder/2": "ladder_2:procedure",
     "ladder/3": "ladder_3:procedure",
-    "per-label/1": "per_label_1:procedure",
+    "per-label/2": "per_label_2:procedure",
     "smart/2024:profile-all": "smart_2024:profile_all",
     "smart/2024:profile-smart": "smart_2024:profile_smart",
     "smart/2024:model-mix": "smart_2024:model_mix",
@@ -19,7 +19,7 @@ MODULES = {
 }
 """Versioned name → module:attribute, loaded on first use."""
 
-ALIASES = {"ladder": "ladder/3", "per-label": "per-label/1", "smart/2024": "smart/2024:model-mix"}
+ALIASES = {"ladder": "ladder/3", "per-label": "per-label/2", "smart/2024": "smart/2024:model-mix"}
 
 
 def resolve(name: str) -> str:

@@ -1,61 +1,87 @@
 """The one look (`first_bad`) with a promise per label: of the rows the reference calls L, at least a share r agree.
 
-The same labelled rows serve all promises. A bad row belongs to the label its reference answer names, so the lemma of
-`first_bad` holds for the bad rows of label L alone, in the same order: deliver only what stands before the (c_L + 1)-th
-labelled bad row of L, and more than B_L unlabelled bad rows of L are delivered with probability at most
-P(Hyp(N, B_L + 1 + c_L, n) ≤ c_L). The stopping place that keeps all promises is the earliest one.
+The same labelled rows serve all promises, and each has the whole α. Let a promise be broken once more than M rows of
+its own kind are misses: for the table a row that is bad or has no answer, for a label L a bad row whose reference
+answer is L. Count the labelled ones among them as well, although they are delivered right, and call K the place of the
+(M + 1)-th such row in delivery order (rows without an answer first of all). K depends on the table and not on the draw,
+and so does which promise has the first K. Each promise has its own stopping row, which lies beyond its K with
+probability at most α, and delivery ends at the earliest of them. If any promise is broken, delivery went beyond its K,
+hence beyond the first K; so the stopping row of the promise with the first K lies beyond it. That is one event, of
+probability at most α, however many promises there are. (With credit for labelled bad rows, as in `first_bad`, a promise
+may be broken before its K, and the errors would have to be added up.)
 
-How many rows N_L carry the label is not known, but the look tells: with probability 1 − a it is at least `lower_count`.
-B_L follows from that limit, and c_L from B_L. On the event that the limit holds, B_L, and with it c_L, is at most what
-the true N_L would allow, so the stopping place is no later, and the two errors add up.
+*The table.* Its stopping row is the (c + 1)-th labelled row of its kind, with P(Hyp(N, M + 1, n) ≤ c) ≤ α (`credit`).
+
+*A label.* How many rows N_L carry it is not known, and need not be. Of the labelled rows s carry it; given s, the
+number of labelled ones among its first M_L + 1 > (1 − r) · N_L bad rows is Hyp(N_L, M_L + 1, s), and that this is at
+most c is no more probable than for a binomial with 1 − r, whatever N_L (`label_credit`). A label that hardly showed in
+the look need not be kept, if one common enough to be promised anything would have shown more often with probability 1 −
+a (`enough`): its two errors, a and α − a, add up.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import bdtr
 from scipy.stats import hypergeom
 
-from smart_llm.stats.first_bad import upper_level
+from smart_llm.stats.hypergeometric import pmf, slack
+
+ROUNDING = 1e-9
+"""Relative: more than scipy's distributions are off by."""
 
 
 @lru_cache(maxsize=65536)
-def most_credit(rows: int, allowance: int, looked: int, alpha: float) -> int:
-    """The largest credit c whose level is at most alpha; −1 where even c = 0 is too much; `looked` where any will do.
+def credit(rows: int, misses: int, looked: int, alpha: float) -> int:
+    """The largest c with P(Hyp(rows, misses + 1, looked) ≤ c) ≤ alpha; −1 where there is none, `looked` where more than
+    `misses` rows cannot be missed at all.
 
-    Guarantee: deliver before the (c+1)-th labelled bad row, and more than `allowance` unlabelled bad ones are delivered
-    with probability at most alpha. Assumes, Source: as `first_bad.upper_level`. Rounds: down. The level rises with c.
+    Guarantee: of some rows in a fixed order, the (c+1)-th labelled one lies beyond the (misses + 1)-th with probability
+    at most alpha. Assumes: `looked` of all rows are drawn uniformly. Rounds: down. Source: definition.
     """
-    low, high = -1, min(looked, rows - allowance - 1)  # above `high`: more bad rows than there are rows
-    if high < 0:
+    if misses < 0:
+        return -1
+    if misses >= rows:
         return looked
-    while low < high:
-        middle = (low + high + 1) // 2
-        fits = upper_level(rows, allowance, middle, np.array([looked]))[0] <= alpha
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return low
+    seen = np.arange(min(looked, misses + 1) + 1)
+    levels = pmf(rows, misses + 1, looked, seen).cumsum() * (1 + slack(rows))
+    return int(np.searchsorted(levels, alpha, side="right")) - 1
 
 
 @lru_cache(maxsize=65536)
-def lower_count(rows: int, looked: int, seen: int, alpha: float) -> int:
-    """The smallest K that `seen` of `looked` rows do not exclude.
+def label_credit(seen: int, share: Fraction, alpha: float) -> int:
+    """The largest c such that c bad rows among `seen` labelled ones of a label exclude that more than 1 − share of all
+    its rows are bad; −1 where there is none.
 
-    Guarantee: P(K of the population < this) ≤ alpha for K fixed and a uniform draw. Rounds: down.
-    Source: inversion of the exact hypergeometric test.
+    Guarantee: for every number N of rows with the label and every M > (1 − share) · N of them, P(Hyp(N, M, seen) ≤ c) ≤
+    alpha. Assumes: given their number, the labelled rows are a uniform draw of the label's. Rounds: down.
+    Source: Uhlmann 1966 (Metrika 10): the hypergeometric tail lies below the binomial one where
+    M / N ≥ (c / (seen − 1) · N + 1) / (N + 1), which is hardest at N = seen; for c = 0 everywhere.
     """
-    low, high = -1, seen  # at K = seen nothing is excluded from above; search the first K that stands
-    high = max(high, 0)
-    top = rows - looked + seen
-    while high < top and hypergeom.sf(seen - 1, rows, high, looked) <= alpha:
-        low, high = high, min(top, 2 * high + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        stands = middle >= seen and hypergeom.sf(seen - 1, rows, middle, looked) > alpha
-        low, high = (low, middle) if stands else (middle, high)
-    return high
+    allowed = float(1 - share)
+    if seen == 0:
+        return -1
+    counts = np.arange(seen)
+    fits = int(np.searchsorted(bdtr(counts, seen, allowed) * (1 + ROUNDING), alpha, side="right")) - 1
+    while fits > 0 and fits * seen / (seen - 1) + 1 > allowed * (seen + 1):
+        fits -= 1
+    return fits
 
 
-def misses_allowed(rows_with: int, share: float) -> int:
-    """⌊(1 − share) · rows_with⌋, rounded down against float error."""
-    return int(np.floor((1 - share) * rows_with * (1 - 1e-12)))
+@lru_cache(maxsize=65536)
+def enough(rows: int, carried: int, looked: int, alpha: float) -> int:
+    """The largest s such that fewer than s of `looked` rows carry a label with probability at most alpha, if at least
+    `carried` of all rows do.
+
+    Guarantee: P(Hyp(rows, K, looked) < s) ≤ alpha for every K ≥ carried. Rounds: down. Source: definition; the chance
+    falls as K grows.
+    """
+    if carried <= 0:
+        return 0
+    counts = np.arange(looked + 1)
+    return int(
+        np.searchsorted(hypergeom.cdf(counts, rows, min(carried, rows), looked) * (1 + ROUNDING), alpha, side="right")
+    )

@@ -35,7 +35,7 @@ MODULES = {
     "smart/2024:profile-all": "smart_2024",
     "smart/2024:profile-smart": "smart_2024",
     "smart/2024:model-mix": "smart_2024",
-    "per-label/1": "per_label_1",
+    "per-label/2": "per_label_2",
     "reference-only": "reference_only",
 }
 """Versioned procedure name → module here."""

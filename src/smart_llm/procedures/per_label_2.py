@@ -1,12 +1,12 @@
-"""`per-label/1`: `ladder/3`'s look with a promise for every label beside the one for the table.
+"""`per-label/2`: `ladder/3`'s look with a promise for every label beside the one for the table.
 
-Half of α goes to the table, half to the labels, evenly: each label's part is halved again between how many rows carry
-it and how many of them may be spoilt (`stats.label_look`). Pilot, candidate and score are chosen as in `ladder/3`, from
-rows that are never evidence; the number of rows looked at is chosen so that the forecast cost, with all the stopping
-places the promises ask for, is least. The blind mix is the same look with a score that says nothing: ties are broken by
-the blank score u.
+Every promise has a stopping row of its own, each with the whole α, and delivery ends at the earliest: that keeps all of
+them together (`stats.label_look` says why). Pilot, candidate and score are chosen as in `ladder/3`, from rows that are
+never evidence; the number of rows looked at is chosen so that the forecast cost, with all the stopping places the
+promises ask for, is least. The blind mix is the same look with a score that says nothing: ties are broken by the blank
+score u.
 
-Rows the reference has no answer for carry no label; the promise for the table counts them as `ladder/3` does.
+Rows the reference has no answer for carry no label; they are misses of the table wherever they are, and come first.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betaincinv, ndtri
 
 from smart_llm.cascades import before
+from smart_llm.planning_scores import DRAWS, quantiles
 from smart_llm.procedures.look import digest
 from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.procedures.ways import orders
-from smart_llm.stats.first_bad import covers_errors, credit_left, upper_level
-from smart_llm.stats.label_look import lower_count, misses_allowed, most_credit
+from smart_llm.stats.label_look import credit, enough, label_credit
 from smart_llm.stats.sampling import permutation, uniforms
 from smart_llm.tasks.scores import values
 from smart_llm.types import (
@@ -44,12 +45,12 @@ from smart_llm.types import (
     Verdict,
 )
 
-NAME = "per-label/1"
+NAME = "per-label/2"
 PILOT = 4.0  # × N^⅓ rows: labels must be seen, too
 AFFORDABLE = 0.01  # of reference-only cost: what one candidate's pilot may cost
 OVERRUN = 0.04  # of reference-only cost: what a look may cost that might certify nothing
 BLANK = Score(())
-GRID = 1.15
+ABSENT = 0.1  # of a label's α: for taking one that hardly showed for too rare to be promised anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,13 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What the look says about one label. Counts of rows; `level` is that of `credit` (0 where any credit will do)."""
+    """What the look says about one label. Counts of rows: in the pilot, in the look, in a look at a label that is
+    promised anything, and labelled bad ones that may stand before the stopping row."""
 
     pilot: int
     seen: int
-    lower: int
-    allowed: int
+    enough: int
     credit: int
-    level: float
 
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
@@ -108,32 +108,61 @@ def first_pilot(problem: Problem, order: Ints) -> Generator[Ask, Answers, Pilot 
 
 def choose(pilot: Pilot, side: SidePromise) -> Way | None:
     """The way of least forecast cost; None where the reference alone is expected to be as cheap."""
+    credits = Credits(pilot, side)
     ways = [
         way
         for j in pilot.asked
         for score, said, peers in [*orders(pilot, j), (BLANK, np.zeros(len(pilot.rows)), ())]
-        if (way := forecast(pilot, side, j, score, said, peers)) is not None
+        if (way := forecast(pilot, side, credits, j, score, said, peers)) is not None
     ]
     best = min(ways, key=lambda way: way.cost, default=None)
     return best if best is not None and best.cost < pilot.left else None
 
 
-def forecast(pilot: Pilot, side: SidePromise, j: int, score: Score, said: Floats, peers: tuple[int, ...]) -> Way | None:
+def forecast(
+    pilot: Pilot, side: SidePromise, credits: Credits, j: int, score: Score, said: Floats, peers: tuple[int, ...]
+) -> Way | None:
     """The best number of rows to look at: bad rows appear in the look as the pilot has them, table and labels alike."""
     price = pilot.price((j, *peers))
     most = min(pilot.left // 2, int(OVERRUN * pilot.problem.rows / max(price, 1e-9)))
     sizes = np.unique(np.geomspace(8, max(8, most), num=24).astype(int))
     depth, bad, labels = marked(pilot, side, j, said)
+    bads = np.vstack([bad, *(bad * (labels == key) for key in side.labels)]).cumsum(axis=1)
     costs = []
     for n in sizes.tolist():
-        credits = np.array([table_credit(pilot, n), *(_expected_credit(pilot, side, key, n) for key in side.labels)])
-        bads = np.vstack([bad, *(bad * (labels == key) for key in side.labels)]).cumsum(axis=1)
         ahead = (bads + 0.5 * depth) * n / len(pilot.rows)  # expected labelled bad rows before each depth
-        fits = (ahead <= credits[:, None] + 0.5).all(axis=0) & (credits >= 0).all()
-        accepted = float(depth[fits].max(initial=0.0))
-        costs.append(n * (1 + price) + (pilot.left - n) * (price + 1 - accepted))
+        spare = credits.of(n)[:, :, None]
+        fits = (ahead <= spare + 0.5).all(axis=1) & (spare >= 0).all(axis=1)
+        accepted = (depth * fits).max(axis=1, initial=0.0)
+        costs.append(n * (1 + price) + (pilot.left - n) * float(np.minimum(1, price + 1 - accepted).mean()))
     best = int(np.argmin(costs))
     return Way(j, score, peers, int(sizes[best]), float(costs[best])) if most >= 8 else None
+
+
+class Credits:
+    """What table and labels may get in credit from a look, by how often the labels may show in it."""
+
+    def __init__(self, pilot: Pilot, side: SidePromise) -> None:
+        assert pilot.answers.traits is not None
+        self._pilot, self._side = pilot, side
+        self._known = [int((pilot.answers.traits.key[:, 0] == key).sum()) for key in side.labels]
+        self._told: dict[int, Ints] = {}
+
+    def of(self, looked: int) -> Ints:
+        """Shape (draws, 1 + labels): a draw of how common each label is by the pilot, and of how often it shows."""
+        if looked not in self._told:
+            labels = [
+                self._label(key, known, looked) for key, known in zip(self._side.labels, self._known, strict=True)
+            ]
+            self._told[looked] = np.array([np.full(DRAWS, table_credit(self._pilot, looked)), *labels]).T
+        return self._told[looked]
+
+    def _label(self, key: int, known: int, looked: int) -> Ints:
+        seed = self._pilot.problem.seed
+        rate = betaincinv(known + 0.5, len(self._pilot.rows) - known + 0.5, quantiles(seed, f"rate {key}"))
+        spread = np.sqrt(looked * rate * (1 - rate)) * ndtri(quantiles(seed, f"seen {key}"))
+        seen, back = np.unique(np.clip(np.rint(looked * rate + spread), 0, looked).astype(int), return_inverse=True)
+        return np.array([promise(self._pilot, self._side, known, looked, s).credit for s in seen.tolist()])[back]
 
 
 def marked(pilot: Pilot, side: SidePromise, j: int, said: Floats) -> tuple[Floats, Floats, Ints]:
@@ -147,36 +176,20 @@ def marked(pilot: Pilot, side: SidePromise, j: int, said: Floats) -> tuple[Float
 
 
 def table_credit(pilot: Pilot, looked: int) -> int:
-    """Credit of the promise for the table: half of α."""
-    if pilot.allowance < 0:
-        return -1
-    return most_credit(pilot.left, pilot.allowance, looked, pilot.problem.alpha / 2)
-
-
-def _expected_credit(pilot: Pilot, side: SidePromise, key: int, looked: int) -> int:
-    assert pilot.answers.traits is not None
-    share = float((pilot.answers.traits.key[:, 0] == key).mean())
-    return promise(pilot, side, key, looked, round(share * looked)).credit
+    """Labelled rows, bad or without an answer, that may stand before the table's stopping row; −1: it has none."""
+    return credit(pilot.left, pilot.allowance + pilot.reserve, looked, pilot.problem.alpha)
 
 
 # --------------------------------------------------------------------------- the look
 
 
-def promise(pilot: Pilot, side: SidePromise, key: int, looked: int, seen: int) -> Promise:
-    """What a look at `looked` rows, `seen` of them with the label, allows."""
-    assert pilot.answers.traits is not None
-    alpha = label_alpha(pilot.problem.alpha, len(side.labels))
-    known = int((pilot.answers.traits.key[:, 0] == key).sum())
-    lower = lower_count(pilot.left, looked, seen, alpha)
-    allowed = misses_allowed(max(side.least, known + lower), float(side.share))
-    credit = most_credit(pilot.left, allowed, looked, alpha)
-    level = float(upper_level(pilot.left, allowed, credit, np.array([looked]))[0]) if 0 <= credit < looked else 0.0
-    return Promise(known, seen, lower, allowed, credit, level)
-
-
-def label_alpha(alpha: float, labels: int) -> float:
-    """A quarter of a label's share of α … twice: for how many rows carry it, and for how many may be spoilt."""
-    return alpha / (4 * max(1, labels))
+def promise(pilot: Pilot, side: SidePromise, known: int, looked: int, seen: int) -> Promise:
+    """What a look at `looked` rows, `seen` of them with the label, allows. known: rows of the pilot that carry it."""
+    problem = pilot.problem
+    carried = side.least - known - problem.set_aside  # among the rows left, if the label is promised anything
+    shows = enough(pilot.left, carried, looked, ABSENT * problem.alpha)
+    allowed = seen if seen < shows else label_credit(seen, side.share, (1 - ABSENT) * problem.alpha)
+    return Promise(known, seen, shows, allowed)
 
 
 def look(pilot: Pilot, side: SidePromise, way: Way, order: Ints) -> Generator[Ask, Answers, Verdict]:
@@ -186,18 +199,16 @@ def look(pilot: Pilot, side: SidePromise, way: Way, order: Ints) -> Generator[As
     models = (0, way.candidate, *way.peers)
     answers = yield Ask(rows, models, "profile", Outlook((), (len(pilot.rows) + way.cost) / problem.rows))
     assert answers.traits is not None
-    labels = answers.traits.key[:, 0]
-    promises = [promise(pilot, side, key, n, int((labels == key).sum())) for key in side.labels]
-    credit, errors = table_credit(pilot, n), int((answers.marks[:, 0] == ERROR).sum())
-    spare = credit_left(credit, errors, pilot.reserve) if credit >= 0 else -1
+    assert pilot.answers.traits is not None
+    labels, before_it = answers.traits.key[:, 0], pilot.answers.traits.key[:, 0]
+    promises = [
+        promise(pilot, side, int((before_it == key).sum()), n, int((labels == key).sum())) for key in side.labels
+    ]
+    whole, errors = table_credit(pilot, n), int((answers.marks[:, 0] == ERROR).sum())
+    spare = whole - errors
     profiled = np.concatenate([pilot.rows, rows])
-    evidence = describe(pilot, side, way, promises) | {"credit": credit, "errors": errors, "credit_left": spare}
-    if credit >= 0:
-        evidence["level"] = float(upper_level(pilot.left, pilot.allowance, credit, np.array([n]))[0])
-    covered = errors == 0 or covers_errors(
-        pilot.left, pilot.allowance, max(0, credit), n, reserve=pilot.reserve, alpha=problem.alpha / 2
-    )
-    if spare < 0 or not covered or any(each.credit < 0 for each in promises):
+    evidence = describe(pilot, side, way, promises) | {"credit": whole, "errors": errors, "credit_left": spare}
+    if spare < 0 or any(each.credit < 0 for each in promises):
         return Verdict(False, Mix(), profiled, NAME, evidence | {"granted": False})
     score, u = values(way.score, answers, way.candidate), uniforms(problem.seed, "shares", problem.rows)[rows]
     bad = answers.marks[:, way.candidate] == BAD
@@ -214,12 +225,13 @@ def look(pilot: Pilot, side: SidePromise, way: Way, order: Ints) -> Generator[As
 def earliest(
     score: Floats, u: NDArray[np.uint64], groups: list[tuple[NDArray[np.bool_], int]]
 ) -> tuple[float, int] | None:
-    """(score, u) of the first row in delivery order that is the (credit + 1)-th bad one of its group; None: no such."""
+    """(score, u) of the first row in delivery order that is the (c + 1)-th bad one of its group, c its credit; None: no
+    such."""
     stops = []
-    for bad, credit in groups:
+    for bad, allowed in groups:
         places = np.flatnonzero(bad & ~np.isnan(score))
-        if len(places) > credit:
-            stops.append(places[np.lexsort((u[places], -score[places]))][credit])
+        if len(places) > allowed:
+            stops.append(places[np.lexsort((u[places], -score[places]))][allowed])
     if not stops:
         return None
     first = min(stops, key=lambda place: (-score[place], int(u[place])))
@@ -242,8 +254,7 @@ def describe(pilot: Pilot, side: SidePromise, way: Way, promises: list[Promise])
         "share": str(side.share),
         "least": side.least,
         "labels": [
-            {"key": key, "pilot": p.pilot, "seen": p.seen, "lower": p.lower, "allowed": p.allowed, "credit": p.credit}
-            | {"level": p.level}
+            {"key": key, "pilot": p.pilot, "seen": p.seen, "enough": p.enough, "credit": p.credit}
             for key, p in zip(side.labels, promises, strict=True)
         ],
     }

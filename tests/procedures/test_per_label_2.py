@@ -40,7 +40,7 @@ def problem(people: Population, seed: int) -> Problem:
 def test_the_promise_holds_just_beyond_the_allowance(bench: ModuleType, place: str) -> None:
     """A rare label spoilt by a tenth more than allowed: broken in at most 5 % of runs, by an exact interval."""
     people = bench.population(1000, 0.2, 0.22 + 1 / 200, 0.03, place=place, seed=1)
-    procedure = procedures.get("per-label/1")
+    procedure = procedures.get("per-label/2")
     runs = [simulate(procedure, problem(people, seed), people).delivered_by for seed in range(60)]
     failures = sum(any(bench.broken(people, by, share=0.8, agreement=0.85, least=50)) for by in runs)
     assert interval(failures, 60, 0.95)[0] <= 0.05
@@ -49,7 +49,7 @@ def test_the_promise_holds_just_beyond_the_allowance(bench: ModuleType, place: s
 def test_a_good_candidate_is_certified_and_pays(bench: ModuleType) -> None:
     """Where every label is answered well, the promise per label is granted and most of the cost is saved."""
     people = bench.population(3000, 0.3, 0.02, 0.01, place="best", seed=2)
-    outcome = simulate(procedures.get("per-label/1"), problem(people, 1), people)
+    outcome = simulate(procedures.get("per-label/2"), problem(people, 1), people)
     assert outcome.verdict.granted
     assert outcome.cost < 0.5 * 3000
 
@@ -61,7 +61,7 @@ def test_a_rare_label_is_not_sacrificed(bench: ModuleType) -> None:
     assert people.traits is not None
     rare = people.traits.key[:, 0] == 2
     plain = simulate(procedures.get("ladder"), problem(people, 1), people).delivered_by
-    kept = simulate(procedures.get("per-label/1"), problem(people, 1), people).delivered_by
+    kept = simulate(procedures.get("per-label/2"), problem(people, 1), people).delivered_by
     assert (plain[rare] == 0).mean() < 0.5
     assert (kept[rare] == 0).mean() >= 0.8
 
@@ -82,11 +82,11 @@ def numbers(value: Json, path: tuple[Json, ...] = ()) -> Iterator[tuple[tuple[Js
 def test_any_one_number_changed_is_rejected(bench: ModuleType, place: str) -> None:
     """Evidence verifies as it is, and not with any one number changed."""
     people = bench.population(1500, 0.3, 0.03, 0.02, place=place, seed=4)
-    verdict = simulate(procedures.get("per-label/1"), problem(people, 5), people).verdict
+    verdict = simulate(procedures.get("per-label/2"), problem(people, 5), people).verdict
     evidence = json.loads(json.dumps(verdict.evidence))
     claim = {**CLAIM, "rows": 1500}
     assert verdict.granted
-    assert verifying.check("per-label/1", evidence, claim) == []
+    assert verifying.check("per-label/2", evidence, claim) == []
     for path, value in numbers(evidence):
         if path[-1] == "key":
             continue  # the name of a label, no number of the evidence
@@ -98,7 +98,7 @@ def test_any_one_number_changed_is_rejected(bench: ModuleType, place: str) -> No
             for key in path[:-1]:
                 inner = inner[key]
             inner[path[-1]] = value + change
-            assert verifying.check("per-label/1", changed, claim), f"{path} changed from {value} by {change}"
+            assert verifying.check("per-label/2", changed, claim), f"{path} changed from {value} by {change}"
 
 
 def test_nothing_is_asked_where_nothing_can_pay() -> None:
@@ -107,6 +107,6 @@ def test_nothing_is_asked_where_nothing_can_pay() -> None:
     hopeless = Problem(
         50, Fraction("0.9"), Fraction("0.95"), "a", ("b",), (1.0, 1.0), 1, 0, SidePromise(Fraction("0.9"), 5, (1, 2))
     )
-    outcome = simulate(procedures.get("per-label/1"), hopeless, people)
+    outcome = simulate(procedures.get("per-label/2"), hopeless, people)
     assert outcome.profiled == 0
     assert outcome.cost == 50
