@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,25 +145,28 @@ class Credits:
 
     def __init__(self, pilot: Pilot, side: SidePromise) -> None:
         assert pilot.answers.traits is not None
-        self._pilot, self._side = pilot, side
+        self._pilot, self._terms = pilot, Terms.of(pilot.problem, side)
         self._known = [int((pilot.answers.traits.key[:, 0] == key).sum()) for key in side.labels]
+        self._draws = [self._draw(key, known) for key, known in zip(side.labels, self._known, strict=True)]
         self._told: dict[int, Ints] = {}
 
-    def of(self, looked: int) -> Ints:
-        """Shape (draws, 1 + labels): a draw of how common each label is by the pilot, and of how often it shows."""
-        if looked not in self._told:
-            labels = [
-                self._label(key, known, looked) for key, known in zip(self._side.labels, self._known, strict=True)
-            ]
-            self._told[looked] = np.array([np.full(DRAWS, table_credit(self._pilot, looked)), *labels]).T
-        return self._told[looked]
+    def _draw(self, key: int, known: int) -> tuple[Floats, Floats]:
+        """Shape (draws,) each: how common a label may be by the pilot; how far its number in the look lies off."""
+        seed, others = self._pilot.problem.seed, len(self._pilot.rows) - known
+        rates = betaincinv(known + 0.5, others + 0.5, quantiles(seed, f"rate {key}"))
+        return np.asarray(rates), np.asarray(ndtri(quantiles(seed, f"seen {key}")))
 
-    def _label(self, key: int, known: int, looked: int) -> Ints:
-        seed = self._pilot.problem.seed
-        rate = betaincinv(known + 0.5, len(self._pilot.rows) - known + 0.5, quantiles(seed, f"rate {key}"))
-        spread = np.sqrt(looked * rate * (1 - rate)) * ndtri(quantiles(seed, f"seen {key}"))
-        seen, back = np.unique(np.clip(np.rint(looked * rate + spread), 0, looked).astype(int), return_inverse=True)
-        return np.array([promise(self._pilot, self._side, known, looked, s).credit for s in seen.tolist()])[back]
+    def of(self, looked: int) -> Ints:
+        """Shape (draws, 1 + labels)."""
+        if looked not in self._told:
+            columns = [np.full(DRAWS, table_credit(self._pilot, looked))]
+            for known, (rate, off) in zip(self._known, self._draws, strict=True):
+                seen = np.rint(looked * rate + np.sqrt(looked * rate * (1 - rate)) * off)
+                counts, back = np.unique(np.clip(seen, 0, looked).astype(int), return_inverse=True)
+                shows = self._terms.shows(self._pilot.left, known, looked)
+                columns.append(np.array([self._terms.credit(count, shows) for count in counts.tolist()])[back])
+            self._told[looked] = np.array(columns).T
+        return self._told[looked]
 
 
 def marked(pilot: Pilot, side: SidePromise, j: int, said: Floats) -> tuple[Floats, Floats, Ints]:
@@ -183,13 +187,27 @@ def table_credit(pilot: Pilot, looked: int) -> int:
 # --------------------------------------------------------------------------- the look
 
 
-def promise(pilot: Pilot, side: SidePromise, known: int, looked: int, seen: int) -> Promise:
-    """What a look at `looked` rows, `seen` of them with the label, allows. known: rows of the pilot that carry it."""
-    problem = pilot.problem
-    carried = side.least - known - problem.set_aside  # among the rows left, if the label is promised anything
-    shows = enough(pilot.left, carried, looked, ABSENT * problem.alpha)
-    allowed = seen if seen < shows else label_credit(seen, side.share, (1 - ABSENT) * problem.alpha)
-    return Promise(known, seen, shows, allowed)
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Of the promise for labels. alpha: of each label. least: rows that carry a label that is promised anything,
+    without those set aside, which nobody looks at."""
+
+    share: Fraction
+    least: int
+    alpha: float
+
+    @classmethod
+    def of(cls, problem: Problem, side: SidePromise) -> Terms:
+        """Of a run."""
+        return cls(side.share, side.least - problem.set_aside, problem.alpha)
+
+    def shows(self, left: int, known: int, looked: int) -> int:
+        """Rows a look shows of a label that is promised anything. known: rows of the pilot that carry it."""
+        return enough(left, self.least - known, looked, ABSENT * self.alpha)
+
+    def credit(self, seen: int, shows: int) -> int:
+        """Labelled bad rows that may stand before the stopping row; all there are where the label is too rare."""
+        return seen if seen < shows else label_credit(seen, self.share, (1 - ABSENT) * self.alpha)
 
 
 def look(pilot: Pilot, side: SidePromise, way: Way, order: Ints) -> Generator[Ask, Answers, Verdict]:
@@ -200,10 +218,12 @@ def look(pilot: Pilot, side: SidePromise, way: Way, order: Ints) -> Generator[As
     answers = yield Ask(rows, models, "profile", Outlook((), (len(pilot.rows) + way.cost) / problem.rows))
     assert answers.traits is not None
     assert pilot.answers.traits is not None
-    labels, before_it = answers.traits.key[:, 0], pilot.answers.traits.key[:, 0]
-    promises = [
-        promise(pilot, side, int((before_it == key).sum()), n, int((labels == key).sum())) for key in side.labels
-    ]
+    labels, before_it, terms = answers.traits.key[:, 0], pilot.answers.traits.key[:, 0], Terms.of(problem, side)
+    promises = []
+    for key in side.labels:
+        known, seen = int((before_it == key).sum()), int((labels == key).sum())
+        shows = terms.shows(pilot.left, known, n)
+        promises.append(Promise(known, seen, shows, terms.credit(seen, shows)))
     whole, errors = table_credit(pilot, n), int((answers.marks[:, 0] == ERROR).sum())
     spare = whole - errors
     profiled = np.concatenate([pilot.rows, rows])

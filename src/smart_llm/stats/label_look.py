@@ -21,11 +21,13 @@ a (`enough`): its two errors, a and α − a, add up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
+from math import sqrt
 
 import numpy as np
-from scipy.special import bdtr
+from scipy.special import bdtr, ndtri
 from scipy.stats import hypergeom
 
 from smart_llm.stats.hypergeometric import pmf, slack
@@ -62,13 +64,11 @@ def label_credit(seen: int, share: Fraction, alpha: float) -> int:
     M / N ≥ (c / (seen − 1) · N + 1) / (N + 1), which is hardest at N = seen; for c = 0 everywhere.
     """
     allowed = float(1 - share)
-    if seen == 0:
-        return -1
-    counts = np.arange(seen)
-    fits = int(np.searchsorted(bdtr(counts, seen, allowed) * (1 + ROUNDING), alpha, side="right")) - 1
-    while fits > 0 and fits * seen / (seen - 1) + 1 > allowed * (seen + 1):
-        fits -= 1
-    return fits
+    guess = seen * allowed + ndtri(alpha) * sqrt(seen * allowed * (1 - allowed))
+    most = _last(lambda c: float(bdtr(c, seen, allowed)) * (1 + ROUNDING) <= alpha, guess, seen - 1)
+    while most > 0 and most * seen / (seen - 1) + 1 > allowed * (seen + 1):
+        most -= 1
+    return most
 
 
 @lru_cache(maxsize=65536)
@@ -81,7 +81,18 @@ def enough(rows: int, carried: int, looked: int, alpha: float) -> int:
     """
     if carried <= 0:
         return 0
-    counts = np.arange(looked + 1)
-    return int(
-        np.searchsorted(hypergeom.cdf(counts, rows, min(carried, rows), looked) * (1 + ROUNDING), alpha, side="right")
-    )
+    carried = min(carried, rows)
+    mean = looked * carried / rows
+    spread = sqrt(mean * (1 - carried / rows) * (rows - looked) / max(1, rows - 1))
+    fewer: Callable[[int], float] = lambda s: float(hypergeom.cdf(s, rows, carried, looked))  # noqa: E731
+    return 1 + _last(lambda s: fewer(s) * (1 + ROUNDING) <= alpha, mean + ndtri(alpha) * spread, looked)
+
+
+def _last(holds: Callable[[int], bool], guess: float, most: int) -> int:
+    """The last number in −1 … most that holds, where all below it do and none above: from the guess, step by step."""
+    at = min(max(-1, int(guess)), most)
+    while at >= 0 and not holds(at):
+        at -= 1
+    while at < most and holds(at + 1):
+        at += 1
+    return at
