@@ -1,4 +1,4 @@
-"""What a model's own word for its label is worth: log-probability of its tokens, lead, repetitions; real models.
+"""What a model's own word for its label is worth: log-probability of its tokens, odds, repetitions; real models.
 
     python benchmarks/label_scores.py [--rows 200] [--task two five …] [--candidate NAME …] [--draws 4]
 
@@ -7,7 +7,7 @@ most probable tokens in each place are listed. Reference: the 1.5B model; candid
 snippets (`smart demo` fetches them). Rows where either breaks the contract are left out.
 
 tokens  log-probability of the answer's tokens
-lead    over the next label (`tasks.tokens.own_score`)
+odds    of the label against everything else that is listed (`tasks.tokens.own_score`)
 draws   with --draws: share of further draws at temperature 1 that repeat the label (`?draws=K`)
 
 auroc   how often a row on which the candidate agrees is surer than one on which it does not (ties count half)
@@ -34,7 +34,7 @@ from smart_llm.engine.live import WARM
 from smart_llm.errors import InputError
 from smart_llm.providers import local, weights, wire
 from smart_llm.tasks import Task
-from smart_llm.tasks.tokens import answer_log_probability, label_logprobs, own_score
+from smart_llm.tasks.tokens import answer_log_probability, label_log_odds, own_score
 from smart_llm.types import Answer
 
 Said: TypeAlias = list[Answer]
@@ -59,7 +59,7 @@ TASKS = {
         labels=["very positive", "slightly positive", "very negative", "slightly negative"],
     ),
 }
-COLUMNS = ("task", "candidate", "rows", "agree", "lead known", "score", "auroc", "kept", "equal")
+COLUMNS = ("task", "candidate", "rows", "agree", "odds known", "score", "auroc", "kept", "equal")
 
 
 def main() -> None:
@@ -126,12 +126,12 @@ def compared(task: Task, reference: list[Said], candidate: list[Said], agreement
     agree = np.array([same for same, _, _ in read])
     scores: dict[str, list[float]] = {
         "tokens": [answer_log_probability(said[0].logprobs, (said[0].text or "").strip()) for _, _, said in read],
-        "lead": [own_score(said[0], value, labels) for _, value, said in read],
+        "odds": [own_score(said[0], value, labels) for _, value, said in read],
     }
     if len(candidate[0]) > 1:
         scores["draws"] = [float(np.mean([task.parse(d.text) == value for d in said[1:]])) for _, value, said in read]
-    known = np.mean([bool(label_logprobs(said[0].logprobs, said[0].listed, labels, value)) for _, value, said in read])
-    head = {"rows": len(read), "agree": float(agree.mean()), "lead known": float(known)}
+    odds = [label_log_odds(said[0].logprobs, said[0].listed, labels, value) for _, value, said in read]
+    head = {"rows": len(read), "agree": float(agree.mean()), "odds known": float(np.isfinite(odds).mean())}
     return [head | judged(name, np.array(score), agree, agreement) for name, score in scores.items()]
 
 

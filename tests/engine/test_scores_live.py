@@ -113,8 +113,8 @@ async def test_log_probabilities_make_it_cheaper_and_their_refusal_is_said(tmp_p
 
 
 async def test_listed_alternatives_and_log_odds_route_two_labels_alike(tmp_path: Path) -> None:
-    """A candidate whose server lists the other label is routed by its margin, one whose server does not by its
-    log-odds: for two labels the same rows are delivered at the same cost, and the ledger keeps what was listed."""
+    """A candidate whose server lists what else it might have said is routed by the same odds as one whose server does
+    not: for two labels the same rows are delivered at the same cost, and the ledger keeps what was listed."""
     whole, costs, kept = by_rule("label:yes,no", {"small": 0.12}), [], []
     for alone in (False, True):
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from smart_llm.tasks.tokens import answer_log_probability, label_logprobs, label_margin, log_odds, log_sum, own_score
+from smart_llm.tasks.tokens import answer_log_probability, label_log_odds, log_odds, log_sum, own_score
 from smart_llm.types import Answer
 
 YES_NO = ("yes", "no")
@@ -34,16 +34,6 @@ def test_tokens_that_do_not_spell_the_label_say_nothing(tokens: list[tuple[str, 
     assert math.isnan(answer_log_probability(tokens, "positive"))
 
 
-def test_the_margin_is_over_the_surest_other_label() -> None:
-    """Whatever the order, and below 0 where another label is surer; one alone or an impossible one says nothing."""
-    assert label_margin({"a": -2.0, "b": -0.5, "c": -3.0}, "b") == 1.5
-    assert label_margin({"a": -2.0, "b": -0.5, "c": -3.0}, "a") == -1.5
-    assert math.isnan(label_margin({"a": -0.5}, "a"))
-    assert math.isnan(label_margin({"a": -0.5, "b": -1.0}, "c"))
-    assert math.isnan(label_margin({"a": -0.5, "b": -math.inf}, "a"))
-    assert label_margin({"a": -0.5, "b": -1.0, "c": float("nan")}, "a") == 0.5
-
-
 def test_log_odds_order_as_the_probability_does() -> None:
     """Monotone in the log-probability, exact where a probability is near one; certainty is the surest, not unknown."""
     logps = [-5.0, -1.0, -1e-3, -1e-9, 0.0]
@@ -55,7 +45,7 @@ def test_log_odds_order_as_the_probability_does() -> None:
     assert math.isnan(log_odds(-math.inf))
 
 
-# --------------------------------------------------------------------------- labels among labels
+# --------------------------------------------------------------------------- a label against all else
 
 
 def listing(
@@ -94,69 +84,68 @@ def models(draw: st.DrawFn) -> tuple[list[str], dict[str, float], dict[str, list
 def test_a_label_is_never_surer_than_the_model_is(
     model: tuple[list[str], dict[str, float], dict[str, list[int]]],
 ) -> None:
-    """However labels are cut into tokens and whatever they share, the margin is at most the true one; and it is the
-    true one where each label is one token."""
+    """However labels are cut into tokens and whatever they share, the odds are at most the true ones; and they are the
+    true ones where each label is one token."""
     labels, shares, cuts = model
     for label in labels:
-        others = max(share for each, share in shares.items() if each != label)
-        true = math.log(shares[label]) - math.log(others)
-        tokens, listed = listing(label, shares, cuts)
-        margin = label_margin(label_logprobs(tokens, listed, labels, label), label)
-        assert math.isnan(margin) or margin <= true + 1e-9
-        whole = label_logprobs(*listing(label, shares, {each: [] for each in labels}), labels, label)
-        assert label_margin(whole, label) == pytest.approx(true)
-        assert {each: math.exp(logp) for each, logp in whole.items()} == pytest.approx(shares)
+        true = math.log(shares[label]) - math.log(sum(share for each, share in shares.items() if each != label))
+        odds = label_log_odds(*listing(label, shares, cuts), labels, label)
+        assert math.isnan(odds) or odds <= true + 1e-9
+        whole = listing(label, shares, {each: [] for each in labels})
+        assert label_log_odds(*whole, labels, label) == pytest.approx(true)
 
 
 def test_every_way_to_write_a_label_counts_for_it() -> None:
-    """Case, blanks and wrapping do not make another label; what is no label counts for none."""
+    """Case, blanks and wrapping do not make another label; all that is no label counts against it."""
     tokens = [("**", -0.01), ("Yes", math.log(0.5)), ("**", -0.2)]
     second = [("yes", math.log(0.1)), (" no", math.log(0.2)), ("Maybe", math.log(0.1))]
-    listed = [[("The", -5.0)], second, [(".", -3.0)]]
-    found = label_logprobs(tokens, listed, YES_NO, "yes")
-    assert found == pytest.approx({"yes": math.log(0.6 / 0.8), "no": math.log(0.2 / 0.8)})
+    odds = label_log_odds(tokens, [[("The", -5.0)], second, [(".", -3.0)]], YES_NO, "yes")
+    assert odds == pytest.approx(math.log(0.6 * math.exp(-0.01)) - math.log(0.3 * math.exp(-0.01) + math.exp(-5)))
 
 
 def test_a_label_is_found_behind_other_words() -> None:
-    """The margin is taken where the label stands; where it stands nowhere, there is none."""
+    """The odds are taken where the label stands; where it stands nowhere, there are none."""
     tokens = [("Label", -0.3), (":", -0.1), (" no", -0.05)]
     listed = [[("No", -1.5)], [("!", -3.0)], [(" yes", -3.1)]]
-    assert label_margin(label_logprobs(tokens, listed, YES_NO, "no"), "no") == pytest.approx(3.05)
-    assert label_logprobs(tokens, listed, YES_NO, "yes") == {}
+    assert label_log_odds(tokens[2:], listed[2:], YES_NO, "no") == pytest.approx(3.05)
+    assert 0 < label_log_odds(tokens, listed, YES_NO, "no") < 3.05
+    assert math.isnan(label_log_odds(tokens, listed, YES_NO, "yes"))
 
 
-def test_a_label_that_is_not_listed_is_not_taken_for_impossible() -> None:
-    """It is given as much as the least probable token that is listed: never too little."""
-    found = label_logprobs([("yes", -0.1)], [[("Yes", -3.0), ("Well", -6.0)]], (*YES_NO, "unclear"), "yes")
-    assert found["no"] == found["unclear"]
-    assert found["yes"] - found["no"] == pytest.approx(log_sum([-0.1, -3.0]) + 6.0)
+def test_what_begins_two_labels_counts_against_either() -> None:
+    """A token that may become another label is no reason to be sure; one that is another label is none either."""
+    labels = ("1", "10", "2")
+    alone = label_log_odds([("10", -0.5)], [[("2", -1.5)]], labels, "10")
+    assert alone == pytest.approx(1.0)
+    assert label_log_odds([("10", -0.5)], [[("2", -1.5), ("1", -2.0)]], labels, "10") < alone
+    whole = label_log_odds([("1", -0.5), ("0", -0.1)], [[("2", -1.5)], [("!", -2.5)]], labels, "10")
+    assert whole == pytest.approx(-0.6 - log_sum([-1.5, -3.0]))
+    assert label_log_odds([("1", -0.5)], [[("2", -1.5)]], labels, "1") == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
     ("tokens", "listed"),
     [
-        ([("1", -0.1)], [[("2", -3.0)]]),
         ([("1", -0.1), ("0", -0.2)], [[("2", -3.0)], []]),
         ([("1", -0.1), ("0", -0.2)], [[("2", -3.0)], [("1", float("nan"))]]),
         ([("1", -0.1), ("0", -0.2)], [[("2", 0.5)], [("1", -1.0)]]),
+        ([("1", -0.1), ("0", -0.2)], [[("2", -3.0)]]),
         ([("1", -0.1), ("0", -0.2)], []),
-        ([], []),
     ],
 )  # fmt: skip
-def test_where_a_label_is_not_decided_nothing_is_said(
+def test_where_not_all_is_listed_nothing_is_said(
     tokens: list[tuple[str, float]], listed: list[list[tuple[str, float]]]
 ) -> None:
-    """An answer that could have gone on to a longer label, a place without alternatives, numbers that are none."""
-    labels = ("1", "10", "11", "2")
-    assert label_logprobs(tokens, listed, labels, "".join(text for text, _ in tokens) or "1") == {}
+    """A place without alternatives before the label is decided, or numbers that are none, give NaN."""
+    assert math.isnan(label_log_odds(tokens, listed, ("1", "10", "11", "2"), "10"))
 
 
 def test_what_a_model_tells_of_its_own_answer() -> None:
-    """A label: its margin, where others are listed, else its log-odds; a text: its log-probability; else nothing."""
+    """A label: its odds against what is listed, else the log-odds of its tokens; a text: its log-probability."""
     said, lean = (("Yes", math.log(0.9)),), ((("No", math.log(0.1)),),)
     listed = own_score(Answer("Yes", logprobs=said, listed=lean), "yes", YES_NO)
-    assert listed == pytest.approx(math.log(9), abs=1e-4)
-    assert own_score(Answer("Yes", logprobs=said), "yes", YES_NO) == pytest.approx(listed, abs=1e-4)
+    assert listed == pytest.approx(math.log(9))
+    assert own_score(Answer("Yes", logprobs=said), "yes", YES_NO) == pytest.approx(listed)
     assert own_score(Answer("Yes sir", logprobs=(*said, (" sir", -0.5))), "Yes sir", None) == math.log(0.9) - 0.5
     assert math.isnan(own_score(Answer("Yes"), "yes", YES_NO))
     assert math.isnan(own_score(Answer(None, logprobs=said), None, YES_NO))

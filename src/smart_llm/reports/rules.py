@@ -42,8 +42,8 @@ def own(draws: int, labelled: bool) -> str:
     task's labels."""
     if draws:
         return f"how many of {draws} further draws repeat its answer"
-    lead = "the lead of its own label over the others, by log-probability"
-    return lead if labelled else "the log-probability of its own answer"
+    odds = "the odds of its label against all else, by log-probability"
+    return odds if labelled else "the log-probability of its own answer"
 
 
 def in_words(facts: Facts) -> str:

@@ -1,15 +1,15 @@
 """What the log-probabilities of an answer's tokens say about it: `own`, what a model tells of its own answer.
 
-Of a text it is the log-probability of all its tokens. Of a label it is the margin over the surest other label, where
-the provider lists what else was probable in each token's place; else the log-odds of its tokens, the same on the same
-scale for two labels. Higher is surer; NaN is "cannot say". All logarithms are natural.
+Of a text it is the log-probability of all its tokens. Of a label it is its log-odds against everything else the model
+might have said, over all ways to write it where the provider lists what else was probable in each token's place, else
+of the tokens as they came. Higher is surer; NaN is "cannot say". All logarithms are natural.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import exp, expm1, isfinite, log
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from smart_llm.tasks.labels import fold
 from smart_llm.types import Answer
@@ -21,19 +21,16 @@ NAN = float("nan")
 ROUNDING = 1e-6
 """A log-probability above this is no rounding error."""
 CERTAIN = -1e-12
-"""What a probability of 1 counts as: providers round to it."""
 
 
-def own_score(reply: Answer, value: object, labels: Sequence[str] | None) -> float:
+def own_score(reply: Answer, value: Any, labels: Sequence[str] | None) -> float:
     """How sure a model is of its own answer. value: the answer as it was read. labels: of the task, if it has any."""
     if not reply.logprobs or reply.text is None:
         return NAN
     if labels is None:
         return sum(logp for _, logp in reply.logprobs)
-    margin = NAN
-    if isinstance(value, str) and value in labels:
-        margin = label_margin(label_logprobs(reply.logprobs, reply.listed, labels, value), value)
-    return margin if isfinite(margin) else log_odds(answer_log_probability(reply.logprobs, reply.text.strip()))
+    odds = label_log_odds(reply.logprobs, reply.listed, labels, value) if value in labels else NAN
+    return odds if isfinite(odds) else log_odds(answer_log_probability(reply.logprobs, reply.text.strip()))
 
 
 def answer_log_probability(tokens: Tokens, label: str) -> float:
@@ -52,35 +49,45 @@ def answer_log_probability(tokens: Tokens, label: str) -> float:
     return NAN
 
 
-def label_logprobs(tokens: Tokens, listed: Sequence[Tokens], labels: Sequence[str], label: str) -> dict[str, float]:
-    """Log of each label's probability among the labels, of an answer that says `label`, whatever stands before it.
+def label_log_odds(tokens: Tokens, listed: Sequence[Tokens], labels: Sequence[str], label: str) -> float:
+    """Log-odds of an answer that says `label`, whatever stands before it, against all else that is listed.
 
-    listed: of each of the first tokens, the other tokens that were probable in its place. A token counts for the label
-    it begins, or goes on with, up to case and wrapping. Other labels may get too much, never too little, which is the
-    safe direction: a token that was not chosen and begins several counts for each of them but the answer, and a label
-    of which nothing is listed has as much as the least probable token that is. Empty where the label is not found,
-    where a place that decides lists nothing or no log-probabilities, or where the answer ends while it might have
-    become a longer label.
+    listed: of each of the first tokens, the other tokens that were probable in its place. Up to where the tokens have
+    decided for the label, one that begins or continues this label alone, whatever its case and wrapping, counts for it;
+    all others count against it, which may be too much: the safe direction. NaN where the label is not found, or a place
+    before the decision lists nothing or no log-probabilities.
+
+    For two labels that are all there is to say, the margin between them.
     """
     folded = {each: fold(each) for each in labels}
     for start in range(min(len(listed), len(tokens))):
         if fold("".join(text for text, _ in tokens[start:])).startswith(folded[label]):
-            masses = _masses(tokens[start:], listed[start:], folded, label)
-            total = log_sum([mass for masses_of in masses.values() for mass in masses_of])
-            return {each: log_sum(masses_of) - total for each, masses_of in masses.items()}
-    return {}
+            return _odds(tokens[start:], listed[start:], folded, label)
+    return NAN
 
 
-def label_margin(logps: Mapping[str, float], label: str) -> float:
-    """Log-probability of a label minus that of the surest other one: below 0 where that one is surer. NaN where either
-    is not known."""
-    others = [value for other, value in logps.items() if other != label and isfinite(value)]
-    margin = logps.get(label, NAN) - max(others, default=NAN)
-    return margin if isfinite(margin) else NAN
+def _odds(tokens: Tokens, listed: Sequence[Tokens], folded: Mapping[str, str], label: str) -> float:
+    path, spelled, decided, pro, contra = 0.0, "", False, list[float](), list[float]()
+    for (text, logp), others in zip(tokens, listed, strict=False):
+        if not others or not all(value <= ROUNDING for value in (logp, *(value for _, value in others))):
+            return NAN
+        for other, value in others:
+            (pro if _meant(spelled + other, folded) == [label] else contra).append(path + value)
+        spelled, path = spelled + text, path + logp
+        decided = sum(whole.startswith(fold(spelled)) for whole in folded.values()) <= 1
+        if decided:
+            break
+    if not decided and len(listed) < len(tokens):
+        return NAN
+    odds = log_sum([*pro, path]) - log_sum(contra)
+    return odds if isfinite(odds) else NAN
 
 
 def log_odds(logp: float) -> float:
-    """log p − log(1 − p) of a probability given by its logarithm: the margin over all other answers together."""
+    """log p − log(1 − p) of a probability given by its logarithm: the margin over all other answers together.
+
+    Certainty, to which providers round, counts as 1 − 10⁻¹².
+    """
     logp = min(logp, CERTAIN) if logp <= ROUNDING else NAN
     return logp - log(-expm1(logp)) if isfinite(logp) else NAN
 
@@ -89,31 +96,6 @@ def log_sum(values: Sequence[float]) -> float:
     """log Σ exp; −∞ for none."""
     top = max(values, default=-float("inf"))
     return top + log(sum(exp(value - top) for value in values)) if isfinite(top) else top
-
-
-def _masses(tokens: Tokens, listed: Sequence[Tokens], folded: Mapping[str, str], answer: str) -> dict[str, list[float]]:
-    """By label, the log-probabilities of the tokens that decided for it."""
-    masses: dict[str, list[float]] = {label: [] for label in folded}
-    path, spelled, alive = 0.0, "", list(folded)
-    for (text, logp), others in zip(tokens, listed, strict=False):
-        probable = [logp, *(value for _, value in others)]
-        if not others or not all(value <= ROUNDING for value in probable):
-            return {}
-        for other, value in others:
-            meant = _meant(spelled + other, folded)
-            for label in meant:
-                if label != answer or len(meant) == 1:
-                    masses[label].append(path + value)
-        spelled, before = spelled + text, alive
-        alive = [label for label in before if folded[label].startswith(fold(spelled))]
-        if len(alive) == 1:
-            masses[alive[0]].append(path + logp)
-        for gone in set(before) - set(alive):
-            masses[gone] = masses[gone] or [path + min(probable)]
-        if len(alive) < 2:
-            return masses if alive else {}
-        path += logp
-    return {}
 
 
 def _meant(begun: str, folded: Mapping[str, str]) -> list[str]:
