@@ -18,48 +18,44 @@ ROWS = [{"id": i, "text": f"review number {i}"} for i in range(1500)]
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 
 
+async def asked(url: str, ledger: Path, *, price: float = 1, draws: str = "") -> smart.Run:
+    """The run of this file, at this address. price: of the candidate; the reference costs 10."""
+    return await smart.arun(
+        ROWS,
+        TASK,
+        reference=f"openai:big@{url}?in=10&out=10",
+        candidates=[f"openai:small@{url}?in={price}&out={price}{draws}"],
+        agreement="0.95",
+        seed=3,
+        ledger=ledger,
+    )
+
+
 async def run(folder: Path, *, refuse: bool) -> smart.Run:
     """The same run against a provider that gives log-probabilities, or refuses to."""
-    errors = {"small": 0.12}
-    async with MockServer(rule="label:yes,no", errors=errors, refuse_logprobs=refuse) as url:
-        return await smart.arun(
-            ROWS,
-            TASK,
-            reference=f"openai:big@{url}?in=10&out=10",
-            candidates=[f"openai:small@{url}?in=1&out=1"],
-            agreement="0.95",
-            seed=3,
-            ledger=folder / f"{refuse}.db",
-        )
+    async with MockServer(rule="label:yes,no", errors={"small": 0.12}, refuse_logprobs=refuse) as url:
+        return await asked(url, folder / f"{refuse}.db")
 
 
 async def repeated(folder: Path, draws: str) -> tuple[smart.Run, list[int]]:
     """A run without log-probabilities whose candidate says how sure it is by further draws; how many requests the
     server had got after it, and after the same command again."""
-    asked = []
+    counts = []
     async with (server := MockServer(rule="label:yes,no", errors={"small": 0.12}, refuse_logprobs=True)) as url:
         for _ in range(2):
-            done = await smart.arun(
-                ROWS,
-                TASK,
-                reference=f"openai:big@{url}?in=10&out=10",
-                candidates=[f"openai:small@{url}?in=0.1&out=0.1{draws}"],
-                agreement="0.95",
-                seed=3,
-                ledger=folder / f"draws{draws}.db",
-            )
-            asked.append(server.stats()["requests"])
-    return done, asked
+            done = await asked(url, folder / f"draws{draws}.db", price=0.1, draws=draws)
+            counts.append(server.stats()["requests"])
+    return done, counts
 
 
 async def test_further_draws_stand_in_for_log_probabilities(tmp_path: Path) -> None:
     """Where a provider refuses log-probabilities, a candidate that is drawn from several times routes rows by how often
     it repeats itself: cheaper than without, said so, every draw paid for once and counted."""
-    (once, _), (often, asked) = await repeated(tmp_path, ""), await repeated(tmp_path, "&draws=8")
+    (once, _), (often, counts) = await repeated(tmp_path, ""), await repeated(tmp_path, "&draws=8")
     assert often.cost < 0.8 * once.cost
     assert any("8 further draws repeat its answer" in note for note in often.certificate.notes)
     assert not any("no log-probabilities" in note for note in often.certificate.notes)
-    assert asked[0] == asked[1]
+    assert counts[0] == counts[1]
     assert {row["status"] for row in often.table} == {"ok"}
     assert smart.verify(json.loads(often.certificate.to_json()), often.ledger) == []
     small = next(name for name in often.certificate.cost["by_model"] if "draws=8" in name)
@@ -124,15 +120,7 @@ async def test_listed_alternatives_and_log_odds_route_two_labels_alike(tmp_path:
             return replace(said, other=None) if alone else said
 
         async with MockServer(answer) as url:
-            done = await smart.arun(
-                ROWS,
-                TASK,
-                reference=f"openai:big@{url}?in=10&out=10",
-                candidates=[f"openai:small@{url}?in=1&out=1"],
-                agreement="0.95",
-                seed=3,
-                ledger=tmp_path / f"{alone}.db",
-            )
+            done = await asked(url, tmp_path / f"{alone}.db")
         costs.append((done.cost, [row["answer"] for row in done.table]))
         with sqlite3.connect(tmp_path / f"{alone}.db") as ledger:
             kept.append(sum("listed" in str(row) for row in ledger.execute("SELECT answer FROM answers")))
