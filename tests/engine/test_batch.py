@@ -353,6 +353,26 @@ async def test_a_batch_left_behind_counts_at_its_bound_until_it_is_taken_up(ledg
     assert ledger.spent("r") == pytest.approx(sum(answer.cost for answer in answers))
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_sessions_cut_off_before_they_submitted_say_nothing_of_the_provider(ledger: Ledger, dialect: str) -> None:
+    """Batches written down and never sent, as many as it takes to give a provider up: asked anew, nothing is lost."""
+    async with (mock := server()) as url:
+        it, book = model(dialect, url), BatchBook(ledger)
+        for number in range(3):
+            keys = tuple(request_key(request) for request in requests(it, 3, start=3 * number))
+            endpoint = batch_api(it, make_provider(it), timeout=2.0)
+            assert endpoint is not None
+            record = await book.begin(f"left{number}", it.name, endpoint.url, keys, bound=0.01, run="r")
+            await endpoint.close()
+            await book.submitting(record)
+        async with asking(ledger, [it]) as (client, _):
+            answers = await asked(client, requests(it, 12))
+        done = stats(mock, dialect)
+    assert all(answer.text for answer in answers)
+    assert (done["billed"], done["billed_twice"]) == (12, 0)
+    assert ledger.spent("r") == pytest.approx(sum(answer.cost for answer in answers))
+
+
 async def test_answers_of_a_batch_nobody_asks_for_are_kept(ledger: Ledger) -> None:
     """A batch taken up for the sake of some of its requests brings the answers of all; none is bought again."""
     mock, stop = server(working=0.3), Stop()

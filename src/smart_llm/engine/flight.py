@@ -134,9 +134,13 @@ class Flight:
             await self._client.sleep(self._client.options.poll)
 
     async def _not_taken(self, record: BatchRecord) -> None:
-        """It never ran: its requests go into the next batch."""
+        """It never ran: its requests go into the next batch. That a session was cut off before it sent one says nothing
+        of the provider."""
         await self._close(record, "not taken")
-        await self._did_not_run(record, Refused(f"{self._api.host} took none of {NOT_RUN} batches in a row."))
+        if self._adopted:
+            self._requeue(record)
+        else:
+            await self._did_not_run(record, Refused(f"{self._api.host} took none of {NOT_RUN} batches in a row."))
 
     # ------------------------------------------------------------------ following
 
@@ -263,8 +267,7 @@ class Flight:
         self._turned_away, alone = True, self._desk.flights == 1
         self._desk.turned_away(len(record.keys), alone=alone)
         self._say(record, f"turned away, the queue of tokens at {self._api.host} is full; it goes out again later")
-        for item in self._unanswered(record):
-            self._client.requeue(self._desk, item)
+        self._requeue(record)
         if alone:
             self._client.unblock_later(self._desk, self._client.options.longest)
 
@@ -272,6 +275,9 @@ class Flight:
         self._desk.failures += 1
         if self._desk.failures >= NOT_RUN and error is not None:
             raise error
+        self._requeue(record)
+
+    def _requeue(self, record: BatchRecord) -> None:
         for item in self._unanswered(record):
             self._client.requeue(self._desk, item)
 
