@@ -16,7 +16,9 @@ import pytest
 from smart_llm import procedures, verifying
 from smart_llm.engine.drive import Population, simulate
 from smart_llm.stats.clopper_pearson import interval
+from smart_llm.stats.label_look import label_credit
 from smart_llm.types import Json, Problem, SidePromise
+from smart_llm.verifying.per_label_2 import is_largest
 
 CLAIM = {"agreement": "0.85", "confidence": "0.95", "reserve": 0, "per_label": "0.8", "label_rows": 50}
 
@@ -99,6 +101,15 @@ def test_any_one_number_changed_is_rejected(bench: ModuleType, place: str) -> No
                 inner = inner[key]
             inner[path[-1]] = value + change
             assert verifying.check("per-label/2", changed, claim), f"{path} changed from {value} by {change}"
+
+
+@pytest.mark.parametrize("seen", [1, 30, 1000, 100_000])
+@pytest.mark.parametrize("share", ["0.5", "0.9", "0.99"])
+def test_a_labels_credit_is_checked_at_any_size(seen: int, share: str) -> None:
+    """Verifier and procedure agree on a label's credit, and on no other, on tables of a million rows as well."""
+    alpha = Fraction("0.045")
+    found = label_credit(seen, Fraction(share), float(alpha))
+    assert [is_largest(found + change, seen, Fraction(share), alpha) for change in (-1, 0, 1)] == [False, True, False]
 
 
 def test_nothing_is_asked_where_nothing_can_pay() -> None:

@@ -86,7 +86,7 @@ def _check_labels(job: Job) -> Job:
     share("--per-label", job.per_label)
     if job.task.contract.labels is None:
         raise InputError("--per-label goes with --labels: other answers have no closed set to promise for.")
-    if job.procedure not in ("ladder", "per-label", "per-label/2"):
+    if job.procedure not in ("ladder", "per-label", procedures.resolve("per-label")):
         raise InputError(f"--per-label goes with the default procedure, not with --procedure {job.procedure}.")
     return replace(job, procedure="per-label")
 

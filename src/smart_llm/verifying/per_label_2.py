@@ -1,13 +1,12 @@
-"""`per-label/2` recomputed: the table's credit by scipy's hypergeometric tail, every label's by exact fractions."""
+"""`per-label/2` recomputed: the table's credit by scipy's hypergeometric tail, every label's by its binomial one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from hashlib import blake2b
-from math import comb
 
-from scipy.stats import hypergeom
+from scipy.stats import binom, hypergeom
 
 from smart_llm.types import ERROR, Json
 from smart_llm.verifying import Round, allowance
@@ -91,21 +90,16 @@ def _label(label: Mapping[str, Json], evidence: Mapping[str, Json], claim: Mappi
     if shows != 0 if carried <= 0 else not few(shows) <= absent < few(shows + 1) * (1 + SLACK):
         problems.append(f"label {label['key']}: a common one does not show up {shows} times")
     credit, part = label["credit"], (1 - ABSENT) * alpha
-    right = credit == seen if seen < shows else credit == _label_credit(seen, Fraction(evidence["share"]), part)
+    right = credit == seen if seen < shows else is_largest(credit, seen, Fraction(evidence["share"]), part)
     return problems if right else [*problems, f"label {label['key']}: its credit is off"]
 
 
-def _label_credit(seen: int, share: Fraction, alpha: Fraction) -> int:
-    """The largest c with P(Bin(seen, 1 − share) ≤ c) ≤ alpha, for which the hypergeometric tail lies below it."""
-    bad, level, credit = 1 - share, Fraction(0), -1
-    while credit + 1 < seen:
-        level += comb(seen, credit + 1) * bad ** (credit + 1) * share ** (seen - credit - 1)
-        if level > alpha:
-            break
-        credit += 1
-    while credit > 0 and Fraction(credit * seen, seen - 1) + 1 > bad * (seen + 1):
-        credit -= 1
-    return credit
+def is_largest(credit: int, seen: int, share: Fraction, alpha: Fraction) -> bool:
+    """Whether this is the largest c with P(Bin(seen, 1 − share) ≤ c) ≤ alpha that has the hypergeometric tail below."""
+    law = binom(seen, float(1 - share))
+    below: Callable[[int], bool] = lambda c: c <= 0 or Fraction(c * seen, seen - 1) + 1 <= (1 - share) * (seen + 1)  # noqa: E731
+    keeps = credit == -1 or (0 <= credit < seen and below(credit) and law.cdf(credit) <= float(alpha))
+    return keeps and not (credit + 1 < seen and below(credit + 1) and law.cdf(credit + 1) <= float(alpha) * (1 - SLACK))
 
 
 def _alpha(claim: Mapping[str, Json]) -> Fraction:
