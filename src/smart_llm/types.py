@@ -252,12 +252,17 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask these models about these rows. positions: shape (n,), no repeats; models: indices, 0 = reference."""
+    """Ask these models about these rows. positions: shape (n,), no repeats; models: indices, 0 = reference.
+
+    fixed: where these rows are evidence, everything that was decided before they are seen (JSON). The driver records it
+    before it asks, so that a verifier can tell a design that came first from one that was fitted to its evidence.
+    """
 
     positions: Ints
     models: tuple[int, ...]
     stage: str
     outlook: Outlook | None = None
+    fixed: Mapping[str, Json] | None = None
 
 
 WORDS = 128
