@@ -17,6 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy.special import betaincinv
 
+from smart_llm.procedures.money import likely_above, price_of
 from smart_llm.stats.design import Design, design
 from smart_llm.stats.dual import Beta, Costs, Fineness, Prior
 from smart_llm.types import Floats, Ints
@@ -29,20 +30,21 @@ HOPE = 0.3
 DOUBTFUL = 4
 """Of the 20 equally likely bad rates of a forecast: drawn from a four times weaker posterior. Without them, lucky
 starts of poor candidates end pilots too soon (measured)."""
+FIRST = 8
+"""The first look of a design sees so many rows, or an eighth of a small table."""
 MANY = 20_000
 LARGE = Fineness(ratio=1.45, rounds=12, tries=4)
 """For tables of more than `MANY` rows, where exact errors take longest: fewer looks, and no farther than the look
 that all but the worst (`FAR`) rates of the pilot's posterior ask for."""
 FAR = 0.95
 QUANTILES = (np.arange(20) + 0.5) / 20
-OVERRUN = 0.03
-"""Of all rows' reference cost: what candidate calls may cost beyond what the allowance gains for certain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the pilot saw of one candidate. rows asked, bad among them, deferred among them; spent and beside: USD its
-    calls and the reference's on the same rows cost. rate: expected price (reference calls) before any was seen."""
+    """What was seen of one candidate. rows asked, bad among them, deferred among them; spent and beside: USD its calls
+    and the reference's on the same rows cost. rate: expected price (reference calls) before any was seen. floor: the
+    agreement below which it is not delivered."""
 
     rate: float
     rows: int = 0
@@ -50,22 +52,38 @@ class Seen:
     deferred: int = 0
     spent: float = 0.0
     beside: float = 0.0
+    floor: float = 0.5
+
+    @property
+    def price(self) -> float:
+        """Of a call, in reference calls, by what calls have cost."""
+        return price_of(self.rate, self.rows, self.spent, self.beside)
 
     @property
     def call(self) -> float:
-        """Price of a call, in reference calls, in steps of 5 % (so that like pilots share one design)."""
-        price = self.spent / self.beside if self.rows >= 5 and self.beside > 0 else self.rate
-        return float(1.05 ** np.round(np.log(price) / np.log(1.05))) if price > 0 else 0.0
+        """The same in steps of 5 % (so that like pilots share one design)."""
+        return float(1.05 ** np.round(np.log(self.price) / np.log(1.05))) if self.price > 0 else 0.0
 
     @property
     def gain(self) -> float:
         """What a row handed to the candidate saves, in reference calls: deferred rows are paid twice."""
         return 1.0 - self.call - float(f"{self.deferred / max(1, self.rows):.2g}")
 
+    @property
+    def agreed(self) -> int:
+        """Rows on which its answer was equivalent to the reference's."""
+        return max(0, self.rows - self.bad - self.deferred)
 
-def costs_of(seen: Seen, rows: int, allowance: int) -> Costs:
-    """What profiling and handing over cost; no look may overrun the budget for nothing."""
-    return Costs(seen.call, seen.gain, OVERRUN * rows + max(0.0, seen.gain) * min(allowance, rows))
+    @property
+    def likely(self) -> bool:
+        """Whether it is likely to agree on enough of the rows it answers to be delivered at all."""
+        return likely_above(self.floor, self.agreed, self.bad)
+
+
+def costs_of(seen: Seen, rows: int, allowance: int, most: float) -> Costs:
+    """What profiling and handing over cost; no look may spend more than `most` beyond what is gained for certain."""
+    certain = max(0.0, seen.gain) * min(allowance, rows) if seen.likely else 0.0
+    return Costs(seen.call, seen.gain, most + certain)
 
 
 def prior_of(seen: Seen) -> Prior:
@@ -79,13 +97,14 @@ def prior_of(seen: Seen) -> Prior:
 
 
 @lru_cache(maxsize=512)
-def design_for(rows: int, allowance: int, alpha: float, seen: Seen) -> Design:
-    """The design for a candidate whose pilot looked like this. Cached: pilots repeat."""
-    fine = Fineness()
+def design_for(rows: int, allowance: int, alpha: float, seen: Seen, most: float) -> Design:
+    """The design for a candidate whose pilot looked like this. Cached: pilots repeat. most: reference calls that may be
+    spent on it before anything is certified."""
+    fine = Fineness(first=max(1, min(rows // 8, FIRST)))
     if rows > MANY:
         farthest = float(np.quantile(forecast(rows, allowance, alpha, seen).rows, FAR))
         fine = replace(LARGE, reach=float(np.clip(farthest / rows ** (2 / 3), 1.0, 12.0)))
-    return design(rows, allowance, alpha, prior_of(seen), costs_of(seen, rows, allowance), fine=fine)
+    return design(rows, allowance, alpha, prior_of(seen), costs_of(seen, rows, allowance, most), fine=fine)
 
 
 def plain(seen: Seen) -> Seen:
@@ -132,10 +151,11 @@ def forecast(rows: int, allowance: int, alpha: float, seen: Seen, found: tuple[i
     unseen = (found[0] + look) * (1 / share - 1)
     handed = np.minimum(rows - look, np.maximum(unseen, min(allowance, rows)))
     gain = max(0.0, seen.gain)
-    handed = np.where(rate < 0.5, handed, 0.0)
+    useful = rate < 1 - seen.floor
+    handed = np.where(useful, handed, 0.0)
     total = rows + seen.call * look - gain * handed
     at = total.argmin(axis=1)
-    none = rows - gain * np.where(rate[:, 0] < 0.5, float(min(allowance, rows)), 0.0)
+    none = rows - gain * np.where(useful[:, 0], float(min(allowance, rows)), 0.0)
     cost = np.minimum(total.min(axis=1), none)
     return Forecast(np.asarray(cost), np.where(cost < none, look[0, at], 0.0))
 

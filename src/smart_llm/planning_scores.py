@@ -144,8 +144,9 @@ def look_costs(steps: Sequence[Step], rows: int, looks: Sequence[tuple[int, int]
     return np.asarray((looked * (1 + everyone) + (rows - looked) * np.minimum(1.0, rest)).mean(axis=2))
 
 
-def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float) -> Floats:
+def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float, floor: float) -> Floats:
     """Shape (looks, DRAWS): what a blind share would cost, in reference calls, one look at n rows for n on a grid.
+    Nothing is delivered where no more than `floor` of the answers agree.
 
     The share is the Poisson approximation of the largest r with P(Hyp(n + r, B + d + 1, n) ≤ d) ≤ α.
     """
@@ -153,8 +154,8 @@ def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float)
     mean = (way.rate[None, :, None] * looked).astype(np.float64)
     seen = np.maximum(0.0, mean + np.sqrt(mean) * ndtri(NOISE)[None, None, :])
     sure = gamma_quantile(seen + 1.0, float(ndtri(1 - alpha))) / (allowance + seen + 1.0)
-    share = np.clip((looked / sure - looked) / (rows - looked), 0.0, 1.0)
-    saved = np.maximum(0.0, share * (way.kept - price))
+    share = np.clip((looked / sure - looked) / np.maximum(1, rows - looked), 0.0, 1.0)
+    saved = np.maximum(0.0, share * (way.kept - price)) * (way.rate < 1 - floor)[None, :, None]
     return np.asarray((looked * (1 + price) + (rows - looked) * (1 - saved)).mean(axis=2))
 
 

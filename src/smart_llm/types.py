@@ -191,7 +191,8 @@ class Problem:
 
     rows: the rows it may sample and deliver. agreement, confidence: exact decimals in (0, 1). rates: expected USD per
     call, reference first. reserve: rows of the allowance kept for rows that finally have no answer. set_aside: further
-    rows of the table, piloted earlier, that the reference answers; lost: those of them it has no answer for.
+    rows of the table, piloted earlier, that the reference answers; lost: those of them it has no answer for. floor: a
+    candidate is delivered only where it is likely to agree on more than this share of the rows it answers.
     """
 
     rows: int
@@ -205,6 +206,7 @@ class Problem:
     side: SidePromise | None = None
     set_aside: int = 0
     lost: int = 0
+    floor: Fraction = Fraction(1, 2)
 
     @property
     def promised(self) -> int:
@@ -214,8 +216,9 @@ class Problem:
 
     @property
     def allowance(self) -> int:
-        """What is left of B for misses among `rows`, without what is kept for rows that finally have no answer."""
-        return max(0, self.promised - self.lost - self.reserve)
+        """What is left of B for misses among `rows`, without what is kept for rows that finally have no answer.
+        Negative where the rows set aside have used up more than that: then nothing can be granted."""
+        return self.promised - self.lost - self.reserve
 
     @property
     def by_price(self) -> list[int]:

@@ -8,10 +8,8 @@ from smart_llm.errors import InputError
 from smart_llm.types import Procedure
 
 MODULES = {
-    "ladder/1": "ladder_1:procedure",
-    "ladder/2": "ladder_2:procedure",
-    "ladder/3": "ladder_3:procedure",
-    "per-label/2": "per_label_2:procedure",
+    "ladder/4": "ladder_4:procedure",
+    "per-label/3": "per_label_3:procedure",
     "smart/2024:profile-all": "smart_2024:profile_all",
     "smart/2024:profile-smart": "smart_2024:profile_smart",
     "smart/2024:model-mix": "smart_2024:model_mix",
@@ -19,7 +17,7 @@ MODULES = {
 }
 """Versioned name → module:attribute, loaded on first use."""
 
-ALIASES = {"ladder": "ladder/3", "per-label": "per-label/2", "smart/2024": "smart/2024:model-mix"}
+ALIASES = {"ladder": "ladder/4", "per-label": "per-label/3", "smart/2024": "smart/2024:model-mix"}
 
 
 def resolve(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The look of `ladder/3`: fresh rows answered by the reference and every candidate of the chosen way; then the rule.
+"""The look of the routed ladder: fresh rows answered by the reference and every candidate of the chosen way; then the rule.
 
 Whatever the way consists of (one candidate, several tiers, a gate), it is fixed before the look, and gives every row
 one answer and one place in one delivery order: first the rows the first tier takes, surest first, then those of the
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.cascades import accepts, passes
+from smart_llm.procedures.money import likely_above
 from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.procedures.ways import Way
 from smart_llm.stats.first_bad import covers_errors, credit_left, upper_level
@@ -38,6 +39,15 @@ from smart_llm.types import (
 
 Stop = tuple[int, float, int]
 """Where delivery ends: (tier, score, u) of the first row not delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Of the rows of the look that a tier would be given: on how many its candidate agreed, and how many were bad."""
+
+    candidate: int
+    agreed: int
+    bad: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,58 +91,77 @@ def ended(rule: Cascade, stop: Stop | None) -> Cascade:
     return replace(rule, tiers=(*rule.tiers[: stop[0]], last))
 
 
+def kept(rule: Cascade, answers: Answers, u: NDArray[np.uint64], floor: float) -> tuple[Cascade, list[Shown]]:
+    """The rule as far as its candidates are likely to be above the floor on the rows they would be given, and what the
+    rows of the look show of each tier. Delivering less than stands before the stopping row keeps the promise."""
+    here = places(rule, answers, u)
+    shown = []
+    for number, tier in enumerate(rule.tiers):
+        given, bad = here.tier == number, here.bad & (here.tier == number)
+        shown.append(Shown(tier.candidate, int(given.sum() - bad.sum()), int(bad.sum())))
+    enough = [likely_above(floor, each.agreed, each.bad) for each in shown]
+    return replace(rule, tiers=rule.tiers[: enough.index(False)] if False in enough else rule.tiers), shown
+
+
 def pays(rule: Cascade, pilot: Pilot, answers: Answers, u: NDArray[np.uint64]) -> bool:
     """Whether, on the rows of the look, what the rule delivers is worth more than the calls it makes."""
-    left, asked, price = passes(rule.gate, answers), set[int](), 0.0
+    left, asked, spent = passes(rule.gate, answers), set[int](), 0.0
     for tier in rule.tiers:
-        price += float(left.mean()) * pilot.price([model for model in tier.models if model not in asked])
+        fresh = [model for model in tier.models if model not in asked]
+        spent += float(answers.cost[np.ix_(left, fresh)].sum())
         asked |= set(tier.models)
         left = left & ~accepts(tier, answers, u)
-    return float((places(rule, answers, u).tier >= 0).mean()) > price
+    return float(answers.cost[places(rule, answers, u).tier >= 0, 0].sum()) > spent
 
 
 def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, Answers, Verdict]:
     """Look, find the stopping row, and say whether delivering pays."""
     problem, (credit, looked) = pilot.problem, way.looks[way.best]
     rows = order[len(pilot.rows) : len(pilot.rows) + looked]
-    answers = yield Ask(rows, (0, *way.models), "profile", outlook(pilot, way))
+    rule = Cascade(way.tiers, way.gate)
+    design = describe(pilot, rule, credit, looked)
+    answers = yield Ask(rows, (0, *way.models), "profile", outlook(pilot, way), design)
     errors = int((answers.marks[:, 0] == ERROR).sum())
     spare = credit_left(credit, errors, pilot.reserve)
     certified = spare >= 0 and (
         errors == 0
         or covers_errors(pilot.left, pilot.allowance, credit, looked, reserve=pilot.reserve, alpha=problem.alpha)
     )
-    rule, u = Cascade(way.tiers, way.gate), uniforms(problem.seed, "shares", problem.rows)[rows]
+    u = uniforms(problem.seed, "shares", problem.rows)[rows]
     stop = places(rule, answers, u).stop(spare) if certified else None
-    granted = certified and pays(ended(rule, stop), pilot, answers, u)
-    evidence = describe(pilot, rule) | {
-        "credit": credit,
-        "looked": looked,
+    delivered, shown = kept(ended(rule, stop), answers, u, float(problem.floor))
+    granted = certified and bool(delivered.tiers) and pays(delivered, pilot, answers, u)
+    names = problem.candidates
+    evidence = design | {
         "errors": errors,
         "credit_left": spare,
-        "level": float(upper_level(pilot.left, pilot.allowance, credit, np.array([looked]))[0]),
         "stop": None if stop is None else list(stop),
+        "shown": [{"model": names[each.candidate - 1], "agreed": each.agreed, "bad": each.bad} for each in shown],
+        "kept": len(delivered.tiers) if certified else 0,
         "granted": granted,
     }
-    evidence["pinned"] = digest(evidence["tiers"], evidence["gate"], evidence["stop"])
+    evidence["pinned"] = digest(*(evidence[name] for name in PINNED))
     profiled = np.concatenate([pilot.rows, rows])
-    return Verdict(granted, ended(rule, stop) if granted else Mix(), profiled, name, evidence)
+    return Verdict(granted, delivered if granted else Mix(), profiled, name, evidence)
+
+
+PINNED = ("tiers", "gate", "stop", "shown")
 
 
 def digest(*pinned: object) -> str:
-    """Pins candidates, scores and stopping row: a changed digit shows."""
+    """Shows a digit that was changed by accident; whoever changes one on purpose is found by the ledger."""
     return blake2b(repr(pinned).encode(), digest_size=8).hexdigest()
 
 
 def outlook(pilot: Pilot, way: Way) -> Outlook:
     """What is expected of the chosen way."""
-    spent = len(pilot.rows) * (1 + pilot.price(pilot.asked))
-    return Outlook((), (spent + way.cost) / pilot.problem.rows)
+    return Outlook((), (len(pilot.rows) + pilot.spent + way.cost) / pilot.problem.rows)
 
 
-def describe(pilot: Pilot, rule: Cascade) -> dict[str, Json]:
-    """The part of the evidence that does not depend on the look."""
+def describe(pilot: Pilot, rule: Cascade, credit: int, looked: int) -> dict[str, Json]:
+    """The part of the evidence that is decided before the look."""
     names = pilot.problem.candidates
+    level = upper_level(pilot.left, pilot.allowance, credit, np.array([looked]))[0]
     return {
         "pilot": len(pilot.rows),
         "pilot_errors": pilot.errors,
@@ -141,6 +170,9 @@ def describe(pilot: Pilot, rule: Cascade) -> dict[str, Json]:
         "reserve": pilot.reserve,
         "tiers": [_tier(tier, names) for tier in rule.tiers],
         "gate": rule.gate and {"score": [list(term) for term in rule.gate.score.terms], "floor": rule.gate.floor},
+        "credit": credit,
+        "looked": looked,
+        "level": float(level),
     }
 
 

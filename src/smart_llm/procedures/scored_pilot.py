@@ -1,4 +1,4 @@
-"""The pilot of `ladder/3`: rows with all that a score could be made of, used freely and never as evidence."""
+"""The pilot of the routed ladder: rows with all that a score could be made of, used freely and never as evidence."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smart_llm import planning_scores as forecast
+from smart_llm.procedures.money import CAP, PURSE, price_of
 from smart_llm.types import ERROR, NOT_ASKED, Answers, Ask, Floats, Ints, Problem
 
 
@@ -25,6 +26,8 @@ class Pilot:
     @classmethod
     def of(cls, problem: Problem, told: Sequence[tuple[Ask, Answers]]) -> Pilot:
         """Several asks as one sheet."""
+        if not told:
+            return cls(problem, (), np.empty(0, np.int64), Answers.blank((0, len(problem.rates))), ())
         rows, first = np.unique(np.concatenate([ask.positions for ask, _ in told]), return_index=True)
         rows = rows[np.argsort(first)]
         place = {int(row): k for k, row in enumerate(rows)}
@@ -52,7 +55,7 @@ class Pilot:
 
     @property
     def allowance(self) -> int:
-        """B: misses still allowed among the rows left, without what is still reserved for errors."""
+        """B: misses still allowed among the rows left, without what is still reserved for errors; negative: none."""
         return self.problem.allowance - max(0, self.errors - self.problem.reserve)
 
     @property
@@ -66,5 +69,29 @@ class Pilot:
         return forecast.row_weights(self.problem.seed, len(self.rows))
 
     def price(self, models: Sequence[int]) -> float:
-        """Of asking these models about one row, in reference calls."""
-        return sum(self.problem.rates[model] for model in models) / self.problem.rates[0]
+        """Of asking these candidates about one row, in reference calls, by what their calls have cost."""
+        return sum(self._price(model) for model in models)
+
+    def _price(self, model: int) -> float:
+        asked, cost = self.answers.marks[:, model] != NOT_ASKED, self.answers.cost
+        guess = self.problem.rates[model] / self.problem.rates[0]
+        spent, beside = float(cost[asked, model].sum()), float(cost[asked, 0].sum())
+        return price_of(guess, int(asked.sum()), spent, beside)
+
+    @property
+    def spent(self) -> float:
+        """What candidate calls have cost so far, in reference calls."""
+        marks = self.answers.marks
+        return sum(
+            int((marks[:, model] != NOT_ASKED).sum()) * self._price(model) for model in range(1, marks.shape[1])
+        )
+
+    @property
+    def room(self) -> float:
+        """What further pilot rows may cost in candidate calls."""
+        return PURSE * self.problem.rows - self.spent
+
+    @property
+    def most(self) -> float:
+        """What candidate calls may yet cost before anything is certified."""
+        return max(0.0, CAP * self.problem.rows - self.spent)

@@ -1,4 +1,4 @@
-"""The ways a run of `ladder/3` may finish, each with a forecast of its cost from the pilot: a blind mix of a candidate,
+"""The ways a run of the ladder may finish, each with a forecast of its cost from the pilot: a blind mix of a candidate,
 or a cascade by its own score or by one learned on the pilot."""
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from smart_llm.stats.first_bad import looks
 from smart_llm.tasks.scores import trait
 from smart_llm.types import AGREE, BAD, DEFER, Floats, Gate, Ints, Score, Tier
 
-OVERRUN = 0.035  # of reference-only cost: what candidates may cost before anything is certified
 OWN = Score()
 
 
@@ -62,6 +61,8 @@ def weigh(pilot: Pilot) -> list[Way]:
     """Every way to finish, with its forecast."""
     ways = []
     for j in pilot.asked:
+        if pilot.price((j,)) >= 1:
+            continue
         ways.append(mix_way(pilot, j))
         ways += [way for score, said, peers in orders(pilot, j) if (way := cascade_way(pilot, j, score, said, peers))]
     return ways
@@ -123,8 +124,8 @@ def belief(score: Score, peers: tuple[int, ...]) -> forecast.Belief:
 
 
 def affordable(pilot: Pilot, price: float) -> tuple[tuple[int, int], ...]:
-    """The looks (credit, rows) whose calls, at that price a row, do not overrun the budget for nothing."""
-    most = min(pilot.left // 2, int(OVERRUN * pilot.problem.rows / max(price, 1e-9)))
+    """The looks (credit, rows) whose calls, at that price a row, do not cost more than may be spent for nothing."""
+    most = min(pilot.left // 2, int(pilot.most / max(price, 1e-9)))
     return looks(pilot.left, pilot.allowance, pilot.problem.alpha, most) if pilot.allowance >= 0 else ()
 
 
@@ -133,7 +134,8 @@ def mix_way(pilot: Pilot, j: int) -> Way:
     problem, blank = pilot.problem, np.zeros(len(pilot.rows))
     curve = forecast.curve(blank, shown(pilot, j), prior=forecast.ALONE, seed=problem.seed)
     price, allowance = pilot.price((j,)), max(0, pilot.allowance)
-    return Way(j, None, (), forecast.mix_costs(curve, price, pilot.left, allowance, problem.alpha))
+    costs = forecast.mix_costs(curve, price, pilot.left, allowance, problem.alpha, float(problem.floor))
+    return Way(j, None, (), costs)
 
 
 def shown(pilot: Pilot, j: int, rows: NDArray[np.bool_] | None = None) -> forecast.Shown:

@@ -1,10 +1,10 @@
 """Recomputing a verdict from its evidence, with code that shares nothing with the procedures but their definitions.
 
 Each module has three functions. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim`
-has rows, agreement, confidence (exact decimals as text) and reserve, and set_aside and set_aside_errors where rows were
-set aside, which are not among its rows (`of_population`). `recount(evidence, rounds) -> list[str]`: what
-differs from the counts in the ledger. `rule(evidence) -> dict`: the rule the evidence certifies, as the certificate
-shows it.
+has rows, agreement, confidence, floor (exact decimals as text) and reserve, and set_aside and set_aside_errors where
+rows were set aside, which are not among its rows (`of_population`). `recount(evidence, rounds, fixed, names) ->
+list[str]`: what differs from the ledger: from the answers that were bought (`rounds`) and from what was recorded before
+the evidence was (`fixed`). `rule(evidence) -> dict`: the rule the evidence certifies, as the certificate shows it.
 
 A check must reject evidence in which any one number was
 changed: every number is either derived from the others or pinned by a number that is.
@@ -16,26 +16,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from smart_llm.types import Json, Marks
+import numpy as np
+from numpy.typing import NDArray
+
+from smart_llm.types import Answers, Json, Marks
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One ask as the ledger has it. models: indices asked; marks: shape (n, 1 + m), codes of `smart_llm.types`."""
+    """One ask as the ledger has it. models: indices asked; marks: shape (n, 1 + m), codes of `smart_llm.types`.
+    answers: the same with scores and traits; u: shape (n,), the rows' blank scores. None where a check has no use for
+    them."""
 
     stage: str
     models: tuple[int, ...]
     marks: Marks
+    answers: Answers | None = None
+    u: NDArray[np.uint64] | None = None
 
 
 MODULES = {
-    "ladder/1": "ladder_1",
-    "ladder/2": "ladder_2",
-    "ladder/3": "ladder_3",
+    "ladder/4": "ladder_4",
     "smart/2024:profile-all": "smart_2024",
     "smart/2024:profile-smart": "smart_2024",
     "smart/2024:model-mix": "smart_2024",
-    "per-label/2": "per_label_2",
+    "per-label/3": "per_label_3",
     "reference-only": "reference_only",
 }
 """Versioned procedure name → module here."""
@@ -46,9 +51,11 @@ def check(procedure: str, evidence: Mapping[str, Json], claim: Mapping[str, Json
     return _call(procedure, "check", evidence, claim)
 
 
-def recount(procedure: str, evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
-    """Problems between a procedure's evidence and what the ledger says was asked and answered."""
-    return _call(procedure, "recount", evidence, rounds)
+def recount(
+    procedure: str, evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]
+) -> list[str]:
+    """Problems between a procedure's evidence and what the ledger says was decided before, asked and answered."""
+    return _call(procedure, "recount", evidence, rounds, fixed, names)
 
 
 def _call(procedure: str, function: str, *arguments: Json) -> list[str]:
@@ -64,11 +71,22 @@ def _call(procedure: str, function: str, *arguments: Json) -> list[str]:
 
 def allowance(claim: Mapping[str, Json]) -> int:
     """B = N − ⌈agreement · N⌉, less the reserve and rows set aside without an answer, in integers, from the claim's
-    decimal text. N: the rows and those set aside."""
+    decimal text; negative where those are more. N: the rows and those set aside."""
     whole, _, decimals = str(claim["agreement"]).partition(".")
     scale, rows = 10 ** len(decimals), int(claim["rows"]) + int(claim.get("set_aside", 0))
     needed = -(-int(whole + decimals) * rows // scale)
-    return max(0, rows - int(needed) - int(claim["reserve"]) - int(claim.get("set_aside_errors", 0)))
+    return rows - int(needed) - int(claim["reserve"]) - int(claim.get("set_aside_errors", 0))
+
+
+LIKELY = 0.75
+"""How likely a candidate must be to agree on more than the floor of the rows it answers."""
+
+
+def likely(agreed: int, bad: int, claim: Mapping[str, Json]) -> bool:
+    """Whether a candidate that showed so much may be delivered, by the posterior from Jeffreys' prior."""
+    from scipy.stats import beta  # a second to load
+
+    return bool(beta(agreed + 0.5, bad + 0.5).sf(float(claim.get("floor", "0.5"))) >= LIKELY)
 
 
 def of_population(claim: Mapping[str, Json]) -> dict[str, Json]:

@@ -13,7 +13,7 @@ def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     return [f"reference-only has no evidence, yet there is {sorted(evidence)}"] if evidence else []
 
 
-def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
+def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
     """It profiles nothing."""
     return ["reference-only profiles nothing, yet rows were asked"] if rounds else []
 

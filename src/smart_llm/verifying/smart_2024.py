@@ -33,7 +33,7 @@ def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     return shares(evidence, claim)
 
 
-def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
+def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
     """Calls and agreements counted again, round by round."""
     problems = []
     for each in evidence["models"]:

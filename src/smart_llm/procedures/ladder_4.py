@@ -1,14 +1,18 @@
-"""`ladder/3`: per-row routing where a score pays, the exact mix where it does not.
+"""`ladder/4`: per-row routing where a score pays, the exact mix where it does not.
 
-1. *Pilot*: a few rows answered by the reference and the candidates whose pilot costs next to nothing; a dear candidate
-   is brought in only if it could still win. Every way to order rows (a candidate's own score, or one learned from what
-   the pilot shows of answers, lengths and other candidates' answers) gets a forecast of its cost, and so does the
-   blind mix; the pilot is lengthened while a better choice would be worth its price. Pilot rows are never evidence.
-   Then several tiers, and a gate that sends rows straight to the reference, are weighed against the best way (`tiers`).
-2. *Look*: candidates, scores, credit c and number of rows n are now fixed. n fresh rows, uniformly drawn, are answered
-   by those candidates and the reference.
+1. *Pilot*: a few rows answered by the reference and the candidates whose pilot costs next to nothing; an expensive
+   candidate is brought in only if it could still win. Every way to order rows (a candidate's own score, or one learned
+   from what the pilot shows of answers, lengths and other candidates' answers) gets a forecast of its cost, and so does
+   the blind mix; the pilot is lengthened while a better choice would be worth its price. Then several tiers, and a gate
+   that sends rows straight to the reference, are weighed against the best way (`tiers`).
+2. *Evidence*: fresh rows in any case. Whatever was decided up to here (mix or routing, candidates, scores, credit,
+   tables) was decided on pilot rows, and no pilot row is evidence for it. A mix goes on with its stopping tables
+   (`mix`). A cascade has one look: n rows, uniformly drawn, are answered by its candidates and the reference.
 3. *Deliver* the candidates' answers to every row before the (c+1)-th bad row of the look, surest first; the rest goes
    to the reference (`look`; `stats.first_bad`: the promise holds whatever the scores are worth).
+
+A run that cannot afford a pilot of two rows is answered by the reference: nothing is decided on the first rows of the
+evidence instead.
 """
 
 from __future__ import annotations
@@ -19,16 +23,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from smart_llm import planning_scores as forecast
-from smart_llm.procedures import ladder_2
-from smart_llm.procedures import pilot as blind_pilot
+from smart_llm.procedures import mix, mix_pilot
 from smart_llm.procedures.look import cascade
+from smart_llm.procedures.money import SURPRISE
 from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.procedures.tiers import tiered
-from smart_llm.procedures.ways import OVERRUN, OWN, Way, weigh
+from smart_llm.procedures.ways import OWN, Way, weigh
 from smart_llm.stats.sampling import permutation
-from smart_llm.types import Answers, Ask, Ints, Problem, Verdict
+from smart_llm.types import NOT_ASKED, Answers, Ask, Ints, Problem, Verdict
 
-NAME = "ladder/3"
+NAME = "ladder/4"
 PILOT = 2.2  # × N^⅓ rows
 ROUTING = 3.0  # × the share deferred is the share of that pilot worth buying
 NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason
@@ -39,37 +43,39 @@ FEW_DEFERRED = 0.2  # of the rows: where no more are, a mix has little left to l
 DOUBT = 1.0  # pilot row's worth: how much cheaper the best cascade must be there (it is the best of many)
 LEARNING = 1.5  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
 LEARNABLE = 0.05  # of the rows deferred: what a learned score can be hoped to save
-LATE = 0.15  # dearer candidates are not counted on
+LATE = 0.15  # candidates at a higher price are not counted on
 TRUST = 0.25  # an own score more likely than this to know nothing is not routed by
 
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
-    """Pilot, choose, look, deliver; or let the mix go on, whose pilot comes first in any case."""
-    mix = ladder_2.procedure(problem)
+    """Pilot, choose, then one look, or the mix's designs; fresh rows for either."""
+    state, notes = mix_pilot.start(problem)
     told: list[tuple[Ask, Answers]] = []
-    ask = advance(mix, None)
-    while isinstance(ask, Ask) and not (told and ask.stage == "profile"):
-        told.append((ask, (yield ask)))
-        ask = advance(mix, told[-1][1])
-    if told and speaks(told[0][1]) and worth_routing(pilot := Pilot.of(problem, told)):
+    state = yield from overheard(mix_pilot.pilot(state), told)
+    if state.asked and speaks(told) and worth_routing(pilot := Pilot.of(problem, told)):
         return (yield from routed(pilot))
-    while isinstance(ask, Ask):
-        ask = advance(mix, (yield ask))
-    return under_our_name(ask)
+    return under_our_name((yield from mix.certify(state, notes, NAME)))
 
 
-def advance(mix: Generator[Ask, Answers, Verdict], answers: Answers | None) -> Ask | Verdict:
-    """What the mix asks next, or its verdict."""
+def overheard(
+    pilot: Generator[Ask, Answers, mix_pilot.State], told: list[tuple[Ask, Answers]]
+) -> Generator[Ask, Answers, mix_pilot.State]:
+    """The blind pilot as it is, with all that it asks and hears written down."""
+    answers = None
     try:
-        return next(mix) if answers is None else mix.send(answers)
+        while True:
+            ask = next(pilot) if answers is None else pilot.send(answers)
+            answers = yield ask
+            told.append((ask, answers))
     except StopIteration as stop:
-        verdict: Verdict = stop.value
-        return verdict
+        state: mix_pilot.State = stop.value
+        return state
 
 
-def speaks(answers: Answers) -> bool:
+def speaks(told: Sequence[tuple[Ask, Answers]]) -> bool:
     """Whether there is anything a score could be made of."""
-    return answers.traits is not None or not np.isnan(answers.score[:, 1:]).all()
+    first = told[0][1]
+    return first.traits is not None or any(not np.isnan(answers.score[:, 1:]).all() for _, answers in told)
 
 
 def worth_routing(pilot: Pilot) -> bool:
@@ -95,10 +101,10 @@ def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
         pilot = yield from step_on(pilot, order, step)
         ways = weigh(pilot)
     trusted = [way for way in ways if way.score != OWN or way.useless <= TRUST]
-    best = tiered(pilot, trusted)
-    state, notes = taken_over(pilot, order)
-    if best.score is None or (close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)):
-        return under_our_name((yield from ladder_2.certify(state, notes)))
+    state, notes = as_blind(pilot, order)
+    best = tiered(pilot, trusted) if trusted else None
+    if best is None or best.score is None or (close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)):
+        return under_our_name((yield from mix.certify(state, notes, NAME)))
     return (yield from cascade(pilot, order, best, NAME))
 
 
@@ -136,7 +142,14 @@ def first_pilot(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Pilot]:
         price = pilot.price((j,))
         if j not in pilot.asked and count * price <= NEXT_TO_NOTHING * problem.rows and price < 1:
             pilot = yield from step_on(pilot, order, Step(candidate=j))
-    return (yield from step_on(pilot, order, Step(rows=count - have)))
+    price = pilot.price(playing(pilot))
+    affordable = int(pilot.room / price) if price > 0 else count
+    return (yield from step_on(pilot, order, Step(rows=min(count - have, affordable))))
+
+
+def playing(pilot: Pilot) -> tuple[int, ...]:
+    """The candidates asked about all rows so far that may save anything."""
+    return tuple(j for j in pilot.asked if pilot.price((j,)) < 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +168,13 @@ def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
     deferrals = best - pilot.left * (pilot.price((paying,)) if paying else 0.0)
     for j in problem.by_price:
         price = pilot.price((j,))
-        if j not in pilot.asked and price < 1 and price * problem.rows + HOPE * deferrals < min(best, pilot.left):
+        affordable = count * price <= pilot.room and price < 1
+        if j not in pilot.asked and affordable and price * problem.rows + HOPE * deferrals < min(best, pilot.left):
             return Step(candidate=j)
-    more = min(pilot.left, int(np.ceil(LONGER * count)))
-    if not ways or (count + more) * pilot.price(pilot.asked) > OVERRUN * problem.rows:
+    more, calls = min(pilot.left, int(np.ceil(LONGER * count))), pilot.price(playing(pilot))
+    if not ways or not more or more * calls > pilot.room:
         return None
-    extra = 1 + pilot.price(pilot.asked) - min(1.0, best / max(1, pilot.left))
+    extra = 1 + calls - min(1.0, best / max(1, pilot.left))
     gain = forecast.value_of_more([way.costs for way in ways], count, more)
     if any(way.score not in (None, OWN) for way in ways):
         gain *= 1 + LEARNING * max(0.0, deferrals / max(1, pilot.left))
@@ -170,25 +184,43 @@ def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
 def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pilot]:
     """Ask for what the step adds."""
     if step.candidate:
-        return (yield from pilot.after(Ask(pilot.rows, (0, step.candidate), "pilot again")))
+        return (yield from brought_in(pilot, step.candidate))
+    if step.rows <= 0:
+        return pilot
     fresh = order[len(pilot.rows) : len(pilot.rows) + step.rows]
-    return (yield from pilot.after(Ask(fresh, (0, *pilot.asked), "pilot")))
+    return (yield from pilot.after(Ask(fresh, (0, *playing(pilot)), "pilot")))
+
+
+def brought_in(pilot: Pilot, candidate: int) -> Generator[Ask, Answers, Pilot]:
+    """Ask a candidate about the rows there are; about one of them first where its price may surprise."""
+    asked = pilot.answers.marks[:, candidate] != NOT_ASKED
+    if not asked.any() and len(pilot.rows) * pilot.price((candidate,)) * SURPRISE > pilot.room:
+        pilot = yield from pilot.after(Ask(pilot.rows[:1], (0, candidate), "pilot again"))
+        asked = pilot.answers.marks[:, candidate] != NOT_ASKED
+    price = pilot.price((candidate,))
+    if asked.all() or price >= 1 or int((~asked).sum()) * price > pilot.room:
+        return pilot
+    return (yield from pilot.after(Ask(pilot.rows[~asked], (0, candidate), "pilot again")))
 
 
 # --------------------------------------------------------------------------- the mix
 
 
-def taken_over(pilot: Pilot, order: Ints) -> tuple[blind_pilot.State, list[str]]:
-    """The pilot as `ladder/2` would have it: its exact designs may certify a blind mix of the rows left."""
-    state, notes = blind_pilot.start(pilot.problem)
-    return blind_pilot.heard(replace(state, order=order), pilot.asked, pilot.answers, fresh=len(pilot.rows)), notes
+def as_blind(pilot: Pilot, order: Ints) -> tuple[mix_pilot.State, list[str]]:
+    """The pilot as the mix would have it: its exact designs may certify a blind share of the rows left."""
+    state, notes = mix_pilot.start(pilot.problem)
+    state = replace(state, order=order)
+    for ask, answers in pilot.told:
+        fresh = int((~np.isin(ask.positions, order[: state.rows])).sum())
+        state = mix_pilot.heard(state, [model for model in ask.models if model], answers, fresh=fresh)
+    return state, notes
 
 
-def designed(state: blind_pilot.State) -> float:
+def designed(state: mix_pilot.State) -> float:
     """Expected cost of the exact design for the rows left, in reference calls."""
-    return state.left + min(design.expected for _, design in ladder_2.planned(state).finalists.values())
+    return state.left + min((design.expected for design, _ in mix.planned(state).finalists.values()), default=0.0)
 
 
 def under_our_name(inner: Verdict) -> Verdict:
-    """A verdict of `ladder/2`; its evidence is complete by itself."""
-    return replace(inner, procedure=NAME, evidence={"mix": dict(inner.evidence)})
+    """A verdict of the mix; its evidence is complete by itself."""
+    return replace(inner, evidence={"mix": dict(inner.evidence)})

@@ -1,4 +1,4 @@
-"""`ladder/2` recomputed: the error of its stopping table, pushed forwards.
+"""The blind mix recomputed: the error of its stopping tables, pushed forwards.
 
 The procedure computes the error backwards (what happened before a count does not depend on the number of bad rows) and
 tails as running sums over that number. Here the counts of one population are pushed forward from look to look, for the
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln
 
-from smart_llm.types import BAD, ERROR, Json
-from smart_llm.verifying import Round, allowance
+from smart_llm.types import AGREE, BAD, ERROR, Json
+from smart_llm.verifying import Round, allowance, likely
 
 GRID = 12
 """Numbers of bad rows, besides the worst one, for which the error is recomputed."""
@@ -32,14 +32,15 @@ FAINT = 1e-16
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     """Problems with the evidence."""
-    if not evidence["finalists"]:
-        return [] if set(evidence) == {"finalists"} else ["no finalist, yet there is evidence"]
     problems = _counts(evidence, claim)
+    if not evidence["finalists"]:
+        idle = (evidence["candidate"], evidence["shown"], evidence["withheld"], evidence["profiled"]["rows"])
+        return problems + ["no finalist, yet rows are granted"] * (evidence["granted"] != 0 or idle != (None,) * 3 + (0,))
     for each in evidence["finalists"]:
         problems += [
             f"{each['candidate']}: {problem}" for problem in (_table(evidence, each) or _place(evidence, each))
         ]
-    return problems or _granted(evidence) or _errors(evidence, claim)
+    return problems or _granted(evidence, claim) or _errors(evidence, claim)
 
 
 def rule(evidence: Mapping[str, Json]) -> Json:
@@ -62,6 +63,8 @@ def _counts(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str
         problems.append("rows profiled and left do not add up to the population")
     if profiled["errors"] + profiled["answered"] != profiled["rows"] or profiled["errors"] < 0:
         problems.append("rows profiled and those without an answer do not add up")
+    if evidence["left"] < 0 or pilot["rows"] < 0 or profiled["rows"] < 0:
+        problems.append("there are fewer rows than none")
     if not 0 <= evidence["spare"] <= max(0, evidence["allowance"] - pilot["errors"]):
         problems.append("more is set aside for errors than is allowed")
     return problems
@@ -70,7 +73,8 @@ def _counts(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str
 def _table(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> list[str]:
     """The table is one: increasing looks, shares that there are rows for, an end."""
     rows, looks, shares = evidence["population"], design["looks"], design["shares"]
-    if design["allowance"] + evidence["spare"] != max(0, evidence["allowance"] - evidence["pilot"]["errors"]):
+    spared = design["allowance"] + evidence["spare"]
+    if design["allowance"] < 0 or spared != evidence["allowance"] - evidence["pilot"]["errors"]:
         return ["allowance, errors and what is set aside do not add up"]
     if sorted(set(looks)) != looks or looks[0] != 0 or looks[-1] > rows or len(looks) != len(shares):
         return ["the looks are not increasing, or not as many as the table has"]
@@ -95,14 +99,27 @@ def _place(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> list[str
     if stop["fine"] != seen - bad:
         return ["the counts at the end do not add up"]
     share = _share(evidence, design, stop["look"], bad)
-    return [] if stop["share"] == (None if share < 0 else share) else ["the share is not the table's"]
+    given_up = min(design["allowance"], evidence["population"])
+    if stop["given_up"] is not (share < 0):
+        return ["whether it was given up does not follow from its table"]
+    most = given_up if share < 0 else share
+    return [] if 0 <= stop["share"] <= most and (share < 0 or stop["share"] == share) else ["the share is not the table's"]
 
 
-def _granted(evidence: Mapping[str, Json]) -> list[str]:
-    """What the chosen finalist's table and the errors allow, of the rows that are still there."""
+def _granted(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+    """What the chosen finalist's table, the errors and the floor allow, of the rows that are still there."""
     chosen = [each for each in evidence["finalists"] if each["candidate"] == evidence["candidate"]]
-    if len(chosen) != 1 or chosen[0]["stop"]["share"] is None:
-        return ["the candidate is not one of the finalists, or its table did not say stop"]
+    if len(chosen) != 1:
+        return ["the candidate is not one of the finalists"]
+    agreed, bad = evidence["shown"]["agreed"], evidence["shown"]["bad"]
+    if min(agreed, bad) < 0 or agreed + bad > evidence["pilot"]["rows"] + evidence["profiled"]["rows"]:
+        return ["the rows shown of the candidate are more than were asked"]
+    if bad < chosen[0]["stop"]["bad"]:
+        return ["the candidate was bad on more rows of the evidence than in all"]
+    if evidence["withheld"] not in (None, "no gain", "below the floor"):
+        return ["it is withheld for no known reason"]
+    if evidence["withheld"] != "no gain" and (evidence["withheld"] is None) != likely(agreed, bad, claim):
+        return ["whether the candidate is above the floor does not follow from what it showed"]
     errors, due = evidence["profiled"]["errors"], min(chosen[0]["stop"]["share"], evidence["left"])
     if errors > evidence["spare"]:
         due = min(due, max(0, chosen[0]["allowance"] + evidence["spare"] - errors))
@@ -216,25 +233,41 @@ def _choose(n: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float64]:
 # --------------------------------------------------------------------------- the ledger
 
 
-def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
-    """Pilot and evidence counted again, and every look at which a finalist's table was not left."""
-    if not evidence["finalists"]:
-        return ["ledger: rows were profiled, the evidence says none"] if rounds else []
-    pilot = [each for each in rounds if each.stage == "pilot"]
-    later = [each for each in rounds if each.stage == "profile"]
+def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
+    """Pilot and evidence counted again, every look of every finalist, what was decided before, and what the chosen
+    candidate showed. fixed: what the ledger recorded before the evidence. names: reference first."""
+    pilot = [each for each in rounds if each.stage.startswith("pilot")]
+    later = [each for each in rounds if not each.stage.startswith("pilot")]
     problems = []
-    for name, told, found in (("pilot", evidence["pilot"], pilot), ("profiled", evidence["profiled"], later)):
+    fresh = [each for each in pilot if not each.stage.endswith("again")]
+    for name, told, found in (("pilot", evidence["pilot"], fresh), ("profiled", evidence["profiled"], later)):
         rows = sum(len(each.marks) for each in found)
         lost = sum(int((each.marks[:, 0] == ERROR).sum()) for each in found)
         if (rows, lost) != (told["rows"], told["errors"]):
             problems.append(f"ledger: {name}: {rows} rows, {lost} without an answer; the evidence says otherwise")
-    followed = [each for each in evidence["finalists"] if each["stop"]["look"]]
-    models = [model for model in (later[0].models if later else ()) if model]
-    if len(models) != len(followed):
-        return [*problems, "ledger: the evidence is not of as many candidates as the finalists that were followed"]
-    for design, model in zip(followed, models, strict=True):
+    if later and _decided(evidence) != fixed:
+        problems.append("ledger: pilot and tables are not those recorded before the evidence was seen")
+    for design in evidence["finalists"]:
+        model = list(names).index(design["candidate"])
         problems += [f"ledger: {design['candidate']}: {each}" for each in _path(evidence, design, model, later)]
-    return problems
+    return problems + _shown(evidence, rounds, names)
+
+
+def _decided(evidence: Mapping[str, Json]) -> Json:
+    """The part of the evidence that was decided before any of it was seen."""
+    finalists = [{k: v for k, v in each.items() if k != "stop"} for each in evidence["finalists"]]
+    return {"pilot": evidence["pilot"], "spare": evidence["spare"], "finalists": finalists}
+
+
+def _shown(evidence: Mapping[str, Json], rounds: Sequence[Round], names: Sequence[str]) -> list[str]:
+    """On how many rows the chosen candidate agreed and was bad, pilot and evidence together."""
+    if evidence["candidate"] is None:
+        return []
+    model = list(names).index(evidence["candidate"])
+    marks = np.concatenate([each.marks for each in rounds if model in each.models] or [np.zeros((0, len(names)))])
+    lost = marks[:, 0] == ERROR
+    found = {"agreed": int((marks[:, model] == AGREE).sum()), "bad": int(((marks[:, model] == BAD) | lost).sum())}
+    return [f"ledger: {evidence['candidate']} showed {found}, not what the evidence says"] * (found != evidence["shown"])
 
 
 def _path(evidence: Mapping[str, Json], design: Mapping[str, Json], model: int, rounds: Sequence[Round]) -> list[str]:

@@ -1,6 +1,6 @@
-"""`ladder/2`: a pilot, then exact sequential designs for the candidates that are likely to save most.
+"""The blind mix: exact sequential designs for the candidates that are likely to save most, after a pilot.
 
-1. Pilot: the first rows of the seeded order, used freely and never as evidence (`pilot`).
+1. Pilot: the first rows of the seeded order, used freely and never as evidence (`mix_pilot`).
 2. Designs: for each of at most three finalists a part of α and a stopping table for the rows left, fixed before any
    evidence is seen, with exact worst-case error at most that part (`stats.design`, `stats.sequential`).
 3. Evidence: the next rows of the same order, up to each look, are answered by the reference and the finalists still
@@ -9,7 +9,8 @@
    whose share saves most is used.
 
 Going on after a table has said stop does not weaken it: its share was a random draw of the rows left then, say the last
-ones of the order, and what is handed over in the end is among them (`docs/claims.md`). The parts of α add up.
+ones of the order, and what is handed over in the end is among them (`docs/claims.md`). The parts of α add up. A table
+that is given up may still hand over as many rows as there are misses allowed, which can never be too many.
 
 Rows without an answer of the reference are misses for good. Those of the pilot reduce the allowance; for those among
 the evidence a part of it is set aside beforehand, and if they are more, only what the rest of the allowance covers
@@ -18,30 +19,18 @@ without evidence is handed over.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import betaincinv
 
 from smart_llm import planning
 from smart_llm.planning import Seen
-from smart_llm.procedures.pilot import State, heard, outlook, pilot, start
+from smart_llm.procedures.mix_pilot import State, heard, outlook
+from smart_llm.procedures.money import CAP
 from smart_llm.stats.design import Design
 from smart_llm.stats.sequential import GO_ON
-from smart_llm.types import BAD, ERROR, Answers, Ask, Floats, Mix, Problem, Verdict
-
-NAME = "ladder/2"
-
-
-def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
-    """Pilot, designs, evidence, verdict."""
-    state, notes = start(problem)
-    if not state.candidates:
-        return Verdict(False, Mix(), np.empty(0, np.int64), NAME, {"finalists": []}, None, tuple(notes))
-    state = yield from pilot(state)
-    return (yield from certify(state, notes))
-
+from smart_llm.types import BAD, ERROR, Answers, Ask, Floats, Json, Mix, Verdict
 
 # --------------------------------------------------------------------------- the plan
 
@@ -49,54 +38,78 @@ def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Fixed before the evidence. pilot: rows of it; errors: the reference's among them; spare: errors provided for;
-    allowance: of the designs. finalists: candidate → its part of α and its design."""
+    allowance: of the designs. finalists: candidate → its design and the reference calls that following it may cost."""
 
     pilot: int
     errors: int
     spare: int
     allowance: int
-    finalists: dict[int, tuple[float, Design]]
+    finalists: dict[int, tuple[Design, float]]
 
 
 def planned(state: State) -> Plan:
-    """The finalists and their designs. Where the plan sets nothing aside for rows without an answer (a recorded table,
-    which knows how many there are), none is provided for until one is met."""
+    """The finalists and their designs; none where misses are already too many, or no candidate has shown anything.
+    Where the plan sets nothing aside for rows without an answer (a recorded table, which knows how many there are),
+    none is provided for until one is met."""
     expected_errors = state.errors / max(1, state.rows) * min(state.left, 2 * state.left ** (2 / 3))
-    unmet = min(state.problem.reserve, state.allowance // 100)
-    spare = min(state.allowance, unmet + int(np.ceil(expected_errors)))
+    unmet = min(state.problem.reserve, max(0, state.allowance) // 100)
+    spare = min(max(0, state.allowance), unmet + int(np.ceil(expected_errors)))
     allowance = state.allowance - spare
-    finalists = {
-        j: (alpha, planning.design_for(state.left, allowance, alpha, planning.plain(state.candidates[j])))
-        for j, part in state.field.finalists()
-        for alpha in [state.problem.alpha * part]
-    }
+    chosen = state.field(state.asked).finalists() if state.asked and allowance >= 0 else ()
+    most = rounded(max(0.0, CAP * state.problem.rows - state.spent) / max(1, len(chosen)))
+    finalists = {}
+    for j, part in chosen:
+        seen, alpha = planning.plain(state.candidates[j]), state.problem.alpha * part
+        design = planning.design_for(state.left, allowance, alpha, seen, most)
+        finalists[j] = design, planning.costs_of(seen, state.left, allowance, most).most
     return Plan(state.rows, state.errors, spare, allowance, finalists)
+
+
+def rounded(money: float) -> float:
+    """Down to two digits, so that like pilots share one design."""
+    if money <= 0:
+        return 0.0
+    unit = 10.0 ** (np.floor(np.log10(money)) - 1)
+    return float(np.floor(money / unit) * unit)
 
 
 # --------------------------------------------------------------------------- evidence
 
 
+DEARER = 1.25
+"""× what a finalist may cost: where it is given up because its calls have become more expensive than they were."""
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A finalist on its way through its table. bad: seen of it, at `look`; share: settled there (`GO_ON`: not yet)."""
+    """A finalist on its way through its table. most: reference calls it may cost. bad: seen of it, at `look`; share:
+    settled there (`GO_ON`: not yet)."""
 
     candidate: int
-    alpha: float
     design: Design
+    most: float
     look: int = 0
     bad: int = 0
     share: int = GO_ON
-    followed: bool = True
 
     @property
     def open(self) -> bool:
         """Whether it is still asked."""
-        return self.followed and self.share == GO_ON
+        return self.share == GO_ON
+
+    @property
+    def ahead(self) -> int:
+        """Rows that its next look has seen."""
+        return self.design.table.looks[self.look + 1]
 
     def at(self, look: int, bad: int, left: int) -> Course:
         """The same after a look that brought so many more bad rows."""
         bad += self.bad
         return replace(self, look=look, bad=bad, share=self.design.table.share(look, bad, left))
+
+    def given_up(self, left: int) -> Course:
+        """Followed no further: what may be handed over without any evidence."""
+        return replace(self, share=min(self.design.table.floor, left))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +122,29 @@ class Evidence:
     errors: int = 0
 
 
-def certify(state: State, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
+def certify(state: State, notes: list[str], procedure: str) -> Generator[Ask, Answers, Verdict]:
     """Follow the finalists' tables to the end of the cheapest."""
     plan = planned(state)
     courses = tuple(Course(j, *each).at(0, 0, state.left) for j, each in plan.finalists.items())
     evidence = onward(Evidence(state, plan, courses))
-    look = 0
+    look, committed = 0, fixed(evidence)
     while followed := [each for each in evidence.courses if each.open]:
         look += 1
-        evidence = yield from seen_until(evidence, look, followed)
-        evidence = onward(evidence)
-    return verdict(evidence, notes)
+        evidence = yield from seen_until(evidence, look, followed, committed)
+        evidence, committed = onward(evidence), None
+    return verdict(evidence, notes, procedure)
 
 
-def seen_until(evidence: Evidence, look: int, followed: list[Course]) -> Generator[Ask, Answers, Evidence]:
+def seen_until(
+    evidence: Evidence, look: int, followed: list[Course], committed: Mapping[str, Json] | None
+) -> Generator[Ask, Answers, Evidence]:
     """Ask for the rows up to a look. All tables have their looks in the same places (some end sooner)."""
     state, seen = evidence.state, followed[0].design.table.looks[look]
     rows = evidence.plan.pilot + seen - state.rows
     models = tuple(each.candidate for each in followed)
     positions = state.order[state.rows : state.rows + rows]
-    answers = yield Ask(positions, (0, *models), "profile", outlook(state, ahead(evidence), frozenset(models)))
+    told = outlook(state, ahead(evidence), frozenset(models))
+    answers = yield Ask(positions, (0, *models), "profile", told, committed)
     state = heard(state, models, answers, fresh=rows)
     lost = answers.marks[:, 0] == ERROR
     bad = {j: int(((answers.marks[:, j] == BAD) | lost).sum()) for j in models}
@@ -139,14 +155,36 @@ def seen_until(evidence: Evidence, look: int, followed: list[Course]) -> Generat
 
 
 def onward(evidence: Evidence) -> Evidence:
-    """Who is still worth following: no open course may go on once finishing with a settled share is cheaper, nor one
-    whose next rows cost more than it can be expected to save. Money only: the promise does not depend on it."""
+    """Who is still worth following. Money only: the promise does not depend on it."""
+    return worth_following(within_cap(evidence))
+
+
+def within_cap(evidence: Evidence) -> Evidence:
+    """Open tables are given up whose rows have come to cost more than they may."""
+    state = evidence.state
+
+    def afford(each: Course) -> bool:
+        price = state.candidates[each.candidate].price
+        return price < 1 and each.ahead * price <= DEARER * each.most
+
+    return replace(
+        evidence,
+        courses=tuple(
+            each if not each.open or not each.look or afford(each) else each.given_up(state.left)
+            for each in evidence.courses
+        ),
+    )
+
+
+def worth_following(evidence: Evidence) -> Evidence:
+    """No open course may go on once finishing with a settled share is cheaper, nor one whose next rows cost more than
+    it can be expected to save."""
     state, open_ = evidence.state, [each for each in evidence.courses if each.open]
     if not open_ or len(evidence.courses) == 1:
         return evidence
-    now = min((finish(evidence, each) for each in evidence.courses if each.share != GO_ON), default=np.inf)
+    now = min((finish(evidence, each) for each in evidence.courses if not each.open), default=np.inf)
     costs = {each.candidate: ahead_of(evidence, each) for each in open_}
-    rows = min(each.design.table.looks[each.look + 1] - each.design.table.looks[each.look] for each in open_)
+    rows = min(each.ahead - each.design.table.looks[each.look] for each in open_)
     kept = set(costs)
     for each in sorted(open_, key=lambda each: -costs[each.candidate].mean()):
         others = np.min([np.full(planning.DRAWS, now), *(costs[j] for j in kept if j != each.candidate)], axis=0)
@@ -158,9 +196,9 @@ def onward(evidence: Evidence) -> Evidence:
         later = now + rows * (1 + calls - now / max(1, state.left))
         best = np.min([np.full(planning.DRAWS, later), *(costs[j] for j in kept)], axis=0)
         kept = kept if best.mean() < now else set()
-    courses = (
-        replace(each, followed=each.followed and (not each.open or each.candidate in kept)) for each in evidence.courses
-    )
+    courses = [
+        each if not each.open or each.candidate in kept else each.given_up(state.left) for each in evidence.courses
+    ]
     return replace(evidence, courses=tuple(courses))
 
 
@@ -195,32 +233,45 @@ def ahead(evidence: Evidence) -> float:
 # --------------------------------------------------------------------------- verdict
 
 
-def verdict(evidence: Evidence, notes: list[str]) -> Verdict:
-    """The settled share that saves most, less what errors and prices forbid."""
+def verdict(evidence: Evidence, notes: list[str], procedure: str) -> Verdict:
+    """The settled share that saves most, less what errors, prices and the floor forbid."""
     state, plan = evidence.state, evidence.plan
-    chosen = min((each for each in evidence.courses if each.share != GO_ON), key=lambda each: finish(evidence, each))
-    granted = usable(evidence, chosen)
+    notes = [*notes, *as_expensive(state)]
+    chosen = min(evidence.courses, key=lambda each: finish(evidence, each), default=None)
+    granted = usable(evidence, chosen) if chosen else 0
     if evidence.errors > plan.spare:
         notes = [*notes, f"{evidence.errors} profiled rows have no answer, more than the {plan.spare} provided for."]
-    rule = Mix(((chosen.candidate, granted),)) if granted else Mix()
+    rule = Mix(((chosen.candidate, granted),)) if chosen and granted else Mix()
     profiled = state.order[: state.rows]
-    told = outlook(state, finish(evidence, chosen), frozenset({chosen.candidate}))
-    return Verdict(granted > 0, rule, profiled, NAME, describe(evidence, chosen, granted), told, tuple(notes))
+    told = outlook(state, finish(evidence, chosen), frozenset({chosen.candidate})) if chosen else None
+    return Verdict(granted > 0, rule, profiled, procedure, describe(evidence, chosen, granted), told, tuple(notes))
+
+
+def as_expensive(state: State) -> list[str]:
+    """What to say of candidates whose calls have turned out as expensive as the reference's."""
+    names = state.problem.candidates
+    return [
+        f"{names[j - 1]} turned out to cost {seen.price:.2g} × what {state.problem.reference} costs: not used."
+        for j, seen in state.candidates.items()
+        if seen.price >= 1
+    ]
 
 
 def withheld(seen: Seen) -> str | None:
-    """Why a certified share is not used: the candidate saves nothing, or is surely wrong more often than right."""
+    """Why a certified share is not used: the candidate saves nothing, or may be wrong too often on what it answers."""
     if seen.gain <= 0:
         return "no gain"
-    return "below one half" if betaincinv(seen.bad + 0.5, seen.rows - seen.bad + 0.5, 0.05) > 0.5 else None
+    return None if seen.likely else "below the floor"
 
 
-def describe(evidence: Evidence, chosen: Course, granted: int) -> dict[str, object]:
-    """The evidence: designs, counts, share. Counts come in pairs that add up, so that no one number can be changed."""
+def describe(evidence: Evidence, chosen: Course | None, granted: int) -> dict[str, Json]:
+    """The evidence: designs, counts, share. Counts come in pairs that add up, so that no one number can be changed.
+    shown: rows of pilot and evidence on which the chosen candidate agreed and was bad."""
     state, plan = evidence.state, evidence.plan
     rows = state.rows - plan.pilot
+    seen = state.candidates[chosen.candidate] if chosen else None
     return {
-        "candidate": state.problem.candidates[chosen.candidate - 1],
+        "candidate": state.problem.candidates[chosen.candidate - 1] if chosen else None,
         "allowance": state.problem.allowance,
         "pilot": {"rows": plan.pilot, "errors": plan.errors},
         "spare": plan.spare,
@@ -228,15 +279,23 @@ def describe(evidence: Evidence, chosen: Course, granted: int) -> dict[str, obje
         "finalists": [described(evidence, each) for each in evidence.courses],
         "profiled": {"rows": rows, "errors": evidence.errors, "answered": rows - evidence.errors},
         "left": state.left,
-        "withheld": withheld(state.candidates[chosen.candidate]),
+        "shown": {"agreed": seen.agreed, "bad": seen.bad} if seen else None,
+        "withheld": withheld(seen) if seen else None,
         "granted": granted,
     }
 
 
-def described(evidence: Evidence, course: Course) -> dict[str, object]:
-    """One finalist: its table, and where it stands in it (share null: it was followed no further)."""
-    plan, table = evidence.plan, course.design.table
-    population, seen, worst = evidence.state.problem.rows - plan.pilot, table.looks[course.look], course.design.worst
+def fixed(evidence: Evidence) -> dict[str, Json]:
+    """What is decided before the evidence is seen."""
+    plan = evidence.plan
+    finalists = [committed(evidence, each) for each in evidence.courses]
+    return {"pilot": {"rows": plan.pilot, "errors": plan.errors}, "spare": plan.spare, "finalists": finalists}
+
+
+def committed(evidence: Evidence, course: Course) -> dict[str, Json]:
+    """One finalist's table."""
+    plan, table, worst = evidence.plan, course.design.table, course.design.worst
+    population = evidence.state.problem.rows - plan.pilot
     return {
         "candidate": evidence.state.problem.candidates[course.candidate - 1],
         "allowance": plan.allowance,
@@ -245,11 +304,19 @@ def described(evidence: Evidence, course: Course) -> dict[str, object]:
         "shares": [shares.tolist() for shares in table.shares],
         "sums": [int(shares.sum()) for shares in table.shares],
         "worst": {"bad": worst.bad, "good": population - worst.bad, "error": worst.error},
-        "stop": {
-            "look": course.look,
-            "seen": seen,
-            "bad": course.bad,
-            "fine": seen - course.bad,
-            "share": None if course.share == GO_ON else course.share,
-        },
     }
+
+
+def described(evidence: Evidence, course: Course) -> dict[str, Json]:
+    """One finalist: its table, and where it stands in it (given up: followed no further than there)."""
+    seen = course.design.table.looks[course.look]
+    given_up = course.design.table.share(course.look, course.bad, evidence.state.problem.rows) == GO_ON
+    stop = {
+        "look": course.look,
+        "seen": seen,
+        "bad": course.bad,
+        "fine": seen - course.bad,
+        "share": course.share,
+        "given_up": given_up,
+    }
+    return {**committed(evidence, course), "stop": stop}

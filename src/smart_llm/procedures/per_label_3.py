@@ -1,7 +1,7 @@
-"""`per-label/2`: `ladder/3`'s look with a promise for every label beside the one for the table.
+"""`per-label/3`: the ladder's look with a promise for every label beside the one for the table.
 
 Every promise has a stopping row of its own, each with the whole α, and delivery ends at the earliest: that keeps all of
-them together (`stats.label_look` says why). Pilot, candidate and score are chosen as in `ladder/3`, from rows that are
+them together (`stats.label_look` says why). Pilot, candidate and score are chosen as in the ladder, from rows that are
 never evidence; the number of rows looked at is chosen so that the forecast cost, with all the stopping places the
 promises ask for, is least. The blind mix is the same look with a score that says nothing: ties are broken by the blank
 score u.
@@ -11,7 +11,7 @@ Rows the reference has no answer for carry no label; they are misses of the tabl
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -22,6 +22,7 @@ from scipy.special import betaincinv, ndtri
 from smart_llm.cascades import before
 from smart_llm.planning_scores import DRAWS, quantiles
 from smart_llm.procedures.look import digest
+from smart_llm.procedures.money import PURSE, likely_above
 from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.procedures.ways import orders
 from smart_llm.stats.label_look import credit, enough, label_credit
@@ -37,6 +38,7 @@ from smart_llm.types import (
     Cascade,
     Floats,
     Ints,
+    Json,
     Mix,
     Outlook,
     Problem,
@@ -46,10 +48,9 @@ from smart_llm.types import (
     Verdict,
 )
 
-NAME = "per-label/2"
+NAME = "per-label/3"
 PILOT = 4.0  # × N^⅓ rows: labels must be seen, too
 AFFORDABLE = 0.01  # of reference-only cost: what one candidate's pilot may cost
-OVERRUN = 0.04  # of reference-only cost: what a look may cost that might certify nothing
 BLANK = Score(())
 ABSENT = 0.1  # of a label's α: for taking one that hardly showed for too rare to be promised anything
 
@@ -83,25 +84,37 @@ def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
         raise ValueError(f"{NAME} needs a promise per label")
     order = permutation(problem.seed, "order", problem.rows)
     pilot = yield from first_pilot(problem, order)
-    way = choose(pilot, side) if pilot is not None else None
+    way = choose(pilot, side) if pilot is not None and pilot.asked else None
     if pilot is None or way is None:
         return Verdict(False, Mix(), order[: len(pilot.rows) if pilot else 0], NAME, {})
     return (yield from look(pilot, side, way, order))
 
 
 def first_pilot(problem: Problem, order: Ints) -> Generator[Ask, Answers, Pilot | None]:
-    """Rows answered by the reference and every candidate that is cheap enough to be tried; None where none is."""
+    """Rows answered by the reference and every candidate that is cheap enough to be tried, by its guess and by what its
+    call about the first row has cost; None where none is cheap enough to begin with."""
     count = min(problem.rows, int(np.ceil(PILOT * problem.rows ** (1 / 3))))
-    whole = problem.rows * problem.rates[0]
-    asked = tuple(
-        j
-        for j in problem.by_price
-        if problem.rates[j] < problem.rates[0] and count * problem.rates[j] <= AFFORDABLE * whole
-    )
-    if not asked:
+    cheap = within(problem, [problem.rates[j] / problem.rates[0] for j in range(len(problem.rates))], count)
+    if not cheap:
         return None
-    ask = Ask(order[:count], (0, *asked), "pilot")
-    return Pilot.of(problem, [(ask, (yield ask))])
+    pilot = yield from Pilot.of(problem, []).after(Ask(order[:1], (0, *cheap), "pilot"))
+    left = set(within(problem, [1.0, *(pilot.price((j,)) for j in range(1, len(problem.rates)))], count - 1))
+    asked = tuple(j for j in cheap if j in left)
+    if not asked or count < 2:
+        return pilot
+    return (yield from pilot.after(Ask(order[1:count], (0, *asked), "pilot")))
+
+
+def within(problem: Problem, prices: Sequence[float], rows: int) -> tuple[int, ...]:
+    """The candidates whose pilot of so many rows costs little, cheapest first, as many as the purse allows for."""
+    chosen: list[int] = []
+    spent = 0.0
+    for j in sorted(range(1, len(prices)), key=lambda j: prices[j]):
+        cost = rows * prices[j]
+        if prices[j] < 1 and cost <= AFFORDABLE * problem.rows and spent + cost <= PURSE * problem.rows:
+            chosen.append(j)
+            spent += cost
+    return tuple(chosen)
 
 
 # --------------------------------------------------------------------------- the forecast
@@ -113,6 +126,7 @@ def choose(pilot: Pilot, side: SidePromise) -> Way | None:
     ways = [
         way
         for j in pilot.asked
+        if pilot.price((j,)) < 1
         for score, said, peers in [*orders(pilot, j), (BLANK, np.zeros(len(pilot.rows)), ())]
         if (way := forecast(pilot, side, credits, j, score, said, peers)) is not None
     ]
@@ -125,7 +139,7 @@ def forecast(
 ) -> Way | None:
     """The best number of rows to look at: bad rows appear in the look as the pilot has them, table and labels alike."""
     price = pilot.price((j, *peers))
-    most = min(pilot.left // 2, int(OVERRUN * pilot.problem.rows / max(price, 1e-9)))
+    most = min(pilot.left // 2, int(pilot.most / max(price, 1e-9)))
     sizes = np.unique(np.geomspace(8, max(8, most), num=24).astype(int))
     depth, bad, labels = marked(pilot, side, j, said)
     bads = np.vstack([bad, *(bad * (labels == key) for key in side.labels)]).cumsum(axis=1)
@@ -214,32 +228,58 @@ def look(pilot: Pilot, side: SidePromise, way: Way, order: Ints) -> Generator[As
     """Look, find the earliest stopping row of all promises, and say whether delivering pays."""
     problem, n = pilot.problem, way.looked
     rows = order[len(pilot.rows) : len(pilot.rows) + n]
-    models = (0, way.candidate, *way.peers)
-    answers = yield Ask(rows, models, "profile", Outlook((), (len(pilot.rows) + way.cost) / problem.rows))
-    assert answers.traits is not None
-    assert pilot.answers.traits is not None
-    labels, before_it, terms = answers.traits.key[:, 0], pilot.answers.traits.key[:, 0], Terms.of(problem, side)
-    promises = []
-    for key in side.labels:
-        known, seen = int((before_it == key).sum()), int((labels == key).sum())
-        shows = terms.shows(pilot.left, known, n)
-        promises.append(Promise(known, seen, shows, terms.credit(seen, shows)))
+    models, design = (0, way.candidate, *way.peers), decided(pilot, side, way)
+    expected = Outlook((), (len(pilot.rows) + way.cost) / problem.rows)
+    answers = yield Ask(rows, models, "profile", expected, design)
+    promises = promised(pilot, side, answers, n)
     whole, errors = table_credit(pilot, n), int((answers.marks[:, 0] == ERROR).sum())
     spare = whole - errors
     profiled = np.concatenate([pilot.rows, rows])
-    evidence = describe(pilot, side, way, promises) | {"credit": whole, "errors": errors, "credit_left": spare}
+    evidence = design | {
+        "labels": [
+            {"key": key, "pilot": p.pilot, "seen": p.seen, "enough": p.enough, "credit": p.credit}
+            for key, p in zip(side.labels, promises, strict=True)
+        ],
+        "credit": whole,
+        "errors": errors,
+        "credit_left": spare,
+    }
     if spare < 0 or any(each.credit < 0 for each in promises):
         return Verdict(False, Mix(), profiled, NAME, evidence | {"granted": False})
+    assert answers.traits is not None
+    labels = answers.traits.key[:, 0]
     score, u = values(way.score, answers, way.candidate), uniforms(problem.seed, "shares", problem.rows)[rows]
     bad = answers.marks[:, way.candidate] == BAD
     groups = [(bad, spare), *((bad & (labels == key), p.credit) for key, p in zip(side.labels, promises, strict=True))]
     stop = earliest(score, u, groups)
     accepted = before(score, u, stop) & (answers.marks[:, way.candidate] != DEFER)
-    granted = bool(accepted.mean() > pilot.price(models[1:]))
-    evidence |= {"granted": granted, "stop": None if stop is None else list(stop)}
-    evidence["stop_digest"] = digest(*(evidence[name] for name in ("candidate", "peers", "score", "stop")))
+    agreed, missed = int((accepted & ~bad).sum()), int((accepted & bad).sum())
+    saved, spent = answers.cost[accepted, 0].sum(), answers.cost[:, models[1:]].sum()
+    granted = bool(saved > spent) and likely_above(float(problem.floor), agreed, missed)
+    evidence |= {
+        "granted": granted,
+        "stop": None if stop is None else list(stop),
+        "shown": {"agreed": agreed, "bad": missed},
+    }
+    evidence["stop_digest"] = digest(*(evidence[name] for name in PINNED))
     rule = Cascade((Tier(way.candidate, way.score, stop, way.peers),)) if granted else Mix()
     return Verdict(granted, rule, profiled, NAME, evidence)
+
+
+PINNED = ("candidate", "peers", "score", "stop", "shown")
+
+
+def promised(pilot: Pilot, side: SidePromise, answers: Answers, looked: int) -> list[Promise]:
+    """What the look says about every label."""
+    assert answers.traits is not None
+    assert pilot.answers.traits is not None
+    labels, before_it, terms = answers.traits.key[:, 0], pilot.answers.traits.key[:, 0], Terms.of(pilot.problem, side)
+    promises = []
+    for key in side.labels:
+        known, seen = int((before_it == key).sum()), int((labels == key).sum())
+        shows = terms.shows(pilot.left, known, looked)
+        promises.append(Promise(known, seen, shows, terms.credit(seen, shows)))
+    return promises
 
 
 def earliest(
@@ -258,8 +298,8 @@ def earliest(
     return float(score[first]), int(u[first])
 
 
-def describe(pilot: Pilot, side: SidePromise, way: Way, promises: list[Promise]) -> dict[str, object]:
-    """The evidence before the stopping row is known."""
+def decided(pilot: Pilot, side: SidePromise, way: Way) -> dict[str, Json]:
+    """The evidence that is decided before the look."""
     problem = pilot.problem
     return {
         "pilot": len(pilot.rows),
@@ -273,8 +313,4 @@ def describe(pilot: Pilot, side: SidePromise, way: Way, promises: list[Promise])
         "looked": way.looked,
         "share": str(side.share),
         "least": side.least,
-        "labels": [
-            {"key": key, "pilot": p.pilot, "seen": p.seen, "enough": p.enough, "credit": p.credit}
-            for key, p in zip(side.labels, promises, strict=True)
-        ],
     }

@@ -1,15 +1,17 @@
-"""`per-label/2` recomputed: the table's credit by scipy's hypergeometric tail, every label's by its binomial one."""
+"""`per-label/3` recomputed: the table's credit by scipy's hypergeometric tail, every label's by its binomial one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from hashlib import blake2b
+from math import isnan
 
 from scipy.stats import binom, hypergeom
 
-from smart_llm.types import ERROR, Json
-from smart_llm.verifying import Round, allowance
+from smart_llm.types import BAD, DEFER, ERROR, Json
+from smart_llm.verifying import Round, allowance, likely
+from smart_llm.verifying.scores import score_of
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
 ABSENT = Fraction(1, 10)
@@ -27,17 +29,80 @@ def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
         problems.append("the rows looked at are not those of the labels and of the errors")
     if sum(label["pilot"] for label in evidence["labels"]) + evidence["pilot_errors"] != evidence["pilot"]:
         problems.append("the pilot's rows are not those of the labels and of the errors")
-    return problems + _stop(evidence)
+    return problems + _stop(evidence, claim)
 
 
-def recount(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
-    """Rows and errors of pilot and look, as the ledger has them."""
+DECIDED = (
+    "pilot",
+    "pilot_errors",
+    "rows_left",
+    "allowance",
+    "reserve",
+    "candidate",
+    "peers",
+    "score",
+    "looked",
+    "share",
+    "least",
+)
+"""Fields of the evidence that were decided before the look."""
+
+
+def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
+    """Rows, errors and labels of pilot and look, what was decided before the look, and the stopping row, as the ledger
+    has them."""
     if not evidence:
         return []
-    pilot, look = rounds[0].marks, rounds[-1].marks
-    found = [len(pilot), int((pilot[:, 0] == ERROR).sum()), len(look), int((look[:, 0] == ERROR).sum())]
+    *pilot, look = rounds
+    found = [*_rows(pilot), *_rows([look])]
     told = [evidence[name] for name in ("pilot", "pilot_errors", "looked", "errors")]
-    return [f"rows and errors of pilot and look are {found} in the ledger, not {told}"] * (found != told)
+    problems = [f"ledger: rows and errors of pilot and look are {found}, not {told}"] * (found != told)
+    if {name: evidence[name] for name in DECIDED} != fixed:
+        problems.append("ledger: candidate, score and look are not those recorded before the look")
+    for label in evidence["labels"]:
+        counts = [_carrying(pilot, label["key"]), _carrying([look], label["key"])]
+        if counts != [label["pilot"], label["seen"]]:
+            problems.append(f"ledger: label {label['key']} is on {counts} rows of pilot and look")
+    return problems or _walked(evidence, look, names)
+
+
+def _rows(rounds: Sequence[Round]) -> list[int]:
+    return [sum(len(each.marks) for each in rounds), sum(int((each.marks[:, 0] == ERROR).sum()) for each in rounds)]
+
+
+def _carrying(rounds: Sequence[Round], key: int) -> int:
+    """Rows of which the reference's answer is this label."""
+    return sum(int((each.answers.traits.key[:, 0] == key).sum()) for each in rounds)  # type: ignore[union-attr]
+
+
+def _walked(evidence: Mapping[str, Json], look: Round, names: Sequence[str]) -> list[str]:
+    """The earliest stopping row, and what stands before it."""
+    if "stop" not in evidence:
+        return []
+    assert look.answers is not None
+    assert look.answers.traits is not None
+    assert look.u is not None
+    model = list(names).index(evidence["candidate"])
+    rows = []
+    for k in range(len(look.marks)):
+        score, mark = score_of(evidence["score"], look.answers, k, model), look.marks[k, model]
+        if not isnan(score):
+            rows.append((-score, int(look.u[k]), int(mark), int(look.answers.traits.key[k, 0])))
+    rows.sort()
+    credit = {None: evidence["credit_left"], **{label["key"]: label["credit"] for label in evidence["labels"]}}
+    spent, before, stop = dict.fromkeys(credit, 0), [], None
+    for row in rows:
+        hit = [group for group in credit if row[2] == BAD and group in (None, row[3])]
+        if any(spent[group] >= credit[group] for group in hit):
+            stop = [-row[0], row[1]]
+            break
+        for group in hit:
+            spent[group] += 1
+        before.append(row[2])
+    shown = {"agreed": sum(mark not in (BAD, DEFER) for mark in before), "bad": before.count(BAD)}
+    if (stop, shown) != (evidence["stop"], evidence["shown"]):
+        return [f"ledger: the stopping row is {stop}, after {shown}; the evidence says otherwise"]
+    return []
 
 
 def rule(evidence: Mapping[str, Json]) -> Json:
@@ -106,13 +171,18 @@ def _alpha(claim: Mapping[str, Json]) -> Fraction:
     return 1 - Fraction(claim["confidence"])
 
 
-def _stop(evidence: Mapping[str, Json]) -> list[str]:
+def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     if "stop" not in evidence:
         return ["granted without a stopping row"] if evidence["granted"] else []
     problems = []
     if evidence["credit_left"] < 0 or any(label["credit"] < 0 for label in evidence["labels"]):
         problems.append("a promise has no credit, yet there is a stopping row")
-    pinned = repr(tuple(evidence[name] for name in ("candidate", "peers", "score", "stop"))).encode()
+    agreed, bad = evidence["shown"]["agreed"], evidence["shown"]["bad"]
+    if min(agreed, bad) < 0 or agreed + bad > evidence["looked"] or bad > evidence["credit_left"]:
+        problems.append("the rows before the stopping row are more than there can be")
+    if evidence["granted"] and not likely(agreed, bad, claim):
+        problems.append("granted, yet the candidate is not likely to be above the floor")
+    pinned = repr(tuple(evidence[name] for name in ("candidate", "peers", "score", "stop", "shown"))).encode()
     if evidence["stop_digest"] != blake2b(pinned, digest_size=8).hexdigest():
-        problems.append("the stopping row, its score or its candidate was changed")
+        problems.append("the stopping row, its score, its candidate or what was shown was changed")
     return problems

@@ -1,0 +1,39 @@
+"""What a run may spend on candidates before anything is certified, and which candidates are not delivered at all.
+
+Unit of money: one reference call, of which a table costs N without SMART. Everything here bounds what a run costs; the
+promise does not depend on it.
+"""
+
+from __future__ import annotations
+
+from scipy.special import betainc
+
+OPENING = 0.01
+"""× N: what the first rows may cost in candidate calls."""
+PURSE = 0.02
+"""× N: what a whole pilot may cost in candidate calls."""
+CAP = 0.045
+"""× N: what candidate calls may cost before anything is certified, where nothing is gained for certain."""
+SURPRISE = 200.0
+"""× its guess: what a call is taken to cost at most while none has been made (a model that talks or thinks)."""
+BELIEF = 0.5
+"""Calls' worth of belief in the guess beside what calls have cost."""
+LIKELY = 0.75
+"""A candidate is delivered only where its agreement is above the floor with this probability."""
+
+
+def price_of(guess: float, calls: int, spent: float, beside: float) -> float:
+    """Price of a candidate's call in reference calls: what its calls have cost against what the reference's calls on
+    the same rows have cost, with a little belief in the guess.
+
+    guess: in reference calls. spent, beside: USD of these `calls` of the candidate and of the reference.
+    """
+    if calls == 0 or beside <= 0:
+        return guess
+    return (spent / beside * calls + guess * BELIEF) / (calls + BELIEF)
+
+
+def likely_above(floor: float, agreed: int, bad: int) -> bool:
+    """Whether a candidate that agreed on so many rows and was bad on so many is likely to agree on more than `floor` of
+    such rows: the posterior probability, from Jeffreys' prior, is at least `LIKELY`. Without rows it is not."""
+    return float(1 - betainc(agreed + 0.5, bad + 0.5, floor)) >= LIKELY
