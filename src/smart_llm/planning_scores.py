@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, gammaincinv, gammaln, ndtri
 
+from smart_llm.procedures.money import LIKELY
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import Floats, Score
 
@@ -124,24 +125,30 @@ class Step:
     share: float = 1.0
 
 
-def look_costs(steps: Sequence[Step], rows: int, looks: Sequence[tuple[int, int]], *, passing: float = 1.0) -> Floats:
+def look_costs(
+    steps: Sequence[Step], rows: int, looks: Sequence[tuple[int, int]], floor: float, *, passing: float = 1.0
+) -> Floats:
     """Shape (looks, DRAWS): cost of looking and finishing, in reference calls. steps: tier after tier; passing: share
-    of the rows that gets as far as the first. Finishing without candidates is counted where that is cheaper."""
+    of the rows that gets as far as the first. Finishing without candidates is counted where that is cheaper. A tier
+    delivers nothing where no more than `floor` of its answers agree, and a look that is not likely to deliver anything
+    of its last tier is counted as one that delivers nothing."""
     credit, looked = (np.array(column, dtype=np.float64)[:, None, None] for column in zip(*looks, strict=True))
     left = gamma_quantile(credit + 1.0, ndtri(NOISE)[None, None, :]) * rows / looked  # bad rows before the stop
     rest = np.ones(np.broadcast_shapes(left.shape, (1, DRAWS, 1)))
-    reach, ended = passing, np.zeros(rest.shape, dtype=bool)
+    reach, ended, fine = passing, np.zeros(rest.shape, dtype=bool), np.ones(rest.shape, dtype=bool)
     for step in steps:
         way, here = step.curve, np.maximum(step.curve.rate * rows * reach, 1e-12)[None, :, None]
         shape = way.shape[None, :, None]
         stop = np.minimum(1.0, left / here) ** (1 / shape)
         taken = np.where(ended, 0.0, np.minimum(step.share, stop))
-        rest += np.where(ended, 0.0, step.price * reach) - reach * way.kept * taken**way.dear
+        fine = way.rate[None, :, None] * np.maximum(taken, 1e-12) ** (shape - 1) < 1 - floor
+        rest += np.where(ended, 0.0, step.price * reach) - fine * reach * way.kept * taken**way.dear
         ended = ended | (stop < step.share)
         left = np.maximum(0.0, left - here * taken**shape)
         reach *= 1 - step.share
+    rest = np.where((fine.mean(axis=(1, 2)) >= LIKELY)[:, None, None], np.minimum(1.0, rest), 1.0)
     everyone = sum(step.price for step in steps)
-    return np.asarray((looked * (1 + everyone) + (rows - looked) * np.minimum(1.0, rest)).mean(axis=2))
+    return np.asarray((looked * (1 + everyone) + (rows - looked) * rest).mean(axis=2))
 
 
 def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float, floor: float) -> Floats:

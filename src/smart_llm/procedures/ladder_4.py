@@ -25,7 +25,7 @@ import numpy as np
 from smart_llm import planning_scores as forecast
 from smart_llm.procedures import mix, mix_pilot
 from smart_llm.procedures.look import cascade
-from smart_llm.procedures.money import SURPRISE
+from smart_llm.procedures.money import AS_EXPENSIVE, at_most
 from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.procedures.tiers import tiered
 from smart_llm.procedures.ways import OWN, Way, weigh
@@ -103,9 +103,16 @@ def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
     trusted = [way for way in ways if way.score != OWN or way.useless <= TRUST]
     state, notes = as_blind(pilot, order)
     best = tiered(pilot, trusted) if trusted else None
-    if best is None or best.score is None or (close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)):
+    if best is None or blindly(best, pilot, ways, state):
         return under_our_name((yield from mix.certify(state, notes, NAME)))
     return (yield from cascade(pilot, order, best, NAME))
+
+
+def blindly(best: Way, pilot: Pilot, ways: Sequence[Way], state: mix_pilot.State) -> bool:
+    """Whether the mix goes on: no cascade is worth a look, or the mix is the cheaper by its own design."""
+    if best.score is None or best.cost >= pilot.left:
+        return True
+    return close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)
 
 
 def close(pilot: Pilot, ways: Sequence[Way]) -> bool:
@@ -140,7 +147,7 @@ def first_pilot(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Pilot]:
         return pilot
     for j in problem.by_price:
         price = pilot.price((j,))
-        if j not in pilot.asked and count * price <= NEXT_TO_NOTHING * problem.rows and price < 1:
+        if j not in pilot.asked and count * price <= NEXT_TO_NOTHING * problem.rows and price < AS_EXPENSIVE:
             pilot = yield from step_on(pilot, order, Step(candidate=j))
     price = pilot.price(playing(pilot))
     affordable = int(pilot.room / price) if price > 0 else count
@@ -149,7 +156,7 @@ def first_pilot(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Pilot]:
 
 def playing(pilot: Pilot) -> tuple[int, ...]:
     """The candidates asked about all rows so far that may save anything."""
-    return tuple(j for j in pilot.asked if pilot.price((j,)) < 1)
+    return tuple(j for j in pilot.asked if pilot.price((j,)) < AS_EXPENSIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,7 @@ def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
     deferrals = best - pilot.left * (pilot.price((paying,)) if paying else 0.0)
     for j in problem.by_price:
         price = pilot.price((j,))
-        affordable = count * price <= pilot.room and price < 1
+        affordable = count * price <= pilot.room and price < AS_EXPENSIVE and not pilot.doubtful(j)
         if j not in pilot.asked and affordable and price * problem.rows + HOPE * deferrals < min(best, pilot.left):
             return Step(candidate=j)
     more, calls = min(pilot.left, int(np.ceil(LONGER * count))), pilot.price(playing(pilot))
@@ -193,12 +200,12 @@ def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pi
 
 def brought_in(pilot: Pilot, candidate: int) -> Generator[Ask, Answers, Pilot]:
     """Ask a candidate about the rows there are; about one of them first where its price may surprise."""
-    asked = pilot.answers.marks[:, candidate] != NOT_ASKED
-    if not asked.any() and len(pilot.rows) * pilot.price((candidate,)) * SURPRISE > pilot.room:
+    asked, surprise = pilot.answers.marks[:, candidate] != NOT_ASKED, at_most(pilot.problem, candidate)
+    if not asked.any() and len(pilot.rows) * surprise > pilot.room:
         pilot = yield from pilot.after(Ask(pilot.rows[:1], (0, candidate), "pilot again"))
         asked = pilot.answers.marks[:, candidate] != NOT_ASKED
     price = pilot.price((candidate,))
-    if asked.all() or price >= 1 or int((~asked).sum()) * price > pilot.room:
+    if asked.all() or price >= AS_EXPENSIVE or int((~asked).sum()) * price > pilot.room:
         return pilot
     return (yield from pilot.after(Ask(pilot.rows[~asked], (0, candidate), "pilot again")))
 

@@ -27,7 +27,7 @@ import numpy as np
 from smart_llm import planning
 from smart_llm.planning import Seen
 from smart_llm.procedures.mix_pilot import State, heard, outlook
-from smart_llm.procedures.money import CAP
+from smart_llm.procedures.money import AS_EXPENSIVE, CAP
 from smart_llm.stats.design import Design
 from smart_llm.stats.sequential import GO_ON
 from smart_llm.types import BAD, ERROR, Answers, Ask, Floats, Json, Mix, Verdict
@@ -55,7 +55,8 @@ def planned(state: State) -> Plan:
     unmet = min(state.problem.reserve, max(0, state.allowance) // 100)
     spare = min(max(0, state.allowance), unmet + int(np.ceil(expected_errors)))
     allowance = state.allowance - spare
-    chosen = state.field(state.asked).finalists() if state.asked and allowance >= 0 else ()
+    likely = {j: seen for j, seen in state.asked.items() if seen.likely}
+    chosen = state.field(likely).finalists() if likely and allowance >= 0 else ()
     most = rounded(max(0.0, CAP * state.problem.rows - state.spent) / max(1, len(chosen)))
     finalists = {}
     for j, part in chosen:
@@ -165,7 +166,7 @@ def within_cap(evidence: Evidence) -> Evidence:
 
     def afford(each: Course) -> bool:
         price = state.candidates[each.candidate].price
-        return price < 1 and each.ahead * price <= DEARER * each.most
+        return price < AS_EXPENSIVE and each.ahead * price <= DEARER * each.most
 
     return replace(
         evidence,
@@ -253,7 +254,7 @@ def as_expensive(state: State) -> list[str]:
     return [
         f"{names[j - 1]} turned out to cost {seen.price:.2g} × what {state.problem.reference} costs: not used."
         for j, seen in state.candidates.items()
-        if seen.price >= 1
+        if seen.price >= AS_EXPENSIVE
     ]
 
 

@@ -17,7 +17,7 @@ from scipy.special import betaincinv
 
 from smart_llm import planning
 from smart_llm.planning import Field, Finalists, Seen
-from smart_llm.procedures.money import OPENING, PURSE, SURPRISE
+from smart_llm.procedures.money import AS_EXPENSIVE, FAR_OFF, OPENING, PURSE, at_most
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Ints, Outlook, Problem, Standing
 
@@ -63,7 +63,7 @@ class State:
     @property
     def playing(self) -> dict[int, Seen]:
         """The candidates that may save anything."""
-        return {j: seen for j, seen in self.candidates.items() if seen.price < 1}
+        return {j: seen for j, seen in self.candidates.items() if seen.price < AS_EXPENSIVE}
 
     @property
     def asked(self) -> dict[int, Seen]:
@@ -78,15 +78,24 @@ class State:
         """Of one row by these candidates, in reference calls."""
         return sum(self.candidates[j].price for j in models)
 
+    def surprise(self, models: Sequence[int]) -> float:
+        """What a row by these candidates may cost before a call of theirs was seen."""
+        return sum(at_most(self.problem, j) for j in models)
+
+    @property
+    def surprised(self) -> bool:
+        """Whether the calls of a candidate have cost far more than was guessed, so that other guesses are doubtful."""
+        return any(seen.price > FAR_OFF * seen.rate for seen in self.candidates.values())
+
 
 def start(problem: Problem) -> tuple[State, list[str]]:
     """Before anything is asked: who can pay at all."""
     notes, candidates = [], {}
     for j, name in enumerate(problem.candidates, 1):
-        if problem.rates[j] < problem.rates[0]:
+        if problem.rates[j] < AS_EXPENSIVE * problem.rates[0]:
             candidates[j] = Seen(problem.rates[j] / problem.rates[0], floor=float(problem.floor))
         else:
-            notes.append(f"{name} is not cheaper than {problem.reference}: not used.")
+            notes.append(f"{name} is hardly cheaper than {problem.reference}, or not at all: not used.")
     return State(problem, permutation(problem.seed, "order", problem.rows), candidates), notes
 
 
@@ -129,11 +138,10 @@ def opening_step(state: State, begun: Opening) -> Step | None:
     room = OPENING * state.problem.rows
     new = [j for j in begun.candidates if not state.candidates[j].rows]
     if new:
-        if state.spent > room:
-            return None
         rows, models = within(state, new, begun.rows if not state.rows else state.rows, room - state.spent)
-        return 0, rows, models
-    models = tuple(j for j in begun.candidates if j in state.playing)
+        if models:
+            return 0, rows, models
+    models = tuple(j for j in begun.candidates if j in state.asked)
     price = state.price(models)
     more = begun.rows - state.rows
     if price > 0:
@@ -143,13 +151,16 @@ def opening_step(state: State, begun: Opening) -> Step | None:
 
 def within(state: State, new: Sequence[int], rows: int, room: float) -> tuple[int, tuple[int, ...]]:
     """How many first rows to ask which of these candidates about, so that even a surprise keeps within the room: all of
-    them about as many rows as that allows, or as many of them as it allows about one row, or one."""
-    most = int(min(rows, room / max(SURPRISE * _rate(state, new), 1e-12)))
+    them about as many rows as that allows, or as many of them as it allows about one row. Where guesses have held so
+    far, one candidate is asked about one row in any case that its guess allows."""
+    most = int(min(rows, max(0.0, room) / max(state.surprise(new), 1e-12)))
     if most >= 1:
         return most, tuple(new)
-    models = list(new)
-    while len(models) > 1 and SURPRISE * _rate(state, models) > room:
-        models.remove(max(models, key=lambda j: state.candidates[j].rate))
+    models = sorted(new, key=state.problem.rates.__getitem__)
+    while models and state.surprise(models) > room:
+        if len(models) == 1 and not state.surprised and state.candidates[models[0]].rate <= room:
+            break
+        models.pop()
     return 1, tuple(models)
 
 
@@ -166,19 +177,26 @@ def later_step(state: State, begun: Opening) -> Step | None:
     regrets = field.regrets(finalists)
     worth = {j for j in late if planning.HOPE * regrets[j] > state.rows * state.candidates[j].call}
     worth |= {j for j, _ in finalists if j in late}
-    if worth:
-        return late_step(state, sorted(worth), room)
+    if worth and (step := late_step(state, sorted(worth), room)) is not None:
+        return step
+    if worth:  # not to be had: what is left is chosen without them
+        field = state.field(state.asked)
+        finalists = field.finalists()
+        regrets = field.regrets(finalists)
     return longer(state, {j: regrets[j] for j in state.asked}, finalists, room)
 
 
-def late_step(state: State, worth: Sequence[int], room: float) -> Step:
-    """The rows there are, for the cheapest of these candidates; one row where its price may surprise."""
-    j = min(worth, key=lambda j: state.candidates[j].call)
-    seen = state.candidates[j]
-    rows = state.rows
-    if not seen.rows:
-        rows, _ = within(state, [j], rows, room)
-    return seen.rows, rows, (j,)
+def late_step(state: State, worth: Sequence[int], room: float) -> Step | None:
+    """The rows there are, for the cheapest of these candidates; one row where its price may surprise. None: none of
+    them can be asked."""
+    for j in sorted(worth, key=lambda j: state.candidates[j].call):
+        seen = state.candidates[j]
+        if seen.rows:
+            return seen.rows, state.rows, (j,)
+        rows, models = within(state, [j], state.rows, room)
+        if models:
+            return 0, rows, models
+    return None
 
 
 def longer(state: State, regrets: dict[int, float], finalists: Finalists, room: float) -> Step | None:

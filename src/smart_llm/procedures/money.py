@@ -6,16 +6,25 @@ promise does not depend on it.
 
 from __future__ import annotations
 
+from math import inf, isfinite
+
 from scipy.special import betainc
+
+from smart_llm.types import Problem
 
 OPENING = 0.01
 """× N: what the first rows may cost in candidate calls."""
-PURSE = 0.02
+PURSE = 0.019
 """× N: what a whole pilot may cost in candidate calls."""
 CAP = 0.045
 """× N: what candidate calls may cost before anything is certified, where nothing is gained for certain."""
 SURPRISE = 200.0
-"""× its guess: what a call is taken to cost at most while none has been made (a model that talks or thinks)."""
+"""× its guess: what a call is taken to cost at most while none has been made, where no bound is known (a model that talks
+or thinks)."""
+FAR_OFF = 5.0
+"""× its guess: where a price that was found out makes all other guesses doubtful."""
+AS_EXPENSIVE = 0.95
+"""Reference calls: a candidate at this price saves nothing worth the trouble."""
 BELIEF = 0.5
 """Calls' worth of belief in the guess beside what calls have cost."""
 LIKELY = 0.75
@@ -31,6 +40,12 @@ def price_of(guess: float, calls: int, spent: float, beside: float) -> float:
     if calls == 0 or beside <= 0:
         return guess
     return (spent / beside * calls + guess * BELIEF) / (calls + BELIEF)
+
+
+def at_most(problem: Problem, candidate: int) -> float:
+    """What one call of a candidate may cost at most before any was made, in reference calls."""
+    bound = problem.bounds[candidate] if problem.bounds else inf
+    return (bound if isfinite(bound) else SURPRISE * problem.rates[candidate]) / problem.rates[0]
 
 
 def likely_above(floor: float, agreed: int, bad: int) -> bool:

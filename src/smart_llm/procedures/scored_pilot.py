@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smart_llm import planning_scores as forecast
-from smart_llm.procedures.money import CAP, PURSE, price_of
+from smart_llm.procedures.money import CAP, FAR_OFF, PURSE, at_most, price_of
 from smart_llm.types import ERROR, NOT_ASKED, Answers, Ask, Floats, Ints, Problem
 
 
@@ -82,9 +82,16 @@ class Pilot:
     def spent(self) -> float:
         """What candidate calls have cost so far, in reference calls."""
         marks = self.answers.marks
-        return sum(
-            int((marks[:, model] != NOT_ASKED).sum()) * self._price(model) for model in range(1, marks.shape[1])
-        )
+        return sum(int((marks[:, model] != NOT_ASKED).sum()) * self._price(model) for model in range(1, marks.shape[1]))
+
+    def doubtful(self, candidate: int) -> bool:
+        """Whether a call of a candidate not asked yet may cost more than there is room for, where another's calls have
+        cost far more than was guessed."""
+        guesses = [rate / self.problem.rates[0] for rate in self.problem.rates]
+        asked = (self.answers.marks != NOT_ASKED).any(axis=0)
+        if asked[candidate] or at_most(self.problem, candidate) <= self.room:
+            return False
+        return any(asked[j] and self._price(j) > FAR_OFF * guesses[j] for j in range(1, len(guesses)))
 
     @property
     def room(self) -> float:

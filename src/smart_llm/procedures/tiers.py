@@ -81,7 +81,8 @@ class Chain:
         choices = affordable(self.pilot, sum(step.price for step in steps))
         if not choices:
             return None
-        costs = forecast.look_costs(steps, self.pilot.left, choices, passing=self.passing)
+        floor = float(self.pilot.problem.floor)
+        costs = forecast.look_costs(steps, self.pilot.left, choices, floor, passing=self.passing)
         return Way(way.candidate, way.score, way.peers, costs, choices, way.useless, way.said, self.heads, self.gate)
 
 

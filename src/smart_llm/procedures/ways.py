@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm import planning_scores as forecast
+from smart_llm.procedures.money import AS_EXPENSIVE
 from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.stats.first_bad import looks
 from smart_llm.tasks.scores import trait
@@ -61,7 +62,7 @@ def weigh(pilot: Pilot) -> list[Way]:
     """Every way to finish, with its forecast."""
     ways = []
     for j in pilot.asked:
-        if pilot.price((j,)) >= 1:
+        if pilot.price((j,)) >= AS_EXPENSIVE:
             continue
         ways.append(mix_way(pilot, j))
         ways += [way for score, said, peers in orders(pilot, j) if (way := cascade_way(pilot, j, score, said, peers))]
@@ -114,7 +115,7 @@ def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[i
     if not choices:
         return None
     curve = forecast.curve(said, shown(pilot, j), prior=belief(score, peers), seed=problem.seed)
-    costs = forecast.look_costs([forecast.Step(curve, price)], pilot.left, choices)
+    costs = forecast.look_costs([forecast.Step(curve, price)], pilot.left, choices, float(problem.floor))
     return Way(j, score, peers, costs, choices, curve.useless, said)
 
 

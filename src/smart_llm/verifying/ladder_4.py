@@ -75,9 +75,7 @@ def _walked(evidence: Mapping[str, Json], look: Round, names: Sequence[str]) -> 
     return []
 
 
-def _standing(
-    evidence: Mapping[str, Json], look: Round, names: Sequence[str]
-) -> list[tuple[int, float, int, bool]]:
+def _standing(evidence: Mapping[str, Json], look: Round, names: Sequence[str]) -> list[tuple[int, float, int, bool]]:
     """(tier, score, u, bad) of every row of the look that a tier takes."""
     assert look.answers is not None
     assert look.u is not None

@@ -35,7 +35,9 @@ def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     problems = _counts(evidence, claim)
     if not evidence["finalists"]:
         idle = (evidence["candidate"], evidence["shown"], evidence["withheld"], evidence["profiled"]["rows"])
-        return problems + ["no finalist, yet rows are granted"] * (evidence["granted"] != 0 or idle != (None,) * 3 + (0,))
+        return problems + ["no finalist, yet rows are granted"] * (
+            evidence["granted"] != 0 or idle != (None,) * 3 + (0,)
+        )
     for each in evidence["finalists"]:
         problems += [
             f"{each['candidate']}: {problem}" for problem in (_table(evidence, each) or _place(evidence, each))
@@ -103,7 +105,9 @@ def _place(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> list[str
     if stop["given_up"] is not (share < 0):
         return ["whether it was given up does not follow from its table"]
     most = given_up if share < 0 else share
-    return [] if 0 <= stop["share"] <= most and (share < 0 or stop["share"] == share) else ["the share is not the table's"]
+    return (
+        [] if 0 <= stop["share"] <= most and (share < 0 or stop["share"] == share) else ["the share is not the table's"]
+    )
 
 
 def _granted(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
@@ -267,7 +271,9 @@ def _shown(evidence: Mapping[str, Json], rounds: Sequence[Round], names: Sequenc
     marks = np.concatenate([each.marks for each in rounds if model in each.models] or [np.zeros((0, len(names)))])
     lost = marks[:, 0] == ERROR
     found = {"agreed": int((marks[:, model] == AGREE).sum()), "bad": int(((marks[:, model] == BAD) | lost).sum())}
-    return [f"ledger: {evidence['candidate']} showed {found}, not what the evidence says"] * (found != evidence["shown"])
+    return [f"ledger: {evidence['candidate']} showed {found}, not what the evidence says"] * (
+        found != evidence["shown"]
+    )
 
 
 def _path(evidence: Mapping[str, Json], design: Mapping[str, Json], model: int, rounds: Sequence[Round]) -> list[str]:
