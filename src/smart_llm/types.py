@@ -192,8 +192,8 @@ class Problem:
     rows: the rows it may sample and deliver. agreement, confidence: exact decimals in (0, 1). rates: expected USD per
     call, reference first. reserve: rows of the allowance kept for rows that finally have no answer. set_aside: further
     rows of the table, piloted earlier, that the reference answers; lost: those of them it has no answer for. floor: a
-    candidate is delivered only where it is likely to agree on more than this share of the rows it answers. bounds: USD a
-    call can cost at most, reference first (∞ where that is not known; empty where nothing is known).
+    candidate is delivered only where it is likely to agree on more than this share of the rows it answers. bounds: USD
+    a call can cost at most, reference first (∞ where that is not known; empty where nothing is known).
     """
 
     rows: int

@@ -78,6 +78,7 @@ class RunOptions:
     seed: Annotated[int | None, typer.Option(help="Of the profiling order; drawn if not given.")] = None
     rows: Annotated[int | None, typer.Option(help="Only the first ROWS rows.")] = None
     per_label: Annotated[str | None, typer.Option(help="Also promise this agreement for every common label.")] = None
+    floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = "0.5"
     procedure: Procedure = "ladder"
     ledger: Annotated[Path | None, typer.Option(help="Default: TABLE.ledger.db beside the table.")] = None
     models: Annotated[Path | None, typer.Option(help="TOML file of models and prices.")] = None
@@ -103,6 +104,7 @@ class RunOptions:
             "seed": self.seed,
             "rows": self.rows,
             "per_label": self.per_label,
+            "floor": self.floor,
             "procedure": self.procedure,
             "ledger": self.ledger,
             "models": self.models,

@@ -72,6 +72,7 @@ def _claim(job: Job, plan: Mapping[str, Json], live: Live, shape: Problem) -> di
         "reference": job.reference.name,
         "allowance": shape.promised,
         "reserve": shape.reserve,
+        "floor": plan["floor"],
         "per_label": plan["per_label"],
         "label_rows": plan["label_rows"],
         "errors": len(live.errors),

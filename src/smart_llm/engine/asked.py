@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     budget: float | None
     seed: int | None
     per_label: float | str | None
+    floor: float | str
     rows: int | None
     procedure: str
     ledger: str | Path | None
@@ -88,6 +89,7 @@ def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str
             options.get("procedure", "ladder"),
             options.get("seed"),
             str(per_label) if per_label is not None else None,
+            str(options.get("floor", "0.5")),
         )
     )
 

@@ -81,13 +81,13 @@ class Forecast:
 def guess(problem: Problem) -> Forecast:
     """Before anything was asked."""
     cheaper = {
-        j: Seen(problem.rates[j] / problem.rates[0])
+        j: Seen(problem.rates[j] / problem.rates[0], floor=float(problem.floor))
         for j in range(1, len(problem.rates))
         if problem.rates[j] < problem.rates[0]
     }
     if not cheaper:
         return Forecast(1.0, 1.0, 1.0, 0, None, 1.0)
-    field = Field(problem.rows, problem.allowance, problem.alpha, cheaper)
+    field = Field(problem.rows, max(0, problem.allowance), problem.alpha, cheaper)
     cost = np.minimum(OVERRUN, field.cost(field.finalists()) / problem.rows)
     low, high = np.quantile(cost, (0.025, 0.975))
     return Forecast(float(cost.mean()), float(low), float(high), 0, None, float(cost.mean()))

@@ -44,6 +44,7 @@ class Job:
     procedure: str
     seed: int | None = None
     per_label: str | None = None
+    floor: str = "0.5"
     batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
 
     @property
@@ -63,6 +64,7 @@ def check(job: Job) -> Job:
         raise InputError(f"{job.table.name} has no rows: there is nothing to answer.")
     share("--agreement", job.agreement)
     share("--confidence", job.confidence)
+    _check_floor(job)
     job = _check_labels(job)
     names = [model.name for model in job.models]
     if len(names) < 2 and job.procedure != "reference-only":
@@ -75,6 +77,13 @@ def check(job: Job) -> Job:
         raise InputError(f"--candidate {min(twice)} is given twice.")
     job.task.columns(job.table.columns)
     return replace(job, procedure=procedures.resolve(job.procedure))
+
+
+def _check_floor(job: Job) -> None:
+    if share("--floor", job.floor) < Fraction(1, 2):
+        raise InputError(f"--floor {job.floor}: at least 0.5; candidates below one half are never delivered.")
+    if job.floor != "0.5" and job.procedure.startswith("smart/2024"):
+        raise InputError(f"--floor goes with the default procedure; {job.procedure} is kept as it was published.")
 
 
 def _check_labels(job: Job) -> Job:
@@ -125,6 +134,7 @@ def fixed(job: Job) -> dict[str, Json]:
         "confidence": job.confidence,
         "procedure": job.procedure,
         "asked_seed": job.seed,
+        "floor": job.floor,
         "per_label": job.per_label,
         "label_rows": -(-job.table.rows // ENOUGH) if job.per_label is not None else None,
         **({"batch": True} if job.batch else {}),
@@ -157,7 +167,7 @@ def batch_rate(rate: Rate) -> Rate:
 
 def _reserve(job: Job) -> int:
     problem = Problem(job.table.rows, Fraction(job.agreement), Fraction(job.confidence), "", (), (), 0)
-    return problem.allowance // RESERVE
+    return max(0, problem.allowance) // RESERVE
 
 
 def planned_models(models: Sequence[Model], plan: Json) -> tuple[Model, ...]:
@@ -171,9 +181,9 @@ def planned_batches(plan: Json) -> frozenset[str]:
     return frozenset(each["name"] for each in plan["models"] if each.get("batch"))
 
 
-def problem(plan: Json, rates: Sequence[float], *, lost: int = 0) -> Problem:
-    """The procedure's view of a plan. rates: expected USD per call, reference first. lost: rows set aside that the
-    reference has no answer for."""
+def problem(plan: Json, rates: Sequence[float], *, bounds: Sequence[float] = (), lost: int = 0) -> Problem:
+    """The procedure's view of a plan. rates, bounds: what a row is expected to cost and costs at most, USD, reference
+    first. lost: rows set aside that the reference has no answer for."""
     aside = len(plan.get("set_aside", ()))
     return Problem(
         plan["rows"] - aside,
@@ -187,6 +197,8 @@ def problem(plan: Json, rates: Sequence[float], *, lost: int = 0) -> Problem:
         _side(plan),
         set_aside=aside,
         lost=lost,
+        floor=Fraction(plan["floor"]),
+        bounds=tuple(bounds),
     )
 
 

@@ -18,7 +18,7 @@ from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.aside import SET_ASIDE, Aside, record_once
 from smart_llm.engine.batch import batching, tell_of_batches
 from smart_llm.engine.delivered import Names, States
-from smart_llm.engine.expect import expected_cost
+from smart_llm.engine.expect import expected_cost, most_cost
 from smart_llm.engine.job import Job, begin, planned_batches, planned_models, problem
 from smart_llm.engine.live import Client as Asked
 from smart_llm.engine.live import Live
@@ -163,7 +163,9 @@ def _count_piloted(live: Live, ledger: Ledger) -> None:
 async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead: Ahead) -> Verdict:
     """Drive the procedure; every ask is recorded with the ledger keys of its requests, in order."""
     rates = [expected_cost(model, means.providers[model.name], live) for model in live.models]
-    conversation = procedures.get(job.procedure)(problem(record.plan, rates, lost=len(live.errors)))
+    bounds = [most_cost(model, live) for model in live.models]
+    posed = problem(record.plan, rates, bounds=bounds, lost=len(live.errors))
+    conversation = procedures.get(job.procedure)(posed)
     diary = Diary(means.ledger, record.run_id)
     try:
         ask = next(conversation)

@@ -63,6 +63,7 @@ def _sealed(c: Mapping[str, Json]) -> list[str]:
         "agreement": (c["claim"]["agreement"], plan["agreement"]),
         "confidence": (c["claim"]["confidence"], plan["confidence"]),
         "reserve": (c["claim"]["reserve"], plan["reserve"]),
+        "floor": (c["claim"]["floor"], plan["floor"]),
         "per_label": (c["claim"]["per_label"], plan["per_label"]),
         "label_rows": (c["claim"]["label_rows"], plan["label_rows"]),
         "set_aside": (c["claim"].get("set_aside", 0), len(plan.get("set_aside", ()))),

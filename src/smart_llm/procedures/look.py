@@ -1,4 +1,4 @@
-"""The look of the routed ladder: fresh rows answered by the reference and every candidate of the chosen way; then the rule.
+"""The look of the routed ladder: fresh rows, answered by the reference and every candidate of the chosen way.
 
 Whatever the way consists of (one candidate, several tiers, a gate), it is fixed before the look, and gives every row
 one answer and one place in one delivery order: first the rows the first tier takes, surest first, then those of the
@@ -108,7 +108,7 @@ def pays(rule: Cascade, pilot: Pilot, answers: Answers, u: NDArray[np.uint64]) -
     left, asked, spent = passes(rule.gate, answers), set[int](), 0.0
     for tier in rule.tiers:
         fresh = [model for model in tier.models if model not in asked]
-        spent += float(answers.cost[np.ix_(left, fresh)].sum())
+        spent += float(answers.cost[left][:, fresh].sum())
         asked |= set(tier.models)
         left = left & ~accepts(tier, answers, u)
     return float(answers.cost[places(rule, answers, u).tier >= 0, 0].sum()) > spent

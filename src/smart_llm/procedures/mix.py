@@ -131,8 +131,8 @@ def certify(state: State, notes: list[str], procedure: str) -> Generator[Ask, An
     look, committed = 0, fixed(evidence)
     while followed := [each for each in evidence.courses if each.open]:
         look += 1
-        evidence = yield from seen_until(evidence, look, followed, committed)
-        evidence, committed = onward(evidence), None
+        evidence = yield from seen_until(evidence, look, followed, committed if look == 1 else None)
+        evidence = onward(evidence)
     return verdict(evidence, notes, procedure)
 
 

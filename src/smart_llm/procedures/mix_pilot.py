@@ -1,7 +1,7 @@
 """The blind pilot: the first rows of the seeded order, used freely and never as evidence.
 
-It begins with the few rows and candidates whose calls cost next to nothing by their guesses, and with a single row where
-a call might turn out much more expensive than its guess. From then on candidates are priced by what their calls cost;
+It begins with the few rows and candidates whose calls cost next to nothing by their guesses, and with a single row
+where a call might turn out much more expensive than its guess. From then on candidates are priced by what their calls cost;
 one that is as expensive as the reference is dropped at once. An expensive candidate is brought in only where its chance
 of winning is worth its price, and the pilot grows by half while what a wrong choice could lose, times the part of it
 more rows can save, exceeds their price. The whole pilot keeps within a purse. Its reference answers are delivered, so
@@ -17,7 +17,7 @@ from scipy.special import betaincinv
 
 from smart_llm import planning
 from smart_llm.planning import Field, Finalists, Seen
-from smart_llm.procedures.money import AS_EXPENSIVE, FAR_OFF, OPENING, PURSE, at_most
+from smart_llm.procedures.money import AS_EXPENSIVE, FAR_OFF, OPENING, PURSE, at_most, may_try
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Ints, Outlook, Problem, Standing
 
@@ -159,7 +159,7 @@ def within(state: State, new: Sequence[int], rows: int, room: float) -> tuple[in
     models = sorted(new, key=state.problem.rates.__getitem__)
     while models and state.surprise(models) > room:
         if len(models) == 1 and not state.surprised and state.candidates[models[0]].rate <= room:
-            break
+            return 1, tuple(j for j in models if may_try(state.problem, j))
         models.pop()
     return 1, tuple(models)
 

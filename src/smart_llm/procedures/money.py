@@ -19,8 +19,8 @@ PURSE = 0.019
 CAP = 0.045
 """× N: what candidate calls may cost before anything is certified, where nothing is gained for certain."""
 SURPRISE = 200.0
-"""× its guess: what a call is taken to cost at most while none has been made, where no bound is known (a model that talks
-or thinks)."""
+"""× its guess: what a call is taken to cost at most while none has been made, where no bound is known (a model that
+talks or thinks)."""
 FAR_OFF = 5.0
 """× its guess: where a price that was found out makes all other guesses doubtful."""
 AS_EXPENSIVE = 0.95
@@ -46,6 +46,12 @@ def at_most(problem: Problem, candidate: int) -> float:
     """What one call of a candidate may cost at most before any was made, in reference calls."""
     bound = problem.bounds[candidate] if problem.bounds else inf
     return (bound if isfinite(bound) else SURPRISE * problem.rates[candidate]) / problem.rates[0]
+
+
+def may_try(problem: Problem, candidate: int) -> bool:
+    """Whether one call of a candidate keeps within the cap, where it is known what a call costs at most."""
+    bound = problem.bounds[candidate] if problem.bounds else inf
+    return not isfinite(bound) or bound / problem.rates[0] <= CAP * problem.rows
 
 
 def likely_above(floor: float, agreed: int, bad: int) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smart_llm import planning_scores as forecast
-from smart_llm.procedures.money import CAP, FAR_OFF, PURSE, at_most, price_of
+from smart_llm.procedures.money import CAP, FAR_OFF, PURSE, at_most, may_try, price_of
 from smart_llm.types import ERROR, NOT_ASKED, Answers, Ask, Floats, Ints, Problem
 
 
@@ -91,7 +91,9 @@ class Pilot:
         asked = (self.answers.marks != NOT_ASKED).any(axis=0)
         if asked[candidate] or at_most(self.problem, candidate) <= self.room:
             return False
-        return any(asked[j] and self._price(j) > FAR_OFF * guesses[j] for j in range(1, len(guesses)))
+        return not may_try(self.problem, candidate) or any(
+            asked[j] and self._price(j) > FAR_OFF * guesses[j] for j in range(1, len(guesses))
+        )
 
     @property
     def room(self) -> float:

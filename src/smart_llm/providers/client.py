@@ -98,7 +98,7 @@ class Lane:
     def bound(self, request: Request, timeout: float) -> float:
         """USD one attempt can cost at most: a token per byte sent, all output tokens, every core until the timeout."""
         rate = self.model.rate
-        tokens = rate.bound(_sent_bytes(request), request.max_tokens + self.model.thinking)
+        tokens = rate.bound(sent_bytes(request), request.max_tokens + self.model.thinking)
         seconds = timeout * (os.cpu_count() or 1) if rate.cpu_hour else 0.0
         return tokens + seconds * rate.cpu_hour / 3600
 
@@ -106,7 +106,7 @@ class Lane:
         """The answer with its cost. Where a server states no usage, a token per byte is assumed (never too little)."""
         usage = answer.usage
         if not (usage.input_tokens or usage.output_tokens or usage.cpu_seconds):
-            usage = Usage(_sent_bytes(request), len((answer.text or "").encode()) + 1)
+            usage = Usage(sent_bytes(request), len((answer.text or "").encode()) + 1)
         cost = self.model.rate.cost(usage)
         return replace(answer, usage=usage, cost=cost)
 
@@ -127,7 +127,7 @@ class Speed:
         return cls(lane.seconds / lane.answered, *(each.limit if each is not None else 0.0 for each in told))
 
 
-def _sent_bytes(request: Request) -> int:
+def sent_bytes(request: Request) -> int:
     """Bytes of everything that is billed as input; no tokenizer makes more than a token of a byte."""
     return FRAME_TOKENS + sum(len(part.encode()) for part in (request.prompt, request.system, request.schema) if part)
 

@@ -117,6 +117,7 @@ def _lines(c: Certificate) -> list[str]:
         f"  evidence   {c.delivered['profiled']:,} rows profiled by {c.procedure['name']}, seed {c.seed}",
         *(f"             {line}" for line in _standings(c)),
         *_set_aside(c),
+        *_given(c),
         f"  answers    {', '.join(f'{model} {rows:,}' for model, rows in by.items())}"
         + (f"; {c.errors['rows']:,} without an answer" if c.errors["rows"] else ""),
         f"  cost       ${cost['total']:.6g} (profiling ${cost['profiling']:.6g}, delivery ${cost['delivery']:.6g}); "
@@ -138,6 +139,25 @@ def _set_aside(c: Certificate) -> list[str]:
     if not (rows := c.claim["set_aside"]):
         return []
     return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
+
+
+def given(evidence: Mapping[str, Json]) -> list[tuple[str, int, int]]:
+    """(candidate, rows it agreed on, rows asked) of the rows profiled that are like those a candidate was given: all of
+    them for a blind share, for a routed one those before the stopping row."""
+    if "mix" in evidence:
+        evidence = evidence["mix"]
+    shown = evidence.get("shown") or []
+    if isinstance(shown, Mapping):
+        shown = [{"model": evidence["candidate"], **shown}]
+    return [(each["model"], each["agreed"], each["agreed"] + each["bad"]) for each in shown]
+
+
+def _given(c: Certificate) -> list[str]:
+    return [
+        f"             on rows like those it was given, {model} agreed on {agreed:,} of {rows:,} ({agreed / rows:.3f})"
+        for model, agreed, rows in (given(c.evidence) if c.granted else [])
+        if rows
+    ]
 
 
 def self_agreement(check: Mapping[str, Json]) -> str:

@@ -268,7 +268,8 @@ def _shown(evidence: Mapping[str, Json], rounds: Sequence[Round], names: Sequenc
     if evidence["candidate"] is None:
         return []
     model = list(names).index(evidence["candidate"])
-    marks = np.concatenate([each.marks for each in rounds if model in each.models] or [np.zeros((0, len(names)))])
+    asked = [each.marks for each in rounds if model in each.models]
+    marks = np.concatenate([np.empty((0, len(names)), np.int8), *asked])
     lost = marks[:, 0] == ERROR
     found = {"agreed": int((marks[:, model] == AGREE).sum()), "bad": int(((marks[:, model] == BAD) | lost).sum())}
     return [f"ledger: {evidence['candidate']} showed {found}, not what the evidence says"] * (

@@ -72,7 +72,8 @@ def _rows(rounds: Sequence[Round]) -> list[int]:
 
 def _carrying(rounds: Sequence[Round], key: int) -> int:
     """Rows of which the reference's answer is this label."""
-    return sum(int((each.answers.traits.key[:, 0] == key).sum()) for each in rounds)  # type: ignore[union-attr]
+    known = [each.answers.traits for each in rounds if each.answers is not None and each.answers.traits is not None]
+    return sum(int((traits.key[:, 0] == key).sum()) for traits in known)
 
 
 def _walked(evidence: Mapping[str, Json], look: Round, names: Sequence[str]) -> list[str]:
