@@ -2,8 +2,8 @@
 
 Evidence of a blind mix is checked as such (`mix`). Evidence of a cascade names its tiers and its gate as they were
 before the look, the look (credit, rows), which must be the smallest that keeps the level, the stopping row (tier,
-score, u), and what the rows before it showed of each tier's candidate. With the ledger, tiers, gate and look must be those
-recorded before the look was made, and the stopping row is found again from the answers.
+score, u), and what the rows before it showed of each tier's candidate. With the ledger, tiers, gate and look must be
+those recorded before the look was made, and the stopping row is found again from the answers.
 """
 
 from __future__ import annotations
