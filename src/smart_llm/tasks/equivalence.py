@@ -5,9 +5,10 @@ To add one: write a function of two values and a tolerance, and add a row to `EQ
 and symmetric; it never sees None, which is equivalent to nothing. Where it is in doubt, two answers differ: that costs
 agreement, while a relation that is too generous would make the promise mean less than it says.
 
-Numbers. A tolerance t that the user gives means |a − b| ≤ t · max(1, |a|, |b|): absolute for small numbers, relative for
-large ones. Without one, numbers may differ by a millionth of the larger, and never by more than 0.000001: that forgives
-how a fraction is rounded or held by a machine, while whole numbers, cents, seconds and small probabilities are exact.
+Numbers. A tolerance t that the user gives means |a − b| ≤ t · max(1, |a|, |b|): absolute for small numbers, relative
+for large ones. Without one, numbers may differ by a millionth of the larger, and never by more than 0.000001: that
+forgives how a fraction is rounded or held by a machine, while whole numbers, cents and seconds are exact, and small
+probabilities are told apart.
 In JSON two integers (numbers written without a point or exponent) must be equal whatever the tolerance, for they are
 counts, years and identifiers; as soon as one of the two is written as a float, the tolerance applies.
 """
@@ -26,6 +27,7 @@ from smart_llm.tasks.folding import normal_text
 
 ROUNDING = Decimal("1e-6")
 """What numbers may differ by without a tolerance: this share of the larger one, and never more than this."""
+_ONE = Decimal(1)
 DEEPEST = 100
 """Levels of nesting; what compares values walks them by recursion."""
 Relation = Callable[[Any, Any], bool]
@@ -107,7 +109,7 @@ def _close(a: Any, b: Any, tolerance: float | None) -> bool:
     try:
         x, y = _exact(a), _exact(b)
         larger = max(abs(x), abs(y))
-        limit = ROUNDING * min(1, larger) if tolerance is None else Decimal(tolerance) * max(1, larger)
+        limit = ROUNDING * min(larger, _ONE) if tolerance is None else Decimal(tolerance) * max(larger, _ONE)
         return x == y or abs(x - y) <= limit
     except (ArithmeticError, ValueError):  # not finite, or beyond what can be reckoned with
         return _same_leaf(a, b)

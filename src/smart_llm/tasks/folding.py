@@ -1,9 +1,9 @@
 """The form in which texts are compared: what two ways of typing the same text may differ in, and nothing else.
 
 Folded: case (one letter for one letter), runs of Unicode spaces, the shape of quote marks, a pair of quote marks around
-the whole, one final full stop, and what Unicode itself calls the same (composed and decomposed accents, full-width
-forms of ASCII, ligatures of Latin letters). Nothing that can carry meaning is touched: no article, no other
-punctuation, no operator, no sign, no leading point.
+the whole, one final full stop, and ways to type the same character (composed and decomposed accents, full-width forms of
+ASCII, hyphens that do not break, ligatures of Latin letters). Nothing that can carry meaning is touched: no article, no
+other punctuation, no operator, no sign, no leading point.
 
 Left alone on purpose, since the other form may mean something else:
 
@@ -29,14 +29,15 @@ _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20,
 _LIGATURES = {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb06": "st"}
 _DOUBLE = dict.fromkeys("“”„‟«»「」『』", '"')
 _SINGLE = dict.fromkeys("‘’‚‛‹›", "'")
-_SHAPES = str.maketrans({**{chr(wide): chr(plain) for wide, plain in _WIDE.items()}, **_LIGATURES})
+_HYPHENS = {"\u2010": "-", "\u2011": "-"}
+_SHAPES = str.maketrans({**_HYPHENS, **{chr(wide): chr(plain) for wide, plain in _WIDE.items()}, **_LIGATURES})
 _QUOTES = str.maketrans({**_DOUBLE, **_SINGLE})
 _LITERAL = re.compile(r"[^\w]|\d|(?:true|false|none|null|nan|inf|infinity|undefined)$")
 
 
 def typed(text: str) -> str:
-    """The text with one way of typing each character: composed accents, ASCII for its full-width forms, plain quotes.
-    Case, spaces and everything else stay."""
+    """The text with one way of typing each character: composed accents, ASCII for its full-width forms, plain quotes
+    and hyphens. Case, spaces and everything else stay."""
     if text.isascii():
         return text
     return unicodedata.normalize("NFC", text.translate(_SHAPES)).translate(_QUOTES)

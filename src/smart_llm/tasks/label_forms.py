@@ -23,8 +23,8 @@ _EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
 _UNSPACED = re.compile(rf"[{UNSPACED}]")
 
 _LEADS = (
-    "a an the clearly definitely certainly obviously evidently surely simply just overall likely most_likely very_likely"
-    " probably most_probably mainly mostly generally primarily predominantly indeed best_described_as eindeutig klar"
+    "a an the clearly definitely certainly obviously evidently surely simply just overall likely most_likely"
+    " very_likely probably most_probably indeed best_described_as eindeutig klar"
     " wahrscheinlich clairement sans_doute probablement claramente probablemente chiaramente probabilmente"
 )
 _DEGREES = "very really quite pretty so extremely highly strongly overwhelmingly entirely completely"
@@ -35,9 +35,9 @@ _KINDS = (
     r"|relationship|question|request|document|stars?|points?|overall|in\s+(?:sentiment|tone|nature|general)"
 )
 _OPEN = r"[\s\"'`*(\[{]*"
-_CLOSE = r"[\"'`*)\]}]*"
+_CLOSE = r"(?:[\"'`)\]}]|\*\*)*"
 _END = (
-    rf"{_CLOSE}(?:\s+(?:{_KINDS})(?!\w))?(?:\s+(?:for|in|of)\s+(?:this|the)\s+[\w']+)?{_CLOSE}"
+    rf"{_CLOSE}(?P<kind>\s+(?:{_KINDS})(?!\w))?(?:\s+(?:for|in|of)\s+(?:this|the)\s+[\w']+)?{_CLOSE}"
     r"(?P<end>\s*$|[.!](?!\d)|[,;:)\]。、](?!\d)|\s+[-–—(]|—|\s+(?:because|since|as|due\s+to)\b)"
 )
 _SET_OFF = re.compile(rf"{_CLOSE}(?:\s*(?:$|\n)|[.,;:!?)\]。、]|\s+[-–—(]|\s+(?:because|and|or)\b)")
@@ -54,11 +54,16 @@ _VERB = (
     rf"(?:is|was|seems(?:\s+to\s+be)?|appears\s+to\s+be|(?:is|was|should\s+be|can\s+be|would\s+be)\s+(?:best\s+)?{_FILED}"
     r"|expresses|conveys|has|belongs\s+to|falls\s+(?:under|into|in)|is\s+about|is\s+written\s+in)"
 )
-_INTRO = r"(?:(?:i\s+(?:think|believe|feel|conclude|would\s+say)|i'd\s+say|overall|therefore|so|thus|hence)\s+)?"
+_INTRO = (
+    r"(?:(?:i\s+(?:think|believe|feel|conclude|would\s+say)(?:\s+that)?|i'd\s+say(?:\s+that)?"
+    r"|overall|therefore|so|thus|hence)\s+)?"
+)
 _I = r"(?:i'd|i'll|i(?:\s+(?:would|will|have|think\s+i\s+would))?)"
 _OBJECT = rf"(?:\s+(?:this|it|that|(?:the|this|that)\s+(?:\w+\s+)?(?:{_KINDS})))?(?:\s+(?:as|to\s+be|is))?"
 _CALL = rf"{_INTRO}{_I}\s+(?:classify|label|rate|categori[sz]e|tag|mark|consider|give|call|say|assign){_OBJECT}"
 _CHOOSE = rf"{_INTRO}{_I}\s+(?:choose|chose|pick|picked|select|selected|go\s+with|answer|vote\s+for)"
+_FEW = 300
+"""With more labels than this, one is taken to hold another without comparing them all."""
 
 
 def fold(text: str) -> str:
@@ -125,9 +130,8 @@ def forms(labels: Iterable[str]) -> Forms:
 def _leads(labels: Sequence[str]) -> str:
     """Words that may stand before a label. "Very" only where no label of the set holds another one, for "extremely
     positive" is not "positive" beside a label "very positive"."""
-    nested = any(
-        one != other and re.search(rf"(?<!\w){re.escape(one)}(?!\w)", other) for one in labels for other in labels
-    )
+    many = len(labels) > _FEW
+    nested = many or any(f" {one} " in f" {other} " for one in labels for other in labels if one != other)
     words = f"{_LEADS} {'' if nested else _DEGREES}".split()
     return rf"(?:(?:{'|'.join(word.replace('_', ' ') for word in words if word not in labels)})\s+)*"
 

@@ -29,51 +29,33 @@ from functools import cached_property
 
 from smart_llm.errors import InputError
 from smart_llm.tasks.label_forms import Forms, fold, forms, is_letter, is_mark, is_set_off, running
-from smart_llm.tasks.phrases import CONDITION, DENIAL, REPORTED, takes_back
-from smart_llm.tasks.replies import is_key, lines_of, opened, statements
+from smart_llm.tasks.phrases import CONDITION, DENIAL, REPORTED, takes_back, words
+from smart_llm.tasks.replies import Statement, is_key, lines_of, opened, statements
 from smart_llm.types import Json
 
 _BRACKETS = re.compile(r"[(\[{]\s*(.*?)\s*[)\]}]\.?")
 _BULLET = re.compile(r"[-•·–—]\s+(?=[^\W\d_])")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'*)\]]*\s+|\n+|(?<=[。！？])")
-_CLAUSE = re.compile(r"[,;:()—–，；：]|\s-\s|\b(?:but|so|therefore|thus|hence|and|because|that)\b")
+_CLAUSE = re.compile(r"[,;:()—–，；：]|\s-\s|\b(?:but|so|therefore|thus|hence|and|because)\b")
 _IDIOM = re.compile(r"\b(?:(?:there is )?(?:no|without(?: a| any)?) (?:doubt|question)|undoubtedly)\b")
 _SHORT_IS = re.compile(r"\b(it|this|that)'s\b")
-_VALUE = re.compile(r"\W*(?:yes|no|true|false|n/?a|none|null|[\d.,]+\s?%?)\W*")
-_ONLY_NUMBER = re.compile(r"[\s(:,;-]*\d[\d.,]*\s?%?[\s)\].]*")
+_VALUE = re.compile(r"\W*(?:yes|no|true|false|n/?a|none|null|low|unlikely|minimal|zero|\d[\d.,]*\s?%?)\W*")
 _EVERYDAY = frozenset(
     {"no", "not", "none", "other", "an", "in", "on", "it", "is", "us", "or", "all", "any", "na", "n/a"}
 )
 _POLAR = frozenset(
-    [
-        "yes",
-        "no",
-        "true",
-        "false",
-        "ja",
-        "nein",
-        "oui",
-        "non",
-        "sí",
-        "si",
-        "да",
-        "нет",
-        "是",
-        "否",
-        "不是",
-        "はい",
-        "いいえ",
-        "예",
-        "아니요",
-        "none",
-        "not",
-        "neither",
-        "unknown",
-    ]
+    words(
+        """
+        yes no true false ja nein oui non sí si да нет 是 否 不是 はい いいえ 예 아니요 none not neither unknown
+        """
+    )
 )
-_NO_ANSWER_KEY = re.compile(r"not|wrong|incorrect|exclud|reject|opposite|alternativ|other|previous|second|expected")
+"""Labels whose reasons naturally hold words that deny: "No, there is nothing to see"."""
+_OTHER_KEY = re.compile(r"not|wrong|incorrect|exclud|reject|opposite|alternativ|other|previous|second|expected")
 _EXPLAINED = 5
 """Words after "Positive:" that make it an answer with its reason; fewer may be its value ("spam: unlikely")."""
+_SHORT = 3
+"""Words after an answer that say no more than yes or no to it: "Refund. Denied."."""
 _NONE = ""
 """What a rule says that has found out that the reply has no one label; it is no label."""
 
@@ -123,7 +105,8 @@ class LabelReader:
         if found is None:
             text = opened(reply)
             found = self._json(text) if text[:1] in ("{", "[") else None
-            found = self._answered(text) if found is None else found
+            if found is None and self.forms.word.search(running(text)):
+                found = self._answered(text)
         return self.by_fold[found] if found else None
 
     def _exact(self, text: str) -> str | None:
@@ -132,7 +115,9 @@ class LabelReader:
 
     def _answered(self, text: str) -> str | None:
         stated = statements(text, labels=True)
-        answers = [(statement, label) for statement in stated if (label := self._stated(statement.rest))]
+        answers = [
+            (statement, label) for statement in stated if statement.own and (label := self._stated(statement.rest))
+        ]
         lines = lines_of(text)
         if answers:
             return self._agreed(text, {label for _, label in answers} | self._beside(lines), answers[-1][0].end)
@@ -145,9 +130,15 @@ class LabelReader:
     def _agreed(self, text: str, found: set[str], end: int) -> str:
         """The one label found, unless what follows takes it back or affirms another."""
         after = running(text[end:])
-        if len(found) != 1 or takes_back(after) or self._affirmed(after) - found:
+        denied = len(after.split()) <= _SHORT and DENIAL.search(after)
+        if len(found) != 1 or denied or takes_back(after) or self._affirmed(after) - found:
             return _NONE
         return found.pop()
+
+    def _denied(self, stated: list[Statement]) -> set[str]:
+        """The labels that statements deny: "the answer is not A"."""
+        firsts = [_SENTENCE_END.split(running(each.rest))[0] for each in stated if each.own]
+        return {hit["label"] for first in firsts if self._doubted(first) for hit in self.forms.word.finditer(first)}
 
     def _beside(self, lines: list[str]) -> set[str]:
         """What lines say beside a statement. A first line "B) Paris" may be an option out of the prompt."""
@@ -167,7 +158,7 @@ class LabelReader:
             return exact
         text = running(line)
         start = self.forms.opening.match(text)
-        if not start or self._mentioned(text) - {start["label"]}:
+        if not start or (start["kind"] and _common(start["label"])) or self._mentioned(text) - {start["label"]}:
             return None
         return None if _undone(start["label"], start["end"].strip(), text[start.end() :]) else start["label"]
 
@@ -188,13 +179,13 @@ class LabelReader:
     def _sentence(self, sentence: str) -> str | None:
         if bare := self._exact(sentence):
             return bare
-        if self._doubted(sentence):
+        if not self.forms.word.search(sentence) or self._doubted(sentence):
             return None
         for clause in _CLAUSE.split(_SHORT_IS.sub(r"\1 is", sentence)):
             if chosen := self.forms.choosing.match(clause):
                 return chosen["label"]
             affirmed = self.forms.affirming.match(clause)
-            if affirmed and not (affirmed["label"] in _EVERYDAY or is_letter(affirmed["label"])):
+            if affirmed and not _common(affirmed["label"]):
                 return affirmed["label"]
         return None
 
@@ -206,8 +197,7 @@ class LabelReader:
     def _mentioned(self, said: str) -> set[str]:
         """The labels that a text names; everyday words and letters only where they are set off."""
         hits = self.forms.word.finditer(said)
-        everyday = ((hit, hit["label"] in _EVERYDAY or is_letter(hit["label"])) for hit in hits)
-        return {hit["label"] for hit, common in everyday if not common or is_set_off(said, hit.end())}
+        return {hit["label"] for hit in hits if not _common(hit["label"]) or is_set_off(said, hit.end())}
 
     def _json(self, text: str) -> str | None:
         """The label that JSON gives: under a key such as "label", or as the only label in it."""
@@ -215,32 +205,32 @@ class LabelReader:
             leaves = list(_leaves("", json.loads(text)))
         except (ValueError, RecursionError):
             return None
-        keyed = [self._alone(value) or _NONE for key, value in leaves if is_key(key)]
+        keyed = [
+            self._alone(value) or _NONE for key, value in leaves if is_key(key) and not _OTHER_KEY.search(key.lower())
+        ]
         bare = [(key, label) for key, value in leaves if (label := self._exact(value))]
-        if not keyed and not any(_NO_ANSWER_KEY.search(key.casefold()) or fold(key) in self.by_fold for key, _ in bare):
+        if not keyed and not any(_OTHER_KEY.search(key.lower()) or fold(key) in self.by_fold for key, _ in bare):
             keyed = [label for _, label in bare]
         return keyed[0] if len(set(keyed)) == 1 else _NONE
+
+
+def _common(label: str) -> bool:
+    return label in _EVERYDAY or is_letter(label)
 
 
 def _undone(label: str, end: str, tail: str) -> bool:
     """Whether the rest of its line undoes a label. end: what ends the phrase of the label."""
     if takes_back(tail):
         return True
-    if end[:1] in (".", "!", "。") or not end or (end == ")" and is_mark(label)):
-        return False
+    if end[:1] in ("", ".", "!", "。") or (end == ")" and is_mark(label)):
+        return not is_mark(label) and tail.lstrip()[:1].isdigit()  # "No. 5"
     clause = _SENTENCE_END.split(tail)[0]
-    if "?" in clause or CONDITION.search(clause) or (not is_mark(label) and _ONLY_NUMBER.fullmatch(clause)):
+    if "?" in clause or CONDITION.search(clause) or _VALUE.fullmatch(clause):
         return True
-    if end == ":":
-        words = len(clause.split())
-        return (
-            bool(_VALUE.fullmatch(clause) or DENIAL.search(clause) or words < _EXPLAINED)
-            if not is_mark(label)
-            else bool(_VALUE.fullmatch(clause))
-        )
-    if is_mark(label) and (end == "," or clause.lstrip()[:1].isdigit()):
-        return True
-    return label not in _POLAR and DENIAL.search(clause) is not None
+    if is_mark(label):
+        return end == "," or clause.lstrip()[:1].isdigit() or (end != ":" and DENIAL.search(clause) is not None)
+    short = end == ":" and len(clause.split()) < _EXPLAINED
+    return short or (label not in _POLAR and DENIAL.search(clause) is not None)
 
 
 def _leaves(key: str, value: Json) -> Iterator[tuple[str, str]]:

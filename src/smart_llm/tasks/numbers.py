@@ -7,15 +7,15 @@ In order, the first rule that speaks decides:
    must say the same;
 3. the reply contains exactly one number (the same number twice is one), in a sentence that states it.
 
-Read: 1234.5 · 1,234.50 · 1 234 · 1'234 · 1.234,50 · .5 · 6.02e23 · 3 × 10^8 · −5 (any minus that touches its number) · $5 ·
-45 % (= 45: the prompt sets the unit) · 42 kg · 1.2 million.
+Read: 1234.5 · 1,234.50 · 1 234 · 1'234 · 1.234,50 · .5 · 6.02e23 · 3 × 10^8 · −5 (a minus that touches its number) · $5
+· 45 % (= 45: the prompt sets the unit) · 42 kg · 1.2 million.
 
 Broken contracts, since they are no number, another number, or cannot be told:
 
 * signs in words or conventions: minus 5 · a loss of 5 · (5), which accountants write for −5 · 5- · "- 5" (a bullet?);
 * bounds and approximations, in words or signs: <5 · ≥5 · ~5 · at least 5 · about 5 · 5+ · 5 or so. "About 5" is another
   claim than 5, and a candidate's 5 must not pass for it;
-* fractions, ratios, ranges, lists, powers, factorials: 1½ · 3/4 · 4 out of 5 · 5–7 · 5, 5 · 10² · 5! · √5 · \\frac{1}{2};
+* fractions, ratios, ranges, lists, powers, factorials: 1½ · 3/4 · 4 out of 5 · 5–7 · 5, 5 · 10² · 5! · √5;
 * multiples that need a reading of their own: 5k · 5 dozen · 5万; times and dates: 10:30 · 5 pm · 5 May; ordinals: 5th;
 * grouping that cannot be told (`numerals`): 1.500 € · 1,5;
 * what is denied, asked, conditional or taken back: not 5 · 5? · 5 is wrong · 5. Wait, …
@@ -40,6 +40,7 @@ from smart_llm.tasks.replies import lines_of, opened, statements
 _BARE = re.compile(r"-?(?:\d+|0?\.\d+|\d+\.\d{1,2})\.?", re.ASCII)
 _MONEY = rf"(?:(?:us|r|a|c|hk|nz|s)?[{SIGNS_OF_MONEY}]|(?<!\w)(?:usd|eur|gbp|jpy|chf|inr|cny|rub|kr|rp)(?=[\s\d]))"
 _NUMBER = re.compile(
+    rf"(?=[\d.+−–$-]|[{SIGNS_OF_MONEY}]|[a-z]{{1,3}}[\s\d{SIGNS_OF_MONEY}])"
     rf"(?P<sign>[-−–+]\s?(?=[.\d]|{_MONEY}))?(?P<money>{_MONEY}\s?)?(?P<inner>[-−–+](?=[.\d]))?"
     rf"(?P<digits>(?:(?<![\w.,])\.)?\d+(?:[.,']\d+|[{SPACES}]\d{{3}}(?!\d))*)"
     r"(?:e(?P<exp>[-+−]?\d+)(?!\w)|\s*(?:[x×*·⋅]|\\times|\\cdot)\s*10"
@@ -50,7 +51,10 @@ _RAISED = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "+-0123456789-")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SCALE = re.compile(r"[\s-]+(hundred|thousand|million|billion|trillion)s?(?!\w)")
 _GLUED = re.compile(r"°?[^\W\d_]*")
+_LETTER_UNITS = frozenset(("°", "°C", "°F", "L", "V", "W", "J"))
 _MILLIONS = re.compile(r"\s[mt](?!\w)", re.IGNORECASE)
+_AROUND = 400
+"""Characters on either side of a numeral that are looked at; sentences are shorter."""
 _MAY_TOUCH_A_SIGN = "([{\"'*_`=:>→…"
 _SIGN_AFTER = re.compile(rf"\s?(?:%|[{SIGNS_OF_MONEY}])")
 _LATEX = [
@@ -78,7 +82,7 @@ def read_number(reply: str) -> Decimal | None:
         return None if takes_back(text[stated[-1][1] :].lower()) else _one(found | edges)
     if lines and lines[-1] in bare:
         return _one({_only(line, text, alone=True) for line in bare})
-    return None if stated else _only(text, text, alone=False)  # "answer: unknown" is no number, whatever else is said
+    return None if stated else _told(text)  # "answer: unknown" is no number, whatever else is said
 
 
 def _prepared(reply: str) -> str:
@@ -90,38 +94,61 @@ def _prepared(reply: str) -> str:
 
 
 def _stated(text: str) -> list[tuple[str, int]]:
-    """What is stated as the answer, to the end of its sentence; and where it ends in the text."""
+    """What is stated as the answer, to the end of its sentence, and where it begins or ends in the text; an empty one
+    for each statement that is not the writer's answer."""
     boxed = [(match[1] or match[2] or "", match.end()) for match in _BOXED.finditer(text)]
     return boxed or [
-        (_REASON.split(_SENTENCE_END.split(each.rest)[0])[0], each.end - len(each.rest)) for each in statements(text)
+        (_REASON.split(_sentence(each.rest))[0] if each.own else "", each.start) for each in statements(text)
     ]
+
+
+def _sentence(text: str) -> str:
+    end = _SENTENCE_END.search(text)
+    return text[: end.end()] if end else text
 
 
 def _one(found: set[Decimal | None]) -> Decimal | None:
     return found.pop() if len(found) == 1 else None
 
 
+def _told(text: str) -> Decimal | None:
+    """The one number in running text, unless what follows takes it back."""
+    first = _NUMBER.search(text)
+    value = _only(text, text, alone=False) if first else None
+    return None if value is None or (first and takes_back(text[first.end() :].lower())) else value
+
+
 def _only(part: str, text: str, *, alone: bool) -> Decimal | None:
     """The one number in a part of the text; None for none, several, or one that could mean two things. alone: nothing
     else is to be expected in this part."""
-    found = {_value(part, match, text, alone) for match in _NUMBER.finditer(part) if not _in_name(part, match)}
-    return _one(found)
+    found: Decimal | None = None
+    for match in _NUMBER.finditer(part):
+        if not _in_name(part, match):
+            value = _value(part, match, text, alone)
+            if value is None or found not in (None, value):
+                return None
+            found = value
+    return found
 
 
 def _in_name(text: str, match: re.Match[str]) -> bool:
     start = match.start()
     touched = text[:start] if match["money"] else text[:start].rstrip("-")
     touches = touched[-1:].isalpha() or touched[-1:] == "_"
-    return (touches and match["sign"] in (None, "-")) or is_name(text[max(0, start - 20) : start].lower())
+    return (touches and match["sign"] in (None, "-")) or is_name(
+        text[max(0, start - 40) : start], text[match.end() : match.end() + 2]
+    )
 
 
 def _value(part: str, match: re.Match[str], text: str, alone: bool) -> Decimal | None:
-    before, after = part[: match.start()], part[match.end() :]
+    before, after = part[max(0, match.start() - _AROUND) : match.start()], part[match.end() : match.end() + _AROUND]
     negative = _negative(match, before)
     rest = _past_unit(after)
     if negative is None or rest is None or _denied(before, after, alone):
         return None
-    scale = _SCALE.match(rest.lower()) if is_english(text) else None
+    scale = _SCALE.match(rest.lower())
+    if scale and not is_english(text):
+        return None
     rest = rest[scale.end() :] if scale else rest
     if is_qualified(before, rest) or (match["money"] and _MILLIONS.match(rest)):
         return None
@@ -149,17 +176,16 @@ def _past_unit(after: str) -> str | None:
     sign = _SIGN_AFTER.match(after)
     rest = after[sign.end() :] if sign else after
     unit = _GLUED.match(rest)
-    if unit and unit[0] and unit[0] not in ("°", "°C", "°F") and unit[0].casefold() not in UNITS:
-        return None
-    return rest[unit.end() :] if unit else rest
+    name = unit[0] if unit else ""
+    small = name if len(name) == 1 else name.casefold()  # 5g is a weight, 5G a network
+    known = not name or small in UNITS or name in _LETTER_UNITS
+    return rest[len(name) :] if known else None
 
 
 def _denied(before: str, after: str, alone: bool) -> bool:
-    """Whether the number is denied, asked, conditional, taken back, or one of several of which some are in words."""
+    """Whether the number is denied, asked, conditional, or one of several of which some are in words."""
     head = _SENTENCE_END.split(before)[-1].lower()
-    tail = _SENTENCE_END.split(after)[0].lower()
-    asked = after[len(tail) : len(tail) + 1] in ("?", "？") or "?" in tail
+    tail = _sentence(after).lower()
     said = head if alone else head + " # " + tail
-    if asked or DENIAL.search(said) or CONDITION.search(said) or NUMBER_WORDS.search(head + " # " + tail):
-        return True
-    return not alone and takes_back(after.lower())
+    doubted = "?" in tail or DENIAL.search(said) or CONDITION.search(said)
+    return bool(doubted or NUMBER_WORDS.search(head + " # " + tail))

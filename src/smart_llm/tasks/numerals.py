@@ -1,6 +1,6 @@
 """What a numeral means: digits with their separators, and whether that can be told.
 
-Certain, whatever the language: 1234 · 1234.5 · .5 · 0.125 · 1,234.50 · 1.234,50 · 1,234,567 · 1.234.567 · 1 234,5 · 1'234.
+Certain, whatever the language: 1234 · 1234.5 · .5 · 0.125 · 1,234.50 · 1.234,50 · 1,234,567 · 1.234.567 · 1 234,5.
 
 One separator before exactly three digits means thousands in one country and decimals in the next: 1,500 and 1.500. The
 line lies here. Models write English and machine numbers unless something speaks against it, and real runs are full of
@@ -20,166 +20,26 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from smart_llm.tasks.phrases import any_of
+from smart_llm.tasks.phrases import any_of, words
 
 LARGEST_EXPONENT = 400  # beyond any quantity; keeps arithmetic on answers cheap
 SPACES = " \u00a0\u202f\u2009"
 SIGNS_OF_MONEY = "$€£¥₹₽₺₩₫₴₪฿₦"
 
 UNITS = frozenset(
-    [
-        "kg",
-        "g",
-        "mg",
-        "µg",
-        "μg",
-        "ug",
-        "lb",
-        "lbs",
-        "oz",
-        "km",
-        "cm",
-        "mm",
-        "µm",
-        "μm",
-        "nm",
-        "mi",
-        "ft",
-        "in",
-        "yd",
-        "l",
-        "ml",
-        "cl",
-        "dl",
-        "gal",
-        "s",
-        "ms",
-        "µs",
-        "μs",
-        "us",
-        "ns",
-        "h",
-        "hr",
-        "hrs",
-        "min",
-        "mins",
-        "sec",
-        "secs",
-        "d",
-        "hz",
-        "khz",
-        "mhz",
-        "ghz",
-        "v",
-        "mv",
-        "kv",
-        "a",
-        "ma",
-        "w",
-        "kw",
-        "kwh",
-        "wh",
-        "j",
-        "kj",
-        "cal",
-        "kcal",
-        "pa",
-        "kpa",
-        "hpa",
-        "mb",
-        "gb",
-        "tb",
-        "kb",
-        "bytes",
-        "px",
-        "pt",
-        "pts",
-        "rpm",
-        "mph",
-        "kph",
-        "kmh",
-        "bpm",
-        "dpi",
-        "ppm",
-        "ppb",
-        "db",
-        "mol",
-        "usd",
-        "eur",
-        "gbp",
-        "jpy",
-        "cny",
-        "inr",
-        "cad",
-        "aud",
-        "chf",
-        "dollars",
-        "dollar",
-        "cents",
-        "euros",
-        "pounds",
-        "yen",
-        "yuan",
-        "rupees",
-        "percent",
-        "degrees",
-        "seconds",
-        "second",
-        "minutes",
-        "minute",
-        "hours",
-        "hour",
-        "days",
-        "day",
-        "weeks",
-        "week",
-        "months",
-        "month",
-        "years",
-        "year",
-        "meters",
-        "metres",
-        "kilometers",
-        "kilometres",
-        "miles",
-        "feet",
-        "inches",
-        "liters",
-        "litres",
-        "grams",
-        "kilograms",
-        "points",
-        "stars",
-        "個",
-        "个",
-        "個人",
-        "人",
-        "円",
-        "元",
-        "歳",
-        "岁",
-        "年",
-        "日",
-        "本",
-        "枚",
-        "台",
-        "件",
-        "次",
-        "回",
-        "点",
-        "秒",
-        "天",
-        "名",
-        "位",
-        "块",
-        "只",
-        "개",
-        "명",
-        "년",
-        "원",
-        "살",
-        "점",
-    ]
+    words(
+        """
+        kg g mg µg μg ug lb lbs oz km cm mm µm μm nm mi ft in yd l ml cl dl gal ms µs μs us ns h hr hrs min mins sec
+        secs
+        hz khz mhz ghz mv kv ma kw kwh wh kj cal kcal pa kpa hpa mb gb tb kb bytes px pt pts rpm mph kph kmh bpm dpi
+        ppm
+        ppb db mol usd eur gbp jpy cny inr cad aud chf dollars dollar cents euros pounds yen yuan rupees percent
+        degrees
+        seconds second minutes minute hours hour days day weeks week months month years year meters metres kilometers
+        kilometres miles feet inches liters litres grams kilograms points stars
+        個 个 個人 人 円 元 歳 岁 年 日 本 枚 台 件 次 回 点 秒 天 名 位 块 只 개 명 년 원 살 점
+        """
+    )
 )
 """What may follow a numeral without making it another number: the prompt sets the unit."""
 
@@ -188,21 +48,26 @@ _ENGLISH = re.compile(r"\d{1,3}(?:,\d{3}){2,}(?:\.\d+)?|\d{1,3},\d{3}\.\d+")
 _CONTINENTAL = re.compile(r"\d{1,3}(?:(?:\.\d{3})+,\d+|(?:\.\d{3}){2,})")
 _SPACED = re.compile(rf"\d{{1,3}}(?:([{SPACES}'])\d{{3}})(?:\1\d{{3}})*(?:[.,]\d+)?")
 _EITHER = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
-_CONTINENT = re.compile(
-    r"\W*(?:[€₽₺₫₴]|(?:eur|euro|kr|sek|nok|dkk|chf|fr|zł|pln|kč|czk|ft|huf|lei|ron|руб\w*|rub|tl|try|brl|reais|vnd|đ|грн|лв)(?!\w))"
+_CODES = (
+    r"(?:kr|sek|nok|dkk|chf|fr|zł|pln|kč|czk|ft|huf|lei|ron|руб\w*|rub|tl|try|r\$|brl|reais|rp|idr|vnd|đ|грн|лв)(?!\w)"
 )
+_CONTINENT_BEFORE = re.compile(rf"\W*(?:[₽₺₫₴]|{_CODES})")
+_CONTINENT_AFTER = re.compile(rf"\W*(?:[€₽₺₫₴]|(?:eur|euro)(?!\w)|{_CODES})")
 _MONEY_AFTER = re.compile(rf"\s?(?:[{SIGNS_OF_MONEY}]|(?:usd|eur|gbp|jpy|cad|aud|dollars?|euros?|pounds)(?!\w))")
 _WORD = re.compile(r"[^\W\d_]+")
 _OTHER_LANGUAGE = any_of(
     r"""
-    der das und ist sind ein eine einen gibt für mit nicht im insgesamt antwort ergebnis etwa le les une des est sont et pour
-    avec réponse résultat el los las una es son hay con para respuesta resultado il lo gli sono di risposta risultato um uma
+    der das und ist sind ein eine einen gibt für mit nicht im insgesamt antwort ergebnis etwa le les une des est sont
+    et pour
+    avec réponse résultat el los las una es son hay con para respuesta resultado il lo gli sono di risposta risultato
+    um uma
     com resposta het een van zijn antwoord och det är svar jest odpowiedź ve bir cevap por unos
     """
 )
 _ENGLISH_WORDS = any_of(
     r"""
-    the is are was were of to and in for on there it this that answer total result sum value number final about i have has
+    the is are was were of to and in for on there it this that answer total result sum value number final about i have
+    has
     they he she we so therefore equals cost costs price score
     """
 )
@@ -210,8 +75,9 @@ _ENGLISH_WORDS = any_of(
 
 @dataclass(frozen=True, slots=True)
 class Numeral:
-    """A numeral in its place. digits: with separators. text: the whole reply. before, after: what surrounds it, with the
-    currency. alone: it is all there is, or stands in a statement. exact: an exponent or a word such as million settles what a point means."""
+    """A numeral in its place. digits: with separators. text: the whole reply. before, after: what surrounds it, with
+    the currency. alone: it is all there is, or stands in a statement. exact: an exponent or a word such as million
+    settles what a point means."""
 
     digits: str
     text: str
@@ -257,7 +123,9 @@ def is_english(text: str) -> bool:
 
 def _is_grouped(numeral: Numeral) -> bool:
     after = numeral.after.lower()
-    told = _CONTINENT.match(numeral.before.lower()) or _CONTINENT.match(after) or re.match(r"\s?[%‰]", after)
+    told = (
+        _CONTINENT_BEFORE.match(numeral.before.lower()) or _CONTINENT_AFTER.match(after) or re.match(r"\s?[%‰]", after)
+    )
     trailing_sign = re.match(rf"\s?[{SIGNS_OF_MONEY}]", after) and not numeral.before.strip()
     return not told and not trailing_sign and is_english(numeral.text)
 

@@ -9,57 +9,63 @@ import re
 from dataclasses import dataclass
 
 from smart_llm.tasks.folding import INVISIBLE, typed
-from smart_llm.tasks.phrases import CONDITION, DENIAL, REPORTED
+from smart_llm.tasks.phrases import CONDITION, DENIAL, REPORTED, words
 
 _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 _THOUGHT_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
 _THOUGHT_START = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
 _FENCE = re.compile(r"```[^\S\n]*[\w+-]*[^\S\n]*\n(.*?)\n?[^\S\n]*```", re.DOTALL)
-_TAG = re.compile(r"</?[A-Za-z][\w:-]*\s*/?>")
+_TAG = re.compile(r"</?(?!(?:s|del|strike)\b)[A-Za-z][\w:-]*\s*/?>")  # what is struck out stays wrapped
 _NOTHING_SEEN = re.compile(rf"[\s{INVISIBLE}]*")
-_KEY = (
-    "answer|label|category|class|classification|sentiment|verdict|result|prediction|output|option|choice|conclusion|decision"
-    "|antwort|ergebnis|stimmung|kategorie|klasse|réponse|résultat|catégorie|classe|étiquette|respuesta|resultado|etiqueta"
-    "|categoría|clasificación|sentimiento|risposta|risultato|etichetta|categoria|resposta|antwoord|svar|odpowiedź|odpověď"
-    "|ответ|результат|метка|категория|класс|відповідь|cevap|yanıt|jawaban|đáp án|câu trả lời|الإجابة|الجواب|תשובה|उत्तर"
-)
-_LABEL_KEY = (
-    "grade|rating|score|level|rank|stars|polarity|topic|intent|stance|emotion|tone|mood|attitude|type|tag|status|language|genre"
-    "|evaluation|assessment|judge?ment|relation|relationship|relevance|severity|priority|urgency|theme|subject|domain"
-    "|bewertung|note|thema|sprache|note|avis|sujet|calificación|tema|voto|argomento|avaliação|оценка|тема|язык"
-)
-_KEY_UNSPACED = "答案|回答|结果|結果|标签|標籤|类别|類別|分类|分類|情感|答え|ラベル|判定|정답|답변|답|라벨|분류"
-_IS = r"is|would be|ist|lautet|est|es|è|é|är|er|jest|je|это|adalah"
-
-
-def _stating(keys: str) -> re.Pattern[str]:
-    return re.compile(
-        rf"(?:(?<!\w)(?:{keys})(?!\w)|{_KEY_UNSPACED})[\s*_`\"']*"
-        rf"(?:(?P<sign>[:=：→]|->)|(?<!\w)(?:{_IS})(?!\w)\s*:?|[是为為はが는은]\s*[:：]?)"
-        r"[^\S\n]*(?P<rest>[^\n]*(?:\n\s*[^\n]+)?)",
-        re.IGNORECASE,
+_KEYS = frozenset(
+    words(
+        """
+        answer label category class classification sentiment verdict result prediction output option choice conclusion
+        decision antwort ergebnis stimmung kategorie klasse réponse résultat catégorie classe étiquette respuesta
+        resultado etiqueta categoría clasificación sentimiento risposta risultato etichetta categoria resposta antwoord
+        svar odpowiedź odpověď ответ результат метка категория класс відповідь cevap yanıt jawaban án lời الإجابة الجواب
+        תשובה उत्तर
+        """
     )
-
-
-_ANSWER = _stating(_KEY)
-_LABEL = _stating(f"{_KEY}|{_LABEL_KEY}")
-_NAME = re.compile(rf"(?<![^\W_])(?:{_KEY}|{_LABEL_KEY})(?![^\W_])|{_KEY_UNSPACED}")
+)
+"""Words that announce an answer (of Vietnamese ones the last syllable)."""
+_LABEL_KEYS = _KEYS | frozenset(
+    words(
+        """
+        grade rating score level rank stars polarity topic intent stance emotion tone mood attitude type tag status
+        language genre evaluation assessment judgement judgment relation relationship relevance severity priority
+        urgency theme subject domain bewertung note thema sprache avis sujet calificación tema argomento avaliação
+        оценка тема язык
+        """
+    )
+)
+_UNSPACED_KEYS = "答案|回答|结果|結果|标签|標籤|类别|類別|分类|分類|情感|答え|ラベル|判定|정답|답변|답|라벨|분류"
+_IS = r"is|would be|ist|lautet|est|es|è|é|är|er|jest|je|это|adalah"
+_STATED = re.compile(
+    rf"(?:(?<!\w)(?P<key>[\w\u0900-\u0dff]++)|(?:{_UNSPACED_KEYS}))[\s*_`\"']*+"
+    rf"(?:[:=：→]|->|(?<!\w)(?:{_IS})(?!\w)\s*:?|(?<=\w)[是为為はが는은]\s*[:：]?)"
+    r"[^\S\n]*(?P<rest>[^\n]*(?:\n\s*[^\n]+)?)",
+    re.IGNORECASE,
+)
+_UNSPACED_NAME = re.compile(rf"(?:{_UNSPACED_KEYS})$")
 _CLAUSE_START = re.compile(
     r"[.,;:!?()—\n。，；：！？*_#>\"'`|]|\s[-–]\s|\b(?:that|so|and|but|think|believe|say|conclude|dass|que)\b"
 )
+_QUOTED = re.compile(r"[\w:]\s+[\"']$")
 _LONGEST_PREFIX = 5
 """Words between the start of a clause and "answer": more is a sentence about something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What follows "answer:", "the label is" …: the rest of that line, or the next line where that is empty. signed:
-    it stands after a colon or an arrow. start, end: its place in the text."""
+    """What follows "answer:", "the label is" …: the rest of that line, or the next line where that is empty. start,
+    end: its place in the text. own: what stands before it only introduces it, as in "so my final answer"; "the wrong answer"
+    and "if the label is" do not."""
 
     rest: str
-    signed: bool
     start: int
     end: int
+    own: bool
 
 
 def spoken(text: str) -> str | None:
@@ -90,21 +96,28 @@ def opened(text: str) -> str:
 
 
 def statements(text: str, *, labels: bool = False) -> list[Statement]:
-    """What the reply states as its answer, in order. "The wrong answer: x" and "if the label is x" state nothing.
-    labels: "grade: x" and the like state an answer, too; of numbers, a text may state many scores on the way."""
+    """What the reply states as an answer, in order. labels: "grade: x" and the like state an answer, too; of numbers, a
+    text may state many scores on the way."""
     found, start = [], 0
-    pattern = _LABEL if labels else _ANSWER
-    while match := pattern.search(text, start):
+    while match := _STATED.search(text, start):
+        start = match.start("rest")
+        key = (match["key"] or "").lower()
+        if key and not _announces(key, _LABEL_KEYS if labels else _KEYS):
+            continue
+        before = text[: match.start()] + _UNSPACED_NAME.sub("", key if key not in _LABEL_KEYS else "")
         lines = [line.strip() for line in match["rest"].strip().split("\n")]
-        start = match.start("rest") + match["rest"].index(lines[0]) + len(lines[0])
-        if _leads(text[: match.start()]):
-            found.append(Statement(lines[0], match["sign"] is not None, match.start(), start))
+        begin = start + match["rest"].index(lines[0])
+        found.append(Statement(lines[0], begin, begin + len(lines[0]), _leads(before)))
     return found
 
 
 def is_key(name: str) -> bool:
     """Whether a name is one under which answers are given: "label", "Answer", "final_class"."""
-    return _NAME.search(name.casefold()) is not None
+    return any(_announces(word, _LABEL_KEYS) for word in re.split(r"[\W_]+", name.lower()))
+
+
+def _announces(word: str, keys: frozenset[str]) -> bool:
+    return word in keys or _UNSPACED_NAME.search(word) is not None
 
 
 def lines_of(text: str) -> list[str]:
@@ -114,6 +127,8 @@ def lines_of(text: str) -> list[str]:
 
 def _leads(before: str) -> bool:
     """Whether what stands before "answer" in its clause only introduces it ("So my final answer: …")."""
+    if _QUOTED.search(before[-20:]):
+        return False
     sentence = typed(re.split(r"[.!?\n。！？]", before)[-1]).lower()
     clause = _CLAUSE_START.split(sentence)[-1]
     words = (DENIAL, CONDITION, REPORTED)

@@ -3,12 +3,13 @@
 Candidates: the whole reply; else the code fences; else every outermost object or array standing in the text. The
 answer is the one value that satisfies the schema; None where there is none, or two different ones.
 
-In running text, nothing is read out of JSON that is cut off or spoilt (a part of it might fit the schema by itself), nor
-what the text denies, takes back or gives as an example. An array counts only at the start of a line or after a mark or
+In running text, nothing is read out of JSON that is cut off or spoilt (a part of it might fit the schema by itself),
+nor what the text denies, takes back or gives as an example. An array counts only at the start of a line or after a mark or
 word that announces it: "[1]" may be a footnote.
 
 Refused, since it has no one meaning: NaN and Infinity, numbers that a float cannot hold (too large, too small, or large
-ones with more digits than it has), a key given twice, text that is not Unicode. A schema's `$ref` stays inside the schema: nothing is ever fetched.
+ones with more digits than it has), a key given twice, text that is not Unicode. A schema's `$ref` stays inside the
+schema: nothing is ever fetched.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ _TRIES = 64  # places in one reply where a value may start; more is no answer bu
 _BEGUN = re.compile(r"[{\[]\s*(?:[\"{}\[\]]|-?\d|true\b|false\b|null\b)")
 _ANNOUNCED = re.compile(r"(?:^|\n|[:=：→>]|\b(?:is|are))[\s*_`]*$", re.IGNORECASE)
 _SENTENCE = re.compile(r"[.!?\n。！？]\s")
-_EXAMPLE = any_of(r"example\w* e\.g\.? such_as like for_instance zum_beispiel z\.b\.? par_exemple por_ejemplo", "例 예")
+_EXAMPLE = any_of(
+    r"""
+    example\w* e\.g\.? such_as like for_instance previous\w* original input zum_beispiel z\.b\.? par_exemple por_ejemplo
+    """,
+    "例 예",
+)
 _WHOLE_FLOATS = 2.0**53  # from here on a float does not tell every whole number from the next
 
 Check = Callable[[Json], bool]
@@ -126,11 +132,16 @@ def _embedded(text: str) -> list[Json]:
                 return []
             position = start.end()
             continue
-        sentence = _SENTENCE.split(before)[-1].lower()
+        sentence, following = _SENTENCE.split(before)[-1].lower(), _SENTENCE.split(text[position:])[0].lower()
         if CONDITION.search(sentence):  # "either … or …" states neither
             return []
         announced = start[0] == "{" or _ANNOUNCED.search(before)
-        if announced and not DENIAL.search(sentence) and not _EXAMPLE.search(sentence):
+        denied = (
+            DENIAL.search(sentence)
+            or DENIAL.search(following.partition("{")[0])
+            or _EXAMPLE.search(before[-40:].lower())
+        )
+        if announced and not denied:
             values.append(value)
     return [] if takes_back(text[position:].lower()) else values
 

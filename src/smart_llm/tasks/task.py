@@ -113,8 +113,8 @@ class Task:
         return self.template(tuple(row)).render(row)
 
     def parse(self, text: str | None) -> Any:
-        """The canonical value of a reply; None where there is no reply or it breaks the contract. InputError: the task's
-        own `parse` returned what a named equivalence cannot compare."""
+        """The canonical value of a reply; None where there is no reply or it breaks the contract. InputError: the
+        task's own `parse` returned what a named equivalence cannot compare."""
         reply = spoken(text) if text is not None else None
         if reply is None:
             return None
@@ -135,8 +135,8 @@ class Task:
             return None
         if not equivalences.comparable(value):
             raise InputError(
-                f"parse returned a value of type {_type_name(value)}, which == does not tell the same or not: return text, "
-                "numbers, lists or dicts, or give the task an equivalence of your own"
+                f"parse returned a value of type {_type_name(value)}, which == does not tell from another one: return "
+                "text, numbers, lists or dicts, or give the task an equivalence of your own"
             )
         return value
 
