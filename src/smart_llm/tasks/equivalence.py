@@ -74,18 +74,18 @@ def same_json(a: Any, b: Any, tolerance: float | None = None) -> bool:
     return _walk(a, b, leaf)
 
 
-def comparable(value: Any) -> bool:
-    """Whether the relations above can say of a value that it is or is not another one: every part of it compares with
-    itself to true or false. An array compares part by part, so that it says nothing about the whole."""
-    if isinstance(value, dict):
-        return all(map(comparable, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(comparable, value))
+def incomparable(value: Any) -> Any:
+    """The first part of a value of which the relations above cannot say that it is or is not another one; None where
+    there is none such. A part must compare with itself to true or false: an array compares place by place, which says
+    nothing about the whole."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else None
+    if parts is not None:
+        return next((found for part in parts if (found := incomparable(part)) is not None), None)
     try:
         verdict = value == value
     except Exception:  # whatever a value of the user's own raises, it cannot be compared
-        return False
-    return _is_truth(verdict)
+        return value
+    return None if _is_truth(verdict) else value
 
 
 def shallow(value: Any, levels: int = DEEPEST) -> bool:

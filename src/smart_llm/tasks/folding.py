@@ -1,9 +1,9 @@
 """The form in which texts are compared: what two ways of typing the same text may differ in, and nothing else.
 
 Folded: case (one letter for one letter), runs of Unicode spaces, the shape of quote marks, a pair of quote marks around
-the whole, one final full stop, and ways to type the same character (composed and decomposed accents, full-width forms of
-ASCII, hyphens that do not break, ligatures of Latin letters). Nothing that can carry meaning is touched: no article, no
-other punctuation, no operator, no sign, no leading point.
+the whole, one final full stop, and ways to type the same character (composed and decomposed accents, full-width forms
+of ASCII, hyphens that do not break, ligatures of Latin letters). Nothing that can carry meaning is touched: no article,
+no other punctuation, no operator, no sign, no leading point.
 
 Left alone on purpose, since the other form may mean something else:
 

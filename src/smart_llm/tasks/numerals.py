@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 
 from smart_llm.tasks.phrases import any_of, words
 
 LARGEST_EXPONENT = 400  # beyond any quantity; keeps arithmetic on answers cheap
+EXACT = Context(prec=100_000)
+"""For what must not round: the usual context keeps 28 digits, and an identifier may have more."""
 SPACES = " \u00a0\u202f\u2009"
 SIGNS_OF_MONEY = "$€£¥₹₽₺₩₫₴₪฿₦"
 
@@ -107,12 +109,12 @@ def plain(numeral: Numeral) -> str | None:
 def value(digits: str, exponent: int, *, negative: bool) -> Decimal | None:
     """The number of plain digits, times ten to the exponent; None where it is beyond any quantity."""
     try:
-        found = Decimal(digits).scaleb(exponent) if abs(exponent) <= LARGEST_EXPONENT else None
+        found = EXACT.scaleb(Decimal(digits), exponent) if abs(exponent) <= LARGEST_EXPONENT else None
     except InvalidOperation:
         return None
     if found is None or abs(found.adjusted()) > LARGEST_EXPONENT:
         return None
-    return -found if negative and found else abs(found)
+    return found.copy_negate() if negative and found else found.copy_abs()
 
 
 def is_english(text: str) -> bool:

@@ -59,8 +59,8 @@ _LONGEST_PREFIX = 5
 @dataclass(frozen=True, slots=True)
 class Statement:
     """What follows "answer:", "the label is" …: the rest of that line, or the next line where that is empty. start,
-    end: its place in the text. own: what stands before it only introduces it, as in "so my final answer"; "the wrong answer"
-    and "if the label is" do not."""
+    end: its place in the text. own: what stands before it only introduces it, as in "so my final answer"; "the wrong
+    answer" and "if the label is" do not."""
 
     rest: str
     start: int

@@ -4,8 +4,8 @@ Candidates: the whole reply; else the code fences; else every outermost object o
 answer is the one value that satisfies the schema; None where there is none, or two different ones.
 
 In running text, nothing is read out of JSON that is cut off or spoilt (a part of it might fit the schema by itself),
-nor what the text denies, takes back or gives as an example. An array counts only at the start of a line or after a mark or
-word that announces it: "[1]" may be a footnote.
+nor what the text denies, takes back or gives as an example. An array counts only at the start of a line or after a
+mark or word that announces it: "[1]" may be a footnote.
 
 Refused, since it has no one meaning: NaN and Infinity, numbers that a float cannot hold (too large, too small, or large
 ones with more digits than it has), a key given twice, text that is not Unicode. A schema's `$ref` stays inside the
@@ -32,7 +32,7 @@ _START = re.compile(r"[{\[]")
 _TRIES = 64  # places in one reply where a value may start; more is no answer but noise
 _BEGUN = re.compile(r"[{\[]\s*(?:[\"{}\[\]]|-?\d|true\b|false\b|null\b)")
 _ANNOUNCED = re.compile(r"(?:^|\n|[:=：→>]|\b(?:is|are))[\s*_`]*$", re.IGNORECASE)
-_SENTENCE = re.compile(r"[.!?\n。！？]\s")
+_SENTENCE = re.compile(r"[.!?。！？]\s|\n")
 _EXAMPLE = any_of(
     r"""
     example\w* e\.g\.? such_as like for_instance previous\w* original input zum_beispiel z\.b\.? par_exemple por_ejemplo

@@ -16,6 +16,7 @@ from smart_llm.errors import InputError
 from smart_llm.tasks import equivalence as equivalences
 from smart_llm.tasks.contracts import Contract, choose
 from smart_llm.tasks.functions import describe
+from smart_llm.tasks.numerals import EXACT
 from smart_llm.tasks.replies import spoken
 from smart_llm.tasks.template import Template, split
 from smart_llm.types import Json
@@ -133,9 +134,9 @@ class Task:
         reply it returns for all, so a type that cannot be compared is a mistake to tell, not an answer to defer."""
         if not equivalences.shallow(value):
             return None
-        if not equivalences.comparable(value):
+        if (part := equivalences.incomparable(value)) is not None:
             raise InputError(
-                f"parse returned a value of type {_type_name(value)}, which == does not tell from another one: return "
+                f"parse returned a value of type {_type_name(part)}, which == does not tell from another one: return "
                 "text, numbers, lists or dicts, or give the task an equivalence of your own"
             )
         return value
@@ -180,7 +181,7 @@ def format_value(value: Any) -> str:
 
 
 def _plain_number(value: Decimal) -> str:
-    short = value.normalize()
+    short = value.normalize(EXACT)
     return f"{short:f}" if -12 <= short.adjusted() <= 20 else str(short)
 
 
@@ -199,6 +200,13 @@ def _check_tokens(max_tokens: int | None, contract: Contract) -> int:
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
         raise InputError(f"max_tokens must be a whole number of at least 1, not {max_tokens!r}")
     return max_tokens
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # a value of the user's own may not even show itself
+        return f"a {_type_name(value)}"
 
 
 def _type_name(value: object) -> str:
@@ -226,6 +234,6 @@ def _guarded(function: Callable[[Any, Any], Any]) -> equivalences.Relation:
             return bool(function(a, b))
         except Exception as error:
             name = getattr(function, "__qualname__", type(function).__name__)
-            raise InputError(f"the equivalence {name} failed on {a!r:.80} and {b!r:.80}: {error}") from error
+            raise InputError(f"the equivalence {name} failed on {_shown(a)} and {_shown(b)}: {error}") from error
 
     return relation
