@@ -52,7 +52,7 @@ _FILED = (
 )
 _VERB = (
     rf"(?:is|was|seems(?:\s+to\s+be)?|appears\s+to\s+be|(?:is|was|should\s+be|can\s+be|would\s+be)\s+(?:best\s+)?{_FILED}"
-    r"|expresses|conveys|has|belongs\s+to|falls\s+(?:under|into|in)|is\s+about|is\s+written\s+in)"
+    r"|expresses|conveys|describes|shows|reflects|indicates|demonstrates|has|belongs\s+to|falls\s+(?:under|into|in)|is\s+about|is\s+written\s+in)"
 )
 _INTRO = (
     r"(?:(?:i\s+(?:think|believe|feel|conclude|would\s+say)(?:\s+that)?|i'd\s+say(?:\s+that)?"

@@ -38,8 +38,14 @@ _BULLET = re.compile(r"[-•·–—]\s+(?=[^\W\d_])")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'*)\]]*\s+|\n+|(?<=[。！？])")
 _CLAUSE = re.compile(r"[,;:()—–，；：]|\s-\s|\b(?:but|so|therefore|thus|hence|and|because)\b")
 _IDIOM = re.compile(r"\b(?:(?:there is )?(?:no|without(?: a| any)?) (?:doubt|question)|undoubtedly)\b")
+_BUT = re.compile(r"\bbut\b")
 _SHORT_IS = re.compile(r"\b(it|this|that)'s\b")
 _VALUE = re.compile(r"\W*(?:yes|no|true|false|n/?a|none|null|low|unlikely|minimal|zero|\d[\d.,]*\s?%?)\W*")
+_REASON = re.compile(
+    r"\W*(?:(?:because|since|as|due|given|with|and|the|this|it|its|there|he|she|they|overall|but|although|though|while|despite|confidence|score|reason|probability"
+    r"|explanation|justification|denn|weil|da|car|parce|porque|ya|perché|потому|так)(?![^\W_])|\w+ing(?!\w)|\W*$)"
+)
+"""How what follows a label and a comma begins, where it gives a reason or more of the same: not "yeah, right"."""
 _EVERYDAY = frozenset(
     {"no", "not", "none", "other", "an", "in", "on", "it", "is", "us", "or", "all", "any", "na", "n/a"}
 )
@@ -138,7 +144,8 @@ class LabelReader:
     def _denied(self, stated: list[Statement]) -> set[str]:
         """The labels that statements deny: "the answer is not A"."""
         firsts = [_SENTENCE_END.split(running(each.rest))[0] for each in stated if each.own]
-        return {hit["label"] for first in firsts if self._doubted(first) for hit in self.forms.word.finditer(first)}
+        doubted = [first for first in firsts if self._doubts(first, DENIAL, CONDITION)]
+        return {hit["label"] for first in doubted for hit in self.forms.word.finditer(first)}
 
     def _beside(self, lines: list[str]) -> set[str]:
         """What lines say beside a statement. A first line "B) Paris" may be an option out of the prompt."""
@@ -165,34 +172,40 @@ class LabelReader:
     def _named(self, text: str) -> str | None:
         """The one label that running text names, and affirms."""
         said = running(text)
-        affirmed = self._affirmed(said)
-        if len(affirmed) != 1 or self._mentioned(said) - affirmed or takes_back(said):
+        affirmed = {label for label in self._affirmed(said) if not _common(label) or self.forms.choosing.search(said)}
+        first = self.forms.word.search(said)
+        if not first or len(affirmed) != 1 or self._mentioned(said) - affirmed or takes_back(said[first.end() :]):
             return None
-        if any(self.forms.word.search(part) and self._doubted(part) for part in _SENTENCE_END.split(said)):
-            return None
-        return affirmed.pop()
+        parts = [part for part in _CLAUSE.split(said) if self.forms.word.search(part)]
+        return None if any(self._doubts(part, DENIAL, CONDITION) for part in parts) else affirmed.pop()
 
     def _affirmed(self, said: str) -> set[str]:
         """The labels that sentences of running text affirm, or consist of."""
         return {label for sentence in _SENTENCE_END.split(said) if (label := self._sentence(sentence))}
 
     def _sentence(self, sentence: str) -> str | None:
+        """The label a sentence affirms, if nothing before it (since a "but") doubts it and nothing after denies it."""
         if bare := self._exact(sentence):
             return bare
-        if not self.forms.word.search(sentence) or self._doubted(sentence):
+        if "?" in sentence or not self.forms.word.search(sentence):
             return None
-        for clause in _CLAUSE.split(_SHORT_IS.sub(r"\1 is", sentence)):
-            if chosen := self.forms.choosing.match(clause):
-                return chosen["label"]
-            affirmed = self.forms.affirming.match(clause)
-            if affirmed and not _common(affirmed["label"]):
-                return affirmed["label"]
+        sentence = _SHORT_IS.sub(r"\1 is", sentence)
+        for start in (0, *(mark.end() for mark in _CLAUSE.finditer(sentence))):
+            chosen = self.forms.choosing.match(sentence, start)
+            found = chosen or self.forms.affirming.match(sentence, start)
+            if found and (chosen or not _common(found["label"])):
+                before = _BUT.split(sentence[: found.start("label")])[-1]
+                doubted = self._doubts(before, DENIAL, CONDITION, REPORTED) or self._doubts(
+                    sentence[found.end() :], DENIAL
+                )
+                aside = not _REASON.match(sentence, found.start("end"))
+                return None if doubted or aside else found["label"]
         return None
 
-    def _doubted(self, sentence: str) -> bool:
-        """Whether a sentence asks, denies, reports or makes conditional; what stands before a "but" is another one."""
-        rest = self.forms.word.sub(" ", _IDIOM.sub(" ", re.split(r"\bbut\b", sentence)[-1]))
-        return "?" in rest or any(pattern.search(rest) for pattern in (DENIAL, CONDITION, REPORTED))
+    def _doubts(self, text: str, *words: re.Pattern[str]) -> bool:
+        """Whether any of these words stands in a text, apart from the labels in it."""
+        rest = self.forms.word.sub(" ", _IDIOM.sub(" ", text))
+        return any(pattern.search(rest) for pattern in words)
 
     def _mentioned(self, said: str) -> set[str]:
         """The labels that a text names; everyday words and letters only where they are set off."""
@@ -229,8 +242,11 @@ def _undone(label: str, end: str, tail: str) -> bool:
         return True
     if is_mark(label):
         return end == "," or clause.lstrip()[:1].isdigit() or (end != ":" and DENIAL.search(clause) is not None)
+    if label in _POLAR:
+        return False
     short = end == ":" and len(clause.split()) < _EXPLAINED
-    return short or (label not in _POLAR and DENIAL.search(clause) is not None)
+    aside = end in (",", ";") and not _REASON.match(clause)
+    return short or aside or DENIAL.search(clause) is not None
 
 
 def _leaves(key: str, value: Json) -> Iterator[tuple[str, str]]:

@@ -74,7 +74,7 @@ _NO_NAME = frozenset(
         precisely yes
         total sum count answer result value number final price cost costs amount score age year years rating about usd
         eur gbp
-        jpy chf inr cny rub rs r it's there has have had got equals makes gives paid sold
+        jpy chf inr cny rub rs r it's there thus hence therefore so has have had got equals makes gives paid sold
         """
     )
 )
@@ -110,6 +110,17 @@ _AFTER = any_of(
     """,
     "万 亿 億 兆 千 百 十 만 억 천 백 半 割 成 折 倍 多 余 餘 几 幾 強 弱 以上 以下 左右 前後",
 )
+_NEAR = re.compile(
+    r"(?<!\w)(?:at\s+(?:least|most)|(?:more|less|fewer|greater|higher|lower)\s+than|up\s+to|approximately|about|around|roughly"
+    r"|nearly|almost|minus|below)(?:\s+[^\s\d.!?]+){0,3}\s*$"
+)
+"""A bound or an approximation that stands a few words before the numeral."""
+_LATER = re.compile(
+    r"(?:\s+[^\W\d_]+){1,2}\s+(?:or\s+(?:more|less|fewer|so|older|younger|higher|lower|later|earlier|better|worse|above|below"
+    r"|over|under)|and\s+(?:up|above|over|below|under|older|counting)|at\s+(?:most|least)|max|maximum|min|minimum|tops"
+    r"|give\s+or\s+take|less|fewer|below|short|plus|approximately|approx)(?!\w)"
+)
+"""A bound, an approximation or a sign that stands behind the unit."""
 _FOLLOWED = re.compile(rf"[\s\"'*_`()°,-]*(?:{_AFTER.pattern})")
 _CLOSED = re.compile(r"[\s\"'*_`%]*[^\W\d_]{0,12}[\s\"'*_`.]*(?:[)\]]|$)")
 
@@ -132,6 +143,6 @@ def is_qualified(before: str, after: str) -> bool:
     if before.endswith((".", ",")):
         return True
     before, low = before[-60:].lower(), after.lower()
-    if _COMPARED.search(before) or _BEFORE.search(before):
+    if _COMPARED.search(before) or _BEFORE.search(before) or _NEAR.search(before):
         return True
-    return bool(_JOINED.match(low) or _FOLLOWED.match(low) or _SHORTHAND.match(after))
+    return any(pattern.match(low) for pattern in (_JOINED, _FOLLOWED, _LATER)) or _SHORTHAND.match(after) is not None

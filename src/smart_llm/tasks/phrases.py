@@ -33,11 +33,12 @@ DENIAL = any_of(
     opposite contrary than instead opposed lack\w* far_from unable unclear unsure unknown uncertain undetermined
     undecided whether any anything anybody anyone nothing nobody none nowhere false\w* wrong\w* incorrect\w*
     inaccurate\w*
-    untrue doubt\w* den(?:y|ies|ied|ying) fail\w* refus\w* reject\w* exclud\w* except\w* refut\w* contradict\w*
+    untrue doubt\w* den(?:y|ies|ied|ying) fail\w* refus\w* reject\w* exclud\w* except(?:ing)? refut\w* contradict\w*
     disagree\w*
     dispute\w* rul\w+_out avoid\w* absent absence missing invalid\w* mistak\w* mislabel\w* misclassif\w*
     out_of_the_question
-    too question\w* ironic\w* sarcas\w* supposed\w* alleged\w* so-called pretend\w* ain't nope nah zero
+    too question\w* ironic\w* sarcas\w* supposed\w* alleged\w* so-called pretend\w*
+    lies? joke joking fake\w* ain't nope nah zero
     nicht kein\w* nie niemals weder ohne kaum nichts niemand falsch\w* unklar\w* statt anstatt sondern
     pas jamais aucun\w* ni rien sans guère faux fausse nullement
     nunca ning[uú]n\w* nada sin tampoco jamás falso falsa
@@ -110,7 +111,8 @@ _TAKEN_BACK = any_of(
     closer_(?:look|inspection|reading)
     i_was_wrong i_made_(?:a|an)_(?:mistake|error) my_mistake my_bad i_misread i_meant i_take_(?:that|it)_back
     scratch_that
-    strike_that changed?_my_(?:mind|answer) correct(?:ing)?_myself i_stand_corrected just_kidding kidding not_really
+    strike_that changed?_my_(?:mind|answer) correct(?:ing)?_myself i_stand_corrected just_kidding kidding
+    yeah,?_right as_if not_really
     that(?:'s|_is|_was)_(?:wrong|incorrect|false|not_right|not_correct|not_true)
     (?:this|it)(?:'s|_is|_was)_(?:wrong|incorrect) (?:revised|corrected|updated)_answer instead_of_that never_mind
     ich_korrigiere nochmal_überleg\w* je_me_corrige je_me_suis_tromp\w* me_equivoqué me_corrijo mi_correggo

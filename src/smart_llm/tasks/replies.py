@@ -33,7 +33,8 @@ _LABEL_KEYS = _KEYS | frozenset(
     words(
         """
         grade rating score level rank stars polarity topic intent stance emotion tone mood attitude type tag status
-        language genre evaluation assessment judgement judgment relation relationship relevance severity priority
+        language genre analysis
+        evaluation assessment judgement judgment relation relationship relevance severity priority
         urgency theme subject domain bewertung note thema sprache avis sujet calificación tema argomento avaliação
         оценка тема язык
         """
@@ -43,7 +44,7 @@ _UNSPACED_KEYS = "答案|回答|结果|結果|标签|標籤|类别|類別|分类
 _IS = r"is|would be|ist|lautet|est|es|è|é|är|er|jest|je|это|adalah"
 _STATED = re.compile(
     rf"(?:(?<!\w)(?P<key>[\w\u0900-\u0dff]++)|(?:{_UNSPACED_KEYS}))[\s*_`\"']*+"
-    rf"(?:[:=：→]|->|(?<!\w)(?:{_IS})(?!\w)\s*:?|(?<=\w)[是为為はが는은]\s*[:：]?)"
+    rf"(?:(?P<sign>[:=：→]|->)|(?<!\w)(?:{_IS})(?!\w)\s*:?|(?<=\w)[是为為はが는은]\s*[:：]?)"
     r"[^\S\n]*(?P<rest>[^\n]*(?:\n\s*[^\n]+)?)",
     re.IGNORECASE,
 )
@@ -97,12 +98,12 @@ def opened(text: str) -> str:
 
 def statements(text: str, *, labels: bool = False) -> list[Statement]:
     """What the reply states as an answer, in order. labels: "grade: x" and the like state an answer, too; of numbers, a
-    text may state many scores on the way."""
+    text may state many on the way."""
     found, start = [], 0
     while match := _STATED.search(text, start):
         start = match.start("rest")
         key = (match["key"] or "").lower()
-        if key and not _announces(key, _LABEL_KEYS if labels else _KEYS):
+        if key and not _announces(key, _LABEL_KEYS if labels and match["sign"] else _KEYS):
             continue
         before = text[: match.start()] + _UNSPACED_NAME.sub("", key if key not in _LABEL_KEYS else "")
         lines = [line.strip() for line in match["rest"].strip().split("\n")]
