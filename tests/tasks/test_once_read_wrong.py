@@ -55,7 +55,7 @@ def test_texts_that_differ_in_meaning_are_not_the_same(one: str, other: str) -> 
 
 
 def test_a_number_of_many_digits_is_kept_to_the_last() -> None:
-    """Numbers are exact whatever their length: an identifier of 32 digits is not another one, and is written as read."""
+    """Numbers are exact whatever their length: an identifier of 32 digits is not the next one, and is written whole."""
     one, other = "12345678901234567890123456789012", "12345678901234567890123456789013"
     assert NUMBER.parse(one) != NUMBER.parse(other)
     assert not NUMBER.equivalent(NUMBER.parse(one), NUMBER.parse(other))

@@ -17,7 +17,7 @@ _WRAPPING = rf"\s\"'`_{INVISIBLE}"
 _LEADING = re.compile(rf"^[{_WRAPPING}*]+")
 _TRAILING = re.compile(rf"[{_WRAPPING}]+$")
 _TRAILING_STARS = re.compile(rf"[{_WRAPPING}*]+$")
-_END_MARK = re.compile(rf"(?<![.…])[!{FULL_STOPS}]+$")
+_END_MARK = re.compile(rf"(?<![.…])(?:!+|[{FULL_STOPS}])$")
 _BETWEEN = re.compile(r"(?<=[^\W_])_+(?=[^\W_])|(?<=[^\W\d_])-(?=[^\W\d_])")
 _EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
 _UNSPACED = re.compile(rf"[{UNSPACED}]")
@@ -32,13 +32,13 @@ _HEADS = "answer option choice label class category grade rating score level ant
 _KINDS = (
     r"review|sentiment|tone|feedback|comment|statement|sentence|text|message|e?mail|tweet|post|article|label|class"
     r"|category|classification|prediction|verdict|one|rating|score|stance|emotion|opinion|answer|option|choice"
-    r"|relationship|question|request|document|stars?|points?|overall|in\s+(?:sentiment|tone|nature|general)"
+    r"|relationship|question|request|document|issue|ticket|case|report|risk|priority|severity|urgency|level|stars?|points?|overall|in\s+(?:sentiment|tone|nature|general)"
 )
 _OPEN = r"[\s\"'`*(\[{]*"
 _CLOSE = r"(?:[\"'`)\]}]|\*\*)*"
 _END = (
     rf"{_CLOSE}(?P<kind>\s+(?:{_KINDS})(?!\w))?(?:\s+(?:for|in|of)\s+(?:this|the)\s+[\w']+)?{_CLOSE}"
-    r"(?P<end>\s*$|[.!](?!\d)|[,;:)\]。、](?!\d)|\s+[-–—(]|—|\s+(?:because|since|as|due\s+to)\b)"
+    r"(?P<end>\s*$|[.!](?![\d.])|[,;:)\]。、](?!\d)|\s+[-–—(]|—|\s+(?:because|since|as|due\s+to)\b)"
 )
 _SET_OFF = re.compile(rf"{_CLOSE}(?:\s*(?:$|\n)|[.,;:!?)\]。、]|\s+[-–—(]|\s+(?:because|and|or)\b)")
 
@@ -96,6 +96,11 @@ def is_mark(folded: str) -> bool:
 def is_set_off(text: str, end: int) -> bool:
     """Whether a mark of punctuation, a conjunction or the end of the line follows."""
     return _SET_OFF.match(text, end) is not None
+
+
+def is_last(text: str, end: int) -> bool:
+    """Whether nothing but marks follows."""
+    return not any(sign.isalnum() for sign in text[end:])
 
 
 @dataclass(frozen=True, slots=True)

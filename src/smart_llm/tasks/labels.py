@@ -28,13 +28,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from smart_llm.errors import InputError
-from smart_llm.tasks.label_forms import Forms, fold, forms, is_letter, is_mark, is_set_off, running
+from smart_llm.tasks.label_forms import Forms, fold, forms, is_last, is_letter, is_mark, is_set_off, running
 from smart_llm.tasks.phrases import CONDITION, DENIAL, REPORTED, takes_back, words
 from smart_llm.tasks.replies import Statement, is_key, lines_of, opened, statements
 from smart_llm.types import Json
 
 _BRACKETS = re.compile(r"[(\[{]\s*(.*?)\s*[)\]}]\.?")
-_BULLET = re.compile(r"[-•·–—]\s+(?=[^\W\d_])")
+_BULLET = re.compile(r"(?:[-•·–—]|#{1,6})\s+(?=[^\W\d_])")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'*)\]]*\s+|\n+|(?<=[。！？])")
 _CLAUSE = re.compile(r"[,;:()—–，；：]|\s-\s|\b(?:but|so|therefore|thus|hence|and|because)\b")
 _IDIOM = re.compile(r"\b(?:(?:there is )?(?:no|without(?: a| any)?) (?:doubt|question)|undoubtedly)\b")
@@ -136,8 +136,8 @@ class LabelReader:
     def _agreed(self, text: str, found: set[str], end: int) -> str:
         """The one label found, unless what follows takes it back or affirms another."""
         after = running(text[end:])
-        denied = len(after.split()) <= _SHORT and DENIAL.search(after)
-        if len(found) != 1 or denied or takes_back(after) or self._affirmed(after) - found:
+        denied = after.lstrip().startswith("?") or (len(after.split()) <= _SHORT and DENIAL.search(after))
+        if len(found) != 1 or denied or takes_back(after) or (self._affirmed(after) | self._closing(after)) - found:
             return _NONE
         return found.pop()
 
@@ -202,6 +202,15 @@ class LabelReader:
                 return None if doubted or aside else found["label"]
         return None
 
+    def _closing(self, said: str) -> set[str]:
+        """The labels with which sentences end that deny nothing: "That said, I lean to negative."."""
+        found = set()
+        for sentence in _SENTENCE_END.split(said):
+            last = next(reversed([*self.forms.word.finditer(sentence)]), None)
+            if last and not _common(last["label"]) and not is_mark(last["label"]) and is_last(sentence, last.end()):
+                found |= set() if self._doubts(sentence, DENIAL) else {last["label"]}
+        return found
+
     def _doubts(self, text: str, *words: re.Pattern[str]) -> bool:
         """Whether any of these words stands in a text, apart from the labels in it."""
         rest = self.forms.word.sub(" ", _IDIOM.sub(" ", text))
@@ -238,6 +247,8 @@ def _undone(label: str, end: str, tail: str) -> bool:
     if end[:1] in ("", ".", "!", "。") or (end == ")" and is_mark(label)):
         return not is_mark(label) and tail.lstrip()[:1].isdigit()  # "No. 5"
     clause = _SENTENCE_END.split(tail)[0]
+    if end in ("because", "since", "as", "due to"):
+        return "?" in clause
     if "?" in clause or CONDITION.search(clause) or _VALUE.fullmatch(clause):
         return True
     if is_mark(label):

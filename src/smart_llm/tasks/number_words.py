@@ -40,7 +40,7 @@ QUALIFIED = any_of(
     between
     from minimum maximum min max just_over just_under another every each per order_of estimat\w*(?:_(?:is|at))? est
     est\. projected limit cap ceiling threshold
-    short_by since before after top first last next bottom par nan inf n/a tbd error null undefined say
+    short_by since before after top first last next bottom par nan inf n/a tbd error null undefined
     mindestens höchstens etwa ungefähr rund über unter mehr weniger fast knapp bis maximal minimal zirka gut
     plus environ près presque jusqu'à autour aproximadamente unos unas casi más hasta alrededor almeno quasi più fino
     cerca quase mais até pelo minstens ongeveer meer minder bijna hooguit około ponad prawie mniej więcej
@@ -51,10 +51,12 @@ QUALIFIED = any_of(
     "约 約 大约 大約 至少 最多 超过 超過 不到 近 将近 接近 以上 负 負 零下 マイナス およそ ほぼ"
     " 최소 최대 약 대략 거의 마이너스 영하 第 제",
 )
-_FILLERS = r"(?:\s+(?:a|an|the|of|than|to|or|equal|as|many|much|only|just|by|in|out|and|de|que|von|als|à|di|чем|не))*"
+_FILLERS = (
+    r"(?:\s+(?:a|an|the|of|than|to|zu|or|equal|as|many|much|only|just|by|in|out|and|de|que|von|als|à|di|чем|не))*"
+)
 _BEFORE = re.compile(rf"(?:{QUALIFIED.pattern}){_FILLERS}[\s\"'*_`(:]*$")
 _COMPARED = re.compile(
-    r"(?:(?<!-)[<>]|[≤≥≦≧≲≳~∼≈≅≃≠±∓≪≫√∛^/|!¬#№&@+÷×−–—‒―﹣﹢⁻₋∞]|[<>!~≠]\s?=|&#?\w+;|\\[a-z]*\s*\{?)[\s\"'_`]*$"
+    r"(?:(?<!-)[<>]|[≤≥≦≧≲≳~∼≈≅≃≠±∓≪≫√∛^/|!¬#№&@+÷×−–—‒―﹣﹢⁻₋∞⌊⌈✗✘❌]|[<>!~≠]\s?=|&#?\w+;|\\[a-z]*\s*\{?)[\s\"'_`]*$"
 )
 _NAMED = any_of(
     r"""
@@ -71,7 +73,7 @@ _NO_NAME = frozenset(
     words(
         """
         a the this that it is are was were and or so in on at by for with of i he she we they you exactly only just
-        precisely yes
+        precisely yes probably likely say
         total sum count answer result value number final price cost costs amount score age year years rating about usd
         eur gbp
         jpy chf inr cny rub rs r it's there thus hence therefore so has have had got equals makes gives paid sold
@@ -86,7 +88,8 @@ _CONNECTED = (
     r"|oder|ou|und|et"
 )
 _JOINED = re.compile(
-    r"[\w¹²³⁰-⁹₀-₉!…‰′″±+~≈†‡§&\\|\u0300-\u036f]|[.,:]\w|/(?![a-z])|[ \t]+[-−]?\d|\.\.|\*\*?\d|[-−–](?!\w)|[-−–]\d"
+    r"[\w¹²³⁰-⁹₀-₉!…‰′″±+~≈†‡§&\\|\u0300-\u036f]|[.,:]\w|/(?![a-z])|\s?[<>≤≥≠]|[ \t]+[-−]?\d|\.\."
+    r"|\*\*?\d|[-−–](?!\w)|[-−–]\d"
     rf"|\s*(?:{_CONNECTED})\s*[-−]?[{SIGNS_OF_MONEY}]?\s?\d"
     r"|\s*[-−–]\s*$|\s*[⁄½⅓⅔¼¾⅕-⅞]|\s?(?:[±^÷√!]|\+/-)|-\s?(?:ish|fold|odd|plus|some\w*)(?!\w)"
 )
@@ -102,7 +105,8 @@ _AFTER = any_of(
     or_(?:more|less|fewer|so|higher|lower|above|below|under|over|greater|better|worse|older|younger|later|earlier|thereabouts)
     or_(?:\w+_)?(?:maybe|perhaps) or_(?:one|two|three|four|five|six|seven|eight|nine|ten)
     and_(?:above|up|below|over|under|a|half|older|counting|change|more|one|two|three|four|five|six|seven|eight|nine|ten)
-    at_(?:most|least) max maximum min minimum tops plus minus give_or_take less fewer approximately approx ish
+    at_(?:the_)?(?:very_)?(?:most|least) etc and_so_(?:on|forth) ungefähr circa etwa mindestens höchstens unter
+    environ max maximum min minimum tops plus minus give_or_take less fewer approximately approx ish
     below above under over negative in_the_red in_debt loss deficit down short doubled halved tripled est estimated
     e\d* degrees?_(?:below|above|north|south|east|west) percentage_points?_(?:less|lower) one {_WORDS} {_MONTHS}
     oder_mehr oder_weniger et_plus ou_plus o_más
@@ -140,7 +144,7 @@ def is_qualified(before: str, after: str) -> bool:
     case, but for the shorthands of thousands and millions, which have a case of their own."""
     if before.rstrip(" \"'*_`").endswith(("(", "[")) and _CLOSED.match(after):
         return True  # (5) is −5 to an accountant, [5] a footnote to a scholar
-    if before.endswith((".", ",")):
+    if before.endswith((".", ",", "…")):
         return True
     before, low = before[-60:].lower(), after.lower()
     if _COMPARED.search(before) or _BEFORE.search(before) or _NEAR.search(before):

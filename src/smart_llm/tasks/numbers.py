@@ -63,6 +63,7 @@ _LATEX = [
     (re.compile(r"\\[,;: ]"), " "),
     (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}"), r" \1 "),
 ]
+_ARABIC = str.maketrans("٫٬", ".,")
 _BOXED = re.compile(r"\\boxed\s*\{\s*((?:[^{}]|\{[^{}]*\})*)\}|(?<!#)####(?!#)\s*([^\n]*)")
 _SENTENCE_END = re.compile(r"[.!?…](?=\s|$)|\n|[。！？]")
 _REASON = re.compile(r"\bbecause\b|\bsince\b")
@@ -86,7 +87,7 @@ def read_number(reply: str) -> Decimal | None:
 
 
 def _prepared(reply: str) -> str:
-    text = typed(opened(reply))
+    text = typed(opened(reply)).translate(_ARABIC)
     if "\\" in text or "{" in text:
         for pattern, put in _LATEX:
             text = pattern.sub(put, text)

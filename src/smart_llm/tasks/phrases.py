@@ -82,7 +82,7 @@ REPORTED = any_of(
 _TURNS = any_of(
     r"""
     wait_(?:no|i|it|that|this|actually|let) hold_on hang_on hmm+ actually oops let_me_re\w+
-    let_me_(?:think|look|check)
+    let_me_(?:think|look|check) or_(?:is|was|not)
     on_second_thoughts? (?:up)?on_(?:further_)?reflection upon_further or_rather mejor_dicho en_realidad na_verdade
     quer_dizer
     en_fait besser_gesagt moment_mal

@@ -15,7 +15,7 @@ _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IG
 _THOUGHT_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
 _THOUGHT_START = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
 _FENCE = re.compile(r"```[^\S\n]*[\w+-]*[^\S\n]*\n(.*?)\n?[^\S\n]*```", re.DOTALL)
-_TAG = re.compile(r"</?(?!(?:s|del|strike)\b)[A-Za-z][\w:-]*\s*/?>")  # what is struck out stays wrapped
+_TAG = re.compile(r"</?(?!(?:s|del|strike|su[bp])\b)[A-Za-z][\w:-]*\s*/?>")  # but for what is struck out or raised
 _NOTHING_SEEN = re.compile(rf"[\s{INVISIBLE}]*")
 _KEYS = frozenset(
     words(
@@ -34,7 +34,7 @@ _LABEL_KEYS = _KEYS | frozenset(
         """
         grade rating score level rank stars polarity topic intent stance emotion tone mood attitude type tag status
         language genre analysis
-        evaluation assessment judgement judgment relation relationship relevance severity priority
+        evaluation assessment judgement judgment relation relationship relevance severity risk final priority
         urgency theme subject domain bewertung note thema sprache avis sujet calificación tema argomento avaliação
         оценка тема язык
         """
