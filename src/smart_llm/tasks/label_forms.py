@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from smart_llm.tasks.folding import FULL_STOPS, INVISIBLE, typed
 from smart_llm.tasks.phrases import UNSPACED
@@ -76,6 +77,7 @@ def fold(text: str) -> str:
     return " ".join(_words(trailing.sub("", _END_MARK.sub("", trailing.sub("", led)))).split())
 
 
+@lru_cache(maxsize=64)
 def running(text: str) -> str:
     """Running text in the form of `fold`, with its punctuation and lines."""
     folded = typed(text).casefold()

@@ -23,14 +23,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from smart_llm.errors import InputError
 from smart_llm.tasks.label_forms import Forms, fold, forms, is_last, is_letter, is_mark, is_set_off, running
 from smart_llm.tasks.phrases import CONDITION, DENIAL, REPORTED, takes_back, words
-from smart_llm.tasks.replies import Statement, is_key, lines_of, opened, statements
+from smart_llm.tasks.replies import is_key, lines_of, opened, statements
 from smart_llm.types import Json
 
 _BRACKETS = re.compile(r"[(\[{]\s*(.*?)\s*[)\]}]\.?")
@@ -42,8 +42,8 @@ _BUT = re.compile(r"\bbut\b")
 _SHORT_IS = re.compile(r"\b(it|this|that)'s\b")
 _VALUE = re.compile(r"\W*(?:yes|no|true|false|n/?a|none|null|low|unlikely|minimal|zero|\d[\d.,]*\s?%?)\W*")
 _REASON = re.compile(
-    r"\W*(?:(?:because|since|as|due|given|with|and|the|this|it|its|there|he|she|they|overall|but|although|though|while|despite|confidence|score|reason|probability"
-    r"|explanation|justification|denn|weil|da|car|parce|porque|ya|perché|потому|так)(?![^\W_])|\w+ing(?!\w)|\W*$)"
+    r"\W*(?:(?:because|since|as|due|given|with|and|the|this|it|its|there|he|she|they|overall|but|although|though|while"
+    r"|despite|confidence|score|reason|probability|explanation|justification|denn|weil|da|car|parce|porque|ya|perché|потому|так)(?![^\W_])|\w+ing(?!\w)|\W*$)"
 )
 """How what follows a label and a comma begins, where it gives a reason or more of the same: not "yeah, right"."""
 _EVERYDAY = frozenset(
@@ -121,12 +121,13 @@ class LabelReader:
 
     def _answered(self, text: str) -> str | None:
         stated = statements(text, labels=True)
-        answers = [
-            (statement, label) for statement in stated if statement.own and (label := self._stated(statement.rest))
-        ]
+        answers = [(each, self._stated(each.rest)) for each in stated if each.own]
+        found = {label for _, label in answers if label}
         lines = lines_of(text)
-        if answers:
-            return self._agreed(text, {label for _, label in answers} | self._beside(lines), answers[-1][0].end)
+        if found:
+            if found & self._denied(each.rest for each, label in answers if not label):
+                return _NONE
+            return self._agreed(text, found | self._beside(lines), max(each.end for each, label in answers if label))
         first, last = self._alone(lines[0]) if lines else None, self._alone(lines[-1]) if lines else None
         if first or last:
             found = {label for line in lines if (label := self._alone(line))}
@@ -136,14 +137,15 @@ class LabelReader:
     def _agreed(self, text: str, found: set[str], end: int) -> str:
         """The one label found, unless what follows takes it back or affirms another."""
         after = running(text[end:])
-        denied = after.lstrip().startswith("?") or (len(after.split()) <= _SHORT and DENIAL.search(after))
+        short = len(after.split()) <= _SHORT and not found & _POLAR
+        denied = after.lstrip().startswith("?") or (short and DENIAL.search(after))
         if len(found) != 1 or denied or takes_back(after) or (self._affirmed(after) | self._closing(after)) - found:
             return _NONE
         return found.pop()
 
-    def _denied(self, stated: list[Statement]) -> set[str]:
+    def _denied(self, statements: Iterable[str]) -> set[str]:
         """The labels that statements deny: "the answer is not A"."""
-        firsts = [_SENTENCE_END.split(running(each.rest))[0] for each in stated if each.own]
+        firsts = [_SENTENCE_END.split(running(each))[0] for each in statements]
         doubted = [first for first in firsts if self._doubts(first, DENIAL, CONDITION)]
         return {hit["label"] for first in doubted for hit in self.forms.word.finditer(first)}
 
@@ -195,11 +197,11 @@ class LabelReader:
             found = chosen or self.forms.affirming.match(sentence, start)
             if found and (chosen or not _common(found["label"])):
                 before = _BUT.split(sentence[: found.start("label")])[-1]
-                doubted = self._doubts(before, DENIAL, CONDITION, REPORTED) or self._doubts(
+                doubted = self._doubts(before, DENIAL, CONDITION, REPORTED)
+                undone = not _REASON.match(sentence, found.start("end")) or self._doubts(
                     sentence[found.end() :], DENIAL
                 )
-                aside = not _REASON.match(sentence, found.start("end"))
-                return None if doubted or aside else found["label"]
+                return None if doubted or undone else found["label"]
         return None
 
     def _closing(self, said: str) -> set[str]:
@@ -264,7 +266,7 @@ def _leaves(key: str, value: Json) -> Iterator[tuple[str, str]]:
     """(key, text) of every text in a JSON value."""
     if isinstance(value, str):
         yield key, value
-    for inner, each in (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    ):
-        yield from _leaves(inner if isinstance(inner, str) else key, each)
+    for inner, each in value.items() if isinstance(value, dict) else ():
+        yield from _leaves(inner, each)
+    for each in value if isinstance(value, list) else ():
+        yield from _leaves(key, each)
