@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -143,3 +144,31 @@ def test_texts_are_the_same_when_their_forms_are(a: str, b: str) -> None:
     """The relation of texts is an equivalence: it compares one form of each, so that it is transitive, too."""
     assert TEXT.equivalent(a, b) == (a == b or normal_text(a) == normal_text(b))
     assert bool(normal_text(a)) >= bool(TEXT.parse(a))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "answer: ",
+        "答案是",
+        "[1",
+        "1,234.",
+        "positive",
+        "\"'",
+        "\\boxed{",
+        "very ",
+        "but ",
+        "{",
+        "<a>",
+        "```\n",
+        "\u200b",
+        ". no",
+    ],
+)
+def test_no_reply_takes_long(piece: str) -> None:
+    """However odd a reply, reading it takes time in proportion to its length: a model that loops cannot stop a run."""
+    for reply in (piece * 1500, "positive" + piece * 1500 + "x", piece * 1500 + "positive 42"):
+        start = time.process_time()
+        for task in (SENTIMENT, NUMBER, JSON, TEXT):
+            task.parse(reply)
+        assert time.process_time() - start < 2.0

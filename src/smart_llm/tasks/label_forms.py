@@ -35,8 +35,8 @@ _KINDS = (
     r"|category|classification|prediction|verdict|one|rating|score|stance|emotion|opinion|answer|option|choice"
     r"|relationship|question|request|document|issue|ticket|case|report|risk|priority|severity|urgency|level|stars?|points?|overall|in\s+(?:sentiment|tone|nature|general)"
 )
-_OPEN = r"[\s\"'`*(\[{]*"
-_CLOSE = r"(?:[\"'`)\]}]|\*\*)*"
+_OPEN = r"[\s\"'`*(\[{]{0,8}"
+_CLOSE = r"(?:[\"'`)\]}]|\*\*){0,8}"
 _END = (
     rf"{_CLOSE}(?P<kind>\s+(?:{_KINDS})(?!\w))?(?:\s+(?:for|in|of)\s+(?:this|the)\s+[\w']+)?{_CLOSE}"
     r"(?P<end>\s*$|[.!](?![\d.])|[,;:)\]。、](?!\d)|\s+[-–—(]|—|\s+(?:because|since|as|due\s+to)\b)"

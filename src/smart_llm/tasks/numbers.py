@@ -55,6 +55,8 @@ _LETTER_UNITS = frozenset(("°", "°C", "°F", "L", "V", "W", "J"))
 _MILLIONS = re.compile(r"\s[mt](?!\w)", re.IGNORECASE)
 _AROUND = 400
 """Characters on either side of a numeral that are looked at; sentences are shorter."""
+_MANY = 32
+"""Numerals in one part of a reply; more are noise."""
 _MAY_TOUCH_A_SIGN = "([{\"'*_`=:>→…"
 _SIGN_AFTER = re.compile(rf"\s?(?:%|[{SIGNS_OF_MONEY}])")
 _LATEX = [
@@ -123,7 +125,9 @@ def _only(part: str, text: str, *, alone: bool) -> Decimal | None:
     """The one number in a part of the text; None for none, several, or one that could mean two things. alone: nothing
     else is to be expected in this part."""
     found: Decimal | None = None
-    for match in _NUMBER.finditer(part):
+    for count, match in enumerate(_NUMBER.finditer(part)):
+        if count > _MANY:
+            return None
         if not _in_name(part, match):
             value = _value(part, match, text, alone)
             if value is None or found not in (None, value):

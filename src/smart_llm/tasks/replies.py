@@ -44,8 +44,7 @@ _UNSPACED_KEYS = "答案|回答|结果|結果|标签|標籤|类别|類別|分类
 _IS = r"is|would be|ist|lautet|est|es|è|é|är|er|jest|je|это|adalah"
 _STATED = re.compile(
     rf"(?:(?<!\w)(?P<key>[\w\u0900-\u0dff]++)|(?:{_UNSPACED_KEYS}))[\s*_`\"']*+"
-    rf"(?:(?P<sign>[:=：→]|->)|(?<!\w)(?:{_IS})(?!\w)\s*:?|(?<=\w)[是为為はが는은]\s*[:：]?)"
-    r"[^\S\n]*(?P<rest>[^\n]*(?:\n\s*[^\n]+)?)",
+    rf"(?:(?P<sign>[:=：→]|->)|(?<!\w)(?:{_IS})(?!\w)\s*:?|(?<=\w)[是为為はが는은]\s*[:：]?)",
     re.IGNORECASE,
 )
 _UNSPACED_NAME = re.compile(rf"(?:{_UNSPACED_KEYS})$")
@@ -53,6 +52,11 @@ _CLAUSE_START = re.compile(
     r"[.,;:!?()—\n。，；：！？*_#>\"'`|]|\s[-–]\s|\b(?:that|so|and|but|think|believe|say|conclude|dass|que)\b"
 )
 _QUOTED = re.compile(r"[\w:]\s+[\"']$")
+_NEXT_LINE = re.compile(r"\s*([^\n]*)")
+_BEFORE = 300
+"""Characters before "answer" that are looked at; a clause is shorter."""
+_MANY = 64
+"""Statements in one reply; more are noise, which states nothing."""
 _LONGEST_PREFIX = 5
 """Words between the start of a clause and "answer": more is a sentence about something else."""
 
@@ -99,16 +103,18 @@ def opened(text: str) -> str:
 def statements(text: str, *, labels: bool = False) -> list[Statement]:
     """What the reply states as an answer, in order. labels: "grade: x" and the like state an answer, too; of numbers, a
     text may state many on the way."""
-    found, start = [], 0
-    while match := _STATED.search(text, start):
-        start = match.start("rest")
+    found = []
+    for match in _STATED.finditer(text):
         key = (match["key"] or "").lower()
         if key and not _announces(key, _LABEL_KEYS if labels and match["sign"] else _KEYS):
             continue
-        before = text[: match.start()] + _UNSPACED_NAME.sub("", key if key not in _LABEL_KEYS else "")
-        lines = [line.strip() for line in match["rest"].strip().split("\n")]
-        begin = start + match["rest"].index(lines[0])
-        found.append(Statement(lines[0], begin, begin + len(lines[0]), _leads(before)))
+        before = text[max(0, match.start() - _BEFORE) : match.start()]
+        own = _leads(before + _UNSPACED_NAME.sub("", key if key not in _LABEL_KEYS else ""))
+        rest = _NEXT_LINE.match(text, match.end())
+        begin, end = rest.span(1) if rest else (len(text), len(text))
+        found.append(Statement(text[begin:end].rstrip(), begin, end, own))
+        if len(found) > _MANY:
+            return [Statement("", 0, 0, own=False)]
     return found
 
 
