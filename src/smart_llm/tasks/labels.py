@@ -76,7 +76,7 @@ def check_labels(labels: object) -> tuple[str, ...]:
     seen: dict[str, str] = {}
     for text in texts:
         folded = fold(text)
-        if not folded:
+        if not folded.strip(".,;:!"):
             raise InputError(f"label {text!r} has no letters, digits or signs to recognise it by: rename it")
         if folded in seen:
             raise InputError(f"labels {seen[folded]!r} and {text!r} normalise to the same thing: rename or drop one")

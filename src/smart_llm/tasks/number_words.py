@@ -11,41 +11,36 @@ from smart_llm.tasks.numerals import SIGNS_OF_MONEY
 from smart_llm.tasks.phrases import any_of, words
 
 _MONTHS = """
-    january february march april may june july august september october november december
-    jan feb mar apr jun jul aug sep sept oct nov dec
+    january february march april may june july august september october november december jan feb mar apr jun jul aug
+    sep sept oct nov dec
 """
 _WORDS = """
     two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-    nineteen
-    twenty thirty forty fifty sixty seventy eighty ninety
+    nineteen twenty thirty forty fifty sixty seventy eighty ninety
 """
 NUMBER_WORDS = any_of(
     rf"""
     {_WORDS} (?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)-\w+ dozens? twice double triple half
     zwei drei vier fünf sechs sieben acht neun zehn deux trois quatre cinq huit neuf dix dos tres cuatro cinco seis
-    siete ocho
-    nueve diez
+    siete ocho nueve diez
     """
 )
 """Numbers in words: beside a numeral they are a second number."""
 
 QUALIFIED = any_of(
     rf"""
-    minus negative moins menos meno négatif negativo negativa negativ минус eksi
-    loss(?:es)?(?:_of)? deficit(?:_of)? debt(?:_of)? shortfall(?:_of)? down overdrawn fell dropped lower_by
-    (?:decreas|declin|drop|fall|fell|reduc|shrank)\w*_(?:of|by)
-    least most more less fewer greater larger smaller higher lower under over above below beyond within almost nearly
-    about
-    around approximately approx approx\. roughly circa ca ca\. c\. some close_to near up_to until upwards_of exceed\w*
-    between
-    from minimum maximum min max just_over just_under another every each per order_of estimat\w*(?:_(?:is|at))? est
-    est\. projected limit cap ceiling threshold
-    short_by since before after top first last next bottom par nan inf n/a tbd error null undefined
+    minus negative moins menos meno négatif negativo negativa negativ минус eksi loss(?:es)?(?:_of)? deficit(?:_of)?
+    debt(?:_of)? shortfall(?:_of)? down overdrawn fell dropped lower_by
+    (?:decreas|declin|drop|fall|fell|reduc|shrank)\w*_(?:of|by) least most more less fewer greater larger smaller
+    higher lower under over above below beyond within almost nearly about around approximately approx approx\. roughly
+    circa ca ca\. c\. some close_to near up_to until upwards_of exceed\w* between from minimum maximum min max
+    just_over just_under another every each per order_of estimat\w*(?:_(?:is|at))? est est\. projected limit cap
+    ceiling threshold short_by since before after top first last next bottom par nan inf n/a tbd error null undefined
     mindestens höchstens etwa ungefähr rund über unter mehr weniger fast knapp bis maximal minimal zirka gut
     plus environ près presque jusqu'à autour aproximadamente unos unas casi más hasta alrededor almeno quasi più fino
     cerca quase mais até pelo minstens ongeveer meer minder bijna hooguit około ponad prawie mniej więcej
-    около примерно более менее больше меньше почти до свыше минимум максимум приблизительно
-    third quarter thrice root squared? cubed? log ln sin cos tan sqrt factorial times percent_of
+    около примерно более менее больше меньше почти до свыше минимум максимум приблизительно third quarter thrice root
+    squared? cubed? log ln sin cos tan sqrt factorial times percent_of
     one hundred thousand million billion dozen {_WORDS} {_MONTHS}
     """,
     "约 約 大约 大約 至少 最多 超过 超過 不到 近 将近 接近 以上 负 負 零下 マイナス およそ ほぼ"
@@ -61,10 +56,8 @@ _COMPARED = re.compile(
 _NAMED = any_of(
     r"""
     chapter section sec page pp? table figure fig step question problem exercise item line row column example part
-    version
-    volume vol paragraph appendix equation eq theorem note verse act scene rule phase stage type case test footnote
-    ref no nos
-    nr room apartment route highway flight gpt iphone windows article q
+    version volume vol paragraph appendix equation eq theorem note verse act scene rule phase stage type case test
+    footnote ref no nos nr room apartment route highway flight gpt iphone windows article q
     """
 )
 _NAME = re.compile(rf"(?:{_NAMED.pattern})\.?\s?$")
@@ -73,10 +66,9 @@ _NO_NAME = frozenset(
     words(
         """
         a the this that it is are was were and or so in on at by for with of i he she we they you exactly only just
-        precisely yes probably likely say
-        total sum count answer result value number final price cost costs amount score age year years rating about usd
-        eur gbp
-        jpy chf inr cny rub rs r it's there thus hence therefore so has have had got equals makes gives paid sold
+        precisely yes probably likely say total sum count answer result value number final price cost costs amount
+        score age year years rating about usd eur gbp jpy chf inr cny rub rs r it's there thus hence therefore so has
+        have had got equals makes gives paid sold
         """
     )
 )
@@ -100,17 +92,16 @@ _AFTER = any_of(
     mill?i[oó]n\w* millones milh\w+ miljo\w+ mily\w+ milliard\w* mrd mio
     тыс\w* млн млрд миллион\w* миллиард\w*
     half halves thirds? quarters? fourths fifths sixths eighths tenths? hundredths? thousandths? squared cubed
-    factorial times
-    point_(?:\d|zero|one|two|three|four|five|six|seven|eight|nine)\w*
+    factorial times point_(?:\d|zero|one|two|three|four|five|six|seven|eight|nine)\w*
     or_(?:more|less|fewer|so|higher|lower|above|below|under|over|greater|better|worse|older|younger|later|earlier|thereabouts)
     or_(?:\w+_)?(?:maybe|perhaps) or_(?:one|two|three|four|five|six|seven|eight|nine|ten)
     and_(?:above|up|below|over|under|a|half|older|counting|change|more|one|two|three|four|five|six|seven|eight|nine|ten)
     at_(?:the_)?(?:very_)?(?:most|least) etc and_so_(?:on|forth) ungefähr circa etwa mindestens höchstens unter
-    environ max maximum min minimum tops plus minus give_or_take less fewer approximately approx ish
-    below above under over negative in_the_red in_debt loss deficit down short doubled halved tripled est estimated
-    e\d* degrees?_(?:below|above|north|south|east|west) percentage_points?_(?:less|lower) one {_WORDS} {_MONTHS}
-    oder_mehr oder_weniger et_plus ou_plus o_más
-    is_(?:not|wrong|incorrect|false) isn't was_(?:not|wrong) wasn't would_be_wrong cannot can't not
+    environ max maximum min minimum tops plus minus give_or_take less fewer approximately approx ish below above under
+    over negative in_the_red in_debt loss deficit down short doubled halved tripled est estimated e\d*
+    degrees?_(?:below|above|north|south|east|west) percentage_points?_(?:less|lower) one {_WORDS} {_MONTHS}
+    oder_mehr oder_weniger et_plus ou_plus o_más is_(?:not|wrong|incorrect|false) isn't was_(?:not|wrong) wasn't
+    would_be_wrong cannot can't not
     """,
     "万 亿 億 兆 千 百 十 만 억 천 백 半 割 成 折 倍 多 余 餘 几 幾 強 弱 以上 以下 左右 前後",
 )

@@ -32,13 +32,10 @@ UNITS = frozenset(
     words(
         """
         kg g mg µg μg ug lb lbs oz km cm mm µm μm nm mi ft in yd l ml cl dl gal ms µs μs us ns h hr hrs min mins sec
-        secs
-        hz khz mhz ghz mv kv ma kw kwh wh kj cal kcal pa kpa hpa mb gb tb kb bytes px pt pts rpm mph kph kmh bpm dpi
-        ppm
-        ppb db mol usd eur gbp jpy cny inr cad aud chf dollars dollar cents euros pounds yen yuan rupees percent
-        degrees
-        seconds second minutes minute hours hour days day weeks week months month years year meters metres kilometers
-        kilometres miles feet inches liters litres grams kilograms points stars
+        secs hz khz mhz ghz mv kv ma kw kwh wh kj cal kcal pa kpa hpa mb gb tb kb bytes px pt pts rpm mph kph kmh
+        bpm dpi ppm ppb db mol usd eur gbp jpy cny inr cad aud chf dollars dollar cents euros pounds yen yuan rupees
+        percent degrees seconds second minutes minute hours hour days day weeks week months month years year meters
+        metres kilometers kilometres miles feet inches liters litres grams kilograms points stars
         個 个 個人 人 円 元 歳 岁 年 日 本 枚 台 件 次 回 点 秒 天 名 位 块 只 개 명 년 원 살 점
         """
     )
