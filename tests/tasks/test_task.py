@@ -106,6 +106,7 @@ def test_columns_and_prefix() -> None:
         ({"labels": ["a"]}, "at least 2"),
         ({"labels": "positive,negative"}, "list"),
         ({"labels": ["a", " "]}, "no letters"),
+        ({"labels": ["a", ":"]}, "no letters"),
         ({"labels": ["Not spam", "not_spam"]}, "same thing"),
         ({"labels": ["yes", "Yes."]}, "same thing"),
         ({"answer": "text", "equivalence": "fuzzy"}, "unknown equivalence"),

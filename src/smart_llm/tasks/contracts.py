@@ -15,16 +15,17 @@ delivered. It also tells the provider what it may enforce (labels, a schema) and
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Any, ClassVar, Protocol
 
 from smart_llm.errors import InputError
 from smart_llm.tasks.labels import LabelReader, check_labels
 from smart_llm.tasks.numbers import read_number
+from smart_llm.tasks.numerals import LARGEST_EXPONENT
 from smart_llm.tasks.replies import spoken
 from smart_llm.tasks.structured import Check, checker, read_json
 from smart_llm.types import Json
@@ -99,9 +100,13 @@ class NumberContract(_Open):
 
     def admit(self, value: Any) -> Decimal | None:
         """Finite numbers; a float counts as its shortest decimal form."""
-        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        if isinstance(value, bool) or not isinstance(value, Real | Decimal):
             return None
-        return Decimal(str(value)) if math.isfinite(value) else None
+        try:
+            number = Decimal(int(value)) if isinstance(value, Integral) else Decimal(str(value))
+        except (ArithmeticError, ValueError):  # a fraction, say, has no decimal form
+            return None
+        return number if number.is_finite() and abs(number.adjusted()) <= LARGEST_EXPONENT else None
 
 
 @dataclass(frozen=True)

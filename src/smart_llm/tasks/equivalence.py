@@ -2,28 +2,35 @@
 
 To add one: write a function of two values and a tolerance, and add a row to `EQUIVALENCES`; the contract suite
 (`tests/contracts/test_equivalences.py`) picks it up from there. An equivalence is total (any two values), reflexive
-and symmetric; it never sees None, which is equivalent to nothing.
+and symmetric; it never sees None, which is equivalent to nothing. Where it is in doubt, two answers differ: that costs
+agreement, while a relation that is too generous would make the promise mean less than it says.
 
-Tolerance t means |a − b| ≤ t · max(1, |a|, |b|): absolute for small numbers, relative for large ones.
+Numbers. A tolerance t that the user gives means |a − b| ≤ t · max(1, |a|, |b|): absolute for small numbers, relative
+for large ones. Without one, numbers may differ by a millionth of the larger, and never by more than 0.000001: that
+forgives how a fraction is rounded or held by a machine, while whole numbers, cents and seconds are exact, and small
+probabilities are told apart.
+In JSON two integers (numbers written without a point or exponent) must be equal whatever the tolerance, for they are
+counts, years and identifiers; as soon as one of the two is written as a float, the tolerance applies.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 from smart_llm.errors import InputError
+from smart_llm.tasks.folding import normal_text
 
-DEFAULT_TOLERANCE = 1e-6
+ROUNDING = Decimal("1e-6")
+"""What numbers may differ by without a tolerance: this share of the larger one, and never more than this."""
+_ONE = Decimal(1)
+DEEPEST = 100
+"""Levels of nesting; what compares values walks them by recursion."""
 Relation = Callable[[Any, Any], bool]
-
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_KEPT_SIGNS = frozenset("#%&@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,65 +39,97 @@ class Equivalence:
 
     name: str
     kinds: Collection[str]
-    relate: Callable[[Any, Any, float], bool]
+    relate: Callable[[Any, Any, float | None], bool]
     tolerant: bool = False
 
-    def relation(self, tolerance: float) -> Relation:
-        """The relation at a tolerance."""
+    def relation(self, tolerance: float | None) -> Relation:
+        """The relation at a tolerance (None: the user gave none)."""
         return lambda a, b: self.relate(a, b, tolerance)
 
 
-def same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
+def same(a: Any, b: Any, tolerance: float | None = None) -> bool:
     """The same value: numbers by value (1 = 1.0), but true is not 1; objects by keys, arrays in order."""
     return _walk(a, b, _same_leaf)
 
 
-def same_text(a: Any, b: Any, tolerance: float = 0.0) -> bool:
-    """Texts up to case, compatibility forms, punctuation, articles and spaces; other values as `same`."""
-    if isinstance(a, str) and isinstance(b, str):
-        return a == b or normal_text(a) == normal_text(b)
-    return same(a, b)
+def same_text(a: Any, b: Any, tolerance: float | None = None) -> bool:
+    """Texts up to case, spaces, quote marks and a final full stop (`folding`); other values as `same`."""
+    return _same_text_leaf(a, b) if isinstance(a, str) and isinstance(b, str) else same(a, b)
 
 
-def same_number(a: Any, b: Any, tolerance: float = DEFAULT_TOLERANCE) -> bool:
+def same_number(a: Any, b: Any, tolerance: float | None = None) -> bool:
     """Numbers within the tolerance; other values as `same`."""
-    if not (_is_number(a) and _is_number(b)):
-        return same(a, b)
-    if a == b:
+    return _close(a, b, tolerance) if _is_number(a) and _is_number(b) else same(a, b)
+
+
+def same_json(a: Any, b: Any, tolerance: float | None = None) -> bool:
+    """Field by field: integers exactly, other numbers within the tolerance, texts folded, arrays in order, objects by
+    keys."""
+
+    def leaf(x: Any, y: Any) -> bool:
+        if _is_number(x) and _is_number(y) and not (isinstance(x, Integral) and isinstance(y, Integral)):
+            return _close(x, y, tolerance)
+        return _same_text_leaf(x, y) if isinstance(x, str) and isinstance(y, str) else _same_leaf(x, y)
+
+    return _walk(a, b, leaf)
+
+
+def incomparable(value: Any) -> Any:
+    """The first part of a value of which the relations above cannot say that it is or is not another one; None where
+    there is none such. A part must compare with itself to true or false: an array compares place by place, which says
+    nothing about the whole."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else None
+    if parts is not None:
+        return next((found for part in parts if (found := incomparable(part)) is not None), None)
+    try:
+        verdict = value == value
+    except Exception:  # whatever a value of the user's own raises, it cannot be compared
+        return value
+    return None if _is_truth(verdict) else value
+
+
+def shallow(value: Any, levels: int = DEEPEST) -> bool:
+    """Whether a value is nested no deeper than what compares values can walk."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return levels > 0 and all(shallow(part, levels - 1) for part in parts)
+
+
+def missing(value: Any) -> bool:
+    """Whether a value is one of the ways to say that there is none: None, not a number, pandas' NA and NaT."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    if not (math.isfinite(a) and math.isfinite(b)):
-        return bool(a != a and b != b)
-    x, y = Decimal(a), Decimal(b)
-    return abs(x - y) <= Decimal(tolerance) * max(Decimal(1), abs(x), abs(y))
+    try:
+        return isinstance(value, Real | Decimal) and not isinstance(value, Integral) and math.isnan(value)
+    except (ArithmeticError, ValueError):  # a signalling NaN; a fraction beyond a float
+        return isinstance(value, Decimal)
 
 
-def same_json(a: Any, b: Any, tolerance: float = DEFAULT_TOLERANCE) -> bool:
-    """Field by field: numbers within the tolerance, texts normalised, arrays in order, objects by keys."""
-    return _walk(a, b, lambda x, y: same_number(x, y, tolerance) if _is_number(x) else same_text(x, y))
-
-
-def normal_text(text: str) -> str:
-    """The form in which texts are compared. Signs that carry meaning (+, #, %, a minus or point inside a number) stay;
-    where nothing would be left, articles and punctuation stay too."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    bare = "".join(_kept(folded, i) for i in range(len(folded)))
-    return " ".join(_ARTICLES.sub(" ", bare).split()) or " ".join(folded.split())
-
-
-def _kept(text: str, i: int) -> str:
-    sign = text[i]
-    if not unicodedata.category(sign).startswith("P") or sign in _KEPT_SIGNS:
-        return "-" if sign == "−" else sign
-    if sign in "'’":
-        return ""
-    before, after = text[i - 1 : i], text[i + 1 : i + 2]
-    if after.isdigit() and ((sign in ".," and before.isdigit()) or (sign == "-" and not before.isalnum())):
-        return sign
-    return " "
+def _close(a: Any, b: Any, tolerance: float | None) -> bool:
+    """Two numbers within the tolerance; not a number is the same as itself."""
+    try:
+        x, y = _exact(a), _exact(b)
+        larger = max(abs(x), abs(y))
+        limit = ROUNDING * min(larger, _ONE) if tolerance is None else Decimal(tolerance) * max(larger, _ONE)
+        return x == y or abs(x - y) <= limit
+    except (ArithmeticError, ValueError):  # not finite, or beyond what can be reckoned with
+        return _same_leaf(a, b)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    return isinstance(value, Real | Decimal) and not _is_truth(value)
+
+
+def _exact(value: Any) -> Decimal:
+    """A finite number as a decimal, whatever type of number it is. ValueError: it is not finite."""
+    if not isinstance(value, Decimal):
+        value = Decimal(int(value)) if isinstance(value, Integral) else Decimal(float(value))
+    if not value.is_finite():
+        raise ValueError(f"{value} is not finite")
+    return Decimal(value)
+
+
+def _is_truth(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")  # of Python or of numpy
 
 
 def _walk(a: Any, b: Any, leaf: Relation) -> bool:
@@ -102,10 +141,18 @@ def _walk(a: Any, b: Any, leaf: Relation) -> bool:
     return leaf(a, b)
 
 
+def _same_text_leaf(a: str, b: str) -> bool:
+    return a == b or normal_text(a) == normal_text(b)
+
+
 def _same_leaf(a: Any, b: Any) -> bool:
-    if isinstance(a, bool) != isinstance(b, bool):
+    """Equality that always has an answer: what cannot be compared is not the same, unless it is the same object."""
+    if _is_truth(a) != _is_truth(b):
         return False
-    return a is b or bool(a == b) or bool(a != a and b != b)
+    try:
+        return a is b or bool(a == b) or bool(a != a and b != b)
+    except Exception:  # an array, a missing value, a signalling NaN: whatever it raises, it is no "yes"
+        return False
 
 
 _ANY = ("labels", "number", "json", "text", "custom")
@@ -132,10 +179,10 @@ def named(name: str, kind: str, tolerance: float | None) -> Relation:
     return entry.relation(check_tolerance(tolerance, entry))
 
 
-def check_tolerance(tolerance: float | None, entry: Equivalence | None) -> float:
+def check_tolerance(tolerance: float | None, entry: Equivalence | None) -> float | None:
     """The tolerance to use. InputError: negative, not finite, or given to an equivalence that has no use for it."""
     if tolerance is None:
-        return DEFAULT_TOLERANCE
+        return None
     if entry is None or not entry.tolerant:
         raise InputError("a tolerance goes with the equivalences number and json: drop it, or name one of these")
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:

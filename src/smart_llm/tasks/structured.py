@@ -3,8 +3,13 @@
 Candidates: the whole reply; else the code fences; else every outermost object or array standing in the text. The
 answer is the one value that satisfies the schema; None where there is none, or two different ones.
 
-Refused, since it has no one meaning: NaN and Infinity, numbers too large for a float, a key given twice, text that is
-not Unicode. A schema's `$ref` stays inside the schema: nothing is ever fetched.
+In running text, nothing is read out of JSON that is cut off or spoilt (a part of it might fit the schema by itself),
+nor what the text denies, takes back or gives as an example. An array counts only at the start of a line or after a
+mark or word that announces it: "[1]" may be a footnote.
+
+Refused, since it has no one meaning: NaN and Infinity, numbers that a float cannot hold (too large, too small, or large
+ones with more digits than it has), a key given twice, text that is not Unicode. A schema's `$ref` stays inside the
+schema: nothing is ever fetched.
 """
 
 from __future__ import annotations
@@ -13,25 +18,36 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
 from smart_llm.errors import InputError
+from smart_llm.tasks.equivalence import shallow
+from smart_llm.tasks.phrases import CONDITION, DENIAL, any_of, takes_back
 from smart_llm.tasks.replies import fenced
 from smart_llm.types import Json
 
 _START = re.compile(r"[{\[]")
 _TRIES = 64  # places in one reply where a value may start; more is no answer but noise
-
-_DEEPEST = 100  # levels of nesting; what compares values walks them by recursion
+_BEGUN = re.compile(r"[{\[]\s*(?:[\"{}\[\]]|-?\d|true\b|false\b|null\b)")
+_ANNOUNCED = re.compile(r"(?:^|\n|[:=：→>]|\b(?:is|are))[\s*_`]*$", re.IGNORECASE)
+_SENTENCE = re.compile(r"[.!?。！？]\s|\n")
+_EXAMPLE = any_of(
+    r"""
+    example\w* e\.g\.? such_as like for_instance previous\w* original input zum_beispiel z\.b\.? par_exemple por_ejemplo
+    """,
+    "例 예",
+)
+_WHOLE_FLOATS = 2.0**53  # from here on a float does not tell every whole number from the next
 
 Check = Callable[[Json], bool]
 
 
 def read_json(reply: str, valid: Check) -> Json | None:
     """The one valid JSON value in a reply, or None. (A bare `null` is no answer either.)"""
-    for candidates in (_whole([reply]), _whole(fenced(reply)), _embedded(reply)):
-        values = [value for value in candidates if value is not None and _shallow(value, _DEEPEST) and valid(value)]
+    for candidates in (_whole([reply]), _fenced(reply), _embedded(reply)):
+        values = [value for value in candidates if value is not None and shallow(value) and valid(value)]
         if values:
             first = values[0]
             return first if all(canonical(value) == canonical(first) for value in values) else None
@@ -97,21 +113,37 @@ def _whole(texts: list[str]) -> Iterator[Json]:
             yield value
 
 
-def _embedded(text: str) -> Iterator[Json]:
-    """Every outermost object or array in the text."""
+def _fenced(reply: str) -> Iterator[Json]:
+    blocks = fenced(reply)
+    return _whole(blocks) if blocks and not takes_back(reply[reply.rindex("```") + 3 :].lower()) else iter(())
+
+
+def _embedded(text: str) -> list[Json]:
+    """Every outermost object or array in the text that is stated there; none where one of them is spoilt."""
+    values: list[Json] = []
     position, tries = 0, 0
     while (start := _START.search(text, position)) and tries < _TRIES:
         tries += 1
+        before = text[position : start.start()]
         try:
             value, position = _decoder().raw_decode(text, start.start())
-            yield value
         except (ValueError, RecursionError):
+            if _BEGUN.match(text, start.start()):
+                return []
             position = start.end()
-
-
-def _shallow(value: Json, levels: int) -> bool:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels > 0 and all(_shallow(part, levels - 1) for part in parts)
+            continue
+        sentence, following = _SENTENCE.split(before)[-1].lower(), _SENTENCE.split(text[position:])[0].lower()
+        if CONDITION.search(sentence):  # "either … or …" states neither
+            return []
+        announced = start[0] == "{" or _ANNOUNCED.search(before)
+        denied = (
+            DENIAL.search(sentence)
+            or DENIAL.search(following.partition("{")[0])
+            or _EXAMPLE.search(before[-40:].lower())
+        )
+        if announced and not denied:
+            values.append(value)
+    return [] if takes_back(text[position:].lower()) else values
 
 
 @cache
@@ -140,6 +172,7 @@ def _no_constant(name: str) -> Json:
 
 def _finite(text: str) -> float:
     value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"{text} is too large")
+    large = math.isinf(value) or (abs(value) >= _WHOLE_FLOATS and Decimal(repr(value)) != Decimal(text))
+    if large or (value == 0 and re.match(r"[^eE]*[1-9]", text)):
+        raise ValueError(f"a float cannot hold {text}")
     return value

@@ -16,6 +16,7 @@ from smart_llm.errors import InputError
 from smart_llm.tasks import equivalence as equivalences
 from smart_llm.tasks.contracts import Contract, choose
 from smart_llm.tasks.functions import describe
+from smart_llm.tasks.numerals import EXACT
 from smart_llm.tasks.replies import spoken
 from smart_llm.tasks.template import Template, split
 from smart_llm.types import Json
@@ -32,13 +33,14 @@ class Task:
     reading; its values are still checked against the contract, and an exception in it is a broken contract. It may
     stand without a contract.
     equivalence: a name ("label", "exact", "text", "number", "json", "json-exact") or a symmetric function of two
-    parsed answers. tolerance: for "number" and "json": |a − b| ≤ t · max(1, |a|, |b|), 1e-6 unless given.
+    parsed answers. tolerance: for "number" and "json": |a − b| ≤ t · max(1, |a|, |b|); without one, numbers may differ
+    by a millionth of the larger one and by at most 0.000001. Integers in JSON must be equal in any case.
     max_tokens: the longest answer, in tokens; by contract unless given.
 
     Raises InputError for whatever of this cannot be used.
     """
 
-    __slots__ = ("_described", "_parse", "_relation", "contract", "max_tokens", "prompt", "system")
+    __slots__ = ("_compared", "_described", "_parse", "_relation", "contract", "max_tokens", "prompt", "system")
 
     prompt: str
     system: str | None
@@ -46,6 +48,7 @@ class Task:
     max_tokens: int
     _parse: Callable[[str], Any] | None
     _relation: equivalences.Relation
+    _compared: bool
     _described: str
 
     def __init__(
@@ -71,6 +74,7 @@ class Task:
         put(self, "max_tokens", _check_tokens(max_tokens, contract))
         put(self, "_parse", _check_function("parse", parse) if parse is not None else None)
         put(self, "_relation", _relation(name, contract.kind, tolerance))
+        put(self, "_compared", isinstance(name, str) and contract.kind == "custom")
         put(self, "_described", self._describe(name, tolerance))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -110,7 +114,8 @@ class Task:
         return self.template(tuple(row)).render(row)
 
     def parse(self, text: str | None) -> Any:
-        """The canonical value of a reply; None where there is no reply or it breaks the contract."""
+        """The canonical value of a reply; None where there is no reply or it breaks the contract. InputError: the
+        task's own `parse` returned what a named equivalence cannot compare."""
         reply = spoken(text) if text is not None else None
         if reply is None:
             return None
@@ -120,7 +125,21 @@ class Task:
             value = self._parse(reply)
         except Exception:  # a parser that stumbles over a reply has not found an answer: fail closed
             return None
-        return None if value is None else self.contract.admit(value)
+        if equivalences.missing(value):
+            return None
+        return self._comparable(value) if self._compared else self.contract.admit(value)
+
+    def _comparable(self, value: Any) -> Any:
+        """What the user's `parse` returned, where there is no contract to check it against. What it returns for one
+        reply it returns for all, so a type that cannot be compared is a mistake to tell, not an answer to defer."""
+        if not equivalences.shallow(value):
+            return None
+        if (part := equivalences.incomparable(value)) is not None:
+            raise InputError(
+                f"parse returned a value of type {_type_name(part)}, which == does not tell from another one: return "
+                "text, numbers, lists or dicts, or give the task an equivalence of your own"
+            )
+        return value
 
     def equivalent(self, a: Any, b: Any) -> bool:
         """Whether two parsed answers count as the same. None is equivalent to nothing, not even to None."""
@@ -141,7 +160,7 @@ class Task:
                 "labels": list(contract.labels) if contract.labels else None,
                 "schema": contract.schema,
                 "equivalence": equivalence if isinstance(equivalence, str) else describe(equivalence),
-                "tolerance": equivalences.DEFAULT_TOLERANCE if tolerance is None else tolerance,
+                "tolerance": tolerance,
                 "parse": None if self._parse is None else describe(self._parse),
                 "max_tokens": self.max_tokens,
             },
@@ -162,7 +181,7 @@ def format_value(value: Any) -> str:
 
 
 def _plain_number(value: Decimal) -> str:
-    short = value.normalize()
+    short = value.normalize(EXACT)
     return f"{short:f}" if -12 <= short.adjusted() <= 20 else str(short)
 
 
@@ -181,6 +200,17 @@ def _check_tokens(max_tokens: int | None, contract: Contract) -> int:
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
         raise InputError(f"max_tokens must be a whole number of at least 1, not {max_tokens!r}")
     return max_tokens
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # a value of the user's own may not even show itself
+        return f"a {_type_name(value)}"
+
+
+def _type_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def _check_function(role: str, function: object) -> Callable[..., Any]:
@@ -204,6 +234,6 @@ def _guarded(function: Callable[[Any, Any], Any]) -> equivalences.Relation:
             return bool(function(a, b))
         except Exception as error:
             name = getattr(function, "__qualname__", type(function).__name__)
-            raise InputError(f"the equivalence {name} failed on {a!r:.80} and {b!r:.80}: {error}") from error
+            raise InputError(f"the equivalence {name} failed on {_shown(a)} and {_shown(b)}: {error}") from error
 
     return relation

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, expm1, isfinite, log
 from typing import Any, TypeAlias
 
-from smart_llm.tasks.labels import fold
+from smart_llm.tasks.label_forms import fold
 from smart_llm.types import Answer
 
 Tokens: TypeAlias = Sequence[tuple[str, float]]
@@ -21,6 +21,7 @@ NAN = float("nan")
 ROUNDING = 1e-6
 """A log-probability above this is no rounding error."""
 CERTAIN = -1e-12
+_MARKS = " \t\n\r\"'`*_“”‘’«»„.!,;:"
 
 
 def own_score(reply: Answer, value: Any, labels: Sequence[str] | None) -> float:
@@ -59,9 +60,9 @@ def label_log_odds(tokens: Tokens, listed: Sequence[Tokens], labels: Sequence[st
 
     For two labels that are all there is to say, the margin between them.
     """
-    folded = {each: fold(each) for each in labels}
+    folded = {each: _bare(each) for each in labels}
     for start in range(min(len(listed), len(tokens))):
-        if fold("".join(text for text, _ in tokens[start:])).startswith(folded[label]):
+        if _bare("".join(text for text, _ in tokens[start:])).startswith(folded[label]):
             return _odds(tokens[start:], listed[start:], folded, label)
     return NAN
 
@@ -74,7 +75,7 @@ def _odds(tokens: Tokens, listed: Sequence[Tokens], folded: Mapping[str, str], l
         for other, value in others:
             (pro if _meant(spelled + other, folded) == [label] else contra).append(path + value)
         spelled, path = spelled + text, path + logp
-        decided = sum(whole.startswith(fold(spelled)) for whole in folded.values()) <= 1
+        decided = sum(whole.startswith(_bare(spelled)) for whole in folded.values()) <= 1
         if decided:
             break
     if not decided and len(listed) < len(tokens):
@@ -98,8 +99,13 @@ def log_sum(values: Sequence[float]) -> float:
     return top + log(sum(exp(value - top) for value in values)) if isfinite(top) else top
 
 
+def _bare(text: str) -> str:
+    """Tokens that spell a label, as labels are compared; marks of punctuation around them are wrapping, too."""
+    return fold(text.strip(_MARKS))
+
+
 def _meant(begun: str, folded: Mapping[str, str]) -> list[str]:
     """The label that a text is, else those it begins; none of a text that is mere wrapping."""
-    text = fold(begun)
+    text = _bare(begun)
     fits = [label for label, whole in folded.items() if text and whole.startswith(text)]
     return [label for label in fits if folded[label] == text] or fits

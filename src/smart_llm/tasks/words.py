@@ -27,12 +27,18 @@ def equivalence(described: Mapping[str, Json]) -> str:
     name, tolerance = described["equivalence"], described["tolerance"]
     if not isinstance(name, str):
         return f"your function {name['name']} says so" if "name" in name else "your function says so"
+    near = (
+        "a millionth of the larger one, and at most 0.000001"
+        if tolerance is None
+        else f"{tolerance:g} of the larger one (or of 1)"
+    )
     words = {
         "label": "they are the same label",
         "exact": "they are exactly the same",
-        "text": "they are the same but for case, punctuation, articles and spaces",
-        "number": f"they differ by at most {tolerance:g} of the larger one (or of 1)",
-        "json": f"they hold the same values (texts but for case and punctuation, numbers within {tolerance:g})",
+        "text": "they are the same but for case, spaces, quote marks and a final full stop",
+        "number": f"they differ by at most {near}",
+        "json": "they hold the same values: texts but for case, spaces, quote marks and a final full stop; integers "
+        f"exactly; other numbers may differ by {near}",
         "json-exact": "they hold exactly the same values",
     }
     return words.get(name, str(name))
