@@ -6,13 +6,13 @@ is about: for every table, the probability over the seeded order. Nothing of the
 
 answers   distinct  no two reference answers are alike: nothing to learn      labels  two, dealt at random
           rare      bad rows have a rare label                                usual   most bad answers are the same one
-scores    none      blind  knows nothing     trap  surest where bad           split   half of the bad rows surest of all
+scores    none      blind  knows nothing     trap  surest where bad           split  half of the bad rows surest of all
           ties      three values, weakly informative       top  most rows tie at the maximum       keen  knows a lot
-          gaps      the same, and one row in seven has none                   lone    one value
-bad rows  together  of all candidates the same ones first      apart  at random      beside  as far as may be, others
-text      none      blind  lengths and words at random         tells  which rows are bad    lures  half of them look easy
+          gaps      the same, and one row in seven has none                   lone   one value
+bad rows  together  of all candidates the same ones first      apart  at random      beside  others, as far as may be
+text      none      blind  lengths and words at random         tells  which rows are bad   lures  half of them look easy
 defers    none      some   good answers, at random             beside many, like bad rows in every way
-prices    even      uneven by row             dear  bad rows cost twice as much
+costs     even      uneven by row             dear  bad rows cost twice as much
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Mask = NDArray[np.bool_]
 class Cell:
     """A table and a promise. bad: bad rows of each candidate; lost: rows the reference has no answer for, which
     are bad for all candidates besides; reserve: how many of them are set aside for beforehand (None: as many as there
-    are, as `smart replay` does); prices: expected, in reference calls; factor: what calls cost, times that; number:
-    which table of that kind."""
+    are, as `smart replay` does); prices: expected, in reference calls; factors: what a candidate's calls cost, times
+    its price (empty: what was expected); number: which table of that kind."""
 
     rows: int
     agreement: str
@@ -55,7 +55,7 @@ class Cell:
     lost: int = 0
     reserve: int | None = None
     blocks: bool = False
-    factor: float = 1.0
+    factors: tuple[float, ...] = ()
     number: int = 0
 
     @property
@@ -167,14 +167,15 @@ def scored(cell: Cell, wrong: Mask, rng: np.random.Generator) -> Floats:
 
 
 def costs(cell: Cell, bad: Mask, rng: np.random.Generator) -> Floats:
-    """Shape (N, 1 + m): USD of every call; its mean is the expected price, times the factor for candidates."""
+    """Shape (N, 1 + m): USD of every call; its mean is the expected price, for candidates times their factor."""
     cost = np.ones(bad.shape)
     if cell.costs == "uneven":
         cost *= rng.lognormal(sigma=0.8, size=(cell.rows, 1))
     if cell.costs == "dear":
         cost[bad] *= 2
-    expected = np.array([1.0, *(price * cell.factor for price in cell.prices)])
-    return np.asarray(cost / cost.mean(axis=0) * expected)
+    factors = cell.factors or (1.0,) * len(cell.prices)
+    mean = np.array([1.0, *(price * factor for price, factor in zip(cell.prices, factors, strict=True))])
+    return np.asarray(cost / cost.mean(axis=0) * mean)
 
 
 def told(cell: Cell, bad: Mask, wrong: Mask, rng: np.random.Generator) -> Traits:

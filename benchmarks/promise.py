@@ -7,9 +7,9 @@
    `--cells 200`): rows, agreement, confidence, bad rows from just over the allowance to three times as many, prices,
    one to four candidates, and everything `made_up` knows. Every one gets a few runs, the quarter that looks worst three
    times as many besides. Runs of large tables take long, so that there are fewer tables of them, and fewer runs.
-2. *Again.* The worst of them, and the cells whose promise was once broken (`KNOWN`), on fresh seeds, so that having been
-   chosen does not count. BROKEN: the exact lower 99 % limit (Clopper and Pearson, of a two-sided interval) is above
-   1 − confidence. One such cell, and the exit code is 1.
+2. *Again.* The worst of them, and the cells whose promise was once broken (`KNOWN`), on fresh seeds, so that having
+   been chosen does not count. BROKEN: the lower limit of the exact 99 % interval (Clopper and Pearson, two-sided) is
+   above 1 − confidence. One such cell, and the exit code is 1.
 
 "Worst" is the posterior probability that the rate is above 1 − confidence, so that run counts are taken into account.
 A cell where candidates answer more rows than may be bad in at most 1 − confidence of the runs could not break its
@@ -50,7 +50,7 @@ ODDS: dict[str, dict[Any, float]] = {
     "defers": {"none": 0.7, "some": 0.15, "beside": 0.15},
     "costs": {"even": 0.7, "uneven": 0.15, "dear": 0.15},
     "blocks": {False: 0.85, True: 0.15},
-    "factor": {1.0: 0.8, 0.3: 0.1, 3.0: 0.1},
+    "factors": {1.0: 0.8, 0.3: 0.1, 3.0: 0.1},
 }  # fmt: skip
 LOST = ((0.0, None), (0.1, None), (1.0, None), (0.1, 0.05), (0.04, 0.05))
 """Rows without an answer as a part of the allowance, and what is set aside for them (None: as many)."""
@@ -134,6 +134,7 @@ def draw(rng: np.random.Generator, number: int) -> Cell:
     bad = (first, *(int(min(rows - lost - 1, round(first * times))) for times in others))
     prices = tuple(float(price) for price in rng.choice(PRICES, size=len(bad)))
     odd = {what: pick(rng, odds) for what, odds in ODDS.items()}
+    odd["factors"] = () if odd["factors"] == 1.0 else (odd["factors"],) * len(bad)
     reserve = None if told is None else int(told * most)
     confidence = str(rng.choice(CONFIDENCES))
     return Cell(rows, agreement, confidence, bad, prices, **odd, lost=lost, reserve=reserve, number=number)
