@@ -43,16 +43,16 @@ DRAWS = (2, 4, 8)
 CALLS = (0.001, 0.005, 0.01, 0.025)
 COLUMNS = ("", "runs", "mean", "error", "worst", "granted", "seconds", "cell")
 
-CHANCE = {"answers": "labels", "agreement": "0.9", "confidence": "0.95"}
+PROMISE = {"agreement": "0.9", "confidence": "0.95"}
 KNOWN = (
-    Cell(80, bad=(40, 40, 40, 40), prices=(0.2, 0.3, 0.4, 0.5), **CHANCE),
-    Cell(80, bad=(40, 40, 40), prices=(0.3, 0.5, 0.7), **CHANCE),
-    Cell(100, bad=(50,), prices=(0.5,), **CHANCE),
-    Cell(1000, bad=(500, 500, 500), prices=(0.3, 0.5, 0.7), **CHANCE),
-    Cell(1000, bad=(20,), prices=(0.04,), factors=(60.0,), **CHANCE),
-    Cell(1000, bad=(20,), prices=(0.04,), factors=(155.0,), **CHANCE),
+    Cell(80, bad=(79, 79, 79, 79), prices=(0.2, 0.3, 0.4, 0.5), **PROMISE),
+    Cell(80, bad=(79, 79, 79), prices=(0.3, 0.5, 0.7), **PROMISE),
+    Cell(100, bad=(99,), prices=(0.5,), **PROMISE),
+    Cell(1000, bad=(999, 999, 999), prices=(0.3, 0.5, 0.7), **PROMISE),
+    Cell(1000, bad=(20,), prices=(0.04,), scores="keen", factors=(60.0,), **PROMISE),
+    Cell(1000, bad=(20,), prices=(0.04,), scores="keen", factors=(155.0,), **PROMISE),
 )
-"""Cells that cost too much once (ladder/3: 1.10, 1.09, 1.05, 1.03, 2.4, 6.2)."""
+"""Cells that cost too much once (ladder/3: means 1.10, 1.09, 1.055, 1.033, 1.9, 4.3; single runs 2.7, 6.5)."""
 
 
 def main() -> None:
