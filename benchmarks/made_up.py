@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import lru_cache
-from time import perf_counter
+from time import process_time
 from zlib import crc32
 
 import numpy as np
@@ -236,9 +236,9 @@ def runs(work: tuple[Cell, str, int, int]) -> Tally:
     procedure, (problem, people) = procedures.get(name), made(cell)
     total = Tally()
     for seed in range(first, first + count):
-        start = perf_counter()
+        start = process_time()
         outcome = simulate(procedure, replace(problem, seed=seed), people)
-        total += tally(outcome, problem, people, perf_counter() - start)
+        total += tally(outcome, problem, people, process_time() - start)
     return total
 
 
