@@ -1,7 +1,7 @@
 """What a run costs at most: cost ÷ reference-only, also where candidates are useless or cost far more than expected.
 
     python benchmarks/ceiling.py [--quick] [--jobs 2] [--seed 1] [--cells 400] [--runs 20] [--worst 10] [--again 400]
-        [--only TEXT …] [--procedure ladder] [--json FILE]
+        [--only TEXT …] [--procedure ladder] [--json FILE] [--parts FILE]
 
 A grid: rows 30 … 10,000, one to four candidates, their quality, how many times the expected price their calls really
 cost, with and without scores; for every cell prices, agreement and confidence are drawn at random. --cells takes so
@@ -25,9 +25,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from common import finish, heading, options, show
+from common import finish, heading, show
 from made_up import Cell, Tally, allowed
-from promise import measured
+from promise import measured, scan_options
 
 from smart_llm import procedures
 
@@ -77,18 +77,13 @@ def main() -> None:
 
 def arguments() -> Any:
     """The options."""
-    parser = options(__doc__.partition("\n")[0])
-    parser.set_defaults(jobs=2)
-    for option, value, what in (
-        ("seed", 1, "of the cells, and of their runs"),
-        ("cells", 400, "cells of the grid, besides those known; 0: all"),
-        ("runs", 20, "of every cell (fewer on large tables)"),
-        ("worst", 10, "how many cells run again, by their mean and by their most expensive run"),
-        ("again", 400, "fresh runs of each (fewer on large tables)"),
-    ):
-        parser.add_argument(f"--{option}", type=int, default=value, help=f"{what} (default {value})")
-    parser.add_argument("--only", nargs="+", default=[""], help="only cells whose name contains one of these")
-    parser.add_argument("--procedure", default="ladder")
+    parser = scan_options(
+        __doc__.partition("\n")[0],
+        cells=(400, "cells of the grid, besides those known; 0: all"),
+        runs=(20, "of every cell (fewer on large tables)"),
+        worst=(10, "how many cells run again, by their mean and by their most expensive run"),
+        again=(400, "fresh runs of each (fewer on large tables)"),
+    )
     args = parser.parse_args()
     if args.quick:
         args.cells, args.runs, args.worst, args.again = 40, 4, 2, 30

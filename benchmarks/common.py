@@ -85,7 +85,7 @@ class _Here:
 
 def heading(args: argparse.Namespace) -> None:
     """The date and the command, as `RESULTS.md` cites them: every option that decides the figures."""
-    told = {name: value for name, value in vars(args).items() if name not in ("json", "jobs", "quick")}
+    told = {name: value for name, value in vars(args).items() if name not in ("json", "jobs", "quick", "parts")}
     words = [f"--{name} {_words(value)}" for name, value in told.items() if value not in (None, "", [], [""])]
     print(" ".join([f"{date.today()} · python benchmarks/{Path(sys.argv[0]).name}", *words]), flush=True)
 

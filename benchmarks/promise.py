@@ -1,7 +1,7 @@
 """Does what ships keep its promise? Random made-up tables, and the worst of them again with many fresh runs.
 
     python benchmarks/promise.py [--quick] [--jobs 2] [--seed 1] [--cells 200] [--runs 300] [--worst 10]
-        [--again 20000] [--only TEXT …] [--procedure ladder] [--json FILE]
+        [--again 20000] [--only TEXT …] [--procedure ladder] [--json FILE] [--parts FILE]
 
 1. *Scan.* Cells drawn at random (the same for the same --seed, and those of `--cells 100` are the first of
    `--cells 200`): rows, agreement, confidence, bad rows from just over the allowance to three times as many, prices,
@@ -18,8 +18,12 @@ promise (`no power`): it proves nothing, and neither would a procedure that gran
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +35,13 @@ from smart_llm import procedures
 from smart_llm.stats.clopper_pearson import interval
 
 LEVEL = 0.99
-ROWS = (30, 50, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000)
-LIKELY = (3, 4, 6, 6, 5, 6, 5, 3, 2, 1, 0.5)
-"""How often each of them is drawn: a run takes .005 s at 100 rows and .3 s at 5,000."""
-AGREEMENTS = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.98")
-CONFIDENCES = ("0.5", "0.7", "0.8", "0.9", "0.95", "0.99")
-OVER = (1.0, 1.05, 1.1, 1.2, 1.35, 1.6, 2.0, 3.0)
+ROWS = {30: 3, 50: 4, 80: 6, 100: 6, 150: 5, 200: 6, 300: 5, 500: 3, 1000: 2, 2000: 1, 5000: 0.5}
+"""How often each is drawn: a run takes .01 to .05 CPU-seconds at 100 rows, .3 to .5 at 5,000."""
+AGREEMENTS = {"0.5": 1, "0.6": 1, "0.7": 2, "0.8": 3, "0.9": 3, "0.95": 2, "0.98": 1}
+CONFIDENCES = {"0.5": 1, "0.7": 1, "0.8": 1, "0.9": 1, "0.95": 1, "0.99": 1}
+OVER = {1.0: 2, 1.05: 2, 1.1: 2, 1.2: 2, 1.35: 2, 1.6: 2, 2.0: 2, 3.0: 1}
 PRICES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.36, 0.4, 0.5, 0.7, 0.9)
+PRICE_ODDS = np.array([2, 2, 2, 2, 2, 3, 2, 2, 1, 0.5, 0.5]) / 19
 COUNTS = {1: 0.35, 2: 0.3, 3: 0.2, 4: 0.15}
 ODDS: dict[str, dict[Any, float]] = {
     "answers": {"distinct": 0.4, "labels": 0.4, "rare": 0.1, "usual": 0.1},
@@ -52,9 +56,8 @@ ODDS: dict[str, dict[Any, float]] = {
     "blocks": {False: 0.85, True: 0.15},
     "factors": {1.0: 0.8, 0.3: 0.1, 3.0: 0.1},
 }  # fmt: skip
-LOST = ((0.0, None), (0.1, None), (1.0, None), (0.1, 0.05), (0.04, 0.05))
+LOST = {(0.0, None): 14, (0.1, None): 2, (0.5, None): 1, (1.0, None): 0.5, (0.1, 0.05): 2, (0.04, 0.05): 1}
 """Rows without an answer as a part of the allowance, and what is set aside for them (None: as many)."""
-LOST_ODDS = (0.7, 0.1, 0.05, 0.1, 0.05)
 
 KNOWN = (
     Cell(200, "0.9", "0.95", (25,), (0.3,)),
@@ -94,22 +97,32 @@ def main() -> None:
 
 def arguments() -> Any:
     """The options."""
-    parser = options(__doc__.partition("\n")[0])
-    parser.set_defaults(jobs=2)
-    for option, value, what in (
-        ("seed", 1, "of the scan: which cells are drawn, and on which seeds they run"),
-        ("cells", 200, "cells drawn at random, besides those known"),
-        ("runs", 300, "of a cell in the scan (fewer on large tables)"),
-        ("worst", 10, "how many cells run again, besides those known"),
-        ("again", 20_000, "fresh runs of each"),
-    ):
-        parser.add_argument(f"--{option}", type=int, default=value, help=f"{what} (default {value})")
-    parser.add_argument("--only", nargs="+", default=[""], help="only cells whose name contains one of these")
-    parser.add_argument("--procedure", default="ladder")
+    parser = scan_options(
+        __doc__.partition("\n")[0],
+        cells=(200, "cells drawn at random, besides those known"),
+        runs=(300, "of a cell in the scan (fewer on large tables)"),
+        worst=(10, "how many cells run again, besides those known"),
+        again=(20_000, "fresh runs of each"),
+    )
     args = parser.parse_args()
     if args.quick:
         args.cells, args.runs, args.worst, args.again = 20, 40, 2, 300
     return args
+
+
+def scan_options(description: str, **numbers: tuple[int, str]) -> argparse.ArgumentParser:
+    """The options of a scan over made-up cells."""
+    parser = options(description)
+    parser.set_defaults(jobs=2)
+    parser.add_argument("--seed", type=int, default=1, help="which cells are drawn, and on which seeds they run")
+    for option, (value, what) in numbers.items():
+        parser.add_argument(f"--{option}", type=int, default=value, help=f"{what} (default {value})")
+    parser.add_argument("--only", nargs="+", default=[""], help="only cells whose name contains one of these")
+    parser.add_argument("--procedure", default="ladder")
+    parser.add_argument(
+        "--parts", type=Path, help="keep finished work here, and go on from it (delete it for new code)"
+    )
+    return parser
 
 
 # --------------------------------------------------------------------------- cells
@@ -122,22 +135,20 @@ def drawn(count: int, seed: int) -> list[Cell]:
 
 def draw(rng: np.random.Generator, number: int) -> Cell:
     """One cell; tables that allow no bad row at all are drawn again."""
-    rows = int(rng.choice(ROWS, p=np.array(LIKELY) / sum(LIKELY)))
-    agreement = str(rng.choice(AGREEMENTS))
+    rows, agreement = pick(rng, ROWS), pick(rng, AGREEMENTS)
     most = allowed(rows, agreement)
     if most < 1:
         return draw(rng, number)
-    part, told = LOST[rng.choice(len(LOST), p=LOST_ODDS)]
+    part, told = pick(rng, LOST)
     lost = int(np.ceil(part * most))
-    first = bad_rows(rows - lost, most - lost, float(rng.choice(OVER)))
+    first = bad_rows(rows - lost, most - lost, pick(rng, OVER))
     others = rng.choice((1.0, 1.0, 1.3, 2.0, 3.0, 4.0), size=pick(rng, COUNTS) - 1)
     bad = (first, *(int(min(rows - lost - 1, round(first * times))) for times in others))
-    prices = tuple(float(price) for price in rng.choice(PRICES, size=len(bad)))
+    prices = tuple(float(price) for price in rng.choice(PRICES, size=len(bad), p=PRICE_ODDS))
     odd = {what: pick(rng, odds) for what, odds in ODDS.items()}
     odd["factors"] = () if odd["factors"] == 1.0 else (odd["factors"],) * len(bad)
     reserve = None if told is None else int(told * most)
-    confidence = str(rng.choice(CONFIDENCES))
-    return Cell(rows, agreement, confidence, bad, prices, **odd, lost=lost, reserve=reserve, number=number)
+    return Cell(rows, agreement, pick(rng, CONFIDENCES), bad, prices, **odd, lost=lost, reserve=reserve, number=number)
 
 
 def pick(rng: np.random.Generator, odds: dict[Any, float]) -> Any:
@@ -166,12 +177,38 @@ def measured(work: Sequence[tuple[Cell, str, int]], name: str, args: Any) -> lis
     """The tally of each (cell, stage, runs)."""
     pieces = []
     for at, (cell, stage, count) in enumerate(work):
-        size, first = max(10, min(500, 50_000 // cell.rows)), first_seed(cell, args.seed, stage)
+        size, first = max(10, min(250, 25_000 // cell.rows)), first_seed(cell, args.seed, stage)
         pieces += [(at, (cell, name, first + k, min(size, count - k))) for k in range(0, count, size)]
     totals = [Tally() for _ in work]
-    for (at, _), part in zip(pieces, spread(runs, [piece for _, piece in pieces], args.jobs), strict=True):
+    for (at, _), part in zip(pieces, resumed([piece for _, piece in pieces], args), strict=True):
         totals[at] += part
     return totals
+
+
+def resumed(pieces: Sequence[tuple[Cell, str, int, int]], args: Any) -> Iterator[Tally]:
+    """The tally of each piece; those finished in an earlier attempt come from the file of --parts."""
+    known = finished(args.parts)
+    fresh = spread(runs, [piece for piece in pieces if title(piece) not in known], args.jobs)
+    for piece in pieces:
+        if title(piece) in known:
+            yield Tally(**known[title(piece)])
+            continue
+        yield (part := next(fresh))
+        if args.parts:
+            with args.parts.open("a") as file:
+                file.write(json.dumps({"piece": title(piece), "tally": asdict(part)}) + "\n")
+
+
+def title(piece: tuple[Cell, str, int, int]) -> str:
+    """What a piece of work is kept under."""
+    cell, name, first, count = piece
+    return f"{name} {first} + {count} {cell.name}"
+
+
+def finished(file: Path | None) -> dict[str, Any]:
+    """Pieces kept earlier."""
+    lines = file.read_text().splitlines() if file and file.exists() else []
+    return {line["piece"]: line["tally"] for line in map(json.loads, lines)}
 
 
 # --------------------------------------------------------------------------- figures
