@@ -205,7 +205,7 @@ def one_call(cell: Cell) -> str:
     """What a single call of the most expensive candidate costs, as a share of reference-only: who asks, pays it."""
     factors = cell.factors or (1.0,) * len(cell.prices)
     part = max(price * factor for price, factor in zip(cell.prices, factors, strict=True)) / cell.rows
-    return next((f"≤ {limit:.3f}" for limit in CALLS if part <= limit), f"> {CALLS[-1]:.3f}")
+    return next((f"to {limit:.3f}" for limit in CALLS if part <= limit), f"upwards of {CALLS[-1]:.3f}")
 
 
 GROUPS = {

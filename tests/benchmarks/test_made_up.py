@@ -149,7 +149,7 @@ def test_every_place_of_the_grid_is_a_cell(scripts: Any) -> None:
     assert len({cell.number for cell in cells}) == len(cells) == 9 * 4 * 5 * 6 * 4
     assert cells[:50] == ceiling.grid(50, 1)
     assert {len(cell.prices) for cell in cells} == {1, 2, 3, 4}
-    assert ceiling.one_call(replace(ceiling.KNOWN[5], prices=(0.1,), factors=(200.0,))) == "≤ 0.025"
+    assert ceiling.one_call(replace(ceiling.KNOWN[5], prices=(0.1,), factors=(200.0,))) == "to 0.025"
 
 
 def test_a_mean_and_a_run_above_the_ceiling_are_told_apart(scripts: Any) -> None:
