@@ -3,8 +3,8 @@
 Every cell has a sequential test (Wald 1945). Its evidence is the likelihood of the violations seen so far, if they come
 at the rate `ladder/3` had, divided by that at the rate allowed. By Ville's inequality a procedure that keeps its
 promise reaches `GUILTY` with probability at most 1 / 1,000, whatever its rate, and one that is as bad as `ladder/3`
-falls to `CLEARED` with probability at most 1 / 100: the old fault would be found with probability .99. Seeds are fixed,
-so that the outcome is the same every time; the better a procedure keeps its promise, the sooner the test ends.
+falls to `CLEARED` with probability at most 1 / 1,000: the old fault would be found with probability .999. Seeds are
+fixed, so that the outcome is the same every time; the better a promise is kept, the sooner its test ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 from smart_llm import replay
 
-GUILTY, CLEARED = log(1000), log(1 / 100)
+GUILTY, CLEARED = log(1000), log(1 / 1000)
 BATCH = 50
 ENOUGH = 20_000
 """Runs after which a procedure that is neither counts as keeping its promise: one close to the line, on its good side
@@ -53,6 +53,7 @@ TOGETHER = [
     Cell(300, "0.9", "0.95", (36,), (0.3,), 0.066),
     Cell(100, "0.8", "0.95", (31,), (0.3,), 0.062),
     Cell(1000, "0.9", "0.95", (112,), (0.3,), 0.059),
+    Cell(1000, "0.9", "0.95", (118,), (0.3,), 0.059),
 ]
 SEVERAL = [
     Cell(80, "0.8", "0.9", (21, 48), (0.4, 0.36), 0.145, scores=True),
@@ -80,9 +81,9 @@ def test_small_excesses_together() -> None:
     assert (trial := tried(TOGETHER)).evidence < GUILTY, trial
 
 
-def test_alpha_given_twice_is_found_out() -> None:
-    """The tests can fail: a procedure that is run at twice the error probability it is judged by is guilty."""
-    assert tried(SEVERAL[:1], run_at="0.8").evidence >= GUILTY
+def test_alpha_spent_three_times_is_found_out() -> None:
+    """The tests can fail: a procedure that is run at three times the error probability it is judged by is guilty."""
+    assert tried(ALONE[1:], run_at="0.7").evidence >= GUILTY
 
 
 @dataclass(frozen=True)
