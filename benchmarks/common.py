@@ -11,8 +11,10 @@ import csv
 import json
 import math
 import multiprocessing
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
@@ -79,6 +81,18 @@ class _Here:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+def heading(args: argparse.Namespace) -> None:
+    """The date and the command, as `RESULTS.md` cites them: every option that decides the figures."""
+    told = {name: value for name, value in vars(args).items() if name not in ("json", "jobs", "quick", "parts")}
+    words = [f"--{name} {_words(value)}" for name, value in told.items() if value not in (None, "", [], [""])]
+    print(" ".join([f"{date.today()} · python benchmarks/{Path(sys.argv[0]).name}", *words]), flush=True)
+
+
+def _words(value: Any) -> str:
+    """As one would type it."""
+    return shlex.join(map(str, value if isinstance(value, list) else [value]))
 
 
 def show(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
