@@ -29,7 +29,8 @@ from smart_llm.mock import MockServer
 from smart_llm.mock.batches import BatchFaults, BatchSettings
 from smart_llm.models import make_provider, make_providers, resolve
 from smart_llm.providers.batch import Limits, batch_api
-from smart_llm.providers.client import Client, Lane
+from smart_llm.providers.client import Client
+from smart_llm.providers.lane import Lane
 from smart_llm.providers.pace import Pace
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Ask, Model, Rate, Request

@@ -30,7 +30,8 @@ from smart_llm.ledger import Ledger, request_key
 from smart_llm.ledger.batches import BatchBook, BatchRecord
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import BatchApi, batch_api, known
-from smart_llm.providers.client import Client, Lane
+from smart_llm.providers.client import Client
+from smart_llm.providers.lane import Lane
 from smart_llm.providers.pace import Pace
 from smart_llm.types import Answer, Model, Request
 

@@ -24,7 +24,8 @@ from smart_llm.engine.watch import watched
 from smart_llm.errors import InputError
 from smart_llm.events import nobody
 from smart_llm.ledger import Ledger, Reader, request_key
-from smart_llm.providers.client import Client, Speed
+from smart_llm.providers.client import Client
+from smart_llm.providers.lane import Speed
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Answers, Ask, Floats, Ints, Json, Model, Request, Usage
 

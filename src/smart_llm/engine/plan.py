@@ -23,7 +23,7 @@ from smart_llm.engine.pilot import Known, known
 from smart_llm.engine.pool import Stop
 from smart_llm.ledger import Reader, canonical, tagged
 from smart_llm.providers.base import Provider
-from smart_llm.providers.client import Speed
+from smart_llm.providers.lane import Speed
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tasks import words
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json, Model, Request

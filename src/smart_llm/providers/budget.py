@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 from smart_llm.errors import BudgetExhausted
 
@@ -82,3 +83,44 @@ class Budget:
             f"The budget of ${self.limit:.6g} is reached: ${self.spent:.6g} spent, the next may cost ${bound:.6g}. "
             "Everything bought is kept; run again with a larger --budget to go on."
         )
+
+
+class Announced:
+    """What calls in flight may cost is in the ledger before they leave, by few notes instead of one a call: a note is
+    written only when more is in flight than was announced before, and announces a little more than is needed.
+
+    Guarantee: what the notes that are not settled announce is never less than what all calls in flight may cost.
+    """
+
+    HEADROOM = 1.25
+    """How much is announced for every dollar that is needed."""
+
+    def __init__(self) -> None:
+        self._out: list[float] = [0.0, 0.0]  # USD, calls
+        self._known = 0.0
+        self._notes: list[int] = []
+        self._writing = asyncio.Lock()
+
+    async def take(self, bound: float, send: Callable[[float], Awaitable[int]]) -> None:
+        """A call that may cost `bound` is about to leave. send: announces so many USD, durably; returns the number of
+        the note."""
+        self._out[0] += bound
+        self._out[1] += 1
+        while self._out[0] > self._known:
+            async with self._writing:
+                more = self.HEADROOM * self._out[0] - self._known
+                if self._out[0] > self._known:
+                    self._notes.append(await send(more))
+                    self._known += more
+
+    def give(self, bound: float) -> None:
+        """It is over, and what it cost is known."""
+        self._out[0] -= bound
+        self._out[1] -= 1
+        if not self._out[1]:
+            self._out[0] = 0.0  # no rounding left behind
+
+    def settled(self) -> list[int]:
+        """The notes to settle, once nothing is in flight any more."""
+        notes, self._notes, self._known = self._notes, [], 0.0
+        return notes
