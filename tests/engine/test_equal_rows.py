@@ -1,7 +1,8 @@
-"""Equal requests, one answer: rows that ask the same are delivered alike, the reference's answer wherever it was bought."""
+"""Equal requests, one answer: rows that ask the same are delivered alike, by the reference wherever it was asked."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,10 +16,24 @@ from smart_llm.engine.batch import BatchOptions
 from smart_llm.errors import Retryable
 from smart_llm.mock.server import MockServer
 from smart_llm.types import Answer, Request, Usage
-from tests.engine.test_run import answering, draw
 
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 BIG, SMALL = "fake:big?in=10&out=10", "fake:small?in=1&out=1"
+
+
+def draw(text: str, salt: str) -> float:
+    """A number in [0, 1) that follows from the text."""
+    return int.from_bytes(hashlib.sha256((salt + text).encode()).digest()[:6], "big") / 2**48
+
+
+def answering(error: float, salt: str = "") -> Callable[[Request], str]:
+    """A model that strays from the truth on this share of the prompts."""
+
+    def answer(request: Request) -> str:
+        truth = draw(request.prompt, "truth") < 0.5
+        return "yes" if truth != (draw(request.prompt, f"error{salt}") < error) else "no"
+
+    return answer
 
 
 def repeated(distinct: int, copies: int) -> list[dict[str, str]]:

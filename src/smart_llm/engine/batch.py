@@ -124,6 +124,24 @@ class BatchClient:
             await self.enter(desk, item)
         return await asyncio.shield(item.done)
 
+    async def held(self, request: Request) -> int | None:
+        """The number of the recorded answer in the ledger's order, if there is one."""
+        return self.ledger.number(request_key(request))
+
+    def alive(self, model: str) -> bool:
+        """Whether this model has reacted to anything yet; of one that is asked by batch the batches tell."""
+        return model in self._desks or self._ordinary.alive(model)
+
+    async def settle(self) -> None:
+        """See `Client.settle`; a batch is announced and settled as a whole."""
+        await self._ordinary.settle()
+
+    def expect(self, snapshots: Mapping[str, frozenset[str]]) -> None:
+        """See `Client.expect`."""
+        self._ordinary.expect(snapshots)
+        for name, desk in self._desks.items():
+            desk.lane.expected = snapshots.get(name)
+
     async def close(self) -> None:
         """End what goes on here; what runs at the provider is left there. Close the ordinary client yourself."""
         self.halted.set()

@@ -47,6 +47,7 @@ async def buy(job: Job, means: Means, count: int) -> None:
         means.providers,
         concurrency=means.concurrency,
         timeout=means.timeout,
+        patience=means.patience,
         budget=means.budget,
         run=f"{PILOT} {table}",
         check=means.stop.check,
@@ -106,6 +107,14 @@ class Held:
             raise KeyError(request_key(request))
         self.used[request.model].append(answer.usage)
         return replace(answer, cost=self._rates[request.model].cost(answer.usage))
+
+    async def held(self, request: Request) -> int | None:
+        """The number of the recorded answer, if there is one."""
+        return self._reader.number(request_key(request))
+
+    def alive(self, model: str) -> bool:
+        """What it said is recorded."""
+        return True
 
 
 async def known(job: Job, reader: Reader) -> Known | None:

@@ -170,6 +170,12 @@ class _Nobody:
     async def ask(self, request: Request) -> Answer:
         raise AssertionError("a plan asks nobody")
 
+    async def held(self, request: Request) -> int | None:
+        return None
+
+    def alive(self, model: str) -> bool:
+        return False
+
 
 _nobody = _Nobody()
 

@@ -93,6 +93,15 @@ class Reader:
         row = self._db.execute(_GET, (key,)).fetchone()
         return None if row is None else read_answer(row[0])
 
+    def number(self, key: str) -> int | None:
+        """The number of that answer in the order in which they were recorded, or None."""
+        row = self._db.execute("SELECT id FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def last_number(self) -> int:
+        """The number of the last answer recorded so far; 0: none is."""
+        return int(self._db.execute("SELECT MAX(id) FROM answers").fetchone()[0] or 0)
+
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The answers there are among these keys."""
         return {key: read_answer(said) for key, said in self.said(keys).items()}
@@ -125,9 +134,10 @@ class Reader:
         ]
         return moment
 
-    def count(self) -> int:
-        """How many answers are recorded."""
-        return int(self._db.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
+    def count(self, model: str | None = None) -> int:
+        """How many answers are recorded, of one model or of all."""
+        where, names = ("", ()) if model is None else (" WHERE model = ?", (model,))
+        return int(self._db.execute(f"SELECT COUNT(*) FROM answers{where}", names).fetchone()[0])
 
     def spent(self, run_id: str) -> float:
         """USD this run has paid or may have paid: answers, failed attempts, and calls whose outcome is unknown."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
 from smart_llm.errors import BudgetExhausted
+
+Send: TypeAlias = Callable[[float], Coroutine[Any, Any, int]]
+"""Announces so many USD, durably; returns the number of the note."""
 
 
 class Budget:
@@ -87,13 +91,14 @@ class Budget:
 
 class Announced:
     """What calls in flight may cost is in the ledger before they leave, by few notes instead of one a call: a note is
-    written only when more is in flight than was announced before, and announces a little more than is needed.
+    written only when more is in flight than was announced before, and announces more than is needed at once.
 
     Guarantee: what the notes that are not settled announce is never less than what all calls in flight may cost.
     """
 
-    HEADROOM = 1.25
-    """How much is announced for every dollar that is needed."""
+    AHEAD, HEADROOM = 4, 1.25
+    """For how many calls more there is room before one waits for its turn, and how much is announced for a dollar that
+    is in flight."""
 
     def __init__(self) -> None:
         self._out: list[float] = [0.0, 0.0]  # USD, calls
@@ -101,17 +106,21 @@ class Announced:
         self._notes: list[int] = []
         self._writing = asyncio.Lock()
 
-    async def take(self, bound: float, send: Callable[[float], Awaitable[int]]) -> None:
-        """A call that may cost `bound` is about to leave. send: announces so many USD, durably; returns the number of
-        the note."""
+    async def ready(self, bound: float, send: Send) -> None:
+        """A call that may cost `bound` is about to wait for its turn: once it has one, there is nothing to write."""
+        while self._known < self._out[0] + self.AHEAD * bound:
+            async with self._writing:
+                if self._known < self._out[0] + self.AHEAD * bound:
+                    await self._write(self.HEADROOM * self._out[0] + 2 * self.AHEAD * bound - self._known, send)
+
+    async def take(self, bound: float, send: Send) -> None:
+        """The call leaves."""
         self._out[0] += bound
         self._out[1] += 1
-        while self._out[0] > self._known:
+        while self._known < self._out[0]:
             async with self._writing:
-                more = self.HEADROOM * self._out[0] - self._known
-                if self._out[0] > self._known:
-                    self._notes.append(await send(more))
-                    self._known += more
+                if self._known < self._out[0]:
+                    await self._write(self.HEADROOM * self._out[0] - self._known, send)
 
     def give(self, bound: float) -> None:
         """It is over, and what it cost is known."""
@@ -124,3 +133,15 @@ class Announced:
         """The notes to settle, once nothing is in flight any more."""
         notes, self._notes, self._known = self._notes, [], 0.0
         return notes
+
+    async def _write(self, more: float, send: Send) -> None:
+        """One note more; it counts even if whoever waits for it is cancelled."""
+
+        def written(note: asyncio.Future[int]) -> None:
+            if not note.cancelled() and note.exception() is None:
+                self._notes.append(note.result())
+                self._known += more
+
+        note = asyncio.ensure_future(send(more))
+        note.add_done_callback(written)
+        await asyncio.shield(note)

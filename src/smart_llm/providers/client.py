@@ -22,7 +22,7 @@ from random import Random
 from smart_llm.errors import Refused, Retryable
 from smart_llm.ledger import request_key
 from smart_llm.providers.base import Provider, Telling
-from smart_llm.providers.budget import Budget
+from smart_llm.providers.budget import Budget, Send
 from smart_llm.providers.headers import limits_from
 from smart_llm.providers.health import Trials
 from smart_llm.providers.journal import Journal
@@ -119,9 +119,9 @@ class Client:
             self.knows(request)
         return answer
 
-    async def held(self, request: Request) -> Answer | None:
-        """The recorded answer, if there is one; nothing is bought."""
-        return self._ledger.get(request_key(request))
+    async def held(self, request: Request) -> int | None:
+        """The number of the recorded answer in the ledger's order, if there is one; nothing is bought."""
+        return self._ledger.number(request_key(request))
 
     def knows(self, request: Request) -> None:
         """This request was answered before: whether its model answers at all can be tried with it."""
@@ -236,6 +236,8 @@ class Client:
         while True:
             probe = await lane.health.enter()
             try:
+                if self._budget.limit is None:
+                    await lane.announced.ready(lane.bound(request, self._timeout), self._note_of(lane))
                 turn = await lane.pace.enter(guessed_tokens(request))
             except BaseException:
                 lane.health.leave(probe)
@@ -307,8 +309,11 @@ class Client:
         name = lane.model.name
         if self._budget.limit is not None:
             return await self._ledger.send(key, name, bound, run=self._run)
-        await lane.announced.take(bound, lambda more: self._ledger.send(NOTE, name, more, run=self._run))
+        await lane.announced.take(bound, self._note_of(lane))
         return None
+
+    def _note_of(self, lane: Lane) -> Send:
+        return lambda more: self._ledger.send(NOTE, lane.model.name, more, run=self._run)
 
     def _record(self, key: str, model: str, outcome: str, cost: float, number: int | None) -> None:
         """Queue an attempt without an answer, if it cost money or was announced; durable before any later answer."""

@@ -15,6 +15,10 @@ class Journal(Protocol):
         """The answer recorded for a request, as far as is known here."""
         ...
 
+    def number(self, key: str) -> int | None:
+        """The number of that answer in the order in which they were recorded."""
+        ...
+
     async def put(
         self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
     ) -> Answer:
