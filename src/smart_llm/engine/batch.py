@@ -22,7 +22,8 @@ from random import Random
 from typing import Any, Protocol
 
 from smart_llm.engine.desk import Desk, Item
-from smart_llm.engine.flight import Flight, Halted
+from smart_llm.engine.flight import Flight
+from smart_llm.engine.patience import Halted
 from smart_llm.engine.pool import Stop
 from smart_llm.errors import BudgetExhausted, InputError, Interrupted, Refused, Retryable
 from smart_llm.events import Listener, Said

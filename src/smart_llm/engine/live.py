@@ -80,7 +80,8 @@ class Live:
 
     failed: (position in the table, model index) → error, for calls that finally failed while profiling. covered: by
     model index, the snapshots whose answers may be delivered (none given: all). known: by model's name, a request that
-    was answered. before: the number of the last answer that was in the ledger when delivery began."""
+    was answered. keys: by model index, those of the answers that profiling brought. before: the number of the last
+    answer that was in the ledger when delivery began."""
 
     def __init__(
         self,
@@ -107,6 +108,7 @@ class Live:
         self.covered: dict[int, frozenset[str]] = {}
         self.known: dict[str, Request] = {}
         self.before = 0
+        self.keys: dict[int, list[str]] = {}
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
         self._lost = 0  # requests that ended without an answer
@@ -244,7 +246,12 @@ class Live:
         await all_of([asked, self.buy(self.aside.population[also], ask.models, workers)])
         self._check_alive(ask, positions)
         self.batches.append((positions, sheet))
-        return sheet, [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
+        keys = [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
+        for position, row in zip(positions.tolist(), keys, strict=True):
+            for m, key in zip(ask.models, row, strict=True):
+                if (position, m) not in self.failed:
+                    self.keys.setdefault(m, []).append(key)
+        return sheet, keys
 
     def _check_alive(self, ask: Ask, positions: Ints) -> None:
         """A model that has failed on every row and never reacted to any is not there: its rows are not given up."""

@@ -25,6 +25,7 @@ from smart_llm.engine.live import Client as Asked
 from smart_llm.engine.live import Live
 from smart_llm.engine.means import Means
 from smart_llm.engine.selfcheck import check_itself, second_look
+from smart_llm.engine.snapshots import covered
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Decided, Ended, Said
@@ -132,6 +133,9 @@ async def _execute(
         verdict = await _profile(job, record, live, means, ahead)
         account.close("profiling")
         verdict = replace(verdict, notes=(*verdict.notes, *score_notes(live, verdict)))
+        if verdict.granted:
+            live.covered = covered(live, verdict.rule, means.ledger)
+            client.expect({models[m].name: names for m, names in live.covered.items()})
         for note in verdict.notes:
             means.tell(Said(note))
         means.tell(decided(verdict, live))

@@ -33,6 +33,15 @@ read_answer = msgspec.json.Decoder(Answer).decode
 _json = msgspec.json.Decoder().decode
 
 
+class _Snapshot(msgspec.Struct):
+    """The one field of an answer that is wanted."""
+
+    snapshot: str = ""
+
+
+_snapshot = msgspec.json.Decoder(_Snapshot).decode
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run as recorded. started: seconds since 1970. plan, certificate: decoded JSON; plan_hash seals the plan."""
@@ -112,6 +121,15 @@ class Reader:
         for part in _parts(keys):
             sql = f"SELECT key, answer FROM answers WHERE key IN ({','.join('?' * len(part))})"
             found |= self._db.execute(sql, part).fetchall()
+        return found
+
+    def snapshots(self, keys: Iterable[str]) -> list[tuple[int, str]]:
+        """Of the answers there are among these keys: their number in the order in which they were recorded, and what
+        snapshot of its model gave them ("": it does not say)."""
+        found: list[tuple[int, str]] = []
+        for part in _parts(keys):
+            sql = f"SELECT id, answer FROM answers WHERE key IN ({','.join('?' * len(part))})"
+            found += [(number, _snapshot(said).snapshot) for number, said in self._db.execute(sql, part)]
         return found
 
     def prompts(self, keys: Iterable[str]) -> dict[str, str]:
