@@ -27,9 +27,11 @@ from smart_llm.ledger import Ledger, request_key
 from smart_llm.ledger.batches import BatchBook
 from smart_llm.mock import MockServer
 from smart_llm.mock.batches import BatchFaults, BatchSettings
+from smart_llm.mock.http import Call, Reply, reply
 from smart_llm.models import make_provider, make_providers, resolve
 from smart_llm.providers.batch import Limits, batch_api
-from smart_llm.providers.client import Client, Lane
+from smart_llm.providers.client import Client
+from smart_llm.providers.lane import Lane
 from smart_llm.providers.pace import Pace
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Ask, Model, Rate, Request
@@ -247,20 +249,72 @@ async def test_a_full_queue_is_waited_for(ledger: Ledger) -> None:
     assert any("turned away" in text for text in means.said)
 
 
+class Failing(MockServer):
+    """Requests of batches that hold one of these words fail, as long as `failing` says so."""
+
+    def __init__(self, *words: str, **options: Any) -> None:
+        self.words, self.failing = [word.encode() for word in words], True
+        super().__init__(rule="label:yes,no", **options)
+
+    def _quiet(self) -> MockServer:
+        twin = super()._quiet()
+        plain = twin.handle
+
+        def handle(call: Call) -> Reply:
+            if self.failing and any(word in call.body for word in self.words):
+                return Reply(reply(500, b'{"error": {"message": "broken"}}'))
+            return plain(call)
+
+        twin.handle = handle  # type: ignore[method-assign]
+        return twin
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_requests_that_always_fail_become_errors_of_their_rows(ledger: Ledger, dialect: str) -> None:
-    """A request is tried so many times; a refusal of one prompt is final at once; the others are answered."""
-
-    def answer(name: str, prompt: str) -> str | None:
-        return "yes"
-
-    mock = MockServer(answer, batches=BatchSettings(faults=BatchFaults(line=1.0)))
+    """Requests that fail while others are answered are tried so many times, also once they are alone; then they are
+    their rows' errors."""
+    mock = Failing("row 1", "row 3")
     async with mock as url:
         it = model(dialect, url)
-        async with asking(ledger, [it], options=replace(QUICK, tries=2)) as (client, _):
-            answers = await asked(client, requests(it, 4))
-        assert all(each.error is not None and "2 times" in each.error for each in answers)
-        assert stats(mock, dialect)["submitted"] == 2
+        async with asking(ledger, [it], options=replace(QUICK, tries=3)) as (client, _):
+            answers = await asked(client, requests(it, 6))
+        assert [each.error is not None and "3 times" in each.error for each in answers] == [
+            i in (1, 3) for i in range(6)
+        ]
+        assert stats(mock, dialect)["submitted"] == 3
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_batches_that_bring_nothing_give_up_no_row(ledger: Ledger, dialect: str) -> None:
+    """A provider whose batches bring nothing but failures is tried a few times, then the run stops; not one request is
+    given up, and later all are answered."""
+    mock = Failing("row")
+    async with mock as url:
+        it = model(dialect, url)
+        for _ in range(2):
+            async with asking(ledger, [it], options=replace(QUICK, tries=2)) as (client, _):
+                with pytest.raises(Refused, match="run again later"):
+                    await asked(client, requests(it, 6))
+            assert BatchBook(ledger).unsettled() == []
+        mock.failing = False
+        async with asking(ledger, [it]) as (client, _):
+            assert all(each.text for each in await asked(client, requests(it, 6)))
+    assert not [spent for spent in ledger.account("r") if spent.outcome == "gave up"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_batches_that_bring_nothing_for_a_while_cost_no_tries(ledger: Ledger, dialect: str) -> None:
+    """A provider that fails on everything and then recovers has given up no row."""
+    mock = Failing("row")
+    async with mock as url:
+        it = model(dialect, url)
+        async with asking(ledger, [it], options=replace(QUICK, tries=1)) as (client, _):
+            waiting = asyncio.ensure_future(asked(client, requests(it, 6)))
+            await until_submitted(mock, dialect)
+            while stats(mock, dialect)["submitted"] < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            mock.failing = False
+            assert all(each.text for each in await waiting)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -434,7 +488,8 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Path, dialect: str) -> None:
-    """Same answers, same evidence, half the cost; plan and certificate say batch, and the certificate verifies."""
+    """Same evidence, half the cost, same answers but for the few rows whose reference answers were bought ahead and are
+    delivered; plan and certificate say batch, and the certificate verifies."""
     task = smart.Task("? {text}", labels=["yes", "no"])
 
     async def run(url: str, name: str, **options: Any) -> smart.Run:
@@ -453,7 +508,10 @@ async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Pa
     async with mock as url:
         plain = await run(url, "plain.db")
         batched = await run(url, "batch.db", batch=QUICK)
-    assert batched.table == plain.table
+    others = [row for row, old in zip(batched.table, plain.table, strict=True) if row != old]
+    assert len(others) < 10
+    assert all(row["answered_by"] == batched.certificate.plan["reference"] for row in others)
+    assert batched.certificate.evidence == plain.certificate.evidence
     alone = batched.certificate.cost["reference_only"]
     assert alone == pytest.approx(plain.certificate.cost["reference_only"] / 2)
     assert plain.cost / 2 <= batched.cost <= plain.cost / 2 + 0.02 * alone  # a few rows were bought ahead

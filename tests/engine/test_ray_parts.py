@@ -13,11 +13,11 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.engine.aside import Aside
-from smart_llm.engine.live import Routing
 from smart_llm.engine.ray import options_of
 from smart_llm.engine.ray.cluster import cluster
 from smart_llm.engine.ray.parts import Delivered, Finished, Orders, Part, to_bytes
 from smart_llm.engine.ray.sources import parts_of
+from smart_llm.engine.routing import Routing
 from smart_llm.errors import BudgetExhausted, InputError
 from smart_llm.ledger import Ledger, request_key
 from smart_llm.ledger.shared import BUSY, SharedLedger
@@ -66,18 +66,25 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_blank_scores_of_parts() -> None:
-    """The blank scores made for each partition are those of the whole table, rows set aside or not."""
+    """The blank scores made for each partition are those of the whole table, rows set aside or not; rows that ask what
+    another row asks have those of their group."""
     table = open_table([{"text": str(n)} for n in range(53)])
     aside = Aside(53, np.array([0, 7, 19, 20, 52]))
     parts = parts_of(table, 10)
     blank: Any = dict.fromkeys(Orders.__dataclass_fields__)
     some: Any = "some"
-    orders = Orders(**{**blank, "seed": 5, "aside": aside, "cascade": some, "chosen": np.empty(0, np.int8)})
+    repeated = np.array([3, 9, 10, 41])
+    low, high = np.array([1, 2, 3, 4], np.uint64), np.array([11, 12, 13, 14], np.uint64)
+    given = {"repeated": repeated, "low": low, "high": high, "chosen": np.ones(53, np.int8)}
+    orders = Orders(**{**blank, "seed": 5, "aside": aside, "cascade": some, **given})
     from smart_llm.stats.sampling import uniforms
 
     whole = aside.spread(uniforms(5, "shares", 48))
     made: list[Routing] = [orders.routing(part) for part in parts]
-    np.testing.assert_array_equal(np.concatenate([each.u for each in made]), whole)
+    for name, own in (("low", low), ("high", high)):
+        expected = whole.copy()
+        expected[repeated] = own
+        np.testing.assert_array_equal(np.concatenate([getattr(each, name) for each in made]), expected)
 
 
 def test_parts_cover_the_table() -> None:

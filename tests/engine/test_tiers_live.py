@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 import smart_llm as smart
-from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.deliver import deliver
+from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.routing import Routing
 from smart_llm.events import nobody
 from smart_llm.mock.server import MockServer
 from smart_llm.procedures import ladder_3, tiers
@@ -67,6 +69,14 @@ class Asked:
             self.small.append(request.prompt)
         return Answer("yes", Usage(1, 1), cost=1e-6)
 
+    async def held(self, request: Request) -> int | None:
+        """Nothing is known beforehand."""
+        return None
+
+    def alive(self, model: str) -> bool:
+        """It answers."""
+        return True
+
 
 async def test_rows_with_words_that_a_gate_turns_away_are_not_put_to_a_candidate() -> None:
     """Exactly the rows whose words the gate lets through reach the candidate; all others are the reference's."""
@@ -77,7 +87,8 @@ async def test_rows_with_words_that_a_gate_turns_away_are_not_put_to_a_candidate
     live = Live(table, smart.Task("{text}", labels=["yes", "no"]), models, client, stop=Stop())
     gate = Gate(Score(((f"word:{why}", -1.0),)), -0.5)
     rule = Cascade((Tier(1, Score((("text_length", 1.0),)), None),), gate)
-    await live.deliver(Routing(rule, np.empty(0, np.int8), uniforms(1, "shares", 200)), 8, nobody)
+    u = uniforms(1, "shares", 200)
+    await deliver(live, Routing(rule, np.ones(200, np.int8), u, u), 8, nobody)
     passed = {text for text in texts if words_of(text)[why] == 0}
     assert 50 < len(passed) < 68
     assert set(client.small) == passed

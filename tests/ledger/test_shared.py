@@ -60,7 +60,7 @@ def worker(office: SharedLedger, owner: str, shop: Shop, *, tries: int = 1) -> A
         tries=tries,
         run="r",
     )
-    return Asker(client.ask, look, lambda key: office.wait(owner, key), lambda key: office.drop(owner, [key]))
+    return Asker(client, look, lambda key: office.wait(owner, key), lambda key: office.drop(owner, [key]))
 
 
 rows = st.lists(st.lists(st.integers(0, 12), max_size=12), min_size=2, max_size=4)
@@ -72,7 +72,7 @@ def test_every_request_is_bought_once(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[int]], failing: dict[str, int]
 ) -> None:
     """Workers with overlapping rows: each request is paid for once, and everybody gets its answer; where a worker's
-    try fails, another may try, and only those who tried have an error."""
+    try fails, another may try, and only those who tried have an error. A failure may have a witness asked again."""
 
     async def play() -> None:
         shop = Shop(failing)
@@ -84,7 +84,7 @@ def test_every_request_is_bought_once(
                 for prompt in prompts
             ]
             answers = await asyncio.gather(*[ask for _, ask in asks])
-            assert set(shop.bought.values()) <= {1}
+            assert shop.bought.total() <= len(shop.bought) + sum(failing.values())
             for (prompt, _), answer in zip(asks, answers, strict=True):
                 assert answer.text == f"answer to {prompt}" or (answer.error and prompt in failing)
             standing = ledger.get_many([request_key(Request("m", prompt, 9)) for prompt in shop.bought])

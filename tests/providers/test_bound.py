@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from smart_llm.providers.client import Lane
 from smart_llm.providers.fake import stand_in
+from smart_llm.providers.lane import Lane
 from smart_llm.providers.pace import Pace
 from smart_llm.types import Model, Rate, Request, Usage
 

@@ -22,6 +22,7 @@ from smart_llm.models import make_providers, resolve
 from smart_llm.providers import client as module
 from smart_llm.providers.client import Client
 from smart_llm.providers.fake import FakeProvider
+from smart_llm.providers.lane import FRAME_TOKENS
 from smart_llm.types import Answer, Model, Rate, Request, Usage
 
 MODEL = Model("fake:m", "fake", "m", Rate(1e6, 1e6))  # one dollar a token
@@ -84,13 +85,16 @@ async def test_identical_requests_share_a_call(ledger: Ledger) -> None:
 
 async def test_a_cancelled_call_does_not_cancel_who_shares_it(ledger: Ledger) -> None:
     """Who waits for a call that is cancelled asks for itself; the call that may have been paid is recorded."""
-    asking = client(ledger, FakeProvider(lambda _: yes(), latency=0.01), run="r")
+    provider = FakeProvider(lambda _: yes(), latency=0.02)
+    asking = client(ledger, provider, run="r")
     first, second = (asyncio.ensure_future(asking.ask(request())) for _ in range(2))
-    await asyncio.sleep(0)
+    while not provider.calls:  # noqa: ASYNC110  it has left once what it may cost is announced
+        await asyncio.sleep(0)
     first.cancel()
     assert (await second).text == "yes"
     assert first.cancelled()
-    bound = module.FRAME_TOKENS + 1 + 1
+    await asking.settle()
+    bound = FRAME_TOKENS + 1 + 1
     assert asking.new_cost == ledger.spent("r") == bound + 3
 
 
@@ -110,7 +114,8 @@ async def test_failures_are_tried_again(ledger: Ledger) -> None:
     down, lost = Retryable("down"), Retryable("lost", paid=True)
     asking = client(ledger, in_turn(down, lost, down, yes()), run="r", tries=4)
     assert (await asking.ask(request())).text == "yes"
-    bound = module.FRAME_TOKENS + 1 + 1
+    await asking.settle()
+    bound = FRAME_TOKENS + 1 + 1
     assert asking.new_cost == ledger.spent("r") == bound + 3
 
 
@@ -194,8 +199,9 @@ async def test_silence_is_cut_off_and_counts(ledger: Ledger) -> None:
     """A call that does not come back in time is tried again, and counts at its upper bound."""
     asking = client(ledger, FakeProvider(lambda _: yes(), latency=5), timeout=0.01, tries=2, run="r")
     answer = await asking.ask(request())
+    await asking.settle()
     assert "did not answer within 0.01 s" in str(answer.error)
-    assert asking.new_cost == ledger.spent("r") == 2 * (module.FRAME_TOKENS + 2)
+    assert asking.new_cost == ledger.spent("r") == 2 * (FRAME_TOKENS + 2)
 
 
 async def test_no_more_in_flight_than_asked_for(ledger: Ledger) -> None:
@@ -225,12 +231,12 @@ async def test_usage_nobody_stated_is_never_free(ledger: Ledger) -> None:
             return Answer("yes")
 
     answer = await client(ledger, Silent(lambda _: "")).ask(request())
-    assert answer.cost == module.FRAME_TOKENS + 1 + 4
+    assert answer.cost == FRAME_TOKENS + 1 + 4
 
 
 async def test_budget_counts_what_earlier_sessions_spent(ledger: Ledger) -> None:
     """The budget is the run's, not the session's; a larger one goes on where it stopped."""
-    bound = module.FRAME_TOKENS + 2.0
+    bound = FRAME_TOKENS + 2.0
     await client(ledger, lambda _: yes(50), budget=bound, run="r").ask(request("a"))
     again = client(ledger, lambda _: yes(50), budget=50 + bound - 1, run="r")
     assert (await again.ask(request("a"))).cost == 50  # bought already: costs nothing now
@@ -279,7 +285,7 @@ def test_budget_is_never_exceeded(
             nonlocal billed
             outcome = next(fate)
             await asyncio.sleep(0)
-            most = module.FRAME_TOKENS + len(request.prompt.encode()) + request.max_tokens
+            most = FRAME_TOKENS + len(request.prompt.encode()) + request.max_tokens
             cost = draw.randint(1, most)
             billed += cost if outcome in ("answer", "lost", "slow", "bug") else 0
             assert billed <= budget

@@ -84,6 +84,7 @@ class RunOptions:
     models: Annotated[Path | None, typer.Option(help="TOML file of models and prices.")] = None
     concurrency: Annotated[int, typer.Option(help="Calls in flight per model, at most.")] = 64
     timeout: Annotated[float, typer.Option(help="Seconds a call may take.")] = 120.0
+    patience: Annotated[float, typer.Option(help="Seconds to wait for a model that answers nobody.")] = 600.0
     batch: Annotated[bool, typer.Option(help="Ask by batch, at the batch price, within a day.")] = False
     batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0
     batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000
@@ -110,6 +111,7 @@ class RunOptions:
             "models": self.models,
             "concurrency": self.concurrency,
             "timeout": self.timeout,
+            "patience": self.patience,
             "self_check": self.self_check,
             "engine": self.engine,
             "workers": self.workers,

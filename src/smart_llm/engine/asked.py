@@ -29,7 +29,8 @@ class Options(TypedDict, total=False):
 
     report: where a report of the run goes, also of one that was stopped. safe_csv: cells that a spreadsheet would take
     for formulas are written as text. on_event: a function that hears the run's events; if it raises, the run is
-    stopped cleanly and the exception comes out. progress: show how the run goes, on stderr or in the notebook; by
+    stopped cleanly and the exception comes out. patience: seconds that a model which answers nobody is waited for until
+    the run stops; run again to go on. progress: show how the run goes, on stderr or in the notebook; by
     default on a terminal or in a notebook, if there is no `on_event`. engine: `local`, `ray` or `ray:ADDRESS`; workers,
     partition: its actors, and rows handed to one at a time.
     """
@@ -46,6 +47,7 @@ class Options(TypedDict, total=False):
     providers: Mapping[str, Provider] | None
     concurrency: int
     timeout: float
+    patience: float
     self_check: int
     store_text: bool
     report: str | Path | None
@@ -64,6 +66,8 @@ def _check_options(options: Options) -> None:
         raise InputError(f"--budget {budget}: give USD, more than 0.")
     if not options.get("timeout", 120.0) > 0:
         raise InputError(f"--timeout {options.get('timeout')}: give seconds, more than 0.")
+    if not options.get("patience", 600.0) > 0:
+        raise InputError(f"--patience {options.get('patience')}: give seconds, more than 0.")
     batch = options.get("batch", False)
     if batch and options.get("engine", "local") != "local":
         raise InputError("--batch and --engine ray: workers on Ray ask by calls; give one of the two.")
@@ -103,6 +107,7 @@ def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell
         options.get("budget"),
         options.get("concurrency", 64),
         options.get("timeout", 120.0),
+        options.get("patience", 600.0),
         tell,
         stop,
         batch if isinstance(batch, BatchOptions) else BatchOptions(),

@@ -22,7 +22,8 @@ from random import Random
 from typing import Any, Protocol
 
 from smart_llm.engine.desk import Desk, Item
-from smart_llm.engine.flight import Flight, Halted
+from smart_llm.engine.flight import Flight
+from smart_llm.engine.patience import Halted
 from smart_llm.engine.pool import Stop
 from smart_llm.errors import BudgetExhausted, InputError, Interrupted, Refused, Retryable
 from smart_llm.events import Listener, Said
@@ -30,7 +31,8 @@ from smart_llm.ledger import Ledger, request_key
 from smart_llm.ledger.batches import BatchBook, BatchRecord
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import BatchApi, batch_api, known
-from smart_llm.providers.client import Client, Lane
+from smart_llm.providers.client import Client
+from smart_llm.providers.lane import Lane
 from smart_llm.providers.pace import Pace
 from smart_llm.types import Answer, Model, Request
 
@@ -122,6 +124,24 @@ class BatchClient:
             item = self.items[key] = Item(key, request, asyncio.get_running_loop().create_future())
             await self.enter(desk, item)
         return await asyncio.shield(item.done)
+
+    async def held(self, request: Request) -> int | None:
+        """The number of the recorded answer in the ledger's order, if there is one."""
+        return self.ledger.number(request_key(request))
+
+    def alive(self, model: str) -> bool:
+        """Whether this model has reacted to anything yet; of one that is asked by batch the batches tell."""
+        return model in self._desks or self._ordinary.alive(model)
+
+    async def settle(self) -> None:
+        """See `Client.settle`; a batch is announced and settled as a whole."""
+        await self._ordinary.settle()
+
+    def expect(self, snapshots: Mapping[str, frozenset[str]]) -> None:
+        """See `Client.expect`."""
+        self._ordinary.expect(snapshots)
+        for name, desk in self._desks.items():
+            desk.lane.expected = snapshots.get(name)
 
     async def close(self) -> None:
         """End what goes on here; what runs at the provider is left there. Close the ordinary client yourself."""

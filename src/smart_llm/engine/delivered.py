@@ -71,7 +71,8 @@ class Texts(Column[str | None]):
         self._end = 0
         self._known: dict[str, tuple[int, int]] = {}
 
-    def __setitem__(self, row: int, text: str) -> None:
+    def __setitem__(self, row: int | Ints, text: str) -> None:
+        """One row's text, or that of several rows."""
         self._start[row], self._length[row] = self._known.get(text) or self._append(text)
 
     def _append(self, text: str) -> tuple[int, int]:

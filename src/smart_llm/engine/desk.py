@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from smart_llm.providers.batch import BatchApi
-from smart_llm.providers.client import Lane
+from smart_llm.providers.lane import Lane
 from smart_llm.types import Answer, Request
 
 

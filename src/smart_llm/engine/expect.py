@@ -9,7 +9,7 @@ import numpy as np
 
 from smart_llm.engine.live import Live
 from smart_llm.providers.base import Provider
-from smart_llm.providers.client import sent_bytes
+from smart_llm.providers.lane import sent_bytes
 from smart_llm.types import Model, Request, Usage
 
 SAMPLE = 64

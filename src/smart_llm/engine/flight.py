@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from smart_llm.engine.desk import Desk, Item, Parcel
+from smart_llm.engine.patience import Halted, Patience
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.events import Said
 from smart_llm.ledger.batches import BatchRecord
@@ -28,21 +29,14 @@ from smart_llm.types import Answer
 if TYPE_CHECKING:
     from smart_llm.engine.batch import BatchClient
 
-T = TypeVar("T")
 CHUNK = 512
 """Results written to the ledger at a time."""
 HOPELESS = 10
 """Requests that finally fail before any was answered, until the run is stopped."""
-WORTH_SAYING = 3
-"""Failures in a row until the user is told."""
 NOT_RUN = 3
 """Batches in a row that did not run, until the run is stopped."""
 REREADS = 5
 """Times the results are read again where some are missing."""
-
-
-class Halted(Exception):
-    """The run stops: leave everything as it is written down."""
 
 
 class Flight:
@@ -51,8 +45,11 @@ class Flight:
     def __init__(self, client: BatchClient, desk: Desk, *, adopted: bool = False, mine: bool = True) -> None:
         self._client, self._desk, self._api, self._book = client, desk, desk.api, client.book
         self._adopted, self._mine = adopted, mine
+        self._patience = Patience(client)
         self._validating, self._turned_away = True, False
         self._cost = self._lost = 0.0
+        self._answered, self._failed_now = 0, list[Item]()
+        self._last: Retryable | None = None
         self._fatal: Refused | None = None
         self._held: tuple[Item, Answer] | None = None  # one row waits until all is settled, and so does the run
 
@@ -93,7 +90,7 @@ class Flight:
 
     async def _submit(self, record: BatchRecord, lines: Sequence[bytes]) -> BatchRecord | None:
         """The batch as the provider knows it, or None where it is certain that it was not taken."""
-        file = await self._patiently(lambda: self._api.upload(record.batch_id, lines))
+        file = await self._patience.call(lambda: self._api.upload(record.batch_id, lines))
         if file is not None:
             record = await self._book.uploaded(record, file)
         started = time.monotonic()
@@ -104,7 +101,7 @@ class Flight:
                 remote: str | None = await self._api.submit(record.batch_id, file, lines)
             except Retryable as error:
                 if not error.paid:  # it did not arrive, or was turned away
-                    await self._pause(attempt, error, since=started)
+                    await self._patience.pause(attempt, error, since=started)
                     continue
                 remote = await self._search(record)
             except Refused:
@@ -123,11 +120,11 @@ class Flight:
             )
 
         while True:
-            found = await self._patiently(find)
+            found = await self._patience.call(find)
             if found.remote is not None:
                 return found.remote
             if not found.undecided and time.time() - since >= self._client.options.search:
-                if fenced or not await self._patiently(lambda: self._api.fence(record.file)):
+                if fenced or not await self._patience.call(lambda: self._api.fence(record.file)):
                     return None
                 fenced = True  # and look once more, for it may have come just before
                 continue
@@ -155,8 +152,11 @@ class Flight:
         except Gone:
             look = Look(record.remote or "", "ended", "gone")
             self._lose(record, self._unanswered(record))
-        self._desk.failures = 0
         await self._close(record, look.status)
+        if self._fatal is None and self._nobody_answered():
+            await self._did_not_run(record, self._answers_nobody())
+            return
+        self._desk.failures = 0
         again = [item for item in self._unanswered(record) if not await self._given_up(item)]
         if self._fatal is not None:
             raise self._fatal
@@ -170,7 +170,7 @@ class Flight:
         remote, delay = record.remote, self._client.options.poll
         while True:
             self._stop_if_halted()
-            look = await self._patiently(lambda: self._api.look(remote))
+            look = await self._patience.call(lambda: self._api.look(remote))
             if look.state != "running":
                 return look
             if look.status != "validating":
@@ -186,12 +186,12 @@ class Flight:
             try:
                 await self._read(record, look, seen)
             except Retryable as error:
-                await self._pause(attempt, error, since=started)
+                await self._patience.pause(attempt, error, since=started)
                 continue
             incomplete += 1
             if len(seen) >= look.done or incomplete == REREADS:
                 break
-            await self._pause(attempt)
+            await self._patience.pause(attempt)
         if len(seen) < look.done:
             missing = [key for place, key in enumerate(record.keys) if place not in seen]
             self._lose(record, [self._client.items.get(key) for key in missing])
@@ -223,8 +223,10 @@ class Flight:
         elif isinstance(outcome, Retryable):
             if outcome.paid:
                 self._lose(record, [item])
+            self._last = outcome
             if item is not None:
                 item.tries += 1
+                self._failed_now.append(item)
         elif item is not None and isinstance(outcome, Refused) and outcome.row_only:
             await self._give_up(item, outcome)
         elif isinstance(outcome, Refused):
@@ -236,16 +238,44 @@ class Flight:
         if standing is None:
             if item is not None:
                 standing = answer = lane.priced(item.request, answer)
+                if lane.unexpected(answer):
+                    self._refuse(item, answer)
+                    return
                 standing = await ledger.put(key, item.request, answer, run=record.run)
             else:
                 standing = answer = replace(answer, cost=lane.model.rate.cost(answer.usage))
                 await self._book.put_unasked(record, key, answer)
             self._cost += answer.cost
+        self._answered += 1
         self._desk.answered += 1
         item = self._client.items.get(key)  # somebody may have asked for it meanwhile
         if item is not None:
             self._release(item, standing.cost)
             self._give(item, standing)
+
+    def _refuse(self, item: Item, answer: Answer) -> None:
+        """Another snapshot than those the evidence is about has answered: that is paid, it is no answer, and the run
+        stops."""
+        self._client.ledger.attempt(item.key, self._desk.model, "another snapshot", answer.cost, run=self._client.run)
+        self._cost += answer.cost
+        self._release(item, answer.cost)
+        self._fatal = Refused(self._desk.lane.changed(answer))
+
+    def _answers_nobody(self) -> Refused:
+        return Refused(
+            f"{self._api.host} answered no request of {NOT_RUN} batches in a row: {self._last} What was bought is "
+            "kept: run again later to go on."
+        )
+
+    def _nobody_answered(self) -> bool:
+        """Whether every request of the batch failed, most of them for the first time: that says something about the
+        provider and nothing about them, so it does not count against them."""
+        fresh = sum(item.tries == 1 for item in self._failed_now)
+        if self._answered or fresh < 2 or 2 * fresh < len(self._failed_now):
+            return False
+        for item in self._failed_now:
+            item.tries -= 1
+        return True
 
     async def _failed(self, record: BatchRecord, look: Look) -> None:
         """It did not run: too many tokens in the queue, requests that cannot be sent, or something else."""
@@ -350,28 +380,6 @@ class Flight:
             self._desk.validating -= 1
         if not self._turned_away:
             self._client.unblock(self._desk)
-
-    # ------------------------------------------------------------------ patience
-
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """A call that does no harm when it is repeated, until it succeeds or will not."""
-        started = time.monotonic()
-        for attempt in count():
-            try:
-                return await call()
-            except Retryable as error:
-                await self._pause(attempt, error, since=started)
-        raise AssertionError
-
-    async def _pause(self, attempt: int, error: Retryable | None = None, *, since: float | None = None) -> None:
-        """Wait before trying again; `Refused` when that has gone on for too long. since: of `time.monotonic`."""
-        options = self._client.options
-        if since is not None and time.monotonic() - since > options.silence:
-            raise Refused(f"{error} So for {options.silence:g} s. What was bought is kept: run again later to go on.")
-        if attempt == WORTH_SAYING and error is not None:
-            self._client.tell(Said(f"{error} Trying again."))
-        delay = min(options.longest, options.poll * 2.0 ** min(attempt, 10))
-        await self._client.sleep(max((error and error.retry_after) or 0.0, delay))
 
     def _stop_if_halted(self) -> None:
         if self._client.halted.is_set():

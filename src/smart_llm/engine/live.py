@@ -1,31 +1,33 @@
-"""The live driver: asks and deliveries answered by calling models.
+"""The live driver: what a procedure asks, answered by calling models.
 
 `Live` renders rows into requests, sends them through the client, reads the replies by the task's contract and turns
 them into marks. What it keeps per row is what will be delivered: answer, model, status. Money is counted once per
 distinct request, whoever pays first, so that a run taken up again costs what the undisturbed run costs.
+
+A call that failed is not an answer. A candidate that failed while profiling counts as bad there, since it may well
+answer when it delivers; the reference's failure is an error of the row. Neither is in the ledger: another call may be
+answered.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from smart_llm.cascades import accepts, assign, passes
 from smart_llm.engine.aside import Aside
 from smart_llm.engine.delivered import Texts
 from smart_llm.engine.pool import Stop, all_of, each
+from smart_llm.engine.routing import Alike
 from smart_llm.errors import Refused
-from smart_llm.events import Delivering, Listener, Profiling
+from smart_llm.events import Listener, Profiling
 from smart_llm.ledger import request_key
-from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, format_value
-from smart_llm.tasks.scores import answer_key, reads_words, self_consistency, words_of
+from smart_llm.tasks.scores import answer_key, self_consistency, words_of
 from smart_llm.tasks.tokens import own_score
 from smart_llm.types import (
     AGREE,
@@ -36,12 +38,10 @@ from smart_llm.types import (
     Answer,
     Answers,
     Ask,
-    Cascade,
     Floats,
     Ints,
     Model,
     Request,
-    Verdict,
 )
 
 HOPELESS = 20
@@ -54,32 +54,8 @@ SLICE = 4096
 NONE: Ints = np.empty(0, np.int64)
 """No positions."""
 
-Delivery: TypeAlias = tuple[int, Any, Answer]
-"""The model a row is answered by, its value (None: the row has no answer), its reply."""
 Told: TypeAlias = tuple[Any, Answer, float]
 """A parsed value (None: contract broken or failed), the reply (its cost that of every draw), the model's own score."""
-
-
-@dataclass(frozen=True)
-class Routing:
-    """Which answer rows are delivered that profiling left. chosen: shape (rows,), the model that answers each row first
-    (0 = reference) where there is no cascade; u: shape (rows,), the rows' blank scores."""
-
-    cascade: Cascade | None
-    chosen: NDArray[np.int8]
-    u: NDArray[np.uint64]
-
-    @classmethod
-    def of(cls, verdict: Verdict, seed: int, aside: Aside) -> Routing:
-        """By a certified rule, for the whole table."""
-        rows = len(aside.population)
-        if isinstance(verdict.rule, Cascade):
-            return cls(verdict.rule, np.empty(0, np.int8), aside.spread(uniforms(seed, "shares", rows)))
-        return cls(None, aside.spread(assign(verdict, seed, rows).astype(np.int8)), np.empty(0, np.uint64))
-
-
-Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery]]
-"""(position, prompt) → what is delivered."""
 
 
 class Client(Protocol):
@@ -89,10 +65,23 @@ class Client(Protocol):
         """The answer to a request, from the ledger or bought."""
         ...
 
+    async def held(self, request: Request) -> int | None:
+        """The number of the recorded answer in the ledger's order, if there is one."""
+        ...
+
+    def alive(self, model: str) -> bool:
+        """Whether this model has reacted to anything yet."""
+        ...
+
 
 class Live:
     """One run's rows. models: reference first. Arrays have one entry per row of the table. aside: rows that are no part
-    of the population; an `Ask` and a `Verdict` speak of the population's rows."""
+    of the population; an `Ask` and a `Verdict` speak of the population's rows.
+
+    failed: (position in the table, model index) → error, for calls that finally failed while profiling. covered: by
+    model index, the snapshots whose answers may be delivered (none given: all). known: by model's name, a request that
+    was answered. keys: by model index, those of the answers that profiling brought. before: the number of the last
+    answer that was in the ledger when delivery began."""
 
     def __init__(
         self,
@@ -108,18 +97,26 @@ class Live:
         self.rows = table.rows
         self.aside = aside or Aside(table.rows, NONE)
         columns = task.columns(table.columns)
-        self._table, self.columns, self._render = table, columns, task.template(columns).render
+        template = task.template(columns)
+        self._table, self.columns, self._render = table, columns, template.render
         self.answers = Texts(table.rows)
         self.by = np.zeros(table.rows, np.int16)
         self.settled = np.zeros(table.rows, bool)
         self.proven = False  # whether the reference is known to answer: then the first rows prove nothing
         self.errors: dict[int, str] = {}
+        self.failed: dict[tuple[int, int], str] = {}
+        self.covered: dict[int, frozenset[str]] = {}
+        self.known: dict[str, Request] = {}
+        self.before = 0
+        self.keys: dict[int, list[str]] = {}
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
+        self._lost = 0  # requests that ended without an answer
         self.again: dict[int, float] = {}  # USD of second answers by the reference, by group of equal rows
         self.reference_cost = np.full(table.rows, np.nan)
-        self.groups = table.groups(columns)
-        self.costs = np.full((len(models), int(self.groups.max(initial=-1)) + 1), np.nan)
+        self.groups = table.groups_of_texts(template.fields, template.literals).astype(np.int32)
+        self.alike = Alike(self.groups)
+        self.costs = np.full((len(models), self.alike.distinct), np.nan)
         self._drawn = np.zeros(self.costs.shape, bool)  # whether `costs` holds what further draws cost
 
     def spent(self) -> Floats:
@@ -161,7 +158,7 @@ class Live:
         prompts = list(self.prompts(positions))
 
         async def one(row: tuple[int, str]) -> None:
-            self._settle(row[0], 0, *await self._ask(row[0], 0, row[1]))
+            self.settle_by(np.array(row[:1]), 0, *await self.answer(row[0], 0, row[1]))
 
         rows = zip(positions.tolist(), prompts, strict=True)
         await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
@@ -170,7 +167,7 @@ class Live:
     @property
     def distinct(self) -> int:
         """Different requests there are per model: equal rows share an answer, paid for once."""
-        return int(self.costs.shape[1])
+        return self.alike.distinct
 
     def count(self, position: int, model: int, cost: float) -> None:
         """An answer that belongs to this run's account, whoever bought it."""
@@ -199,7 +196,7 @@ class Live:
 
         async def one(row: tuple[int, str]) -> None:
             position, prompt = row
-            first, _ = await self._ask(position, 0, prompt)
+            first, _ = await self.answer(position, 0, prompt)
             reply = await self.client.ask(replace(self.request(0, prompt), draw=1))
             self.again[int(self.groups[position])] = reply.cost
             second = self.task.parse(reply.text)
@@ -238,18 +235,35 @@ class Live:
         async def one(k: int) -> None:
             nonlocal done
             position = int(positions[k])
-            values = await self._fill(sheet, k, position, prompts[k], ask.models)
+            values = await self.fill(sheet, k, position, prompts[k], ask.models)
+            self.failed |= {(position, m): reply.error for m, (_, reply, _) in values.items() if reply.error}
             if 0 in values:
-                self._settle(position, 0, *values[0][:2])
+                self.settle_by(positions[k : k + 1], 0, *values[0][:2])
             done += 1
             tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.so_far))
 
         asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
         await all_of([asked, self.buy(self.aside.population[also], ask.models, workers)])
+        self._check_alive(ask, positions)
         self.batches.append((positions, sheet))
-        return sheet, [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
+        keys = [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
+        for position, row in zip(positions.tolist(), keys, strict=True):
+            for m, key in zip(ask.models, row, strict=True):
+                if (position, m) not in self.failed:
+                    self.keys.setdefault(m, []).append(key)
+        return sheet, keys
 
-    async def _fill(self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]) -> dict[int, Told]:
+    def _check_alive(self, ask: Ask, positions: Ints) -> None:
+        """A model that has failed on every row and never reacted to any is not there: its rows are not given up."""
+        for m in ask.models:
+            lost = [self.failed[at, m] for at in self.different(positions).tolist() if (at, m) in self.failed]
+            if len(lost) > 1 and not self.client.alive(self.models[m].name):
+                raise Refused(
+                    f"{self.models[m].name} has answered none of the {len(lost)} rows it was asked about ({lost[0]}). "
+                    "What was bought is kept and no row was given up: run again to go on."
+                )
+
+    async def fill(self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]) -> dict[int, Told]:
         """Ask these models about one row, and write marks, costs, scores and traits into line k of the sheet."""
         values = dict(zip(models, await all_of(self._told(position, m, prompt) for m in models), strict=True))
         assert sheet.traits is not None
@@ -258,17 +272,21 @@ class Live:
             sheet.traits.words[k] = words_of(prompt)
         for m, (value, reply, score) in values.items():
             sheet.cost[k, m] = reply.cost
-            sheet.marks[k, m] = self._mark(m, value, values)
+            sheet.marks[k, m] = BAD if m and reply.error else self._mark(m, value, values)
             if value is not None:
                 said = format_value(value)
                 sheet.score[k, m] = score
                 sheet.traits.key[k, m], sheet.traits.length[k, m] = answer_key(said), len(said)
         return values
 
-    async def _ask(self, position: int, model: int, prompt: str) -> tuple[Any, Answer]:
+    async def answer(self, position: int, model: int, prompt: str) -> tuple[Any, Answer]:
         """One row's answer from one model: its parsed value (None = contract broken or failed) and the reply."""
-        reply = await self.client.ask(self.request(model, prompt))
-        if model == 0 and reply.error is None:
+        request = self.request(model, prompt)
+        reply = await self.client.ask(request)
+        if reply.error is not None:
+            return None, reply
+        self.known.setdefault(request.model, request)
+        if model == 0:
             self.reference_cost[position] = reply.cost
         self.count(position, model, reply.cost)
         return self.task.parse(reply.text), reply
@@ -278,20 +296,21 @@ class Live:
         log-probabilities."""
         further = self.requests(model, prompt)[1:]
         if not further:
-            value, reply = await self._ask(position, model, prompt)
+            value, reply = await self.answer(position, model, prompt)
             return value, reply, own_score(reply, value, self.task.contract.labels)
         drawing = asyncio.ensure_future(all_of(self.client.ask(request) for request in further))
         try:
-            value, reply = await self._ask(position, model, prompt)
+            value, reply = await self.answer(position, model, prompt)
         finally:
             again = await drawing  # no call is left behind
-        costs = [other.cost for other in again]
-        self.count_draws(position, model, costs)
+        lost = any(other.error for other in again)
+        self.count_draws(position, model, [other.cost for other in again if other.error is None])
         key, *others = [
             0 if said is None else answer_key(format_value(said))
             for said in (value, *(self.task.parse(other.text) for other in again))
         ]
-        return value, replace(reply, cost=reply.cost + sum(costs)), self_consistency(key, others)
+        score = float("nan") if lost else self_consistency(key, others)  # an answer that is missing says nothing
+        return value, replace(reply, cost=reply.cost + sum(other.cost for other in again)), score
 
     def _mark(self, model: int, value: Any, values: dict[int, Told]) -> int:
         if model == 0:
@@ -302,66 +321,50 @@ class Live:
             return NOT_ASKED
         return AGREE if self.task.equivalent(value, values[0][0]) else BAD
 
-    # ------------------------------------------------------------------ delivery
+    # ------------------------------------------------------------------ what is delivered
 
-    async def deliver(self, routing: Routing, workers: int, tell: Listener) -> None:
-        """Settle every row that is left."""
-        done = int(self.settled.sum())
-        alone = self.reference_only_cost(np.flatnonzero(self.settled)) / self.rows
-        settle = self._by_share(routing) if routing.cascade is None else self._by_tiers(routing.cascade, routing.u)
-
-        async def one(row: tuple[int, str]) -> None:
-            nonlocal done
-            model, value, reply = await settle(*row)
-            self._settle(row[0], model, value, reply)
-            done += 1
-            tell(Delivering(done, self.rows, len(self.errors), self.so_far, alone * done))
-
-        await each(self._unsettled(), one, workers=workers, stop=self.stop)
-
-    def _by_share(self, routing: Routing) -> Settle:
-        """Each row to the model its share says; a broken contract to the reference."""
-
-        async def settle(position: int, prompt: str) -> Delivery:
-            if model := int(routing.chosen[position]):
-                value, reply = await self._ask(position, model, prompt)
-                if value is not None:
-                    return model, value, reply
-            return (0, *await self._ask(position, 0, prompt))
-
-        return settle
-
-    def _by_tiers(self, rule: Cascade, u: NDArray[np.uint64]) -> Settle:
-        """Each row from tier to tier until one accepts it."""
-
-        async def settle(position: int, prompt: str) -> Delivery:
-            sheet = Answers.blank((1, len(self.models)), words=reads_words(rule))
-            await self._fill(sheet, 0, position, prompt, ())
-            for tier in rule.tiers if passes(rule.gate, sheet)[0] else ():
-                sheet = Answers.blank((1, len(self.models)))
-                values = await self._fill(sheet, 0, position, prompt, tier.models)
-                if accepts(tier, sheet, u[position : position + 1])[0]:
-                    return (tier.candidate, *values[tier.candidate][:2])
-            return (0, *await self._ask(position, 0, prompt))
-
-        return settle
-
-    def _settle(self, position: int, model: int, value: Any, reply: Answer) -> None:
+    def settle_by(self, rows: Ints, model: int, value: Any, reply: Answer) -> None:
+        """What rows that ask the same are delivered, by a reply and what was read in it."""
         if value is not None:
-            self.settle(position, model, format_value(value))
+            self.settle(rows, model, format_value(value))
             return
-        self.settle(position, model, None, f"error: {reply.error}" if reply.error else BROKEN)
-        if not self.proven and len(self.errors) == HOPELESS and int(self.settled.sum()) == HOPELESS:
+        self.settle(rows, model, None, f"error: {reply.error}" if reply.error else BROKEN)
+        self._lost += 1
+        if not self.proven and self._lost == HOPELESS and int(self.settled.sum()) == len(self.errors):
             raise Refused(self._hopeless(reply))
 
-    def settle(self, position: int, model: int, answer: str | None, error: str | None = None) -> None:
-        """What a row is delivered: an answer, or an error."""
-        self.settled[position] = True
-        self.by[position] = model
+    def settle(self, rows: int | Ints, model: int, answer: str | None, error: str | None = None) -> None:
+        """What rows are delivered: an answer, or an error."""
+        self.settled[rows] = True
+        self.by[rows] = model
         if error is not None:
-            self.errors[position] = error
+            self.errors |= dict.fromkeys(np.atleast_1d(rows).tolist(), error)
         elif answer is not None:
-            self.answers[position] = answer
+            self.answers[rows] = answer
+
+    def reopen(self) -> None:
+        """Rows without an answer whose request another row asks too, and may have an answer to, are asked again."""
+        lost = np.zeros(self.rows, bool)
+        lost[list(self.errors)] = True
+        self.unsettle(np.flatnonzero(lost & ~self.alike.least(lost)))
+
+    def unsettle(self, rows: Ints) -> None:
+        """These rows are to be settled again."""
+        self.settled[rows] = False
+        for row in rows.tolist():
+            self.errors.pop(row, None)
+
+    def covers(self, model: int, reply: Answer) -> bool:
+        """Whether a candidate's answer is by a snapshot that the evidence is about."""
+        known = self.covered.get(model)
+        return not (known and reply.snapshot and reply.snapshot not in known)
+
+    def left(self) -> Iterator[tuple[int, str]]:
+        """Of the rows that are not settled, the first one of each request, and its prompt."""
+        left = self.different(np.flatnonzero(~self.settled))
+        for start in range(0, len(left), SLICE):
+            part = left[start : start + SLICE]
+            yield from zip(part.tolist(), self.prompts(part), strict=True)
 
     def _hopeless(self, reply: Answer) -> str:
         why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract"
@@ -369,12 +372,6 @@ class Live:
             f"None of the first {HOPELESS} rows has an answer from {self.models[0].name} ({why}). Stopped before more "
             "is spent; what was bought is kept. Mend the prompt, the labels or the model, and run again."
         )
-
-    def _unsettled(self) -> Iterator[tuple[int, str]]:
-        left = np.flatnonzero(~self.settled)
-        for start in range(0, len(left), SLICE):
-            part = left[start : start + SLICE]
-            yield from zip(part.tolist(), self.prompts(part), strict=True)
 
     def reference_only_cost(self, profiled: Ints) -> float:
         """Estimate, USD: what the reference would have cost on every distinct request.

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from smart_llm.engine.batch import BatchOptions
-from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.deliver import deliver
+from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.routing import Routing
 from smart_llm.events import Listener
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.providers.base import Provider
@@ -26,7 +28,8 @@ class Delivery(Protocol):
 
 async def here(live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
     """This process does."""
-    await live.deliver(Routing.of(verdict, record.seed, live.aside), means.concurrency, means.tell)
+    routing = Routing.of(verdict, record.seed, live.aside, live.alike)
+    await deliver(live, routing, means.concurrency, means.tell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Means:
     budget: float | None
     concurrency: int
     timeout: float
+    patience: float
     tell: Listener
     stop: Stop
     batch: BatchOptions = field(default_factory=BatchOptions)

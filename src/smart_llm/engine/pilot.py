@@ -24,7 +24,8 @@ from smart_llm.engine.watch import watched
 from smart_llm.errors import InputError
 from smart_llm.events import nobody
 from smart_llm.ledger import Ledger, Reader, request_key
-from smart_llm.providers.client import Client, Speed
+from smart_llm.providers.client import Client
+from smart_llm.providers.lane import Speed
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Answers, Ask, Floats, Ints, Json, Model, Request, Usage
 
@@ -46,6 +47,7 @@ async def buy(job: Job, means: Means, count: int) -> None:
         means.providers,
         concurrency=means.concurrency,
         timeout=means.timeout,
+        patience=means.patience,
         budget=means.budget,
         run=f"{PILOT} {table}",
         check=means.stop.check,
@@ -105,6 +107,14 @@ class Held:
             raise KeyError(request_key(request))
         self.used[request.model].append(answer.usage)
         return replace(answer, cost=self._rates[request.model].cost(answer.usage))
+
+    async def held(self, request: Request) -> int | None:
+        """The number of the recorded answer, if there is one."""
+        return self._reader.number(request_key(request))
+
+    def alive(self, model: str) -> bool:
+        """What it said is recorded."""
+        return True
 
 
 async def known(job: Job, reader: Reader) -> Known | None:

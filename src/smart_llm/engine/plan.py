@@ -23,7 +23,7 @@ from smart_llm.engine.pilot import Known, known
 from smart_llm.engine.pool import Stop
 from smart_llm.ledger import Reader, canonical, tagged
 from smart_llm.providers.base import Provider
-from smart_llm.providers.client import Speed
+from smart_llm.providers.lane import Speed
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tasks import words
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json, Model, Request
@@ -169,6 +169,12 @@ async def draw_up(
 class _Nobody:
     async def ask(self, request: Request) -> Answer:
         raise AssertionError("a plan asks nobody")
+
+    async def held(self, request: Request) -> int | None:
+        return None
+
+    def alive(self, model: str) -> bool:
+        return False
 
 
 _nobody = _Nobody()

@@ -6,8 +6,9 @@ from the ledger, the procedure asks the same rows again, and the client finds th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from smart_llm.engine.live import Client as Asked
 from smart_llm.engine.live import Live
 from smart_llm.engine.means import Means
 from smart_llm.engine.selfcheck import check_itself, second_look
+from smart_llm.engine.snapshots import covered
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Decided, Ended, Said
@@ -41,6 +43,9 @@ from smart_llm.types import (
     Verdict,
 )
 
+DELIVERY = "delivery"
+"""Kind of the event that records the beginning of a run's delivery."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -53,6 +58,18 @@ class Finished:
     cost: float
     saving: float
     run_id: str
+
+
+class Buying(Asked, Protocol):
+    """What a run needs of its client."""
+
+    async def settle(self) -> None:
+        """Nothing is in flight any more: what was announced is taken back."""
+        ...
+
+    def expect(self, snapshots: Mapping[str, frozenset[str]]) -> None:
+        """From now on only these snapshots may answer, by model: another one stops the run."""
+        ...
 
 
 class Unfinished(Exception):
@@ -78,6 +95,7 @@ async def execute(job: Job, means: Means) -> Finished:
         means.providers,
         concurrency=means.concurrency,
         timeout=means.timeout,
+        patience=means.patience,
         budget=means.budget,
         run=record.run_id,
         check=means.stop.check,
@@ -104,7 +122,7 @@ async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: C
 
 
 async def _execute(
-    job: Job, record: RunRecord, models: tuple[Model, ...], client: Asked, means: Means, ahead: Ahead
+    job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying, means: Means, ahead: Ahead
 ) -> Finished:
     """Settle what is set aside, profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop, aside=Aside.of(record.plan))
@@ -115,17 +133,23 @@ async def _execute(
         verdict = await _profile(job, record, live, means, ahead)
         account.close("profiling")
         verdict = replace(verdict, notes=(*verdict.notes, *score_notes(live, verdict)))
+        if verdict.granted:
+            live.covered = covered(live, verdict.rule, means.ledger)
+            client.expect({models[m].name: names for m, names in live.covered.items()})
         for note in verdict.notes:
             means.tell(Said(note))
         means.tell(decided(verdict, live))
         if means.self_check:
             rows = second_look(live, verdict, means.self_check, record.seed)
             account.check = await check_itself(live, rows, record.run_id, means)
+        live.before = _begun(record.run_id, means.ledger)
         await means.deliver(live, verdict, record, means)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
+        await client.settle()
         pending = certificate(job, record, account, None, means.ledger)
         means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
         raise Unfinished(pending, _counted(stopped, live)) from stopped
+    await client.settle()
     granted = certificate(job, record, account, verdict, means.ledger)
     means.ledger.finish_run(record.run_id, asdict(granted))
     names = [model.name for model in models]
@@ -138,6 +162,15 @@ async def _execute(
         granted.cost["saving"],
         record.run_id,
     )
+
+
+def _begun(run_id: str, ledger: Ledger) -> int:
+    """The number of the last answer that was in the ledger when delivery began, in whatever session that was."""
+    told = ledger.latest(run_id, DELIVERY)
+    if told is None:
+        told = {"answers": ledger.last_number()}
+        ledger.event(run_id, DELIVERY, told)
+    return int(told["answers"])
 
 
 async def _set_aside(record: RunRecord, live: Live, means: Means) -> None:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from smart_llm.engine.pool import Stop
-from smart_llm.errors import SmartError
+from smart_llm.errors import LedgerError, SmartError
 from smart_llm.events import Listener, Said
 from smart_llm.providers.client import Client
 
@@ -18,7 +18,7 @@ STALL = 30.0
 
 @contextlib.asynccontextmanager
 async def watched(client: Client, stop: Stop, tell: Listener) -> AsyncIterator[None]:
-    """Watch this client as long as the block lasts."""
+    """Watch this client as long as the block lasts; at its end nothing is in flight any more."""
 
     def dismiss() -> None:
         tell(Said(STOPPING))
@@ -35,6 +35,8 @@ async def watched(client: Client, stop: Stop, tell: Listener) -> AsyncIterator[N
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        with contextlib.suppress(LedgerError):  # it was said where it mattered
+            await client.settle()
 
 
 async def _watch(client: Client, tell: Listener) -> None:

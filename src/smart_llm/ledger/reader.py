@@ -33,6 +33,15 @@ read_answer = msgspec.json.Decoder(Answer).decode
 _json = msgspec.json.Decoder().decode
 
 
+class _Snapshot(msgspec.Struct):
+    """The one field of an answer that is wanted."""
+
+    snapshot: str = ""
+
+
+_snapshot = msgspec.json.Decoder(_Snapshot).decode
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run as recorded. started: seconds since 1970. plan, certificate: decoded JSON; plan_hash seals the plan."""
@@ -93,6 +102,15 @@ class Reader:
         row = self._db.execute(_GET, (key,)).fetchone()
         return None if row is None else read_answer(row[0])
 
+    def number(self, key: str) -> int | None:
+        """The number of that answer in the order in which they were recorded, or None."""
+        row = self._db.execute("SELECT id FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def last_number(self) -> int:
+        """The number of the last answer recorded so far; 0: none is."""
+        return int(self._db.execute("SELECT MAX(id) FROM answers").fetchone()[0] or 0)
+
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The answers there are among these keys."""
         return {key: read_answer(said) for key, said in self.said(keys).items()}
@@ -103,6 +121,15 @@ class Reader:
         for part in _parts(keys):
             sql = f"SELECT key, answer FROM answers WHERE key IN ({','.join('?' * len(part))})"
             found |= self._db.execute(sql, part).fetchall()
+        return found
+
+    def snapshots(self, keys: Iterable[str]) -> list[tuple[int, str]]:
+        """Of the answers there are among these keys: their number in the order in which they were recorded, and what
+        snapshot of its model gave them ("": it does not say)."""
+        found: list[tuple[int, str]] = []
+        for part in _parts(keys):
+            sql = f"SELECT id, answer FROM answers WHERE key IN ({','.join('?' * len(part))})"
+            found += [(number, _snapshot(said).snapshot) for number, said in self._db.execute(sql, part)]
         return found
 
     def prompts(self, keys: Iterable[str]) -> dict[str, str]:
@@ -125,9 +152,10 @@ class Reader:
         ]
         return moment
 
-    def count(self) -> int:
-        """How many answers are recorded."""
-        return int(self._db.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
+    def count(self, model: str | None = None) -> int:
+        """How many answers are recorded, of one model or of all."""
+        where, names = ("", ()) if model is None else (" WHERE model = ?", (model,))
+        return int(self._db.execute(f"SELECT COUNT(*) FROM answers{where}", names).fetchone()[0])
 
     def spent(self, run_id: str) -> float:
         """USD this run has paid or may have paid: answers, failed attempts, and calls whose outcome is unknown."""

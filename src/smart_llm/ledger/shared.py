@@ -67,6 +67,11 @@ class SharedLedger:
         said = self._ledger.said([key for key in keys if self._ledger.may_hold(key)])
         return [said.get(key) or self._claim(owner, key) for key in keys]
 
+    def peek(self, owner: str, keys: Sequence[str]) -> list[int | None]:
+        """The numbers of the answers there are for these keys; nothing is claimed."""
+        self._hear(owner)
+        return [self._ledger.number(key) for key in keys]
+
     async def wait(self, owner: str, key: str) -> Found:
         """`look` for one busy key, once whoever was buying it is done."""
         while (claim := self._claims.get(key)) is not None and claim.owner != owner:

@@ -89,6 +89,10 @@ class Ledger(Reader):
         """The answer recorded for a request, or None."""
         return super().get(key) if key in self._seen else None
 
+    def number(self, key: str) -> int | None:
+        """The number of that answer in the order in which they were recorded, or None."""
+        return super().number(key) if key in self._seen else None
+
     async def put(
         self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
     ) -> Answer:

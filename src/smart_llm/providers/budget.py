@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
 from smart_llm.errors import BudgetExhausted
+
+Send: TypeAlias = Callable[[float], Coroutine[Any, Any, int]]
+"""Announces so many USD, durably; returns the number of the note."""
 
 
 class Budget:
@@ -82,3 +87,61 @@ class Budget:
             f"The budget of ${self.limit:.6g} is reached: ${self.spent:.6g} spent, the next may cost ${bound:.6g}. "
             "Everything bought is kept; run again with a larger --budget to go on."
         )
+
+
+class Announced:
+    """What calls in flight may cost is in the ledger before they leave, by few notes instead of one a call: a note is
+    written only when more is in flight than was announced before, and announces more than is needed at once.
+
+    Guarantee: what the notes that are not settled announce is never less than what all calls in flight may cost.
+    """
+
+    AHEAD, HEADROOM = 4, 1.25
+    """For how many calls more there is room before one waits for its turn, and how much is announced for a dollar that
+    is in flight."""
+
+    def __init__(self) -> None:
+        self._out: list[float] = [0.0, 0.0]  # USD, calls
+        self._known = 0.0
+        self._notes: list[int] = []
+        self._writing = asyncio.Lock()
+
+    async def ready(self, bound: float, send: Send) -> None:
+        """A call that may cost `bound` is about to wait for its turn: once it has one, there is nothing to write."""
+        while self._known < self._out[0] + self.AHEAD * bound:
+            async with self._writing:
+                if self._known < self._out[0] + self.AHEAD * bound:
+                    await self._write(self.HEADROOM * self._out[0] + 2 * self.AHEAD * bound - self._known, send)
+
+    async def take(self, bound: float, send: Send) -> None:
+        """The call leaves."""
+        self._out[0] += bound
+        self._out[1] += 1
+        while self._known < self._out[0]:
+            async with self._writing:
+                if self._known < self._out[0]:
+                    await self._write(self.HEADROOM * self._out[0] - self._known, send)
+
+    def give(self, bound: float) -> None:
+        """It is over, and what it cost is known."""
+        self._out[0] -= bound
+        self._out[1] -= 1
+        if not self._out[1]:
+            self._out[0] = 0.0  # no rounding left behind
+
+    def settled(self) -> list[int]:
+        """The notes to settle, once nothing is in flight any more."""
+        notes, self._notes, self._known = self._notes, [], 0.0
+        return notes
+
+    async def _write(self, more: float, send: Send) -> None:
+        """One note more; it counts even if whoever waits for it is cancelled."""
+
+        def written(note: asyncio.Future[int]) -> None:
+            if not note.cancelled() and note.exception() is None:
+                self._notes.append(note.result())
+                self._known += more
+
+        note = asyncio.ensure_future(send(more))
+        note.add_done_callback(written)
+        await asyncio.shield(note)

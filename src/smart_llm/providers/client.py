@@ -5,8 +5,9 @@
         attempt ── a turn (pace), money set aside (budget), a time limit, the provider; whatever may have been paid is
                    recorded before anything else happens
 
-A rate limit never uses up the tries; it is bounded in time. An error of one row is an `Answer` with `error`; an error
-of the provider as a whole is raised and stops the run.
+A rate limit never uses up the tries; it is bounded in time. Nor does a model that answers nobody (`health`): it is
+waited for. An error of one row is an `Answer` with `error`, whose cost is what its calls may have cost; an error of the
+provider as a whole is raised and stops the run.
 """
 
 from __future__ import annotations
@@ -16,125 +17,30 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from random import Random
-from typing import Protocol
 
 from smart_llm.errors import Refused, Retryable
 from smart_llm.ledger import request_key
 from smart_llm.providers.base import Provider, Telling
-from smart_llm.providers.budget import Budget
-from smart_llm.providers.headers import Limits, limits_from
+from smart_llm.providers.budget import Budget, Send
+from smart_llm.providers.headers import limits_from
+from smart_llm.providers.health import Trials
+from smart_llm.providers.journal import Journal
+from smart_llm.providers.lane import Lane, Speed, guessed_tokens
 from smart_llm.providers.pace import Gate, Pace, Turn
-from smart_llm.types import Answer, Model, Request, Usage
+from smart_llm.types import Answer, Model, Request
 
 FIRST_DELAY, LONGEST_DELAY = 0.2, 20.0
 """Seconds between tries: doubles from the first to the longest, half of it at random."""
 
-FRAME_TOKENS = 64
-"""Tokens a provider may add around system and prompt (roles, separators): counted into the upper bound."""
-
 HOPELESS = 10
-"""Rows that finally fail before any call to a model ever succeeded, until the run is stopped."""
+"""Rows that finally fail before a model has ever answered anything, until the run is stopped."""
+NOTE = "in flight"
+"""Stands for the key in the notes that announce many calls at once."""
 
 _turn: ContextVar[tuple[Lane, Turn]] = ContextVar("turn")
 """The lane and turn of the call that is being made: headers come while it is awaited, to whichever client the provider
 was given last."""
-
-
-class Journal(Protocol):
-    """What a client needs of a ledger: `Ledger` itself, or a line to one that many share."""
-
-    def get(self, key: str) -> Answer | None:
-        """The answer recorded for a request, as far as is known here."""
-        ...
-
-    async def put(
-        self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
-    ) -> Answer:
-        """Record an answer; returns, once it is durable, the one that stands."""
-        ...
-
-    async def send(self, key: str, model: str, bound: float, *, run: str = "") -> int:
-        """Announce a call; returns, once that is durable, the number to settle it by."""
-        ...
-
-    def attempt(
-        self, key: str, model: str, outcome: str, cost: float, *, run: str = "", settles: int | None = None
-    ) -> asyncio.Future[bool]:
-        """Record a call that brought no answer, before any answer put later."""
-        ...
-
-    def spent(self, run_id: str) -> float:
-        """USD this run has paid or may have paid."""
-        ...
-
-
-class Lane:
-    """Everything the client knows about one model."""
-
-    def __init__(self, model: Model, provider: Provider, pace: Gate) -> None:
-        self.model = model
-        self.provider = provider
-        self.pace = pace
-        self.last_success = 0.0
-        self.idle_at = 0.0
-        self.failed_rows = 0
-        self.answered, self.seconds = 0, 0.0
-        self.limits = Limits()
-
-    def succeeded(self, turn: Turn) -> None:
-        """A call brought an answer."""
-        self.last_success = _now()
-        self.answered, self.seconds = self.answered + 1, self.seconds + self.last_success - turn.at
-        self.pace.succeeded(turn)
-
-    def silent_for(self, now: float) -> float:
-        """Seconds without an answer while there were calls to answer."""
-        if not (self.pace.in_flight or self.pace.waiting):
-            self.idle_at = now
-        return now - max(self.last_success, self.idle_at)
-
-    def bound(self, request: Request, timeout: float) -> float:
-        """USD one attempt can cost at most: a token per byte sent, all output tokens, every core until the timeout."""
-        rate = self.model.rate
-        tokens = rate.bound(sent_bytes(request), request.max_tokens + self.model.thinking)
-        seconds = timeout * (os.cpu_count() or 1) if rate.cpu_hour else 0.0
-        return tokens + seconds * rate.cpu_hour / 3600
-
-    def priced(self, request: Request, answer: Answer) -> Answer:
-        """The answer with its cost. Where a server states no usage, a token per byte is assumed (never too little)."""
-        usage = answer.usage
-        if not (usage.input_tokens or usage.output_tokens or usage.cpu_seconds):
-            usage = Usage(sent_bytes(request), len((answer.text or "").encode()) + 1)
-        cost = self.model.rate.cost(usage)
-        return replace(answer, usage=usage, cost=cost)
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Of one model's calls, as seen: seconds per call, and the requests and tokens a minute its replies say are allowed
-    (0: they do not say)."""
-
-    seconds: float
-    requests: float = 0.0
-    tokens: float = 0.0
-
-    @classmethod
-    def of(cls, lane: Lane) -> Speed:
-        """What a lane saw."""
-        told = (lane.limits.requests, lane.limits.tokens)
-        return cls(lane.seconds / lane.answered, *(each.limit if each is not None else 0.0 for each in told))
-
-
-def sent_bytes(request: Request) -> int:
-    """Bytes of everything that is billed as input; no tokenizer makes more than a token of a byte."""
-    return FRAME_TOKENS + sum(len(part.encode()) for part in (request.prompt, request.system, request.schema) if part)
-
-
-def _guessed_tokens(request: Request) -> float:
-    """What a provider may count against its limit of tokens; how far off that is, the pace learns."""
-    return (len(request.prompt) + len(request.system or "")) / 4 + request.max_tokens
 
 
 class Client:
@@ -162,15 +68,15 @@ class Client:
         purse: Budget | None = None,
     ) -> None:
         """concurrency: calls in flight per model, at most (of a local model: the cores). timeout: seconds per
-        attempt. patience: seconds a row, or a model, may be rate-limited without a success. budget: USD for `run` as
-        a whole, earlier sessions included. check: called before a
-        call leaves; raises what should keep it from leaving. gate, purse: who else lets calls through (by model), and
-        whose money it is, where this client is one of many.
+        attempt. patience: seconds that a model which answers nobody is waited for, or a row that is rate-limited.
+        budget: USD for `run` as a whole, earlier sessions included. check: called before a call leaves; raises what
+        should keep it from leaving. gate, purse: who else lets calls through (by model), and whose money it is, where
+        this client is one of many.
         """
         random = Random(seed)
         self._ledger = ledger
         gate = gate or (lambda model: Pace(ceiling(model, concurrency), random))
-        self._lanes = {m.name: Lane(m, providers[m.name], gate(m)) for m in models}
+        self._lanes = {m.name: Lane(m, providers[m.name], gate(m), patience=patience) for m in models}
         for provider in providers.values():
             if isinstance(provider, Telling):
                 provider.told = self._told
@@ -207,14 +113,40 @@ class Client:
             if flight is None:
                 return await self._fly(key, request)
             answer = await asyncio.shield(flight)  # None: whoever flew it failed; ask anew
-        self.hits[request.model] += 1
-        self.recorded[request.model] += answer.cost
+        if answer.error is None:
+            self.hits[request.model] += 1
+            self.recorded[request.model] += answer.cost
+            self.knows(request)
         return answer
 
-    def trust(self) -> None:
-        """These models have answered elsewhere: rows that fail do not stop the run because they come first."""
-        for lane in self._lanes.values():
-            lane.last_success = _now()
+    async def held(self, request: Request) -> int | None:
+        """The number of the recorded answer in the ledger's order, if there is one; nothing is bought."""
+        return self._ledger.number(request_key(request))
+
+    def knows(self, request: Request) -> None:
+        """This request was answered before: whether its model answers at all can be tried with it."""
+        health = self._lanes[request.model].health
+        health.good = health.good or request
+
+    @property
+    def known(self) -> dict[str, Request]:
+        """A request that was answered, by model."""
+        return {name: lane.health.good for name, lane in self._lanes.items() if lane.health.good is not None}
+
+    def alive(self, model: str) -> bool:
+        """Whether this model has reacted to anything yet."""
+        return self._lanes[model].health.alive
+
+    def expect(self, snapshots: Mapping[str, frozenset[str]]) -> None:
+        """From now on only these snapshots may answer, by model: another one stops the run."""
+        for name, lane in self._lanes.items():
+            lane.expected = snapshots.get(name)
+
+    async def settle(self) -> None:
+        """Nothing is in flight any more: what was announced is taken back."""
+        notes = [(name, note) for name, lane in self._lanes.items() for note in lane.announced.settled()]
+        back = [self._ledger.attempt(NOTE, name, "back", 0.0, run=self._run, settles=note) for name, note in notes]
+        await asyncio.gather(*back)
 
     def speeds(self) -> dict[str, Speed]:
         """How fast every model that answered anything was."""
@@ -225,7 +157,7 @@ class Client:
         asked now and then: a model that had nothing to do when it was last asked counts from then on."""
         now = _now()
         return [
-            f"{lane.model.name} has answered nothing for {silent:.0f} s: {_held_up(lane.pace, now, self._timeout)}"
+            f"{lane.model.name} has answered nothing for {silent:.0f} s: {lane.held_up(now, self._timeout)}"
             for lane in self._lanes.values()
             if (silent := lane.silent_for(now)) >= seconds
         ]
@@ -234,6 +166,7 @@ class Client:
         """Raise `reason` for every request that waits for its turn; calls that are out go on."""
         for lane in self._lanes.values():
             lane.pace.dismiss(reason)
+            lane.health.dismiss(reason)
 
     async def close(self) -> None:
         """Close the providers. The ledger is the caller's."""
@@ -262,59 +195,96 @@ class Client:
 
     async def _buy(self, lane: Lane, key: str, request: Request) -> Answer:
         """Attempts until one brings an answer, or until trying again will not help."""
-        failures, throttled_since = 0, 0.0
+        trials, throttled_since = Trials(), 0.0
         while True:
             try:
-                return await self._attempt(lane, key, request)
+                return await self._attempt(lane, key, request, trials)
             except Retryable as error:
                 if error.throttled:
                     throttled_since = throttled_since or _now()
                     if _now() - throttled_since > self._patience:
-                        return await self._tired(lane, key, throttled_since, error)
+                        return await self._tired(lane, key, throttled_since, error, trials)
                     continue  # the pace makes it wait
-                failures += 1
-                if failures >= self._tries:
-                    return await self._given_up(lane, key, error)
-                delay = self._delay(failures, error.retry_after)
+                if self._is_own(lane, trials):
+                    return await self._given_up(lane, key, error, trials)
+                await self._find_out(lane, trials)
+                delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
                 if not error.row_only:
                     raise
-                return await self._failed(lane, key, str(error))
-            await asyncio.sleep(delay)
+                return await self._failed(lane, key, str(error), trials)
+            await lane.health.rest(delay)
 
-    async def _attempt(self, lane: Lane, key: str, request: Request) -> Answer:
+    async def _attempt(self, lane: Lane, key: str, request: Request, trials: Trials) -> Answer:
         """One call in its turn and within the budget; the answer is durable when this returns."""
-        bound = lane.bound(request, self._timeout)
-        turn = await lane.pace.enter(_guessed_tokens(request))
+        probe, turn = await self._turn_of(lane, request)
+        try:
+            answer, number = await self._called(lane, key, request, turn, trials)
+        finally:
+            lane.health.leave(probe)
+        if answer.error is not None:
+            self._record(key, request.model, "error", answer.cost, number)
+            return answer
+        lane.health.reacted(turn.at, request)
+        if lane.unexpected(answer):
+            self._record(key, request.model, "another snapshot", answer.cost, number)
+            raise Refused(lane.changed(answer))
+        return await self._ledger.put(key, request, answer, run=self._run, attempt=number)
+
+    async def _turn_of(self, lane: Lane, request: Request) -> tuple[bool, Turn]:
+        """Wait until a call may leave; whether it leaves as a probe of a model that is down, and its turn."""
+        while True:
+            probe = await lane.health.enter()
+            try:
+                if self._budget.limit is None:
+                    await lane.announced.ready(lane.bound(request, self._timeout), self._note_of(lane))
+                turn = await lane.pace.enter(guessed_tokens(request))
+            except BaseException:
+                lane.health.leave(probe)
+                raise
+            if probe or not lane.health.down:
+                return probe, turn
+            lane.pace.leave()  # the model went down while this call waited for its turn
+
+    async def _called(
+        self, lane: Lane, key: str, request: Request, turn: Turn, trials: Trials
+    ) -> tuple[Answer, int | None]:
+        """One call whose turn has come; what becomes of it is told to its lane."""
         _turn.set((lane, turn))
+        bound = lane.bound(request, self._timeout)
         try:
             self._check()  # a stop that came while this call waited for its turn
             await self._budget.reserve(bound)
-            answer, number = await self._call(lane, key, request, bound)
+            answer, number = await self._call(lane, key, request, bound, trials)
         except Retryable as error:
             if error.throttled:
                 lane.pace.throttled(turn, error.retry_after)
+            else:
+                lane.health.failed(turn.at, str(error))
+                trials.failed(turn.at, lane.health)
+            raise
+        except Refused as error:
+            if error.row_only:
+                lane.health.reacted(turn.at)
             raise
         finally:
             lane.pace.leave()
         lane.succeeded(turn)
-        if answer.error is not None:
-            self._record(key, request.model, "error", answer.cost, number)
-            return answer
-        return await self._ledger.put(key, request, answer, run=self._run, attempt=number)
+        return answer, number
 
-    async def _call(self, lane: Lane, key: str, request: Request, bound: float) -> tuple[Answer, int | None]:
+    async def _call(
+        self, lane: Lane, key: str, request: Request, bound: float, trials: Trials
+    ) -> tuple[Answer, int | None]:
         """The provider, under a time limit; settles what was set aside at what the call cost or may have cost."""
-        name, number, cost = request.model, None, 0.0
+        name, number, cost, lost = request.model, None, 0.0, True
         try:
-            if self._budget.limit is not None:
-                number = await self._ledger.send(key, name, bound, run=self._run)
+            number = await self._announce(lane, key, bound)
             cost = bound  # from here on it may be paid
             self.calls[name] += 1
             async with asyncio.timeout(self._timeout):
                 answer = lane.priced(request, await lane.provider.complete(request))
             self.cache_saved += lane.model.rate.saved(answer.usage)
-            cost = answer.cost
+            cost, lost = answer.cost, False
             return answer, number
         except (Retryable, Refused) as error:
             cost = bound if isinstance(error, Retryable) and error.paid else 0.0
@@ -327,49 +297,94 @@ class Client:
             self._record(key, name, "unknown", cost, number)
             raise
         finally:
+            if self._budget.limit is None:
+                lane.announced.give(bound)
             self._budget.settle(bound, cost)
             self.spent[name] += cost
+            trials.cost += cost if lost else 0.0
+
+    async def _announce(self, lane: Lane, key: str, bound: float) -> int | None:
+        """What a call may cost is durable before it leaves: with a budget call by call (the number is returned), else
+        by notes that cover all calls in flight."""
+        name = lane.model.name
+        if self._budget.limit is not None:
+            return await self._ledger.send(key, name, bound, run=self._run)
+        await lane.announced.take(bound, self._note_of(lane))
+        return None
+
+    def _note_of(self, lane: Lane) -> Send:
+        return lambda more: self._ledger.send(NOTE, lane.model.name, more, run=self._run)
 
     def _record(self, key: str, model: str, outcome: str, cost: float, number: int | None) -> None:
         """Queue an attempt without an answer, if it cost money or was announced; durable before any later answer."""
         if cost or number is not None:
             self._ledger.attempt(key, model, outcome, cost, run=self._run, settles=number)
 
-    def _delay(self, failures: int, retry_after: float | None) -> float:
-        longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1))
-        return max(retry_after or 0.0, longest * (0.5 + 0.5 * self._random.random()))
+    # ------------------------------------------------------------------ rows that fail
 
-    async def _tired(self, lane: Lane, key: str, since: float, error: Retryable) -> Answer:
+    def _is_own(self, lane: Lane, trials: Trials) -> bool:
+        """Whether a row's failures are its own: the model answered others, or a witness; where it has never answered
+        anything there is nothing to compare with."""
+        if not lane.health.alive:
+            return trials.all >= self._tries
+        return trials.counted >= self._tries or (trials.vouched and trials.counted > 0)
+
+    async def _find_out(self, lane: Lane, trials: Trials) -> None:
+        """Where a row has failed alone often enough, or the model answers nobody for too long: ask for the witness. If
+        that is not answered either and patience is over, nobody is waited for any longer."""
+        health = lane.health
+        if trials.alone < self._tries and not health.late:
+            return
+        async with lane.witness:
+            if health.good is not None and not health.over and health.proof <= (trials.since or 0.0):
+                trials.vouched = await self._answers(lane, health.good)
+                trials.alone = 0
+            if health.late:
+                health.dismiss(health.gone())
+
+    async def _answers(self, lane: Lane, request: Request) -> bool:
+        """Whether the model answers this request, which it has answered before. Costs a call, and is no answer."""
+        key, turn = request_key(request), await lane.pace.enter(guessed_tokens(request))
+        try:
+            answer, number = await self._called(lane, key, request, turn, Trials())
+        except Retryable:
+            return False
+        except Refused as error:
+            if error.row_only:  # so it did react
+                return True
+            raise
+        self._record(key, request.model, "witness", answer.cost, number)
+        lane.health.reacted(turn.at, request)
+        return True
+
+    def _delay(self, failures: int, retry_after: float | None) -> float:
+        longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16))
+        return min(self._patience, max(retry_after or 0.0, longest * (0.5 + 0.5 * self._random.random())))
+
+    async def _tired(self, lane: Lane, key: str, since: float, error: Retryable, trials: Trials) -> Answer:
         """Rate-limited for too long: this row alone, or all of them?"""
         if lane.last_success < since:
             raise Refused(
                 f"{lane.model.name} has answered nothing but rate limits for {self._patience:g} s: {error} "
                 "Everything bought is kept; run again later to go on."
             )
-        return await self._failed(lane, key, f"rate-limited for {self._patience:g} s: {error}")
+        return await self._failed(lane, key, f"rate-limited for {self._patience:g} s: {error}", trials)
 
-    async def _given_up(self, lane: Lane, key: str, error: Retryable) -> Answer:
+    async def _given_up(self, lane: Lane, key: str, error: Retryable, trials: Trials) -> Answer:
         lane.failed_rows += 1
-        if not lane.last_success and lane.failed_rows >= HOPELESS:
+        if not lane.health.alive and lane.failed_rows >= HOPELESS:
             raise Refused(f"{lane.model.name}: the first {lane.failed_rows} rows all failed. The last: {error}")
-        return await self._failed(lane, key, f"{error} ({self._tries} tries)")
+        return await self._failed(lane, key, f"{error} ({trials.all} tries)", trials)
 
-    async def _failed(self, lane: Lane, key: str, message: str) -> Answer:
+    async def _failed(self, lane: Lane, key: str, message: str, trials: Trials) -> Answer:
         """The row's error, once everything its attempts may have cost is durable."""
         await self._ledger.attempt(key, lane.model.name, "gave up", 0.0, run=self._run)
-        return Answer(None, error=message)
+        return Answer(None, cost=trials.cost, error=message)
 
 
 def ceiling(model: Model, concurrency: int) -> int:
     """Calls to a model that may be in flight: of one that runs on this machine, the cores."""
     return (os.cpu_count() or 1) if model.provider == "local" else concurrency
-
-
-def _held_up(pace: Gate, now: float, timeout: float) -> str:
-    """Why nothing comes, as far as is known here."""
-    if not pace.in_flight:
-        return f"it asked to wait, for another {max(0.0, pace.resume_at - now):.0f} s."
-    return f"{pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
 
 
 def _now() -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from smart_llm.errors import Interrupted, SmartError
 from smart_llm.ledger import request_key
@@ -216,6 +216,10 @@ class LeasedLedger:
         """The governor keeps the account."""
         return 0.0
 
+    def number(self, key: str) -> int | None:
+        """Nothing, likewise."""
+        return None
+
     async def put(
         self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
     ) -> Answer:
@@ -236,21 +240,40 @@ class LeasedLedger:
         return self._line.post(("attempt", key, model, outcome, cost, run, settles))
 
 
+class Buys(Protocol):
+    """What an `Asker` needs of `Client`."""
+
+    async def ask(self, request: Request) -> Answer:
+        """See `Client`."""
+        ...
+
+    def knows(self, request: Request) -> None:
+        """See `Client`."""
+        ...
+
+    def alive(self, model: str) -> bool:
+        """See `Client`."""
+        ...
+
+
 class Asker:
     """`ask` of one worker among many: an answer that is there, or that another worker is just buying, or bought here.
 
-    look, wait, drop: of `SharedLedger`, for this worker. buy: the client's `ask`.
+    look, wait, drop, peek: of `SharedLedger`, for this worker (peek None: nothing is there beforehand). client: buys.
     """
 
     def __init__(
         self,
-        buy: Callable[[Request], Awaitable[Answer]],
+        client: Buys,
         look: Send[str, Found],
         wait: Callable[[str], Awaitable[Found]],
         drop: Callable[[str], None],
+        *,
+        peek: Send[str, int | None] | None = None,
     ) -> None:
-        self._buy, self._wait, self._drop = buy, wait, drop
+        self._client, self._wait, self._drop = client, wait, drop
         self._line: Line[str, Found] = Line(look)
+        self._peeks: Line[str, int | None] | None = None if peek is None else Line(peek)
         self._flights: dict[str, asyncio.Future[Answer | None]] = {}
 
     async def ask(self, request: Request) -> Answer:
@@ -263,11 +286,23 @@ class Asker:
             answer = await asyncio.shield(flight)
         return answer
 
+    async def held(self, request: Request) -> int | None:
+        """The number of the recorded answer in the ledger's order, if there is one."""
+        return await self._peeks.post(request_key(request)) if self._peeks is not None else None
+
+    def alive(self, model: str) -> bool:
+        """Whether this model has reacted to anything yet, here or elsewhere."""
+        return self._client.alive(model)
+
     async def _fly(self, key: str, request: Request) -> Answer:
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         answer = None
         try:
-            answer = await self._found(key) or await self._bought(key, request)
+            answer = await self._found(key)
+            if answer is None:
+                answer = await self._bought(key, request)
+            else:
+                self._client.knows(request)
             return answer
         finally:
             del self._flights[key]
@@ -282,7 +317,7 @@ class Asker:
     async def _bought(self, key: str, request: Request) -> Answer:
         stands = False
         try:
-            answer = await self._buy(request)
+            answer = await self._client.ask(request)
             stands = answer.error is None
             return answer
         finally:

@@ -89,6 +89,13 @@ class Table:
         names = self._known(columns)
         return _numbered(np.concatenate([_digests(_select(part, names)) for part in slices(self.frame, _SLICE)]))
 
+    def groups_of_texts(self, fields: Sequence[str], literals: Sequence[str]) -> Ints:
+        """shape (N,): rows that give the same text literals[0] + cell of fields[0] + literals[1] + … have the same
+        number; numbered from 0 by first row. A field may come twice."""
+        names = self._known(tuple(dict.fromkeys(fields)))
+        parts = (_select(part, names) for part in slices(self.frame, _SLICE))
+        return _numbered(np.concatenate([_text_digests(part, fields, literals) for part in parts]))
+
     def _known(self, columns: Sequence[str]) -> Sequence[str]:
         for name in columns:
             if name not in self.columns:
@@ -202,8 +209,24 @@ Digests = NDArray[np.uint64]
 
 def _digests(frame: pl.DataFrame) -> Digests:
     """Each row's hash."""
+    return _hashed(_encoded(frame))
+
+
+def _text_digests(frame: pl.DataFrame, fields: Sequence[str], literals: Sequence[str]) -> Digests:
+    """The hash of each row's cells in these fields, with these texts around them."""
+    import polars as pl
+
+    texts = as_text(frame)
+    places = {name: str(place) for place, name in enumerate(texts.columns)}
+    texts.columns = list(places.values())  # see `column_text`
+    between = [(pl.col(places[field]), pl.lit(text)) for field, text in zip(fields, literals[1:], strict=True)]
+    joined = pl.concat_str([pl.lit(literals[0]), *(part for pair in between for part in pair)])
+    return _hashed(texts.select(joined).to_series().to_list())
+
+
+def _hashed(rows: Sequence[str]) -> Digests:
     hash_ = hashlib.blake2b
-    data = b"".join([hash_(row.encode(), digest_size=16).digest() for row in _encoded(frame)])
+    data = b"".join([hash_(row.encode(), digest_size=16).digest() for row in rows])
     return np.frombuffer(data, "<u8").reshape(-1, 2)
 
 

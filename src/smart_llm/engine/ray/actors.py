@@ -49,6 +49,10 @@ class LedgerActor:
         """See `SharedLedger`."""
         return self._shared.look(owner, keys)
 
+    async def peek(self, owner: str, keys: Sequence[str]) -> list[int | None]:
+        """See `SharedLedger`."""
+        return self._shared.peek(owner, keys)
+
     async def wait(self, owner: str, key: str) -> Found:
         """See `SharedLedger`."""
         return await self._shared.wait(owner, key)
@@ -129,6 +133,10 @@ class RayDesk:
     def look(self, owner: str, keys: Sequence[str]) -> Awaitable[list[Found]]:
         """See `SharedLedger`."""
         return cast("Awaitable[list[Found]]", self._ledger.look.remote(owner, keys))
+
+    def peek(self, owner: str, keys: Sequence[str]) -> Awaitable[list[int | None]]:
+        """See `SharedLedger`."""
+        return cast("Awaitable[list[int | None]]", self._ledger.peek.remote(owner, keys))
 
     def wait(self, owner: str, key: str) -> Awaitable[Found]:
         """See `SharedLedger`."""

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.live import NONE, Live
 from smart_llm.engine.means import Means
 from smart_llm.engine.ray import RayOptions
 from smart_llm.engine.ray.parts import Delivered, Finished, Orders, Part, take
 from smart_llm.engine.ray.sources import Folder, parts_of, sent
+from smart_llm.engine.routing import Routing
 from smart_llm.errors import Interrupted, SmartError
 from smart_llm.events import Delivering
 from smart_llm.ledger import RunRecord, tagged
@@ -27,10 +28,12 @@ from smart_llm.providers.base import Provider
 from smart_llm.providers.governor import Failure
 from smart_llm.reports.certificate import Certificate
 from smart_llm.tables import Table
-from smart_llm.types import Json, Verdict
+from smart_llm.types import Ints, Json, Verdict
 
 TICK = 1.0
 """Seconds between looks at how far the workers are."""
+ROUNDS = 5
+"""Times partitions are settled again, at most: each time answers take the place of failures, so once is enough."""
 SHARE = 0.9
 """Of the cluster's CPUs, at most, that workers are counted as: they mostly wait."""
 
@@ -52,7 +55,12 @@ class RayDelivery:
     _finished: Finished | None = None
 
     async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
-        """Settle what is left; raises what stopped it, with all that came back booked."""
+        """Settle what is left; raises what stopped it, with all that came back booked.
+
+        Partitions know nothing of one another. Where a call failed in one and was answered in another, rows that ask
+        the same were not delivered alike: their partitions are settled again, from what the ledger holds by then.
+        """
+        live.reopen()
         parts = parts_of(self.table, self.options.partition)
         orders = self._orders(live, verdict, record, means, parts)
         finished = self._finished = Finished(_folder(means.ledger.path, record), _geometry(orders))
@@ -60,8 +68,17 @@ class RayDelivery:
         for number in done:
             take(live, parts[number].first, finished.account(number))
         pending = [part.number for part in parts if part.number not in done]
-        if pending:
-            await self._hand_out(orders, pending, finished, live, means)
+        for _ in range(ROUNDS):
+            if pending:
+                await self._hand_out(orders, pending, finished, live, means)
+            pending = unlike(live, parts)
+            if not pending:
+                break
+            again = np.concatenate([_rows(parts[number]) for number in pending])
+            live.unsettle(np.setdiff1d(again, np.fromiter(orders.settled, np.int64)))
+            orders = replace(orders, elsewhere=True)
+        else:
+            raise Interrupted("Rows that ask the same are not delivered alike yet: run the same command to go on.")
         self.entries = finished.entries()
         alone = live.reference_only_cost(np.flatnonzero(live.settled))
         means.tell(Delivering(live.rows, live.rows, len(live.errors), live.total(), alone))
@@ -79,21 +96,31 @@ class RayDelivery:
             self._finished.remove()
 
     def _orders(self, live: Live, verdict: Verdict, record: RunRecord, means: Means, parts: tuple[Part, ...]) -> Orders:
-        routing = Routing.of(verdict, record.seed, live.aside)
+        routing = Routing.of(verdict, record.seed, live.aside, live.alike)
+        repeated = live.alike.repeated if routing.cascade else NONE
+        bought = means.ledger.count(live.models[0].name)
         return Orders(
             task=live.task,
             models=live.models,
             columns=live.columns,
             cascade=routing.cascade,
             chosen=routing.chosen,
+            repeated=repeated,
+            low=routing.low[repeated],
+            high=routing.high[repeated],
             seed=record.seed,
             aside=live.aside,
             settled={int(row): (live.answers[int(row)], live.errors.get(int(row))) for row in _settled(live)},
+            covered=live.covered,
+            known=live.known,
+            before=live.before,
+            elsewhere=bought > int((~np.isnan(live.costs[0])).sum()),
             parts=parts,
             run_id=record.run_id,
             limited=means.budget is not None,
             concurrency=means.concurrency,
             timeout=means.timeout,
+            patience=means.patience,
             store_text=means.ledger.store_text,
             providers=self.providers,
             output=self.output,
@@ -235,6 +262,21 @@ async def _tell(live: Live, means: Means, ledger: Any, governor: Any) -> None:
             means.tell(Delivering(done, live.rows, errors, spent, alone * done))
 
 
+def unlike(live: Live, parts: Sequence[Part]) -> list[int]:
+    """The partitions with rows that were not delivered like others that ask the same. Where all of them have an error,
+    in whatever words, they have the first one's."""
+    given = 2 * live.by.astype(np.int32)
+    given[list(live.errors)] += 1
+    for row in sorted(live.errors):
+        live.errors[row] = live.errors.get(int(live.alike.members(row)[0]), live.errors[row])
+    rows = np.flatnonzero(live.alike.least(given) != live.alike.most(given))
+    return [part.number for part in parts if np.diff(np.searchsorted(rows, [part.first, part.first + part.rows]))[0]]
+
+
+def _rows(part: Part) -> Ints:
+    return np.arange(part.first, part.first + part.rows)
+
+
 def _cpus() -> int:
     import ray
 
@@ -264,6 +306,7 @@ def _geometry(orders: Orders) -> Json:
         "parts": [(part.first, part.rows) for part in orders.parts],
         "cascade": orders.cascade and asdict(orders.cascade),
         "chosen": tagged(orders.chosen.tobytes()),
+        "snapshots": sorted((m, sorted(names)) for m, names in orders.covered.items()),
         "settled": sorted(orders.settled.items()),
         "at": str(orders.output),
     }

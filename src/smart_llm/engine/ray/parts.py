@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.engine.aside import Aside
-from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.live import Live
+from smart_llm.engine.routing import Routing
 from smart_llm.ledger import canonical, tagged
 from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import ADDED, Table
 from smart_llm.tables.writing import Column
-from smart_llm.types import Cascade, Json, Model
+from smart_llm.types import Cascade, Ints, Json, Model, Request
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,35 +68,51 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Orders:
-    """What every worker needs to know, sent once. columns: of the table. cascade, chosen: see `Routing`. settled: rows
-    that were settled before, by the reference: position → (answer, error). limited: whether there is a budget.
-    providers: those the caller brought. output: where whole rows go (None: answers go back to the driver)."""
+    """What every worker needs to know, sent once. columns: of the table. cascade, chosen: see `Routing`; repeated: rows
+    that ask what another row of the table asks, and their low and high there (none without a cascade). settled: rows
+    that were settled before, by the reference: position → (answer, error). covered, known, before: see `Live`.
+    elsewhere: whether the ledger may hold answers of the reference to rows that nobody has asked about in this run.
+    limited: whether there is a budget. providers: those the caller brought. output: where whole rows go (None: answers
+    go back to the driver)."""
 
     task: Task
     models: tuple[Model, ...]
     columns: tuple[str, ...]
     cascade: Cascade | None
     chosen: NDArray[np.int8]
+    repeated: Ints
+    low: NDArray[np.uint64]
+    high: NDArray[np.uint64]
     seed: int
     aside: Aside
     settled: Mapping[int, tuple[str | None, str | None]]
+    covered: Mapping[int, frozenset[str]]
+    known: Mapping[str, Request]
+    before: int
+    elsewhere: bool
     parts: tuple[Part, ...]
     run_id: str
     limited: bool
     concurrency: int
     timeout: float
+    patience: float
     store_text: bool
     providers: Mapping[str, Provider]
     output: Folder | None
 
     def routing(self, part: Part) -> Routing:
         """The rule for the rows of one partition."""
-        rows = slice(part.first, part.first + part.rows)
-        u = np.empty(0, np.uint64) if self.cascade is None else self._blank(part)
-        return Routing(self.cascade, self.chosen[rows], u)
+        chosen = self.chosen[part.first : part.first + part.rows]
+        if self.cascade is None:
+            return Routing(None, chosen, self.low, self.high)
+        low, high = self._blank(part), self._blank(part)
+        here = slice(*np.searchsorted(self.repeated, [part.first, part.first + part.rows]))
+        places = self.repeated[here] - part.first
+        low[places], high[places] = self.low[here], self.high[here]
+        return Routing(self.cascade, chosen, low, high)
 
     def _blank(self, part: Part) -> NDArray[np.uint64]:
-        """The rows' blank scores: those `Routing.of` gives the whole table, made for these rows only."""
+        """The rows' blank scores: those of the whole table, made for these rows only."""
         before, after = np.searchsorted(self.aside.positions, [part.first, part.first + part.rows])
         inside = Aside(part.rows, self.aside.positions[before:after] - part.first)
         own = uniforms(self.seed, "shares", len(inside.population), start=part.first - int(before))
@@ -132,7 +149,7 @@ def account(live: Live, *, answers: bool) -> pl.DataFrame:
 
 
 def take(live: Live, first: int, found: pl.DataFrame) -> None:
-    """Book a partition's account in the whole table's `live`. Rows that profiling settled are booked already."""
+    """Book a partition's account in the whole table's `live`, for rows that are not settled yet."""
     rows = slice(first, first + len(found))
     new = ~live.settled[rows]
     live.by[rows][new] = found["by"].to_numpy()[new]

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+from smart_llm.engine.deliver import deliver
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.ray.parts import Delivered, Orders, Part, account, added, to_bytes
@@ -49,6 +50,10 @@ class Desk(Protocol):
         ...
 
     def look(self, owner: str, keys: Sequence[str]) -> Awaitable[list[Found]]:
+        """See `SharedLedger`."""
+        ...
+
+    def peek(self, owner: str, keys: Sequence[str]) -> Awaitable[list[int | None]]:
         """See `SharedLedger`."""
         ...
 
@@ -101,11 +106,11 @@ class Worker:
         await governed.check()
         table = await part.source.read()
         live = Live(table, orders.task, orders.models, client, stop=Stop())
-        live.proven = True
+        live.proven, live.covered, live.before = True, dict(orders.covered), orders.before
         for row in range(part.rows):
             if (known := orders.settled.get(part.first + row)) is not None:
                 live.settle(row, 0, *known)
-        await live.deliver(orders.routing(part), orders.concurrency, _teller(governed, live))
+        await deliver(live, orders.routing(part), orders.concurrency, _teller(governed, live))
         new = added(live)
         if orders.output is not None:
             await asyncio.to_thread(orders.output.put, part.name, with_added(in_memory(table), new))
@@ -126,17 +131,21 @@ class Worker:
             background.add(task)
             task.add_done_callback(background.discard)
 
+        client = self._client(governed, owner)
         asker = Asker(
-            self._client(governed, owner).ask,
+            client,
             lambda keys: desk.look(owner, keys),
             lambda key: desk.wait(owner, key),
             drop,
+            peek=(lambda keys: desk.peek(owner, keys)) if self._orders.elsewhere else None,
         )
         beat = asyncio.ensure_future(self._beat(owner))
         try:
             yield governed, asker
         finally:
             beat.cancel()
+            with contextlib.suppress(Exception):
+                await client.settle()
             await governed.close()
             with contextlib.suppress(Exception):  # the line may be dead, which was said where it mattered
                 await asyncio.gather(*background)
@@ -149,11 +158,14 @@ class Worker:
             orders.models,
             self._made(),
             timeout=orders.timeout,
+            patience=orders.patience,
             run=orders.run_id,
             gate=lambda model: LeasedPace(governed, model.name),
             purse=LeasedBudget(governed, 0.0 if orders.limited else None),
         )
-        client.trust()  # they have answered while profiling
+        for request in orders.known.values():
+            client.knows(request)
+        client.expect({orders.models[m].name: names for m, names in orders.covered.items()})
         return client
 
     def _made(self) -> Mapping[str, Provider]:

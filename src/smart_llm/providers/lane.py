@@ -1,0 +1,115 @@
+"""What the client knows about one model: its prices, its pace, its health."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, replace
+
+from smart_llm.providers.base import Provider
+from smart_llm.providers.budget import Announced
+from smart_llm.providers.headers import Limits
+from smart_llm.providers.health import Health
+from smart_llm.providers.pace import Gate, Turn
+from smart_llm.types import Answer, Model, Request, Usage
+
+FRAME_TOKENS = 64
+"""Tokens a provider may add around system and prompt (roles, separators): counted into the upper bound."""
+
+
+class Lane:
+    """Everything the client knows about one model. witness: held while a row asks whether it answers others; expected:
+    the snapshots of it that may answer (None: any)."""
+
+    def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = 600.0) -> None:
+        self.model = model
+        self.provider = provider
+        self.pace = pace
+        self.health = Health(model.name, patience)
+        self.announced = Announced()
+        self.witness = asyncio.Lock()
+        self.expected: frozenset[str] | None = None
+        self.last_success = 0.0
+        self.idle_at = 0.0
+        self.failed_rows = 0
+        self.answered, self.seconds = 0, 0.0
+        self.limits = Limits()
+
+    def succeeded(self, turn: Turn) -> None:
+        """A call brought an answer."""
+        self.last_success = _now()
+        self.answered, self.seconds = self.answered + 1, self.seconds + self.last_success - turn.at
+        self.pace.succeeded(turn)
+
+    def silent_for(self, now: float) -> float:
+        """Seconds without an answer while there were calls to answer."""
+        if not (self.pace.in_flight or self.pace.waiting or self.health.held):
+            self.idle_at = now
+        return now - max(self.last_success, self.idle_at)
+
+    def bound(self, request: Request, timeout: float) -> float:
+        """USD one attempt can cost at most: a token per byte sent, all output tokens, every core until the timeout."""
+        rate = self.model.rate
+        tokens = rate.bound(sent_bytes(request), request.max_tokens + self.model.thinking)
+        seconds = timeout * (os.cpu_count() or 1) if rate.cpu_hour else 0.0
+        return tokens + seconds * rate.cpu_hour / 3600
+
+    def priced(self, request: Request, answer: Answer) -> Answer:
+        """The answer with its cost. Where a server states no usage, a token per byte is assumed (never too little)."""
+        usage = answer.usage
+        if not (usage.input_tokens or usage.output_tokens or usage.cpu_seconds):
+            usage = Usage(sent_bytes(request), len((answer.text or "").encode()) + 1)
+        cost = self.model.rate.cost(usage)
+        return replace(answer, usage=usage, cost=cost)
+
+    def unexpected(self, answer: Answer) -> bool:
+        """Whether this was answered by another snapshot than those that may. One that does not say is not known to be
+        another."""
+        return bool(self.expected and answer.snapshot and answer.snapshot not in self.expected)
+
+    def changed(self, answer: Answer) -> str:
+        """What to say then."""
+        known = " and ".join(sorted(self.expected or ()))
+        return (
+            f"{self.model.name}: {answer.snapshot} answers now, but the evidence is of {known} and does not cover what "
+            "another snapshot delivers. What was bought is kept. Name a model that stays the same (a dated one), or "
+            "begin anew with --ledger NEWFILE."
+        )
+
+    def held_up(self, now: float, timeout: float) -> str:
+        """Why nothing comes, as far as is known here."""
+        if self.health.down:
+            return f"{self.health.last} It is tried again now and then, for {self.health.patience:g} s in all."
+        if not self.pace.in_flight:
+            return f"it asked to wait, for another {max(0.0, self.pace.resume_at - now):.0f} s."
+        return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Of one model's calls, as seen: seconds per call, and the requests and tokens a minute its replies say are allowed
+    (0: they do not say)."""
+
+    seconds: float
+    requests: float = 0.0
+    tokens: float = 0.0
+
+    @classmethod
+    def of(cls, lane: Lane) -> Speed:
+        """What a lane saw."""
+        told = (lane.limits.requests, lane.limits.tokens)
+        return cls(lane.seconds / lane.answered, *(each.limit if each is not None else 0.0 for each in told))
+
+
+def guessed_tokens(request: Request) -> float:
+    """What a provider may count against its limit of tokens; how far off that is, the pace learns."""
+    return (len(request.prompt) + len(request.system or "")) / 4 + request.max_tokens
+
+
+def sent_bytes(request: Request) -> int:
+    """Bytes of everything that is billed as input; no tokenizer makes more than a token of a byte."""
+    return FRAME_TOKENS + sum(len(part.encode()) for part in (request.prompt, request.system, request.schema) if part)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
