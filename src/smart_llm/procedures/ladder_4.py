@@ -103,9 +103,11 @@ def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
     trusted = [way for way in ways if way.score != OWN or way.useless <= TRUST]
     state, notes = as_blind(pilot, order)
     best = tiered(pilot, trusted) if trusted else None
-    if best is None or best.score is None or (close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)):
-        return under_our_name((yield from mix.certify(state, notes, NAME)))
-    return (yield from cascade(pilot, order, best, NAME))
+    if best is not None and best.score is not None:
+        dearer = close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)
+        if not dearer:
+            return (yield from cascade(pilot, order, best, NAME))
+    return under_our_name((yield from mix.certify(state, notes, NAME)))
 
 
 def close(pilot: Pilot, ways: Sequence[Way]) -> bool:

@@ -1,11 +1,11 @@
 """The blind pilot: the first rows of the seeded order, used freely and never as evidence.
 
-It begins with the few rows and candidates whose calls cost next to nothing by their guesses, and with a single row where
-a call might turn out much more expensive than its guess. From then on candidates are priced by what their calls cost;
-one that is as expensive as the reference is dropped at once. An expensive candidate is brought in only where its chance
-of winning is worth its price, and the pilot grows by half while what a wrong choice could lose, times the part of it
-more rows can save, exceeds their price. The whole pilot keeps within a purse. Its reference answers are delivered, so
-only those rows cost anything that a cheaper model would have answered.
+It begins with the few rows and candidates whose calls cost next to nothing by their guesses, and with a single row
+where a call might turn out much more expensive than its guess. From then on candidates are priced by what their calls
+cost; one that is as expensive as the reference is dropped at once. An expensive candidate is brought in only where its
+chance of winning is worth its price, and the pilot grows by half while what a wrong choice could lose, times the part
+of it more rows can save, exceeds their price. The whole pilot keeps within a purse. Its reference answers are
+delivered, so only those rows cost anything that a cheaper model would have answered.
 """
 
 from __future__ import annotations

@@ -82,9 +82,7 @@ class Pilot:
     def spent(self) -> float:
         """What candidate calls have cost so far, in reference calls."""
         marks = self.answers.marks
-        return sum(
-            int((marks[:, model] != NOT_ASKED).sum()) * self._price(model) for model in range(1, marks.shape[1])
-        )
+        return sum(int((marks[:, model] != NOT_ASKED).sum()) * self._price(model) for model in range(1, marks.shape[1]))
 
     @property
     def room(self) -> float:
