@@ -100,8 +100,11 @@ def worst_miss(task: Problem, choices: Sequence[Kind], *, traits: bool) -> float
         for (seen, candidate, share), ways in found.items():
             rest = [a - b for a, b in zip(composition, seen, strict=True)]
             if min(rest) >= 0:
-                chance += ways * arrangements(rest) / arrangements(composition) * missed(
-                    task, choices, (seen, rest), candidate, share
+                chance += (
+                    ways
+                    * arrangements(rest)
+                    / arrangements(composition)
+                    * missed(task, choices, (seen, rest), candidate, share)
                 )
         worst = max(worst, chance)
     return worst

@@ -1,22 +1,25 @@
-"""The look of the routed ladder: fresh rows, answered by the reference and every candidate of the chosen way.
+"""The look of the routed ladder: the reference and every candidate of the chosen way answer fresh rows; then the rule.
 
 Whatever the way consists of (one candidate, several tiers, a gate), it is fixed before the look, and gives every row
 one answer and one place in one delivery order: first the rows the first tier takes, surest first, then those of the
 second among what is left, and so on; ties by the blank score u. So the one lemma of `stats.first_bad` covers it all:
 deliver what stands before the (c+1)-th bad row of the look, in whatever tier that is. Tiers after it are never reached.
+
+A row of the look whose answer is bad, or failed to come, and has no score is given no place by its tier. It may have
+one when it is delivered, for what failed may be answered then. So it counts as bad before all others and costs credit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.cascades import accepts, passes
 from smart_llm.procedures.money import likely_above
+from smart_llm.procedures.pinning import digest
 from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.procedures.ways import Way
 from smart_llm.stats.first_bad import covers_errors, credit_left, upper_level
@@ -83,6 +86,25 @@ def places(rule: Cascade, answers: Answers, u: NDArray[np.uint64]) -> Places:
     return Places(here, score, u, bad)
 
 
+def unplaced(rule: Cascade, answers: Answers) -> NDArray[np.bool_]:
+    """Shape (n,): rows that the rule may deliver wrongly and whose place is not known, because a call failed or a bad
+    answer came without a score. Rows the reference has no answer for are paid for otherwise."""
+    gone = np.zeros(len(answers.marks), dtype=bool)
+    for tier in rule.tiers:
+        no_score = np.isnan(values(tier.score, answers, tier.candidate))
+        gone |= no_score & (answers.marks[:, tier.candidate] == BAD)
+        for model in tier.models:
+            gone |= failed(answers, model)
+    return np.asarray(gone & passes(rule.gate, answers) & (answers.marks[:, 0] != ERROR))
+
+
+def failed(answers: Answers, model: int) -> NDArray[np.bool_]:
+    """Shape (n,): rows on which a candidate's call failed: bad, and there is no answer."""
+    if answers.traits is None:
+        return np.zeros(len(answers.marks), dtype=bool)
+    return np.asarray((answers.marks[:, model] == BAD) & (answers.traits.key[:, model] == 0))
+
+
 def ended(rule: Cascade, stop: Stop | None) -> Cascade:
     """The rule that delivers what stands before the stopping row."""
     if stop is None:
@@ -103,7 +125,7 @@ def kept(rule: Cascade, answers: Answers, u: NDArray[np.uint64], floor: float) -
     return replace(rule, tiers=rule.tiers[: enough.index(False)] if False in enough else rule.tiers), shown
 
 
-def pays(rule: Cascade, pilot: Pilot, answers: Answers, u: NDArray[np.uint64]) -> bool:
+def pays(rule: Cascade, answers: Answers, u: NDArray[np.uint64]) -> bool:
     """Whether, on the rows of the look, what the rule delivers is worth more than the calls it makes."""
     left, asked, spent = passes(rule.gate, answers), set[int](), 0.0
     for tier in rule.tiers:
@@ -122,7 +144,8 @@ def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, An
     design = describe(pilot, rule, credit, looked)
     answers = yield Ask(rows, (0, *way.models), "profile", outlook(pilot, way), design)
     errors = int((answers.marks[:, 0] == ERROR).sum())
-    spare = credit_left(credit, errors, pilot.reserve)
+    nowhere = int(unplaced(rule, answers).sum())
+    spare = credit_left(credit, errors, pilot.reserve) - nowhere
     certified = spare >= 0 and (
         errors == 0
         or covers_errors(pilot.left, pilot.allowance, credit, looked, reserve=pilot.reserve, alpha=problem.alpha)
@@ -130,11 +153,13 @@ def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, An
     u = uniforms(problem.seed, "shares", problem.rows)[rows]
     stop = places(rule, answers, u).stop(spare) if certified else None
     delivered, shown = kept(ended(rule, stop), answers, u, float(problem.floor))
-    granted = certified and bool(delivered.tiers) and pays(delivered, pilot, answers, u)
+    granted = certified and bool(delivered.tiers) and pays(delivered, answers, u)
     names = problem.candidates
     evidence = design | {
         "errors": errors,
+        "unplaced": nowhere,
         "credit_left": spare,
+        "certified": certified,
         "stop": None if stop is None else list(stop),
         "shown": [{"model": names[each.candidate - 1], "agreed": each.agreed, "bad": each.bad} for each in shown],
         "kept": len(delivered.tiers) if certified else 0,
@@ -146,11 +171,6 @@ def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, An
 
 
 PINNED = ("tiers", "gate", "stop", "shown")
-
-
-def digest(*pinned: object) -> str:
-    """Shows a digit that was changed by accident; whoever changes one on purpose is found by the ledger."""
-    return blake2b(repr(pinned).encode(), digest_size=8).hexdigest()
 
 
 def outlook(pilot: Pilot, way: Way) -> Outlook:

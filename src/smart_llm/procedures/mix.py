@@ -19,7 +19,7 @@ without evidence is handed over.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,7 @@ from smart_llm import planning
 from smart_llm.planning import Seen
 from smart_llm.procedures.mix_pilot import State, heard, outlook
 from smart_llm.procedures.money import AS_EXPENSIVE, CAP
+from smart_llm.procedures.pinning import digest
 from smart_llm.stats.design import Design
 from smart_llm.stats.sequential import GO_ON
 from smart_llm.types import BAD, ERROR, Answers, Ask, Floats, Json, Mix, Verdict
@@ -128,24 +129,22 @@ def certify(state: State, notes: list[str], procedure: str) -> Generator[Ask, An
     plan = planned(state)
     courses = tuple(Course(j, *each).at(0, 0, state.left) for j, each in plan.finalists.items())
     evidence = onward(Evidence(state, plan, courses))
-    look, committed = 0, fixed(evidence)
+    look = 0
     while followed := [each for each in evidence.courses if each.open]:
         look += 1
-        evidence = yield from seen_until(evidence, look, followed, committed if look == 1 else None)
-        evidence = onward(evidence)
+        evidence = onward((yield from seen_until(evidence, look, followed)))
     return verdict(evidence, notes, procedure)
 
 
-def seen_until(
-    evidence: Evidence, look: int, followed: list[Course], committed: Mapping[str, Json] | None
-) -> Generator[Ask, Answers, Evidence]:
+def seen_until(evidence: Evidence, look: int, followed: list[Course]) -> Generator[Ask, Answers, Evidence]:
     """Ask for the rows up to a look. All tables have their looks in the same places (some end sooner)."""
     state, seen = evidence.state, followed[0].design.table.looks[look]
     rows = evidence.plan.pilot + seen - state.rows
     models = tuple(each.candidate for each in followed)
     positions = state.order[state.rows : state.rows + rows]
     told = outlook(state, ahead(evidence), frozenset(models))
-    answers = yield Ask(positions, (0, *models), "profile", told, committed)
+    first = fixed(evidence) if look == 1 else None
+    answers = yield Ask(positions, (0, *models), "profile", told, first)
     state = heard(state, models, answers, fresh=rows)
     lost = answers.marks[:, 0] == ERROR
     bad = {j: int(((answers.marks[:, j] == BAD) | lost).sum()) for j in models}
@@ -267,23 +266,32 @@ def withheld(seen: Seen) -> str | None:
 
 def describe(evidence: Evidence, chosen: Course | None, granted: int) -> dict[str, Json]:
     """The evidence: designs, counts, share. Counts come in pairs that add up, so that no one number can be changed.
-    shown: rows of pilot and evidence on which the chosen candidate agreed and was bad."""
+    shown: rows of pilot and evidence that the chosen candidate was asked about."""
     state, plan = evidence.state, evidence.plan
     rows = state.rows - plan.pilot
     seen = state.candidates[chosen.candidate] if chosen else None
-    return {
+    found: dict[str, Json] = {
         "candidate": state.problem.candidates[chosen.candidate - 1] if chosen else None,
         "allowance": state.problem.allowance,
+        "floor": float(state.problem.floor),
         "pilot": {"rows": plan.pilot, "errors": plan.errors},
         "spare": plan.spare,
         "population": state.problem.rows - plan.pilot,
         "finalists": [described(evidence, each) for each in evidence.courses],
         "profiled": {"rows": rows, "errors": evidence.errors, "answered": rows - evidence.errors},
         "left": state.left,
-        "shown": {"agreed": seen.agreed, "bad": seen.bad} if seen else None,
+        "shown": showed(seen) if seen else None,
         "withheld": withheld(seen) if seen else None,
         "granted": granted,
     }
+    guesses = [each["guess"] for each in found["finalists"]]
+    return {**found, "pinned": digest(guesses, *(found[name] for name in ("candidate", "shown", "withheld")))}
+
+
+def showed(seen: Seen) -> dict[str, int]:
+    """What a candidate has shown, in rows."""
+    deferred = seen.rows - seen.agreed - seen.bad
+    return {"rows": seen.rows, "agreed": seen.agreed, "bad": seen.bad, "deferred": deferred}
 
 
 def fixed(evidence: Evidence) -> dict[str, Json]:
@@ -294,11 +302,12 @@ def fixed(evidence: Evidence) -> dict[str, Json]:
 
 
 def committed(evidence: Evidence, course: Course) -> dict[str, Json]:
-    """One finalist's table."""
+    """One finalist: what its call was expected to cost before any was made, in reference calls, and its table."""
     plan, table, worst = evidence.plan, course.design.table, course.design.worst
     population = evidence.state.problem.rows - plan.pilot
     return {
         "candidate": evidence.state.problem.candidates[course.candidate - 1],
+        "guess": evidence.state.candidates[course.candidate].rate,
         "allowance": plan.allowance,
         "looks": list(table.looks),
         "left": [population - each for each in table.looks],

@@ -12,7 +12,7 @@ Rows the reference has no answer for carry no label; they are misses of the tabl
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -21,8 +21,9 @@ from scipy.special import betaincinv, ndtri
 
 from smart_llm.cascades import before
 from smart_llm.planning_scores import DRAWS, quantiles
-from smart_llm.procedures.look import digest
+from smart_llm.procedures.look import unplaced
 from smart_llm.procedures.money import PURSE, likely_above
+from smart_llm.procedures.pinning import digest
 from smart_llm.procedures.scored_pilot import Pilot
 from smart_llm.procedures.ways import orders
 from smart_llm.stats.label_look import credit, enough, label_credit
@@ -51,6 +52,7 @@ from smart_llm.types import (
 NAME = "per-label/3"
 PILOT = 4.0  # × N^⅓ rows: labels must be seen, too
 AFFORDABLE = 0.01  # of reference-only cost: what one candidate's pilot may cost
+FEWEST = 8  # rows of a look
 BLANK = Score(())
 ABSENT = 0.1  # of a label's α: for taking one that hardly showed for too rare to be promised anything
 
@@ -68,13 +70,16 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What the look says about one label. Counts of rows: in the pilot, in the look, in a look at a label that is
-    promised anything, and labelled bad ones that may stand before the stopping row."""
+    """What the look says about one label, by its answer key. Counts of rows: in the pilot, in the look, in a look at a
+    label that is promised anything, labelled bad ones that may stand before the stopping row, and those of them that
+    have no place and so stand before all others."""
 
+    key: int
     pilot: int
     seen: int
     enough: int
     credit: int
+    unplaced: int
 
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
@@ -94,7 +99,8 @@ def first_pilot(problem: Problem, order: Ints) -> Generator[Ask, Answers, Pilot 
     """Rows answered by the reference and every candidate that is cheap enough to be tried, by its guess and by what its
     call about the first row has cost; None where none is cheap enough to begin with."""
     count = min(problem.rows, int(np.ceil(PILOT * problem.rows ** (1 / 3))))
-    cheap = within(problem, [problem.rates[j] / problem.rates[0] for j in range(len(problem.rates))], count)
+    reference = problem.rates[0]
+    cheap = within(problem, [rate / reference for rate in problem.rates], count) if reference > 0 else ()
     if not cheap:
         return None
     pilot = yield from Pilot.of(problem, []).after(Ask(order[:1], (0, *cheap), "pilot"))
@@ -137,10 +143,13 @@ def choose(pilot: Pilot, side: SidePromise) -> Way | None:
 def forecast(
     pilot: Pilot, side: SidePromise, credits: Credits, j: int, score: Score, said: Floats, peers: tuple[int, ...]
 ) -> Way | None:
-    """The best number of rows to look at: bad rows appear in the look as the pilot has them, table and labels alike."""
+    """The best number of rows to look at: bad rows appear in the look as the pilot has them, table and labels alike;
+    None where no look is affordable."""
     price = pilot.price((j, *peers))
     most = min(pilot.left // 2, int(pilot.most / max(price, 1e-9)))
-    sizes = np.unique(np.geomspace(8, max(8, most), num=24).astype(int))
+    if most < FEWEST:
+        return None
+    sizes = np.unique(np.geomspace(FEWEST, most, num=24).astype(int))
     depth, bad, labels = marked(pilot, side, j, said)
     bads = np.vstack([bad, *(bad * (labels == key) for key in side.labels)]).cumsum(axis=1)
     costs = []
@@ -151,7 +160,7 @@ def forecast(
         accepted = (depth * fits).max(axis=1, initial=0.0)
         costs.append(n * (1 + price) + (pilot.left - n) * float(np.minimum(1, price + 1 - accepted).mean()))
     best = int(np.argmin(costs))
-    return Way(j, score, peers, int(sizes[best]), float(costs[best])) if most >= 8 else None
+    return Way(j, score, peers, int(sizes[best]), float(costs[best]))
 
 
 class Credits:
@@ -231,54 +240,65 @@ def look(pilot: Pilot, side: SidePromise, way: Way, order: Ints) -> Generator[As
     models, design = (0, way.candidate, *way.peers), decided(pilot, side, way)
     expected = Outlook((), (len(pilot.rows) + way.cost) / problem.rows)
     answers = yield Ask(rows, models, "profile", expected, design)
-    promises = promised(pilot, side, answers, n)
+    nowhere = unplaced(Cascade((Tier(way.candidate, way.score, None, way.peers),)), answers)
+    promises = promised(pilot, side, answers, nowhere)
     whole, errors = table_credit(pilot, n), int((answers.marks[:, 0] == ERROR).sum())
-    spare = whole - errors
+    spare = whole - errors - int(nowhere.sum())
     profiled = np.concatenate([pilot.rows, rows])
     evidence = design | {
-        "labels": [
-            {"key": key, "pilot": p.pilot, "seen": p.seen, "enough": p.enough, "credit": p.credit}
-            for key, p in zip(side.labels, promises, strict=True)
-        ],
+        "labels": [asdict(each) for each in promises],
         "credit": whole,
         "errors": errors,
+        "unplaced": int(nowhere.sum()),
         "credit_left": spare,
     }
-    if spare < 0 or any(each.credit < 0 for each in promises):
+    if min([spare, *(each.credit - each.unplaced for each in promises)]) < 0:
         return Verdict(False, Mix(), profiled, NAME, evidence | {"granted": False})
+    u = uniforms(problem.seed, "shares", problem.rows)[rows]
+    found, rule = delivered(problem, way, answers, u, promises, spare)
+    return Verdict(found["granted"], rule if found["granted"] else Mix(), profiled, NAME, closed(evidence | found))
+
+
+def delivered(
+    problem: Problem, way: Way, answers: Answers, u: NDArray[np.uint64], promises: Sequence[Promise], spare: int
+) -> tuple[dict[str, Json], Cascade]:
+    """The stopping row, what stands before it, and whether that pays; and the rule that delivers it."""
     assert answers.traits is not None
-    labels = answers.traits.key[:, 0]
-    score, u = values(way.score, answers, way.candidate), uniforms(problem.seed, "shares", problem.rows)[rows]
+    labels, score = answers.traits.key[:, 0], values(way.score, answers, way.candidate)
     bad = answers.marks[:, way.candidate] == BAD
-    groups = [(bad, spare), *((bad & (labels == key), p.credit) for key, p in zip(side.labels, promises, strict=True))]
+    groups = [(bad, spare), *((bad & (labels == p.key), p.credit - p.unplaced) for p in promises)]
     stop = earliest(score, u, groups)
     accepted = before(score, u, stop) & (answers.marks[:, way.candidate] != DEFER)
     agreed, missed = int((accepted & ~bad).sum()), int((accepted & bad).sum())
-    saved, spent = answers.cost[accepted, 0].sum(), answers.cost[:, models[1:]].sum()
-    granted = bool(saved > spent) and likely_above(float(problem.floor), agreed, missed)
-    evidence |= {
-        "granted": granted,
+    saved, spent = answers.cost[accepted, 0].sum(), answers.cost[:, [way.candidate, *way.peers]].sum()
+    pays = bool(saved > spent)
+    found = {
+        "pays": pays,
+        "granted": pays and likely_above(float(problem.floor), agreed, missed),
         "stop": None if stop is None else list(stop),
         "shown": {"agreed": agreed, "bad": missed},
     }
-    evidence["stop_digest"] = digest(*(evidence[name] for name in PINNED))
-    rule = Cascade((Tier(way.candidate, way.score, stop, way.peers),)) if granted else Mix()
-    return Verdict(granted, rule, profiled, NAME, evidence)
+    return found, Cascade((Tier(way.candidate, way.score, stop, way.peers),))
 
 
 PINNED = ("candidate", "peers", "score", "stop", "shown")
 
 
-def promised(pilot: Pilot, side: SidePromise, answers: Answers, looked: int) -> list[Promise]:
-    """What the look says about every label."""
+def closed(evidence: dict[str, Json]) -> dict[str, Json]:
+    """With a digest of what nothing else in it pins."""
+    return evidence | {"stop_digest": digest(*(evidence[name] for name in PINNED))}
+
+
+def promised(pilot: Pilot, side: SidePromise, answers: Answers, nowhere: NDArray[np.bool_]) -> list[Promise]:
+    """What the look says about every label. nowhere: rows that count as bad before all others."""
     assert answers.traits is not None
     assert pilot.answers.traits is not None
     labels, before_it, terms = answers.traits.key[:, 0], pilot.answers.traits.key[:, 0], Terms.of(pilot.problem, side)
     promises = []
     for key in side.labels:
         known, seen = int((before_it == key).sum()), int((labels == key).sum())
-        shows = terms.shows(pilot.left, known, looked)
-        promises.append(Promise(known, seen, shows, terms.credit(seen, shows)))
+        shows, lacking = terms.shows(pilot.left, known, len(labels)), int((nowhere & (labels == key)).sum())
+        promises.append(Promise(key, known, seen, shows, terms.credit(seen, shows), lacking))
     return promises
 
 
@@ -313,4 +333,5 @@ def decided(pilot: Pilot, side: SidePromise, way: Way) -> dict[str, Json]:
         "looked": way.looked,
         "share": str(side.share),
         "least": side.least,
+        "promised": list(side.labels),
     }

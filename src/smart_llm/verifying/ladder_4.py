@@ -1,9 +1,10 @@
-"""`ladder/4` recomputed: one hypergeometric tail by scipy, and sums that must add up.
+"""`ladder/4` recomputed: hypergeometric tails by scipy, and sums that must add up.
 
 Evidence of a blind mix is checked as such (`mix`). Evidence of a cascade names its tiers and its gate as they were
 before the look, the look (credit, rows), which must be the smallest that keeps the level, the stopping row (tier,
 score, u), and what the rows before it showed of each tier's candidate. With the ledger, tiers, gate and look must be
-those recorded before the look was made, and the stopping row is found again from the answers.
+those recorded before the look was made, and the stopping row, what stands before it and whether delivering that pays
+are found again from the answers (`walk`).
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
-from math import isclose, isnan
+from math import isclose
 
+import numpy as np
 from scipy.stats import hypergeom
 
-from smart_llm.types import BAD, DEFER, ERROR, Json
-from smart_llm.verifying import Round, allowance, likely, mix
-from smart_llm.verifying.scores import score_of
+from smart_llm.types import ERROR, Json
+from smart_llm.verifying import Round, allowance, likely, mix, walk
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
 DECIDED = ("pilot", "pilot_errors", "rows_left", "allowance", "reserve", "tiers", "gate", "credit", "looked", "level")
 """Fields of the evidence that were decided before the look."""
+FOUND = ("errors", "unplaced", "credit_left", "certified", "stop", "shown", "kept", "granted", "pinned")
+"""Fields that the look decided."""
 
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
@@ -29,12 +32,14 @@ def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     if "mix" in evidence:
         extra = sorted(set(evidence) - {"mix"})
         return [f"a mix with evidence of something else: {extra}"] * bool(extra) + mix.check(evidence["mix"], claim)
+    if set(evidence) != {*DECIDED, *FOUND}:
+        return [f"not the fields of a cascade: {sorted(set(evidence) ^ {*DECIDED, *FOUND})}"]
     return [*_population(evidence, claim), *_look(evidence, claim), *_stop(evidence, claim)]
 
 
 def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
     """Problems with the counts: rows and errors of the pilot and of the look, what was decided before the look, and
-    where its stopping row is, as the ledger has them."""
+    what the look decided, as the ledger has them."""
     if "mix" in evidence:
         return mix.recount(evidence["mix"], rounds, fixed, names)
     *pilot, look = [each for each in rounds if not each.stage.endswith("again")]
@@ -48,50 +53,29 @@ def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, 
         *["ledger: tiers, gate and look are not those recorded before the look"]
         * ({name: evidence[name] for name in DECIDED} != fixed),
     ]
-    return problems or _walked(evidence, look, names)
+    return problems or _walked(evidence, walk.Look.of(evidence["tiers"], evidence["gate"], look, names))
 
 
-def _walked(evidence: Mapping[str, Json], look: Round, names: Sequence[str]) -> list[str]:
-    """The stopping row and what stands before it, row by row."""
-    rows = sorted(_standing(evidence, look, names), key=lambda row: (row[0], -row[1], row[2]))
-    bad = [place for place, row in enumerate(rows) if row[3]]
-    spare = evidence["credit_left"]
-    stop = list(rows[bad[spare]][:3]) if 0 <= spare < len(bad) else None
-    if spare >= 0 and stop != evidence["stop"] and (evidence["granted"] or evidence["stop"] is not None):
-        return [f"ledger: the stopping row is {stop}, the evidence says {evidence['stop']}"]
-    ahead = rows[: bad[spare]] if stop is not None else rows
-    last = len(evidence["tiers"]) if stop is None else stop[0] + 1
+def _walked(evidence: Mapping[str, Json], look: walk.Look) -> list[str]:
+    """Everything the look decided, found again row by row. Whether delivering pays is left open where it is a tie."""
+    certified, tiers = evidence["certified"], evidence["tiers"]
+    stop, ahead = look.until(evidence["credit_left"]) if certified else (None, list(look.rows))
     shown = [
-        {
-            "model": tier["model"],
-            "agreed": sum(row[0] == number and not row[3] for row in ahead),
-            "bad": sum(row[0] == number and row[3] for row in ahead),
-        }
-        for number, tier in enumerate(evidence["tiers"][:last])
+        {"model": tier["model"], **walk.showed([row for row in ahead if row.tier == number])}
+        for number, tier in enumerate(tiers[: len(tiers) if stop is None else stop[0] + 1])
     ]
-    if evidence["granted"] and shown != evidence["shown"]:
-        return [f"ledger: the rows before the stopping row showed {shown}, the evidence says {evidence['shown']}"]
-    return []
-
-
-def _standing(evidence: Mapping[str, Json], look: Round, names: Sequence[str]) -> list[tuple[int, float, int, bool]]:
-    """(tier, score, u, bad) of every row of the look that a tier takes."""
-    assert look.answers is not None
-    assert look.u is not None
-    gate, places = evidence["gate"], []
-    tiers = [(list(names).index(tier["model"]), tier) for tier in evidence["tiers"]]
-    for k in range(len(look.marks)):
-        if gate is not None and not score_of(gate["score"], look.answers, k, 0) >= gate["floor"]:
-            continue
-        u = int(look.u[k])
-        for number, (model, tier) in enumerate(tiers):
-            score = score_of(tier["score"], look.answers, k, model)
-            if look.marks[k, model] == DEFER or isnan(score):
-                continue
-            if tier["stop"] is None or (-score, u) < (-tier["stop"][0], tier["stop"][1]):
-                places.append((number, score, u, bool(look.marks[k, model] == BAD)))
-                break
-    return places
+    found = {"unplaced": len(look.unplaced), "stop": stop, "shown": shown}
+    problems = [
+        f"ledger: {name} is {value}, the evidence says {evidence[name]}"
+        for name, value in found.items()
+        if value != evidence[name]
+    ]
+    if not problems and certified and evidence["kept"]:
+        pays = walk.pays(*look.money(evidence["kept"], ahead))
+        problems += ["ledger: whether delivering pays is not what the evidence says"] * (
+            pays not in (None, evidence["granted"])
+        )
+    return problems
 
 
 def _lost(each: Round) -> int:
@@ -131,7 +115,7 @@ def _look(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     rows, allowed, credit, looked = (evidence[name] for name in ("rows_left", "allowance", "credit", "looked"))
     if not (0 < looked <= rows and credit >= 0 and allowed >= 0 and allowed + 1 + credit <= rows):
         return ["there is no such look"]
-    alpha, level = float(1 - Decimal(claim["confidence"])), _tail(rows, allowed, credit, looked)
+    alpha, level = _alpha(claim), _tail(rows, allowed, credit, looked)
     problems = []
     if not isclose(evidence["level"], level, rel_tol=SLACK):
         problems.append(f"the look's level is {level:.6g}, not {evidence['level']:.6g}")
@@ -142,25 +126,31 @@ def _look(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     return problems
 
 
+def _alpha(claim: Mapping[str, Json]) -> float:
+    return float(1 - Decimal(claim["confidence"]))
+
+
 def _tail(rows: int, allowed: int, credit: int, looked: int) -> float:
     return float(hypergeom.cdf(credit, rows, min(rows, allowed + 1 + credit), looked))
 
 
 def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    errors, reserve, left = evidence["errors"], evidence["reserve"], evidence["credit_left"]
+    errors, nowhere, left = evidence["errors"], evidence["unplaced"], evidence["credit_left"]
     problems = []
-    if left != evidence["credit"] - errors - max(0, errors - reserve) or not 0 <= errors <= evidence["looked"]:
-        problems.append("credit, errors and what is left of it do not add up")
+    due = evidence["credit"] - errors - max(0, errors - evidence["reserve"]) - nowhere
+    if left != due or min(errors, nowhere) < 0 or errors + nowhere > evidence["looked"]:
+        problems.append("credit, errors, rows without a place and what is left of the credit do not add up")
     problems += _place(evidence["tiers"], evidence["stop"]) + _kept(evidence, claim)
     pinned = repr(tuple(evidence[name] for name in ("tiers", "gate", "stop", "shown"))).encode()
     if evidence["pinned"] != blake2b(pinned, digest_size=8).hexdigest():
         problems.append("the stopping row, the tiers, the gate or what they showed was changed")
-    if evidence["granted"] and (left < 0 or not evidence["kept"]):
-        problems.append("granted without credit left or a tier to deliver")
-    alpha = float(1 - Decimal(claim["confidence"]))
-    if evidence["granted"] and errors and not problems and not covered(evidence, alpha):
-        problems.append("rows without an answer are not covered")
-    return problems
+    if problems:
+        return problems
+    chance = 1.0 if left < 0 else with_errors(evidence) if errors else 0.0
+    if evidence["certified"] is not (chance <= _alpha(claim)) and not isclose(chance, _alpha(claim), rel_tol=SLACK):
+        return ["whether the look has credit for what it found does not follow"]
+    idle = not evidence["certified"] or not evidence["kept"]
+    return ["granted without credit left or a tier to deliver"] * (idle and evidence["granted"] is not False)
 
 
 def _kept(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
@@ -175,12 +165,14 @@ def _kept(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     bad, rows = sum(each["bad"] for each in shown), sum(each["agreed"] + each["bad"] for each in shown)
     if rows + evidence["errors"] > evidence["looked"] + bad:
         return ["more rows were shown than looked at"]
-    if evidence["granted"] and (bad > evidence["credit_left"] or (stop is not None and bad < evidence["credit_left"])):
+    if not evidence["certified"]:
+        idle = stop is None and evidence["kept"] == 0
+        return [] if idle else ["tiers are kept although the look has not enough credit"]
+    if bad > evidence["credit_left"] or (stop is not None and bad != evidence["credit_left"]):
         return ["the bad rows before the stopping row are not the credit there is"]
     enough = [likely(each["agreed"], each["bad"], claim) for each in shown]
     due = enough.index(False) if False in enough else last
-    wrong = evidence["kept"] != due and (evidence["granted"] or evidence["kept"] != 0)
-    return ["the tiers kept do not follow from what they showed"] * wrong
+    return ["the tiers kept do not follow from what they showed"] * (evidence["kept"] != due)
 
 
 def _place(tiers: Sequence[Json], stop: Json) -> list[str]:
@@ -198,17 +190,15 @@ def _place(tiers: Sequence[Json], stop: Json) -> list[str]:
     return []
 
 
-def covered(evidence: Mapping[str, Json], alpha: float) -> bool:
-    """However many rows have no answer: more misses than allowed at most at level alpha."""
+def with_errors(evidence: Mapping[str, Json]) -> float:
+    """The chance of more misses than allowed, however many rows have no answer (those that leave a promise at all)."""
     rows, credit, looked, reserve = (evidence[name] for name in ("rows_left", "credit", "looked", "reserve"))
-    spare = evidence["allowance"] + reserve
-    for lost in range(spare + 1):
-        total = 0.0
-        for seen in range(max(0, looked - rows + lost), min(lost, looked, credit) + 1):
-            left = credit - seen - max(0, seen - reserve)
-            if left >= 0:
-                chance = float(hypergeom.pmf(seen, rows, lost, looked))
-                total += chance * _tail(rows - lost, spare - lost, left, looked - seen)
-        if total > alpha * (1 + SLACK):
-            return False
-    return True
+    spare, worst = evidence["allowance"] + reserve, 0.0
+    for lost in range(min(spare, rows - 1) + 1 if spare < rows else 0):
+        seen = np.arange(max(0, looked - rows + lost), min(lost, looked, credit) + 1)
+        left = credit - seen - np.maximum(0, seen - reserve)
+        seen, left = seen[left >= 0], left[left >= 0]
+        chance = hypergeom.pmf(seen, rows, lost, looked)
+        bad = np.minimum(rows - lost, spare - lost + 1 + left)
+        worst = max(worst, float(chance @ hypergeom.cdf(left, rows - lost, bad, looked - seen)))
+    return worst

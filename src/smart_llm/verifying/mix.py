@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln
 
-from smart_llm.types import AGREE, BAD, ERROR, Json
+from smart_llm.types import AGREE, BAD, DEFER, ERROR, Json
 from smart_llm.verifying import Round, allowance, likely
 
 GRID = 12
@@ -28,16 +29,30 @@ ROUNDING = 1e-13
 """What a table that can hardly err may state, per row, beyond what it errs: it rounds up."""
 FAINT = 1e-16
 """Probabilities not followed further."""
+TIE = 1e-9
+"""Reference calls: savings closer to each other than this are the same."""
+
+
+FIELDS = {
+    "allowance", "candidate", "finalists", "floor", "granted", "left", "pilot", "pinned", "population", "profiled",
+    "shown", "spare", "withheld",
+}  # fmt: skip
+DESIGN = {"allowance", "candidate", "guess", "left", "looks", "shares", "stop", "sums", "worst"}
 
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     """Problems with the evidence."""
+    if set(evidence) != FIELDS or any(set(each) != DESIGN for each in evidence["finalists"]):
+        return ["not the fields of a mix"]
     problems = _counts(evidence, claim)
+    guesses = [each["guess"] for each in evidence["finalists"]]
+    pinned = repr((guesses, *(evidence[name] for name in ("candidate", "shown", "withheld")))).encode()
+    if evidence["pinned"] != blake2b(pinned, digest_size=8).hexdigest():
+        problems.append("the candidate, what it showed, why it is withheld or what was guessed of prices was changed")
     if not evidence["finalists"]:
-        idle = (evidence["candidate"], evidence["shown"], evidence["withheld"], evidence["profiled"]["rows"])
-        return problems + ["no finalist, yet rows are granted"] * (
-            evidence["granted"] != 0 or idle != (None,) * 3 + (0,)
-        )
+        told = [evidence[name] for name in ("candidate", "shown", "withheld", "granted")]
+        idle = told == [None, None, None, 0] and evidence["profiled"]["rows"] == 0
+        return problems + ["no finalist, yet something is said of one"] * (not idle)
     for each in evidence["finalists"]:
         problems += [
             f"{each['candidate']}: {problem}" for problem in (_table(evidence, each) or _place(evidence, each))
@@ -57,6 +72,8 @@ def rule(evidence: Mapping[str, Json]) -> Json:
 
 def _counts(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     pilot, profiled, problems = evidence["pilot"], evidence["profiled"], []
+    if evidence["floor"] != float(claim.get("floor", "0.5")):
+        problems.append("the floor is not the claim's")
     if evidence["allowance"] != allowance(claim):
         problems.append(f"allowance {evidence['allowance']} is not the claim's {allowance(claim)}")
     if evidence["population"] + pilot["rows"] != claim["rows"] or not 0 <= pilot["errors"] <= pilot["rows"]:
@@ -101,13 +118,10 @@ def _place(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> list[str
     if stop["fine"] != seen - bad:
         return ["the counts at the end do not add up"]
     share = _share(evidence, design, stop["look"], bad)
-    given_up = min(design["allowance"], evidence["population"])
     if stop["given_up"] is not (share < 0):
         return ["whether it was given up does not follow from its table"]
-    most = given_up if share < 0 else share
-    return (
-        [] if 0 <= stop["share"] <= most and (share < 0 or stop["share"] == share) else ["the share is not the table's"]
-    )
+    due = min(design["allowance"], evidence["population"] - seen) if share < 0 else share
+    return [] if stop["share"] == due else ["the share is not the table's"]
 
 
 def _granted(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
@@ -115,20 +129,28 @@ def _granted(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[st
     chosen = [each for each in evidence["finalists"] if each["candidate"] == evidence["candidate"]]
     if len(chosen) != 1:
         return ["the candidate is not one of the finalists"]
-    agreed, bad = evidence["shown"]["agreed"], evidence["shown"]["bad"]
-    if min(agreed, bad) < 0 or agreed + bad > evidence["pilot"]["rows"] + evidence["profiled"]["rows"]:
+    shown = evidence["shown"]
+    rows, agreed, bad, deferred = (shown[name] for name in ("rows", "agreed", "bad", "deferred"))
+    if min(shown.values()) < 0 or rows > evidence["pilot"]["rows"] + evidence["profiled"]["rows"]:
         return ["the rows shown of the candidate are more than were asked"]
+    if rows != agreed + bad + deferred:
+        return ["the rows shown of the candidate do not add up"]
     if bad < chosen[0]["stop"]["bad"]:
         return ["the candidate was bad on more rows of the evidence than in all"]
     if evidence["withheld"] not in (None, "no gain", "below the floor"):
         return ["it is withheld for no known reason"]
     if evidence["withheld"] != "no gain" and (evidence["withheld"] is None) != likely(agreed, bad, claim):
         return ["whether the candidate is above the floor does not follow from what it showed"]
-    errors, due = evidence["profiled"]["errors"], min(chosen[0]["stop"]["share"], evidence["left"])
-    if errors > evidence["spare"]:
-        due = min(due, max(0, chosen[0]["allowance"] + evidence["spare"] - errors))
-    due = 0 if evidence["withheld"] else due
+    due = 0 if evidence["withheld"] else _usable(evidence, chosen[0])
     return [] if evidence["granted"] == due else ["the rows granted are not what the table and the errors allow"]
+
+
+def _usable(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> int:
+    """The rows of a finalist's share that are still there, as far as there are not too many without an answer."""
+    errors, due = evidence["profiled"]["errors"], min(design["stop"]["share"], evidence["left"])
+    if errors > evidence["spare"]:
+        due = min(due, max(0, design["allowance"] + evidence["spare"] - errors))
+    return int(due)
 
 
 def _share(evidence: Mapping[str, Json], design: Mapping[str, Json], look: int, bad: int) -> int:
@@ -254,7 +276,7 @@ def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, 
     for design in evidence["finalists"]:
         model = list(names).index(design["candidate"])
         problems += [f"ledger: {design['candidate']}: {each}" for each in _path(evidence, design, model, later)]
-    return problems + _shown(evidence, rounds, names)
+    return problems or _chosen(evidence, rounds, names)
 
 
 def _decided(evidence: Mapping[str, Json]) -> Json:
@@ -263,18 +285,47 @@ def _decided(evidence: Mapping[str, Json]) -> Json:
     return {"pilot": evidence["pilot"], "spare": evidence["spare"], "finalists": finalists}
 
 
-def _shown(evidence: Mapping[str, Json], rounds: Sequence[Round], names: Sequence[str]) -> list[str]:
-    """On how many rows the chosen candidate agreed and was bad, pilot and evidence together."""
-    if evidence["candidate"] is None:
+def _chosen(evidence: Mapping[str, Json], rounds: Sequence[Round], names: Sequence[str]) -> list[str]:
+    """The candidate used is the finalist whose share saves most, and shows what the evidence says."""
+    if not evidence["finalists"]:
         return []
-    model = list(names).index(evidence["candidate"])
-    asked = [each.marks for each in rounds if model in each.models]
-    marks = np.concatenate([np.empty((0, len(names)), np.int8), *asked])
+    found = [_worth(evidence, each, list(names).index(each["candidate"]), rounds) for each in evidence["finalists"]]
+    most = max(worth for worth, _, _ in found)
+    best = next(k for k, (worth, _, _) in enumerate(found) if worth >= most - TIE)
+    due = {"candidate": evidence["finalists"][best]["candidate"], "shown": found[best][1], "withheld": found[best][2]}
+    return [
+        f"ledger: {name} is {value}, the evidence says {evidence[name]}"
+        for name, value in due.items()
+        if evidence[name] != value
+    ]
+
+
+def _worth(
+    evidence: Mapping[str, Json], design: Mapping[str, Json], model: int, rounds: Sequence[Round]
+) -> tuple[float, Json, str | None]:
+    """What a finalist's share saves, in reference calls; what the finalist showed; why it is withheld, if it is."""
+    asked = [each for each in rounds if model in each.models]
+    marks = np.concatenate([each.marks for each in asked] or [np.zeros((0, model + 1), np.int8)])
     lost = marks[:, 0] == ERROR
-    found = {"agreed": int((marks[:, model] == AGREE).sum()), "bad": int(((marks[:, model] == BAD) | lost).sum())}
-    return [f"ledger: {evidence['candidate']} showed {found}, not what the evidence says"] * (
-        found != evidence["shown"]
-    )
+    agreed = int(((marks[:, model] == AGREE) & ~lost).sum())
+    bad, deferred = int(((marks[:, model] == BAD) | lost).sum()), int(((marks[:, model] == DEFER) & ~lost).sum())
+    shown = {"rows": len(marks), "agreed": agreed, "bad": bad, "deferred": deferred}
+    gain = 1 - _price(design["guess"], asked, model, len(marks)) - float(f"{deferred / max(1, len(marks)):.2g}")
+    if gain <= 0:
+        return 0.0, shown, "no gain"
+    if not likely(agreed, bad, {"floor": evidence["floor"]}):
+        return 0.0, shown, "below the floor"
+    return gain * _usable(evidence, design), shown, None
+
+
+def _price(guess: float, asked: Sequence[Round], model: int, calls: int) -> float:
+    """Of a call, in reference calls, in steps of 5 %: what calls have cost, and half a call's worth of the guess."""
+    costs = [each.answers.cost for each in asked if each.answers is not None]
+    if len(costs) < len(asked):
+        raise ValueError("what the answers cost is not known")
+    spent, beside = (sum(float(cost[:, column].sum()) for cost in costs) for column in (model, 0))
+    price = guess if not calls or beside <= 0 else (spent / beside * calls + guess / 2) / (calls + 0.5)
+    return float(1.05 ** np.round(np.log(price) / np.log(1.05))) if price > 0 else 0.0
 
 
 def _path(evidence: Mapping[str, Json], design: Mapping[str, Json], model: int, rounds: Sequence[Round]) -> list[str]:

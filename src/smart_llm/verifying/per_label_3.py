@@ -5,31 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from hashlib import blake2b
-from math import isnan
 
 from scipy.stats import binom, hypergeom
 
-from smart_llm.types import BAD, DEFER, ERROR, Json
-from smart_llm.verifying import Round, allowance, likely
-from smart_llm.verifying.scores import score_of
+from smart_llm.types import ERROR, Json
+from smart_llm.verifying import Round, allowance, likely, walk
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
 ABSENT = Fraction(1, 10)
 """Of a label's α: for taking it for too rare to be promised anything."""
-
-
-def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    """Problems with the evidence."""
-    if not evidence:
-        return []
-    problems = [*_population(evidence, claim), *_table(evidence, claim)]
-    for label in evidence["labels"]:
-        problems += _label(label, evidence, claim)
-    if sum(label["seen"] for label in evidence["labels"]) + evidence["errors"] != evidence["looked"]:
-        problems.append("the rows looked at are not those of the labels and of the errors")
-    if sum(label["pilot"] for label in evidence["labels"]) + evidence["pilot_errors"] != evidence["pilot"]:
-        problems.append("the pilot's rows are not those of the labels and of the errors")
-    return problems + _stop(evidence, claim)
 
 
 DECIDED = (
@@ -44,26 +28,55 @@ DECIDED = (
     "looked",
     "share",
     "least",
+    "promised",
 )
 """Fields of the evidence that were decided before the look."""
+FOUND = ("labels", "credit", "errors", "unplaced", "credit_left", "granted")
+"""Fields that the look decided; `END` besides, where every promise has credit."""
+END = ("pays", "stop", "shown", "stop_digest")
+LABEL = ("key", "pilot", "seen", "enough", "credit", "unplaced")
+
+
+def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+    """Problems with the evidence."""
+    if not evidence:
+        return []
+    if set(evidence) not in ({*DECIDED, *FOUND}, {*DECIDED, *FOUND, *END}):
+        return ["not the fields of a look with promises per label"]
+    if [each["key"] for each in evidence["labels"]] != evidence["promised"]:
+        return ["the labels are not those that were promised something"]
+    problems = [*_population(evidence, claim), *_table(evidence, claim)]
+    for label in evidence["labels"]:
+        problems += _label(label, evidence, claim)
+    for name, whole, lost in (("seen", "looked", "errors"), ("pilot", "pilot", "pilot_errors")):
+        if sum(label[name] for label in evidence["labels"]) + evidence[lost] != evidence[whole]:
+            problems.append(f"{whole}: its rows are not those of the labels and of the errors")
+    if sum(label["unplaced"] for label in evidence["labels"]) != evidence["unplaced"]:
+        problems.append("the rows without a place are not those of the labels")
+    return problems + _stop(evidence, claim)
 
 
 def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
-    """Rows, errors and labels of pilot and look, what was decided before the look, and the stopping row, as the ledger
-    has them."""
+    """Rows, errors and labels of pilot and look, what was decided before the look, and what the look decided, as the
+    ledger has them."""
     if not evidence:
-        return []
+        return ["ledger: a look was made, of which the evidence says nothing"] * (fixed is not None)
     *pilot, look = rounds
     found = [*_rows(pilot), *_rows([look])]
     told = [evidence[name] for name in ("pilot", "pilot_errors", "looked", "errors")]
     problems = [f"ledger: rows and errors of pilot and look are {found}, not {told}"] * (found != told)
     if {name: evidence[name] for name in DECIDED} != fixed:
         problems.append("ledger: candidate, score and look are not those recorded before the look")
+    if {names[model] for model in look.models} != {names[0], evidence["candidate"], *evidence["peers"]}:
+        problems.append("ledger: the look did not ask the candidate and its peers")
+    tier = {"model": evidence["candidate"], "score": evidence["score"], "stop": None, "peers": evidence["peers"]}
+    walked = walk.Look.of([tier], None, look, names)
     for label in evidence["labels"]:
-        counts = [_carrying(pilot, label["key"]), _carrying([look], label["key"])]
-        if counts != [label["pilot"], label["seen"]]:
-            problems.append(f"ledger: label {label['key']} is on {counts} rows of pilot and look")
-    return problems or _walked(evidence, look, names)
+        key = label["key"]
+        counts = [_carrying(pilot, key), _carrying([look], key), walked.unplaced.count(key)]
+        if counts != [label["pilot"], label["seen"], label["unplaced"]]:
+            problems.append(f"ledger: label {key} is on {counts} rows of pilot and look, and of those without a place")
+    return problems or _walked(evidence, walked)
 
 
 def _rows(rounds: Sequence[Round]) -> list[int]:
@@ -73,37 +86,30 @@ def _rows(rounds: Sequence[Round]) -> list[int]:
 def _carrying(rounds: Sequence[Round], key: int) -> int:
     """Rows of which the reference's answer is this label."""
     known = [each.answers.traits for each in rounds if each.answers is not None and each.answers.traits is not None]
+    if len(known) < len(rounds):
+        raise ValueError("the reference's answers are not known")
     return sum(int((traits.key[:, 0] == key).sum()) for traits in known)
 
 
-def _walked(evidence: Mapping[str, Json], look: Round, names: Sequence[str]) -> list[str]:
-    """The earliest stopping row, and what stands before it."""
-    if "stop" not in evidence:
-        return []
-    assert look.answers is not None
-    assert look.answers.traits is not None
-    assert look.u is not None
-    model = list(names).index(evidence["candidate"])
-    rows = []
-    for k in range(len(look.marks)):
-        score, mark = score_of(evidence["score"], look.answers, k, model), look.marks[k, model]
-        if not isnan(score):
-            rows.append((-score, int(look.u[k]), int(mark), int(look.answers.traits.key[k, 0])))
-    rows.sort()
-    credit = {None: evidence["credit_left"], **{label["key"]: label["credit"] for label in evidence["labels"]}}
-    spent, before, stop = dict.fromkeys(credit, 0), [], None
-    for row in rows:
-        hit = [group for group in credit if row[2] == BAD and group in (None, row[3])]
-        if any(spent[group] >= credit[group] for group in hit):
-            stop = [-row[0], row[1]]
+def _walked(evidence: Mapping[str, Json], look: walk.Look) -> list[str]:
+    """The earliest stopping row, what stands before it, and whether delivering that pays (left open where it is a
+    tie)."""
+    credit = {label["key"]: label["credit"] - label["unplaced"] for label in evidence["labels"]}
+    if min([evidence["credit_left"], *credit.values()]) < 0:
+        return ["ledger: a stopping row, although a promise has no credit"] * ("stop" in evidence)
+    left, stop, ahead = {None: evidence["credit_left"], **credit}, None, list[walk.Place]()
+    for row in look.rows:
+        hit = [group for group in left if row.bad and group in (None, row.label)]
+        if any(left[group] == 0 for group in hit):
+            stop = [row.score, row.u]
             break
-        for group in hit:
-            spent[group] += 1
-        before.append(row[2])
-    shown = {"agreed": sum(mark not in (BAD, DEFER) for mark in before), "bad": before.count(BAD)}
+        left |= {group: left[group] - 1 for group in hit}
+        ahead.append(row)
+    shown = walk.showed(ahead)
     if (stop, shown) != (evidence["stop"], evidence["shown"]):
         return [f"ledger: the stopping row is {stop}, after {shown}; the evidence says otherwise"]
-    return []
+    pays = walk.pays(*look.money(1, ahead))
+    return ["ledger: whether delivering pays is not what the evidence says"] * (pays not in (None, evidence["pays"]))
 
 
 def rule(evidence: Mapping[str, Json]) -> Json:
@@ -142,7 +148,7 @@ def _table(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]
         right = keeps and level(credit + 1) > alpha * (1 - SLACK)
     if not right:
         problems.append("the table's credit is off")
-    if evidence["credit_left"] != credit - evidence["errors"]:
+    if evidence["credit_left"] != credit - evidence["errors"] - evidence["unplaced"]:
         problems.append("credit, errors and what is left of it do not add up")
     return problems
 
@@ -173,16 +179,18 @@ def _alpha(claim: Mapping[str, Json]) -> Fraction:
 
 
 def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+    lacking = [label["credit"] - label["unplaced"] for label in evidence["labels"]]
+    if min([evidence["credit_left"], *lacking]) < 0:
+        idle = not set(END) & set(evidence) and evidence["granted"] is False
+        return [] if idle else ["a promise has no credit, yet there is a stopping row"]
     if "stop" not in evidence:
-        return ["granted without a stopping row"] if evidence["granted"] else []
+        return ["every promise has credit, yet there is no stopping row"]
     problems = []
-    if evidence["credit_left"] < 0 or any(label["credit"] < 0 for label in evidence["labels"]):
-        problems.append("a promise has no credit, yet there is a stopping row")
     agreed, bad = evidence["shown"]["agreed"], evidence["shown"]["bad"]
     if min(agreed, bad) < 0 or agreed + bad > evidence["looked"] or bad > evidence["credit_left"]:
         problems.append("the rows before the stopping row are more than there can be")
-    if evidence["granted"] and not likely(agreed, bad, claim):
-        problems.append("granted, yet the candidate is not likely to be above the floor")
+    if evidence["granted"] is not (evidence["pays"] is True and likely(agreed, bad, claim)):
+        problems.append("whether it is granted does not follow from what it saves and what the candidate showed")
     pinned = repr(tuple(evidence[name] for name in ("candidate", "peers", "score", "stop", "shown"))).encode()
     if evidence["stop_digest"] != blake2b(pinned, digest_size=8).hexdigest():
         problems.append("the stopping row, its score, its candidate or what was shown was changed")
