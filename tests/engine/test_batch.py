@@ -433,7 +433,7 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Path, dialect: str) -> None:
+async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Path, dialect: str, port: int) -> None:
     """Same answers, same evidence, half the cost; plan and certificate say batch, and the certificate verifies."""
     task = smart.Task("? {text}", labels=["yes", "no"])
 
@@ -449,7 +449,7 @@ async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Pa
             **options,
         )
 
-    mock = MockServer(rule="label:yes,no", errors={"small": 0.03}, seed=1)
+    mock = MockServer(rule="label:yes,no", errors={"small": 0.03}, seed=1, port=port)
     async with mock as url:
         plain = await run(url, "plain.db")
         batched = await run(url, "batch.db", batch=QUICK)

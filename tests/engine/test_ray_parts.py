@@ -13,11 +13,11 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.engine.aside import Aside
-from smart_llm.engine.live import Routing
 from smart_llm.engine.ray import options_of
 from smart_llm.engine.ray.cluster import cluster
 from smart_llm.engine.ray.parts import Delivered, Finished, Orders, Part, to_bytes
 from smart_llm.engine.ray.sources import parts_of
+from smart_llm.engine.routing import Routing
 from smart_llm.errors import BudgetExhausted, InputError
 from smart_llm.ledger import Ledger, request_key
 from smart_llm.ledger.shared import BUSY, SharedLedger

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 import smart_llm as smart
-from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.routing import Routing
 from smart_llm.events import nobody
 from smart_llm.mock.server import MockServer
 from smart_llm.procedures import ladder_3, tiers
@@ -33,10 +34,10 @@ def always_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("always_tiers")
-async def test_tiers_route_row_by_row_and_verify(tmp_path: Path) -> None:
+async def test_tiers_route_row_by_row_and_verify(tmp_path: Path, port: int) -> None:
     """The certificate names each tier with its stop, the dear candidate is called on some rows only, every row is
     answered, and certificate and ledger verify."""
-    async with MockServer(rule="label:yes,no", errors={"small": 0.2, "middle": 0.06}) as url:
+    async with MockServer(rule="label:yes,no", errors={"small": 0.2, "middle": 0.06}, port=port) as url:
         run = await smart.arun(
             ROWS,
             TASK,

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smart_llm.cascades import accepts, assign, passes
+from smart_llm.cascades import accepts, passes
 from smart_llm.engine.aside import Aside
 from smart_llm.engine.delivered import Texts
+from smart_llm.engine.once import Client, Once
 from smart_llm.engine.pool import Stop, all_of, each
+from smart_llm.engine.routing import Routing
 from smart_llm.errors import Refused
 from smart_llm.events import Delivering, Listener, Profiling
 from smart_llm.ledger import request_key
-from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, format_value
 from smart_llm.tasks.scores import answer_key, reads_words, self_consistency, words_of
@@ -41,7 +42,6 @@ from smart_llm.types import (
     Ints,
     Model,
     Request,
-    Verdict,
 )
 
 HOPELESS = 20
@@ -60,34 +60,12 @@ Told: TypeAlias = tuple[Any, Answer, float]
 """A parsed value (None: contract broken or failed), the reply (its cost that of every draw), the model's own score."""
 
 
-@dataclass(frozen=True)
-class Routing:
-    """Which answer rows are delivered that profiling left. chosen: shape (rows,), the model that answers each row first
-    (0 = reference) where there is no cascade; u: shape (rows,), the rows' blank scores."""
-
-    cascade: Cascade | None
-    chosen: NDArray[np.int8]
-    u: NDArray[np.uint64]
-
-    @classmethod
-    def of(cls, verdict: Verdict, seed: int, aside: Aside) -> Routing:
-        """By a certified rule, for the whole table."""
-        rows = len(aside.population)
-        if isinstance(verdict.rule, Cascade):
-            return cls(verdict.rule, np.empty(0, np.int8), aside.spread(uniforms(seed, "shares", rows)))
-        return cls(None, aside.spread(assign(verdict, seed, rows).astype(np.int8)), np.empty(0, np.uint64))
-
-
 Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery]]
 """(position, prompt) → what is delivered."""
 
 
-class Client(Protocol):
-    """What the driver needs of `providers.client.Client`."""
-
-    async def ask(self, request: Request) -> Answer:
-        """The answer to a request, from the ledger or bought."""
-        ...
+Made: TypeAlias = Callable[[int, list[list[str]], Answers], Awaitable[None]]
+"""Told of a row of an ask as soon as its marks are made: its place, the keys of its requests by model, the sheet."""
 
 
 class Live:
@@ -104,7 +82,7 @@ class Live:
         stop: Stop,
         aside: Aside | None = None,
     ) -> None:
-        self.task, self.models, self.client, self.stop = task, models, client, stop
+        self.task, self.models, self.client, self.stop = task, models, Once(client), stop
         self.rows = table.rows
         self.aside = aside or Aside(table.rows, NONE)
         columns = task.columns(table.columns)
@@ -141,6 +119,7 @@ class Live:
             labels=task.contract.labels,
             schema=task.contract.schema,
             logprobs=model > 0,
+            **self.models[model].settings,
         )
 
     def requests(self, model: int, prompt: str) -> list[Request]:
@@ -148,6 +127,10 @@ class Live:
         first = self.request(model, prompt)
         further = range(1, 1 + self.models[model].draws)
         return [first, *(replace(first, logprobs=False, temperature=WARM, draw=draw) for draw in further)]
+
+    def keys(self, prompt: str, models: Sequence[int]) -> list[list[str]]:
+        """For each of these models, the ledger's keys of its requests about one row; the one that counts first."""
+        return [[request_key(request) for request in self.requests(model, prompt)] for model in models]
 
     def prompts(self, positions: Ints) -> Iterator[str]:
         """The rendered prompts of these rows, lazily."""
@@ -192,9 +175,9 @@ class Live:
         _, first = np.unique(self.groups[positions], return_index=True)
         return positions[np.sort(first)]
 
-    async def ask_again(self, positions: Ints, workers: int) -> tuple[list[bool], list[list[str]]]:
-        """The reference's second answer to these rows: whether it is equivalent to the first, where there are two, and
-        the ledger keys of both requests. Second answers are never evidence and never delivered."""
+    async def ask_again(self, positions: Ints, workers: int) -> tuple[list[bool | None], list[list[str]]]:
+        """The reference's second answer to these rows: whether it is equivalent to the first (None where there are no
+        two), and the ledger keys of both requests. Second answers are never evidence and never delivered."""
         prompts, same = list(self.prompts(positions)), dict[int, bool]()
 
         async def one(row: tuple[int, str]) -> None:
@@ -210,7 +193,21 @@ class Live:
         await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
         first = [self.request(0, prompt) for prompt in prompts]
         keys = [[request_key(request), request_key(replace(request, draw=1))] for request in first]
-        return [same[position] for position in positions.tolist() if position in same], keys
+        return [same.get(position) for position in positions.tolist()], keys
+
+    async def ask_lost(self, positions: Ints, workers: int) -> None:
+        """Ask the reference again about rows that it had no answer for, and deliver what comes."""
+
+        async def one(row: tuple[int, str]) -> None:
+            value, reply = await self._ask(row[0], 0, row[1])
+            if value is not None:
+                del self.errors[row[0]]
+                self.settle(row[0], 0, format_value(value))
+            elif reply.error is None:
+                self.errors[row[0]] = BROKEN
+
+        rows = zip(positions.tolist(), self.prompts(positions), strict=True)
+        await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
 
     # ------------------------------------------------------------------ profiling
 
@@ -224,8 +221,8 @@ class Live:
         await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
 
     async def profile(
-        self, ask: Ask, workers: int, tell: Listener, also: Ints = NONE
-    ) -> tuple[Answers, list[list[str]]]:
+        self, ask: Ask, workers: int, tell: Listener, also: Ints = NONE, made: Made | None = None
+    ) -> tuple[Answers, list[list[list[str]]]]:
         """Answer one ask; also the ledger keys of its requests, by row and model. Reference answers are delivered.
 
         also: rows to buy in the same round, of no concern to the procedure.
@@ -233,12 +230,15 @@ class Live:
         positions = self.aside.population[ask.positions]
         shape = (len(positions), len(self.models))
         sheet, prompts = Answers.blank(shape, words=True), list(self.prompts(positions))
+        keys = [self.keys(prompt, ask.models) for prompt in prompts]
         done, before = 0, int(self.settled.sum())
 
         async def one(k: int) -> None:
             nonlocal done
             position = int(positions[k])
-            values = await self._fill(sheet, k, position, prompts[k], ask.models)
+            values = await self.look(sheet, k, position, prompts[k], ask.models)
+            if made is not None:
+                await made(k, keys[k], sheet)
             if 0 in values:
                 self._settle(position, 0, *values[0][:2])
             done += 1
@@ -247,7 +247,16 @@ class Live:
         asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
         await all_of([asked, self.buy(self.aside.population[also], ask.models, workers)])
         self.batches.append((positions, sheet))
-        return sheet, [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
+        return sheet, keys
+
+    async def look(self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]) -> dict[int, Told]:
+        """A row as evidence: like `_fill`, but a call that failed counts as bad, for it may answer when it delivers."""
+        values = await self._fill(sheet, k, position, prompt, models)
+        for m, (_, reply, _) in values.items():
+            if reply.error is not None:
+                sheet.marks[k, m], sheet.cost[k, m] = (BAD, 0.0) if m else (ERROR, 0.0)
+                sheet.score[k, m] = np.nan
+        return values
 
     async def _fill(self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]) -> dict[int, Told]:
         """Ask these models about one row, and write marks, costs, scores and traits into line k of the sheet."""

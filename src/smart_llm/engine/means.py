@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from smart_llm.engine.batch import BatchOptions
-from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.routing import Routing
 from smart_llm.events import Listener
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.providers.base import Provider

@@ -9,6 +9,8 @@ was when it was asked. Reported, never promised.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from smart_llm.engine.aside import record_once
@@ -35,12 +37,13 @@ def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
 async def check_itself(live: Live, positions: Ints, run_id: str, means: Means) -> dict[str, Json]:
     """Ask, record, and say how often it agreed."""
     same, keys = await live.ask_again(positions, means.concurrency)
-    record_once(means.ledger, run_id, CHECKED, {"positions": positions.tolist(), "keys": keys})
-    return self_agreement(sum(same), len(same))
+    record_once(means.ledger, run_id, CHECKED, {"positions": positions.tolist(), "keys": keys, "same": same})
+    return self_agreement(same)
 
 
-def self_agreement(agreeing: int, rows: int) -> dict[str, Json]:
-    """As certificates and plans state it."""
+def self_agreement(same: Sequence[bool | None]) -> dict[str, Json]:
+    """As certificates and plans state it. same: None where a row has no two answers."""
+    agreeing, rows = same.count(True), len(same) - same.count(None)
     low, high = interval(agreeing, rows, CONFIDENCE)
     return {
         "rows": rows,

@@ -159,6 +159,13 @@ class Reader:
         rows = self._db.execute("SELECT run, kind, payload, created FROM events WHERE run = ? ORDER BY id", (run_id,))
         return [Event(run, kind, _json(payload), created) for run, kind, payload, created in rows]
 
+    def marks(self, run_id: str, number: int) -> dict[int, Json]:
+        """What the rows of an ask were found to be, by their place in it; of what was recorded twice, the last."""
+        rows = self._db.execute(
+            "SELECT place, reading FROM marks WHERE run = ? AND number = ? ORDER BY id", (run_id, number)
+        )
+        return {place: _json(reading) for place, reading in rows}
+
     def latest(self, run_id: str, kind: str) -> Json:
         """What the last event of this kind says; None where there is none."""
         sql = "SELECT payload FROM events WHERE run = ? AND kind = ? ORDER BY id DESC LIMIT 1"

@@ -38,7 +38,7 @@ class Task:
     Raises InputError for whatever of this cannot be used.
     """
 
-    __slots__ = ("_described", "_parse", "_relation", "contract", "max_tokens", "prompt", "system")
+    __slots__ = ("_described", "_parse", "_relation", "_same", "contract", "max_tokens", "prompt", "system")
 
     prompt: str
     system: str | None
@@ -46,6 +46,7 @@ class Task:
     max_tokens: int
     _parse: Callable[[str], Any] | None
     _relation: equivalences.Relation
+    _same: Callable[[Any, Any], bool] | None
     _described: str
 
     def __init__(
@@ -71,6 +72,7 @@ class Task:
         put(self, "max_tokens", _check_tokens(max_tokens, contract))
         put(self, "_parse", _check_function("parse", parse) if parse is not None else None)
         put(self, "_relation", _relation(name, contract.kind, tolerance))
+        put(self, "_same", None if isinstance(name, str) else name)
         put(self, "_described", self._describe(name, tolerance))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -126,10 +128,17 @@ class Task:
         """Whether two parsed answers count as the same. None is equivalent to nothing, not even to None."""
         return a is not None and b is not None and bool(self._relation(a, b))
 
+    @property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The user's own functions, by their roles."""
+        given = {"parse": self._parse, "equivalence": self._same}
+        return {role: function for role, function in given.items() if function is not None}
+
     def to_json(self) -> dict[str, Json]:
-        """Everything that decides prompts, answers and agreement, for the plan's hash. Functions: name and hash."""
+        """Everything that decides prompts, answers and agreement, for the plan's hash. Functions: name and hash, of what
+        they are and refer to at this moment."""
         described: dict[str, Json] = json.loads(self._described)
-        return described
+        return described | {role: describe(function) for role, function in self.functions.items()}
 
     def _describe(self, equivalence: str | Callable[[Any, Any], bool], tolerance: float | None) -> str:
         contract = self.contract

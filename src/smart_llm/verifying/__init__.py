@@ -13,19 +13,26 @@ changed: every number is either derived from the others or pinned by a number th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 
-from smart_llm.types import Json, Marks
+import numpy as np
+
+from smart_llm.types import Answers, Ints, Json, Marks
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One ask as the ledger has it. models: indices asked; marks: shape (n, 1 + m), codes of `smart_llm.types`."""
+    """One ask as the ledger has it. models: indices asked; marks: shape (n, 1 + m), codes of `smart_llm.types`, as they
+    were recorded. positions: of its rows in the table. answers: the same with costs, scores and traits, read again
+    (texts and words only where text is stored). fixed: what was recorded as fixed before it was asked."""
 
     stage: str
     models: tuple[int, ...]
     marks: Marks
+    positions: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    answers: Answers | None = None
+    fixed: Json = None
 
 
 MODULES = {

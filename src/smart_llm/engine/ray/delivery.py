@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from smart_llm.engine.live import Live, Routing
+from smart_llm.engine.job import spent
+from smart_llm.engine.live import Live
 from smart_llm.engine.means import Means
 from smart_llm.engine.ray import RayOptions
 from smart_llm.engine.ray.parts import Delivered, Finished, Orders, Part, take
 from smart_llm.engine.ray.sources import Folder, parts_of, sent
+from smart_llm.engine.routing import Routing
 from smart_llm.errors import Interrupted, SmartError
 from smart_llm.events import Delivering
 from smart_llm.ledger import RunRecord, tagged
@@ -29,6 +31,8 @@ from smart_llm.reports.certificate import Certificate
 from smart_llm.tables import Table
 from smart_llm.types import Json, Verdict
 
+ACCOUNTS = 2
+"""Of the form of partitions' accounts: those of another form are made again."""
 TICK = 1.0
 """Seconds between looks at how far the workers are."""
 SHARE = 0.9
@@ -89,6 +93,7 @@ class RayDelivery:
             seed=record.seed,
             aside=live.aside,
             settled={int(row): (live.answers[int(row)], live.errors.get(int(row))) for row in _settled(live)},
+            failed=dict(live.client.failed),
             parts=parts,
             run_id=record.run_id,
             limited=means.budget is not None,
@@ -101,10 +106,10 @@ class RayDelivery:
 
     async def _hand_out(self, orders: Orders, pending: list[int], finished: Finished, live: Live, means: Means) -> None:
         orders = replace(orders, parts=sent(orders.parts, pending))
-        spent = means.ledger.spent(orders.run_id) if orders.limited else 0.0
+        paid = spent(orders.run_id, means.ledger) if orders.limited else 0.0
         workers = self.options.workers or _cpus()
         with means.ledger.lent() as path:
-            async with _shared(path, orders, means, workers=workers, spent=spent) as (names, ledger, governor):
+            async with _shared(path, orders, means, workers=workers, spent=paid) as (names, ledger, governor):
                 stop_asked = Failure("Interrupted", str(_reason(means)))
                 means.stop.then(lambda: governor.halt.remote(stop_asked))
                 if means.stop.requested:
@@ -265,5 +270,6 @@ def _geometry(orders: Orders) -> Json:
         "cascade": orders.cascade and asdict(orders.cascade),
         "chosen": tagged(orders.chosen.tobytes()),
         "settled": sorted(orders.settled.items()),
+        "accounts": ACCOUNTS,
         "at": str(orders.output),
     }
