@@ -46,9 +46,9 @@ KEPT = ("evidence", "rule", "seed", "plan_hash", "procedure", "labels", "earlier
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_reference_that_fails_first_rewrites_nothing(tmp_path: Path, seed: int) -> None:
-    """The reference fails on 12 % of first calls. Run again, the rows without an answer are answered; evidence, rule and
-    profiled rows stay bit for bit, both certificates verify, and no other row changes. Where a rule was certified and
-    too many rows of the delivery had no answer, it is certified once they have one."""
+    """The reference fails on 12 % of first calls. Run again, the rows without an answer are answered; evidence, rule
+    and profiled rows stay bit for bit, both certificates verify, and no other row changes. Where a rule was certified
+    and too many rows of the delivery had no answer, it is certified once they have one."""
     given = providers(big=None)
     given["fake:big"] = failing_first(answering(0.0), 0.12, f"first {seed}")
     first = usual(rows(800), tmp_path, seed=seed, providers=given)

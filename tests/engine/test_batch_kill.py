@@ -121,7 +121,9 @@ def names_cut(value: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["openai", "anthropic"])
-async def test_killed_at_every_step_of_a_batch_nothing_is_submitted_twice(tmp_path: Path, dialect: str, port: int) -> None:
+async def test_killed_at_every_step_of_a_batch_nothing_is_submitted_twice(
+    tmp_path: Path, dialect: str, port: int
+) -> None:
     """SIGKILL before and after every note and call in a batch's life: billed once each, and the same result."""
     calm, _ = await undisturbed(tmp_path, dialect, 300, port)
     server = mock(BatchSettings(), port)

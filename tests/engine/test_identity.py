@@ -41,6 +41,7 @@ class Lenient:
         self.accepted = accepted
 
     def __call__(self, a: str, b: str) -> bool:
+        """Whether they count as the same."""
         return a == b or (a, b) in self.accepted
 
     def same(self, a: str, b: str) -> bool:
@@ -184,14 +185,16 @@ def test_accepting_what_was_profiled_certifies_nothing_false(tmp_path: Path) -> 
         done = smart.run(table, task, ledger=tmp_path / "ledger.db", **options)
         missed = [row for i, row in enumerate(done.table) if not task.equivalent(row["answer"], f"{i}")]
         assert not (done.certificate.granted and len(missed) > 150)
-        bad = [f"{i}x,{i}" for i in profiled(done) if answer(smart.Request("", f"Yes or no?\nrow {i}", 1)).endswith("x")]
+        bad = [
+            f"{i}x,{i}" for i in profiled(done) if answer(smart.Request("", f"Yes or no?\nrow {i}", 1)).endswith("x")
+        ]
         file.write_text("\n".join([file.read_text(), *bad, *(",".join(reversed(pair.split(","))) for pair in bad)]))
 
 
 @pytest.mark.parametrize("hashable", [True, False])
 def test_marks_of_an_unfinished_ask_stand(tmp_path: Path, hashable: bool) -> None:
-    """Marks are recorded when they are made, row by row: who stops a run while it profiles, reads the ledger and changes
-    the relation does not change what was seen, but begins a new run."""
+    """Marks are recorded when they are made, row by row: who stops a run while it profiles, reads the ledger and
+    changes the relation does not change what was seen, but begins a new run."""
     file, accepted = tmp_path / "accepted.txt", set[tuple[str, str]]()
     file.write_text("")
     relation = closing(accepted) if hashable else reading(file)

@@ -79,8 +79,8 @@ def test_running_again_pays_nothing_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_changed_prompt_draws_a_new_seed(tmp_path: Path) -> None:
-    """The seed is drawn per plan; a changed task gets another, and the certificate counts earlier runs on the table, and
-    of these its own."""
+    """The seed is drawn per plan; a changed task gets another, and the certificate counts earlier runs on the table,
+    and of these its own."""
     first = run(rows(60), tmp_path, seed=None)
     other = run(rows(60), tmp_path, seed=None, task=smart.Task("Yes or no, please?\n{text}", labels=["yes", "no"]))
     assert first.certificate.seed != other.certificate.seed

@@ -127,7 +127,7 @@ def _aside(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task:
 
 
 def _twice(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task) -> list[str]:
-    """The reference agreed with itself as often as the certificate says. A row counts where it had both answers then."""
+    """The reference agreed with itself as often as the certificate says. A row counts if it had both answers then."""
     if c.get("self_agreement") is None:
         return []
     told = next((event.payload for event in reversed(events) if event.kind == CHECKED), None)

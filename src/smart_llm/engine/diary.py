@@ -1,9 +1,9 @@
 """What a run has seen, in the ledger, written once: every ask, what was fixed before it, and what it brought.
 
-Before an ask leaves: what its procedure has fixed by then. While it goes on: the marks of every row, as soon as they are
-made. When it is answered: rows, keys, marks, scores and answers, and which calls failed. So a run that is resumed, or
-run again, is sent what was seen then, and today's task must read it the same way; where it does not, or the procedure
-asks for something else, it is another task (`Changed`), and another run.
+Before an ask leaves: what its procedure has fixed by then. While it goes on: the marks of every row, as soon as they
+are made. When it is answered: rows, keys, marks, scores and answers, and which calls failed. So a run that is resumed,
+or run again, is sent what was seen then, and today's task must read it the same way; where it does not, or the
+procedure asks for something else, it is another task (`Changed`), and another run.
 
 A mark is not made again: what failed as evidence stays bad, though it may be answered by now.
 """
@@ -58,11 +58,6 @@ class Diary:
         self._old, self.number = len(self.entries), 0
         self._marked: Mapping[int, Json] = {}
 
-    @property
-    def failures(self) -> set[str]:
-        """The keys of all requests that failed as evidence."""
-        return {key for entry in self.entries for key in lost(entry)}
-
     async def opened(self, ask: Ask, live: Live) -> Entry | None:
         """The next ask, before anything of it is sent: what is recorded of it, if it was answered before. `Changed`: it
         is another one, or the rows of it that were marked are read otherwise by now."""
@@ -115,8 +110,8 @@ class Diary:
             except Changed as changed:
                 names = " or ".join(f"{role} {name_of(each).rpartition('.')[2]}" for role, each in functions.items())
                 raise InputError(
-                    f"The {names} does not say the same twice ({changed}). A promise needs one that always does: mend it "
-                    "and run again; what was bought is kept."
+                    f"The {names} does not say the same twice ({changed}). A promise needs one that always does: mend "
+                    "it and run again; what was bought is kept."
                 ) from None
 
     # ------------------------------------------------------------------ inside

@@ -1,9 +1,9 @@
 """What the user asked for, checked and frozen: the job before the run, the plan it fixes, the seed it draws.
 
 A plan is everything that decides the answers: table, task, models and rates, targets, procedure, seed. Its hash stands
-in the certificate. The lookup key is the plan without what is drawn or looked up (`seeds.LATER`): the same command finds
-its own earlier run by it and takes that run's plan over, so it walks the same path and pays only for what is missing.
-A run whose record cannot be reproduced any more is given up, and the same command begins another.
+in the certificate. The lookup key is the plan without what is drawn or looked up (`seeds.LATER`): the same command
+finds its own earlier run by it and takes that run's plan over, so it walks the same path and pays only for what is
+missing. A run whose record cannot be reproduced any more is given up, and the same command begins another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
-from smart_llm.tasks.functions import differing
+from smart_llm.tasks.functions import bare, differing
 from smart_llm.tasks.scores import answer_key
 from smart_llm.types import Json, Model, Problem, Rate, SidePromise
 
@@ -132,16 +132,15 @@ def renewed(record: RunRecord, reader: Reader) -> str | None:
         known = run.plan.get("format") == PLAN and run.run_id != record.run_id
         if known and _bare(run.plan) == _bare(plan) and (names := differing(run.plan["task"], plan["task"])):
             return (
-                f"Not taking up run {run.run_id}: its {', '.join(names)} has changed. A new run begins, in a new order; "
-                "its certificate counts the earlier one."
+                f"Not taking up run {run.run_id}: its {', '.join(names)} has changed. A new run begins, in a new "
+                "order; its certificate counts the earlier one."
             )
     return None
 
 
 def _bare(plan: Json) -> Json:
     """What the user decided, without what functions are."""
-    task = {name: bool(value) if isinstance(value, dict) else value for name, value in plan["task"].items()}
-    return {**decided(plan), "task": task}
+    return {**decided(plan), "task": bare(plan["task"])}
 
 
 def frozen(job: Job, asked: Json, drawn: int | None, set_aside: Sequence[int], *, given_up: int = 0) -> dict[str, Json]:

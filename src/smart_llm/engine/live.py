@@ -203,8 +203,8 @@ class Live:
             if value is not None:
                 del self.errors[row[0]]
                 self.settle(row[0], 0, format_value(value))
-            elif reply.error is None:
-                self.errors[row[0]] = BROKEN
+            else:
+                self.errors[row[0]] = f"error: {reply.error}" if reply.error else BROKEN
 
         rows = zip(positions.tolist(), self.prompts(positions), strict=True)
         await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)

@@ -20,7 +20,6 @@ from smart_llm.engine.expect import expected_cost
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.engine.means import Means
-from smart_llm.engine.once import STANDS
 from smart_llm.engine.stands import DONE, Stands
 from smart_llm.events import Decided, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
@@ -36,16 +35,13 @@ async def profiled(
 ) -> Verdict:
     """Rows set aside, then profiling. What failed in an earlier session stands as long as evidence is made."""
     live, diary = account.live, Diary(means.ledger, record.run_id)
-    aside = means.ledger.latest(record.run_id, SET_ASIDE)
-    failures = diary.failures | set(aside["failed"] if aside else ())
     live.proven = bool(diary.entries) or record.state == DONE
-    live.client.hold(dict.fromkeys(failures, STANDS) | dict(stands.failed))
+    live.client.hold(stands.before_delivery)
     account.lost = await _set_aside(record, live, means)
     account.close("set_aside")
     verdict = await _profile(job, record, account, means, ahead, diary)
     account.close("profiling")
     _same_verdict(record, verdict, live)
-    live.client.release(failures - stands.failed.keys())
     verdict = replace(verdict, notes=(*given_up(record.plan), *verdict.notes, *score_notes(live, verdict)))
     for note in verdict.notes:
         means.tell(Said(note))

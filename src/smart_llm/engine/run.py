@@ -126,7 +126,7 @@ async def _execute(
         verdict = await profiled(job, record, account, stands, means, ahead)
         if means.self_check:
             rows = second_look(live, verdict, means.self_check, record.seed)
-            account.check = await check_itself(live, rows, record.run_id, means)
+            account.check = await check_itself(live, rows, record, means)
         await _deliver(live, verdict, record, means, stands)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         if record.state == DONE:
@@ -156,14 +156,14 @@ async def _deliver(live: Live, verdict: Verdict, record: RunRecord, means: Means
     """Settle the rows that are left, and ask again about those that had no answer in an earlier session. Of a finished
     run all rows are delivered in any case."""
     try:
-        live.client.release(stands.lost)
+        live.client.release(stands.asked_again)
         await live.ask_lost(askable(live), means.concurrency)
         await means.deliver(live, verdict, record, means)
     except (BudgetExhausted, Refused) as stopped:
         if record.state != DONE:
             raise
         means.tell(Said(f"The run is finished; rows without an answer stay so for now. {stopped}"))
-        live.client.hold(stands.failed)
+        live.client.hold(stands.delivered)
         await means.deliver(live, verdict, record, means)
 
 

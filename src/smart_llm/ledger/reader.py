@@ -145,12 +145,12 @@ class Reader:
         return settled + unknown
 
     def runs(self) -> list[RunRecord]:
-        """All runs, oldest first."""
-        return [_run(row) for row in self._db.execute(f"SELECT {RUN} FROM runs ORDER BY started, rowid")]
+        """All runs in the order they were recorded, whatever the clock said."""
+        return [_run(row) for row in self._db.execute(f"SELECT {RUN} FROM runs ORDER BY rowid")]
 
     def find_run(self, lookup: str) -> RunRecord | None:
         """The newest run with this lookup key, or None."""
-        sql = f"SELECT {RUN} FROM runs WHERE lookup = ? ORDER BY started DESC, rowid DESC LIMIT 1"
+        sql = f"SELECT {RUN} FROM runs WHERE lookup = ? ORDER BY rowid DESC LIMIT 1"
         row = self._db.execute(sql, (lookup,)).fetchone()
         return None if row is None else _run(row)
 

@@ -27,6 +27,12 @@ RANDOMNESS = (
     "about the rows or about how the models' errors depend on one another."
 )
 
+CHOSEN = (
+    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it did not know what the "
+    "models answer to this table."
+)
+"""Added where that is so: a seed that fits what is known beforehand can be searched for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:

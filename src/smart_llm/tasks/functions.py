@@ -15,8 +15,8 @@ from smart_llm.types import Json
 
 
 def describe(function: Callable[..., Any]) -> dict[str, Json]:
-    """`{"name", "hash", "parts"}` of a function, method, partial or callable object; with `"unhashed"`, the names of what
-    it refers to that could not be hashed, where there are such. parts: short hashes of what it names itself."""
+    """`{"name", "hash", "parts"}` of a function, method, partial or callable object; with `"unhashed"`, the names of
+    what it refers to that could not be hashed, where there are such. parts: short hashes of what it names itself."""
     hashing = Hashing(home_of(function))
     try:
         digest = hashing.digest(function)
@@ -34,6 +34,11 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
 
+def bare(described: Json) -> dict[str, Json]:
+    """A task's description with the names of its functions only."""
+    return {name: value["name"] if isinstance(value, dict) else value for name, value in described.items()}
+
+
 def differing(before: Json, now: Json) -> list[str]:
     """Of two descriptions of one task: its functions, and what they refer to, that are not what they were."""
     found = []
@@ -49,8 +54,9 @@ def differing(before: Json, now: Json) -> list[str]:
 def beyond(described: Json) -> list[str]:
     """Of a task's description: one sentence for each of its functions that refers to what cannot be hashed."""
     return [
-        f"The {role} {described[role]['name'].rpartition('.')[2]} refers to {', '.join(names)}, which cannot be hashed: "
-        "if that changes, only the marks recorded while profiling can tell, and --seed alone does not fix the order."
+        f"The {role} {described[role]['name'].rpartition('.')[2]} refers to {', '.join(names)}, which cannot be "
+        "hashed: if that changes, only the marks recorded while profiling can tell, and --seed alone does not fix the "
+        "order."
         for role in ("parse", "equivalence")
         if isinstance(described[role], dict) and (names := described[role].get("unhashed"))
     ]

@@ -43,29 +43,16 @@ MAPPINGS = (dict, MappingProxyType, UserDict, ChainMap)
 TELLING = (Decimal, Fraction, date, time, timedelta, tzinfo, UUID)
 """Values whose `repr` tells all."""
 OUTSIDE = frozenset(
-    [
-        "os",
-        "io",
-        "pathlib",
-        "random",
-        "secrets",
-        "time",
-        "subprocess",
-        "socket",
-        "sqlite3",
-        "urllib",
-        "http",
-        "requests",
-        "httpx",
-        "aiohttp",
-        "shelve",
-        "dbm",
-    ]
+    {
+        *("os", "io", "pathlib", "tempfile", "shelve", "dbm", "sqlite3", "ctypes"),  # files and memory
+        *("socket", "ssl", "urllib", "http", "requests", "httpx", "aiohttp", "subprocess", "multiprocessing"),
+        *("random", "secrets", "time", "sys", "gc", "importlib"),
+    }
 )
-"""Modules that read the world outside."""
-READERS = frozenset({"open", "input", "eval", "exec", "__import__"})
+"""Modules that read the world outside, or whatever there is in the program."""
+READERS = frozenset({"open", "input", "eval", "exec", "compile", "globals", "locals", "vars", "__import__"})
 """Built-in functions that do, or may do anything."""
-HARMLESS = frozenset({"logging", "typing", "operator", "_thread", "threading"})
+HARMLESS = frozenset({"logging", "typing", "operator", "dataclasses", "_thread", "threading"})
 """Modules whose objects do not change what a function answers."""
 GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 NO_MEMBER = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "_abc_impl"})
@@ -79,8 +66,8 @@ def home_of(function: Any) -> str:
 
 
 class Hashing:
-    """Digests of values and of what they refer to. unhashed: the names of what could not be hashed, in order. parts: the
-    names a function refers to itself, each with a digest, so that it can be said which has changed."""
+    """Digests of values and of what they refer to. unhashed: the names of what could not be hashed, in order. parts:
+    the names a function refers to itself, each with a digest, so that it can be said which has changed."""
 
     def __init__(self, home: str) -> None:
         self.unhashed: dict[str, None] = {}
@@ -209,7 +196,7 @@ class Hashing:
         return _hash("code", code.co_code, code.co_exceptiontable, shape, names, *constants)
 
     def _globals(self, function: Any) -> bytes:
-        """What the code names beyond itself. Of modules of the user's own: whatever in them bears a name of the code."""
+        """What the code names beyond itself. Of modules of the user's own: what in them bears a name of the code."""
         namespace, parts = function.__globals__, []
         codes = list(_codes(function.__code__))
         named = {name for code in codes for name in code.co_names}

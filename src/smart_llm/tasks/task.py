@@ -7,6 +7,7 @@ Everything here is pure. A broken contract is a value (None), never an exception
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
@@ -135,8 +136,8 @@ class Task:
         return {role: function for role, function in given.items() if function is not None}
 
     def to_json(self) -> dict[str, Json]:
-        """Everything that decides prompts, answers and agreement, for the plan's hash. Functions: name and hash, of what
-        they are and refer to at this moment."""
+        """Everything that decides prompts, answers and agreement, for the plan's hash. Functions: name and hash, of
+        what they are and refer to at this moment."""
         described: dict[str, Json] = json.loads(self._described)
         return described | {role: describe(function) for role, function in self.functions.items()}
 
@@ -160,14 +161,24 @@ class Task:
 
 
 def format_value(value: Any) -> str:
-    """How a parsed answer is written in the `answer` column: texts as they are, numbers plainly, the rest as JSON."""
+    """How a parsed answer is written in the `answer` column: texts as they are, numbers plainly, the rest as JSON. The
+    same in every process: sets are sorted, and no object shows its address."""
     if isinstance(value, str):
         return value
     if isinstance(value, Decimal) and value.is_finite():
         return _plain_number(value)
-    if isinstance(value, dict | list | tuple | bool | int | float):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return "" if value is None else str(value)
+    if isinstance(value, dict | list | tuple | set | frozenset | bool | int | float):
+        return json.dumps(
+            value if not isinstance(value, set | frozenset) else _plain(value), ensure_ascii=False, default=_plain
+        )
+    return "" if value is None else str(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(format_value, value))
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))
 
 
 def _plain_number(value: Decimal) -> str:

@@ -2,8 +2,8 @@
 
 The account of a partition is a small frame with one line a row: who answered, the error if there is one, what each
 distinct request cost (at the first row that made it), and the answer where the driver is to write it; with its first
-line, which requests failed. The driver keeps it as a Parquet file, then adds a line to `manifest.jsonl`: (number, first and last position, rows, hash of what is
-delivered). What has its line is finished.
+line, which requests failed. The driver keeps it as a Parquet file, then adds a line to `manifest.jsonl`: (number, first
+and last position, rows, hash of what is delivered). What has its line is finished.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Delivered:
 
 
 def account(live: Live, *, answers: bool, known: Collection[str] = ()) -> pl.DataFrame:
-    """What settling all rows of `live` (one partition) brought. known: requests of which it was known that they fail."""
+    """What settling all rows of `live` (one partition) brought. known: requests that had failed before."""
     import polars as pl
 
     first = np.unique(live.groups, return_index=True)[1]
