@@ -191,6 +191,42 @@ def test_accepting_what_was_profiled_certifies_nothing_false(tmp_path: Path) -> 
         file.write_text("\n".join([file.read_text(), *bad, *(",".join(reversed(pair.split(","))) for pair in bad)]))
 
 
+def test_disagreements_put_into_the_prompt_do_not_help(tmp_path: Path) -> None:
+    """The attack of the issue: rows on which a candidate was seen to fail become examples in the prompt, and the
+    command is run again with the same seed. The candidate fails on twice as many rows as may differ, and learns the
+    examples only: what is certified holds as often as ever."""
+
+    def number(request: smart.Request) -> int:
+        return int(request.prompt.rsplit(" ", 1)[1])
+
+    def fails(i: int) -> bool:
+        return draw(f"{i}", "bad") < 0.1
+
+    def small(request: smart.Request) -> str:
+        i = number(request)
+        return f"t{i + (fails(i) and f'[{i}]' not in request.prompt):04}"
+
+    given = {"fake:big": smart.FakeProvider(lambda r: f"t{number(r):04}"), "fake:small": smart.FakeProvider(small)}
+    table, broken = [{"text": f"row {i:04}"} for i in range(1200)], 0
+    for seed in range(5):
+        known = set[int]()
+        for _ in range(3):
+            task = smart.Task(f"Examples: {' '.join(f'[{i}]' for i in sorted(known))}\n{{text}}", answer="text")
+            done = smart.run(
+                table,
+                task,
+                reference=BIG,
+                candidates=[SMALL],
+                seed=seed,
+                providers=given,
+                ledger=tmp_path / f"{seed}.db",
+            )
+            known |= {i for i in profiled(done) if fails(i)}
+        missed = sum(row["answer"] != f"t{i:04}" for i, row in enumerate(done.table))
+        broken += done.certificate.granted and missed > 60
+    assert broken <= 1
+
+
 @pytest.mark.parametrize("hashable", [True, False])
 def test_marks_of_an_unfinished_ask_stand(tmp_path: Path, hashable: bool) -> None:
     """Marks are recorded when they are made, row by row: who stops a run while it profiles, reads the ledger and
