@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -26,6 +27,13 @@ def _own_folder_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("SMART_HOME", str(tmp_path / "home"))
     for endpoint in ENDPOINTS.values():
         monkeypatch.delenv(endpoint.key_env, raising=False)
+
+
+@pytest.fixture
+def port(request: pytest.FixtureRequest) -> int:
+    """A port that is the same every time a test runs: addresses are part of models' names, and names of a run's
+    order."""
+    return 20_000 + crc32(request.node.nodeid.encode()) % 10_000
 
 
 @pytest.fixture

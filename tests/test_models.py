@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smart_llm.errors import InputError
-from smart_llm.models import ENDPOINTS, key, make_providers, read_book, resolve
-from smart_llm.types import Model, Rate, Usage
+from smart_llm.ledger import request_key
+from smart_llm.models import ENDPOINTS, key, make_providers, placed, read_book, resolve
+from smart_llm.types import Model, Rate, Request, Usage
 
 URL = "http://127.0.0.1:8000/v1"
 
@@ -205,3 +206,23 @@ def test_no_call_costs_more_than_its_bound(usage: Usage, cached: Fraction, writt
     wrote = int((usage.input_tokens - read) * written)
     usage = replace(usage, cached_tokens=read, written_tokens=wrote)
     assert rate.cost(usage) <= rate.bound(usage.input_tokens, usage.output_tokens) * (1 + 1e-12) + 1e-15
+
+
+def test_settings_that_decide_answers_are_in_the_name_or_in_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user gave is in the name, in one order; room given by default, and an address from the environment, are
+    in the keys of requests and in the plan."""
+    told = resolve(f"openai:m@{URL}?in=1&out=1&thinking=64&effort=low&draws=2")
+    assert told.name == f"openai:m@{URL}?effort=low&thinking=64&draws=2"
+    assert told.settings == {"thinking": 64}
+    assert resolve("openai:gpt-5?in=1&out=1").settings == {"thinking": 8192}
+    assert resolve("openai:gpt-4.1?in=1&out=1").settings == {}
+    deployed = resolve("azure:my-deployment?in=1&out=1")
+    monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
+    assert placed(deployed) == deployed
+    found = []
+    for host in ("https://one.openai.azure.com", "https://two.openai.azure.com"):
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", host)
+        found.append(request_key(Request(deployed.name, "p", 9, **placed(deployed).settings)))
+        assert placed(deployed).settings == {"at": f"{host}/openai/v1"}
+    keys = {request_key(Request("m", "p", 9, thinking=thinking)) for thinking in (0, 1, 2)}
+    assert len({*found, *keys}) == 5

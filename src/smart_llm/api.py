@@ -313,7 +313,7 @@ async def _execute(job: Job, means: Means, output: Output, page: Place | None) -
     try:
         return await execute(job, means)
     except Unfinished as stopped:
-        if output is not None:
+        if output is not None and stopped.certificate.status == "pending":  # a finished run's stands there
             outputs.keep(stopped.certificate, output)
         if page is not None:
             run = next(run for run in means.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)

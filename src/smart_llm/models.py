@@ -10,8 +10,10 @@ a `Model` holds the variable's name only, so it can be printed, recorded and has
 
 Thinking: a model that thinks spends output tokens before it says a word, so it is given room for that on top of what
 the answer needs (`thinking=TOKENS`, by name and `effort` unless given). `effort` is part of the model's name: the same
-model told to think less is another model, and often a good candidate. So it is with `draws`: a candidate asked several
-times over costs more, and shows how sure it is where it has no log-probabilities.
+model told to think less is another model, and often a good candidate. So it is with `thinking` where it is given, which
+cuts thoughts off, and with `draws`: a candidate asked several times over costs more, and shows how sure it is where it
+has no log-probabilities. Settings that no name shows (room given by default, an address from the environment) are in
+the ledger's keys and in the plan (`Model.settings`), so that no answer under one setting passes for one under another.
 
 Several servers: `also=URL,URL` are further addresses where the very same model answers, one per node say. They are no
 part of the name, so a node may come or go between two sessions of a run.
@@ -24,6 +26,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -77,7 +80,9 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
     _check_key_env(name, key_env, endpoint.key_env if endpoint else None)
     effort = _effort(name, provider, options)
     draws = _draws(name, provider, options)
-    told = [*([f"effort={effort}"] if effort else []), *([f"draws={draws}"] if draws else [])]
+    thinking = _room(name, provider, model, url, effort, options)
+    told = [f"effort={effort}"] * bool(effort) + [f"thinking={thinking}"] * ("thinking" in options)
+    told += [f"draws={draws}"] * bool(draws)
     address = url or (endpoint.url if endpoint and not endpoint.url_env else None)
     return Model(
         f"{name}?{'&'.join(told)}" if told else name,
@@ -87,7 +92,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
         address.rstrip("/") if address else None,
         key_env,
         effort,
-        _room(name, provider, model, url, effort, options),
+        thinking,
         _also(name, provider, url, options),
         draws,
     )
@@ -125,6 +130,15 @@ def address(model: Model, environ: Mapping[str, str] | None = None) -> str | Non
     if parts.scheme != "https" or not parts.hostname or parts.username is not None:
         raise InputError(f"Model {model.name}: set {endpoint.url_env} to your resource, https://NAME.openai.azure.com.")
     return host if host.endswith(endpoint.url) else f"{host}{endpoint.url}"
+
+
+def placed(model: Model) -> Model:
+    """The model with its address, where that comes from the environment and is there: another address is another
+    model."""
+    endpoint = ENDPOINTS.get(model.provider)
+    if model.url is not None or endpoint is None or endpoint.url_env is None or not os.environ.get(endpoint.url_env):
+        return model
+    return replace(model, at=address(model))
 
 
 def make_provider(model: Model, *, environ: Mapping[str, str] | None = None, prefix: str = "") -> Provider:

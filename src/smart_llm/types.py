@@ -99,9 +99,10 @@ class Model:
     """A model as the user named it, resolved. `name` (unique in a run, no prices in it) is what `answered_by` says.
 
     effort: how much it is told to think (None: the provider's own default); part of the name, since it decides answers.
-    thinking: tokens it may think before it answers, on top of a request's `max_tokens`. also: further addresses that
-    serve the very same model; no part of its name, so that they may come and go. draws: further answers drawn to every
-    row, to see how often it repeats itself (a candidate's score; part of the name, since it is another price).
+    thinking: tokens it may think before it answers, on top of a request's `max_tokens`; part of the name where the user
+    gave it. also: further addresses that serve the very same model; no part of its name, so that they may come and go.
+    draws: further answers drawn to every row, to see how often it repeats itself (a candidate's score; part of the
+    name, since it is another price). at: the address, where it is known from the environment alone.
     """
 
     name: str
@@ -114,6 +115,12 @@ class Model:
     thinking: int = 0
     also: tuple[str, ...] = ()
     draws: int = 0
+    at: str | None = None
+
+    @property
+    def settings(self) -> dict[str, Json]:
+        """What decides its answers besides its name; left out where it says nothing."""
+        return {name: value for name in ("thinking", "at") if (value := getattr(self, name))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ class Request:
     """Everything that decides an answer; its canonical JSON is the ledger's key.
 
     `draw` is 0 for the answer that counts; further draws (self-check, self-consistency) are neither evidence nor
-    delivered.
+    delivered. `thinking` and `at` are the model's (`Model.settings`): providers know them, keys need them.
     """
 
     model: str
@@ -133,6 +140,8 @@ class Request:
     temperature: float = 0.0
     logprobs: bool = False
     draw: int = 0
+    thinking: int = 0
+    at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

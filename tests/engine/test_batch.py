@@ -487,7 +487,7 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Path, dialect: str) -> None:
+async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Path, dialect: str, port: int) -> None:
     """Same evidence, half the cost, same answers but for the few rows whose reference answers were bought ahead and are
     delivered; plan and certificate say batch, and the certificate verifies."""
     task = smart.Task("? {text}", labels=["yes", "no"])
@@ -504,7 +504,7 @@ async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Pa
             **options,
         )
 
-    mock = MockServer(rule="label:yes,no", errors={"small": 0.03}, seed=1)
+    mock = MockServer(rule="label:yes,no", errors={"small": 0.03}, seed=1, port=port)
     async with mock as url:
         plain = await run(url, "plain.db")
         batched = await run(url, "batch.db", batch=QUICK)
@@ -520,6 +520,46 @@ async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Pa
     assert "batch" not in plain.certificate.plan
     assert not any("batch" in each for each in plain.certificate.models)
     assert batched.certificate.cost["lost_at_most"] == 0
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_finished_run_by_batch_fills_only_rows_without_an_answer(
+    tmp_path: Path, dialect: str, port: int
+) -> None:
+    """Lines that failed as evidence, or on rows that were answered otherwise, are not submitted again; rows without an
+    answer are; evidence and rule stay, and each certificate verifies."""
+    settings = BatchSettings(faults=BatchFaults(line=0.08))
+    mock = MockServer(rule="label:yes,no", errors={"small": 0.03}, seed=1, port=port, batches=settings)
+    found, billed = list[smart.Run](), list[int]()
+    async with mock as url:
+        for _ in range(6):
+            done = await smart.arun(
+                rows(400),
+                smart.Task("? {text}", labels=["yes", "no"]),
+                reference=f"{dialect}:big@{url}?in=10&out=10",
+                candidates=[f"{dialect}:small@{url}?in=1&out=1"],
+                agreement=0.85,
+                seed=2,
+                ledger=tmp_path / "batch.db",
+                batch=replace(QUICK, tries=1),
+            )
+            found.append(done)
+            billed.append(mock.stats()["answered"])
+    errors = [each.certificate.claim["errors"] for each in found]
+    assert errors[0] > 0
+    assert errors[-1] == 0
+    assert errors == sorted(errors, reverse=True)
+    for before, after, more in zip(found, found[1:], np.diff(billed).tolist(), strict=False):
+        assert (after.certificate.evidence, after.certificate.rule) == (
+            before.certificate.evidence,
+            before.certificate.rule,
+        )
+        assert more <= 2 * before.certificate.claim["errors"]
+        assert [row for row, old in zip(after.table, before.table, strict=True) if old["status"] == "ok"] == [
+            row for row in before.table if row["status"] == "ok"
+        ]
+    for each in found:
+        assert smart.verify(json.loads(each.certificate.to_json()), each.ledger) == []
 
 
 async def test_the_command_line_asks_by_batch_and_takes_up_what_a_signal_left(tmp_path: Path) -> None:

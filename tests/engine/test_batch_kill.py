@@ -30,9 +30,9 @@ def table(path: Path, rows: int) -> Path:
     return path
 
 
-def mock(settings: BatchSettings) -> MockServer:
+def mock(settings: BatchSettings, port: int) -> MockServer:
     """The same answers every time."""
-    return MockServer(rule="label:yes,no", errors={"small": 0.04, "tiny": 0.4}, seed=1, batches=settings)
+    return MockServer(rule="label:yes,no", errors={"small": 0.04, "tiny": 0.4}, seed=1, batches=settings, port=port)
 
 
 class Runs:
@@ -87,9 +87,9 @@ class Runs:
             return int(reader._db.execute(sql).fetchone()[0])
 
 
-async def undisturbed(folder: Path, dialect: str, rows: int) -> tuple[Runs, dict[str, Any]]:
+async def undisturbed(folder: Path, dialect: str, rows: int, port: int) -> tuple[Runs, dict[str, Any]]:
     """The run nothing happens to."""
-    async with mock(BatchSettings()) as url:
+    async with mock(BatchSettings(), port) as url:
         runs = Runs(folder, "calm", dialect, url, rows)
         return runs, await runs.finished()
 
@@ -121,10 +121,12 @@ def names_cut(value: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["openai", "anthropic"])
-async def test_killed_at_every_step_of_a_batch_nothing_is_submitted_twice(tmp_path: Path, dialect: str) -> None:
+async def test_killed_at_every_step_of_a_batch_nothing_is_submitted_twice(
+    tmp_path: Path, dialect: str, port: int
+) -> None:
     """SIGKILL before and after every note and call in a batch's life: billed once each, and the same result."""
-    calm, _ = await undisturbed(tmp_path, dialect, 300)
-    server = mock(BatchSettings())
+    calm, _ = await undisturbed(tmp_path, dialect, 300, port)
+    server = mock(BatchSettings(), port)
     async with server as url:
         rough = Runs(tmp_path, "rough", dialect, url, 300)
         for point in POINTS:
@@ -138,14 +140,14 @@ async def test_killed_at_every_step_of_a_batch_nothing_is_submitted_twice(tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["openai", "anthropic"])
-async def test_chaos_by_batch(tmp_path: Path, dialect: str) -> None:
+async def test_chaos_by_batch(tmp_path: Path, dialect: str, port: int) -> None:
     """Every fault of calls, batches and requests at once, and five SIGKILLs at random moments: nothing is lost, nothing
     is billed twice, and the table is that of an undisturbed run."""
     faults = BatchFaults(
         error=0.08, lost=0.05, late=0.05, truncated=0.2, fail=0.05, expire=0.15, cancel=0.05, line=0.03
     )
-    calm, _ = await undisturbed(tmp_path, dialect, ROWS)
-    server, random = mock(BatchSettings(faults=faults, late_by=0.3, lag=0.1)), Random(7)
+    calm, _ = await undisturbed(tmp_path, dialect, ROWS, port)
+    server, random = mock(BatchSettings(faults=faults, late_by=0.3, lag=0.1), port), Random(7)
     async with server as url:
         rough = Runs(tmp_path, "rough", dialect, url, ROWS)
         for _ in range(5):

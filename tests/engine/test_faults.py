@@ -61,7 +61,7 @@ async def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
     source = table(tmp_path / "t.csv", 400)
     server = MockServer(rule="label:yes,no")
     async with server as url:
-        room = 300_000
+        room = 500_000
         code, out, err = await ended(
             command(source, url), lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         )

@@ -59,22 +59,28 @@ async def killed(arguments: list[str], server: MockServer, answered: int) -> Non
     await process.wait()
 
 
-def mock() -> MockServer:
+def mock(port: int) -> MockServer:
     """Faults of every kind on one call in thirty each. More, and in one run in fifty a call fails eight times: the
     row is then deferred or an error, and no longer what it was in the undisturbed run."""
     return MockServer(
-        rule="label:yes,no", errors={"small": 0.04, "tiny": 0.4}, faults=Faults.all(0.03), hang=0.05, pause=0.01, seed=1
+        rule="label:yes,no",
+        errors={"small": 0.04, "tiny": 0.4},
+        faults=Faults.all(0.03),
+        hang=0.05,
+        pause=0.01,
+        seed=1,
+        port=port,
     )
 
 
-async def test_killed_three_times_the_result_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
+async def test_killed_three_times_the_result_is_that_of_an_undisturbed_run(tmp_path: Path, port: int) -> None:
     """SIGKILL at any moment: same table, same certificate, all paid answers in the ledger, few paid twice."""
     source, quiet, rough = table(tmp_path / "t.csv"), tmp_path / "quiet.csv", tmp_path / "rough.csv"
-    calm = mock()
+    calm = mock(port)
     async with calm as url:
         calm_result = await finished([*command(source, quiet, url), "--ledger", str(tmp_path / "quiet.db")])
         calm_text = (tmp_path / "quiet.csv.certificate.json").read_text().replace(url, "URL")
-    server = mock()
+    server = mock(port)
     async with server as url:
         arguments = [*command(source, rough, url), "--ledger", str(tmp_path / "rough.db")]
         for answered in (30, 150, 300):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.engine.aside import Aside
+from smart_llm.engine.live import Live
+from smart_llm.engine.pool import Stop
 from smart_llm.engine.ray import options_of
 from smart_llm.engine.ray.cluster import cluster
-from smart_llm.engine.ray.parts import Delivered, Finished, Orders, Part, to_bytes
+from smart_llm.engine.ray.parts import Delivered, Finished, Orders, Part, take, to_bytes
 from smart_llm.engine.ray.sources import parts_of
+from smart_llm.engine.ray.worker import Worker
 from smart_llm.engine.routing import Routing
-from smart_llm.errors import BudgetExhausted, InputError
+from smart_llm.errors import BudgetExhausted, InputError, Refused
 from smart_llm.ledger import Ledger, request_key
 from smart_llm.ledger.shared import BUSY, SharedLedger
 from smart_llm.ledger.store import answer_row
@@ -187,3 +191,81 @@ def test_a_foreign_fault_is_told() -> None:
         told = Failure.of(error).error()
     assert "ZeroDivisionError: mine" in str(told)
     assert Path(__file__).name in str(told)
+
+
+class Desk:
+    """The shared state in this process, as workers reach it on Ray."""
+
+    def __init__(self, ledger: Ledger, models: list[Model]) -> None:
+        self.ledger = SharedLedger(ledger)
+        self.governor = Governor(models, concurrency=8, budget=None, spent=0.0)
+
+    async def hello(self, worker: str, life: str) -> None:
+        """An owner begins."""
+        self.ledger.hello(worker, life)
+        self.governor.hello(worker, life)
+
+    async def bye(self, owner: str) -> None:
+        """An owner has ended."""
+        self.ledger.bury(owner)
+        self.governor.bury(owner)
+
+    async def look(self, owner: str, keys: Any) -> Any:
+        """See `SharedLedger`."""
+        return self.ledger.look(owner, keys)
+
+    async def drop(self, owner: str, keys: Any) -> None:
+        """See `SharedLedger`."""
+        self.ledger.drop(owner, keys)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ledger if name in ("wait", "write") else self.governor, name)
+
+
+async def test_what_failed_travels_to_workers_and_back(tmp_path: Path) -> None:
+    """A worker asks for nothing that is known to have failed, and tells what failed there; the driver's books have it,
+    so that a finished run that is run again on Ray changes nothing but rows without an answer."""
+    table = open_table([{"text": f"row {n}"} for n in range(40)])
+    models = [Model(f"fake:{name}", "fake", name, Rate(1.0, 1.0)) for name in ("big", "small")]
+    calls: list[str] = []
+
+    def small(request: Request) -> str | Exception:
+        calls.append(request.prompt)
+        return Refused("not now", row_only=True) if request.prompt.endswith("3") else "a"
+
+    given = {"fake:big": smart.FakeProvider(lambda _: "b"), "fake:small": smart.FakeProvider(small)}
+    blank: Any = dict.fromkeys(Orders.__dataclass_fields__)
+    orders = Orders(
+        **{
+            **blank,
+            "task": smart.Task("{text}", labels=["a", "b"]),
+            "models": tuple(models),
+            "columns": ("text",),
+            "chosen": np.ones(40, np.int8),
+            "aside": Aside(40, np.empty(0, np.int64)),
+            "settled": {},
+            "failed": {},
+            "parts": parts_of(table, 20),
+            "run_id": "run",
+            "limited": False,
+            "concurrency": 4,
+            "timeout": 5.0,
+            "store_text": True,
+            "providers": given,
+        }
+    )
+    with Ledger.open(tmp_path / "l.db") as ledger:
+        found = list[tuple[list[int], dict[str, str]]]()
+        for _ in range(2):
+            live = Live(table, orders.task, orders.models, given["fake:big"], stop=Stop())  # type: ignore[arg-type]
+            worker = Worker(orders, Desk(ledger, models))
+            for part in orders.parts:
+                delivered = await worker.settle(part.number)
+                assert delivered.stopped is None, delivered.stopped
+                take(live, part.first, pl.read_parquet(delivered.account))
+            found.append((live.by.tolist(), dict(live.client.failed)))
+            orders = replace(orders, failed=found[0][1])
+    assert found[0][0] == [0 if n % 10 == 3 else 1 for n in range(40)]
+    assert len(found[0][1]) == 4
+    assert found[1] == (found[0][0], {})
+    assert len(calls) == 40

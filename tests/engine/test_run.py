@@ -79,12 +79,14 @@ def test_running_again_pays_nothing_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_changed_prompt_draws_a_new_seed(tmp_path: Path) -> None:
-    """The seed is drawn per plan; a changed task gets another, and the certificate counts earlier runs of its own."""
+    """The seed is drawn per plan; a changed task gets another, and the certificate counts earlier runs on the table,
+    and of these its own."""
     first = run(rows(60), tmp_path, seed=None)
     other = run(rows(60), tmp_path, seed=None, task=smart.Task("Yes or no, please?\n{text}", labels=["yes", "no"]))
     assert first.certificate.seed != other.certificate.seed
-    assert other.certificate.earlier_runs == 0
-    assert run(rows(60), tmp_path, seed=None, agreement=0.8).certificate.earlier_runs == 1
+    assert (other.certificate.earlier_runs, other.certificate.earlier_runs_same_task) == (1, 0)
+    third = run(rows(60), tmp_path, seed=None, agreement=0.8).certificate
+    assert (third.earlier_runs, third.earlier_runs_same_task) == (2, 1)
 
 
 def test_a_broken_contract_is_never_delivered(tmp_path: Path) -> None:

@@ -31,27 +31,28 @@ async def asked(url: str, ledger: Path, *, price: float = 1, draws: str = "") ->
     )
 
 
-async def run(folder: Path, *, refuse: bool) -> smart.Run:
+async def run(folder: Path, port: int, *, refuse: bool) -> smart.Run:
     """The same run against a provider that gives log-probabilities, or refuses to."""
-    async with MockServer(rule="label:yes,no", errors={"small": 0.12}, refuse_logprobs=refuse) as url:
+    async with MockServer(rule="label:yes,no", errors={"small": 0.12}, refuse_logprobs=refuse, port=port) as url:
         return await asked(url, folder / f"{refuse}.db")
 
 
-async def repeated(folder: Path, draws: str) -> tuple[smart.Run, list[int]]:
+async def repeated(folder: Path, port: int, draws: str) -> tuple[smart.Run, list[int]]:
     """A run without log-probabilities whose candidate says how sure it is by further draws; how many requests the
     server had got after it, and after the same command again."""
     counts = []
-    async with (server := MockServer(rule="label:yes,no", errors={"small": 0.12}, refuse_logprobs=True)) as url:
+    server = MockServer(rule="label:yes,no", errors={"small": 0.12}, refuse_logprobs=True, port=port)
+    async with server as url:
         for _ in range(2):
             done = await asked(url, folder / f"draws{draws}.db", price=0.1, draws=draws)
             counts.append(server.stats()["requests"])
     return done, counts
 
 
-async def test_further_draws_stand_in_for_log_probabilities(tmp_path: Path) -> None:
+async def test_further_draws_stand_in_for_log_probabilities(tmp_path: Path, port: int) -> None:
     """Where a provider refuses log-probabilities, a candidate that is drawn from several times routes rows by how often
     it repeats itself: cheaper than without, said so, every draw paid for once and counted."""
-    (once, _), (often, counts) = await repeated(tmp_path, ""), await repeated(tmp_path, "&draws=8")
+    (once, _), (often, counts) = await repeated(tmp_path, port, ""), await repeated(tmp_path, port, "&draws=8")
     assert often.cost < 0.8 * once.cost
     assert any("8 further draws repeat its answer" in note for note in often.certificate.notes)
     assert not any("no log-probabilities" in note for note in often.certificate.notes)
@@ -88,7 +89,7 @@ def test_a_plan_counts_every_draw(tmp_path: Path, pilot: int | None) -> None:
         )
         assert (plan.pilot is None) == (pilot is None)
         row.append(plan.models[1].cost)
-    assert row[1] == pytest.approx(4 * row[0])
+    assert row[1] == pytest.approx(4 * row[0], rel=0.05)  # other rows are piloted
 
 
 def test_the_reference_is_not_drawn_from() -> None:
@@ -97,9 +98,9 @@ def test_the_reference_is_not_drawn_from() -> None:
         smart.run(ROWS, TASK, reference="fake:big?in=9&out=9&draws=2", candidates=["fake:small?in=1&out=1"])
 
 
-async def test_log_probabilities_make_it_cheaper_and_their_refusal_is_said(tmp_path: Path) -> None:
+async def test_log_probabilities_make_it_cheaper_and_their_refusal_is_said(tmp_path: Path, port: int) -> None:
     """With log-probabilities rows are routed by them and the run is cheaper; without, it works and says so."""
-    told, refused = await run(tmp_path, refuse=False), await run(tmp_path, refuse=True)
+    told, refused = await run(tmp_path, port, refuse=False), await run(tmp_path, port, refuse=True)
     assert told.cost < 0.8 * refused.cost
     assert any("routed" in note and "log-probability" in note for note in told.certificate.notes)
     assert any("no log-probabilities" in note for note in refused.certificate.notes)
@@ -108,7 +109,7 @@ async def test_log_probabilities_make_it_cheaper_and_their_refusal_is_said(tmp_p
         assert smart.verify(json.loads(each.certificate.to_json()), each.ledger) == []
 
 
-async def test_listed_alternatives_and_log_odds_route_two_labels_alike(tmp_path: Path) -> None:
+async def test_listed_alternatives_and_log_odds_route_two_labels_alike(tmp_path: Path, port: int) -> None:
     """A candidate whose server lists what else it might have said is routed by the same odds as one whose server does
     not: for two labels the same rows are delivered at the same cost, and the ledger keeps what was listed."""
     whole, costs, kept = by_rule("label:yes,no", {"small": 0.12}), [], []
@@ -119,7 +120,7 @@ async def test_listed_alternatives_and_log_odds_route_two_labels_alike(tmp_path:
             assert isinstance(said, Said)
             return replace(said, other=None) if alone else said
 
-        async with MockServer(answer) as url:
+        async with MockServer(answer, port=port) as url:
             done = await asked(url, tmp_path / f"{alone}.db")
         costs.append((done.cost, [row["answer"] for row in done.table]))
         with sqlite3.connect(tmp_path / f"{alone}.db") as ledger:

@@ -35,10 +35,10 @@ def always_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("always_tiers")
-async def test_tiers_route_row_by_row_and_verify(tmp_path: Path) -> None:
+async def test_tiers_route_row_by_row_and_verify(tmp_path: Path, port: int) -> None:
     """The certificate names each tier with its stop, the dear candidate is called on some rows only, every row is
     answered, and certificate and ledger verify."""
-    async with MockServer(rule="label:yes,no", errors={"small": 0.2, "middle": 0.06}) as url:
+    async with MockServer(rule="label:yes,no", errors={"small": 0.2, "middle": 0.06}, port=port) as url:
         run = await smart.arun(
             ROWS,
             TASK,

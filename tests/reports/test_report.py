@@ -198,7 +198,7 @@ def test_hostile_rows_stay_text(run: Made, tmp_path: Path) -> None:
         "[\0-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]", hostile.source
     )
     assert "⟨U+202E⟩" in hostile.text
-    assert sum(visible(row)[:60] in hostile.text for row in HOSTILE) >= 5, "hostile rows are among those shown"
+    assert sum(visible(row)[:60] in hostile.text for row in HOSTILE) >= 3, "hostile rows are among those shown"
     assert hostile.source.count("<style>") == hostile.source.count("</style>") == 1
 
 

@@ -75,7 +75,9 @@ class RunOptions:
         str | None, typer.Option(help="Where the answered table goes: a file; with Ray also a folder.")
     ] = None
     budget: Annotated[float | None, typer.Option(help="USD; a hard stop.")] = None
-    seed: Annotated[int | None, typer.Option(help="Of the profiling order; drawn if not given.")] = None
+    seed: Annotated[
+        int | None, typer.Option(help="Of the profiling order, beside all that decides answers; drawn if not given.")
+    ] = None
     rows: Annotated[int | None, typer.Option(help="Only the first ROWS rows.")] = None
     per_label: Annotated[str | None, typer.Option(help="Also promise this agreement for every common label.")] = None
     floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = "0.5"

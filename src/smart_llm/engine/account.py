@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from scipy.special import betaincinv  # scipy.stats takes a second to load
 
-from smart_llm.engine.job import Job, fixed, problem
+from smart_llm.engine.job import Job, problem
 from smart_llm.engine.labels import per_label
 from smart_llm.engine.live import Live
-from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
-from smart_llm.reports.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
+from smart_llm.ledger import Ledger, RunRecord, canonical
+from smart_llm.reports.certificate import ASSUMPTION, CHOSEN, RANDOMNESS, Certificate, words
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
 
 
 class Account:
     """Who paid for what: `stages` holds the USD of each stage of a run that is closed, each distinct request once.
-    check: what asking the reference twice showed, if it was."""
+    check: what asking the reference twice showed, if it was. lost: rows set aside that had no answer when they were
+    settled, whether or not they have one by now."""
 
     def __init__(self, live: Live) -> None:
         self.live, self.stages = live, dict.fromkeys(("set_aside", "profiling"), 0.0)
+        self.lost = 0
         self.check: Mapping[str, Json] | None = None
 
     def close(self, stage: str) -> None:
@@ -37,13 +40,13 @@ def certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict 
     shape = problem(plan, [0.0] * len(live.models))
     profiled = live.aside.population[verdict.profiled] if verdict else np.flatnonzero(live.settled)
     errors = _errors(live, profiled)
-    status = _status(live, verdict, errors, shape)
-    claim = _claim(job, plan, live, shape)
+    status, before = _status(live, verdict, errors, shape), earlier(record, ledger.runs())
+    claim = _claim(job, plan, account, shape)
     return Certificate(
         status=status,
         granted=status == "certified",
         claim={**claim, "words": words(claim, status)},
-        assumptions=(ASSUMPTION, RANDOMNESS),
+        assumptions=(ASSUMPTION, RANDOMNESS, *([CHOSEN] if plan["drawn"] is None else [])),
         procedure={"name": job.procedure, "version": job.procedure.rpartition("/")[2]},
         plan_hash=record.plan_hash,
         plan=plan,
@@ -51,20 +54,23 @@ def certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict 
         seed=record.seed,
         models=tuple(plan["models"]),
         evidence=verdict.evidence if verdict else {},
-        rule=_rule(live, verdict),
+        rule=rule(live, verdict),
         delivered=_delivered(live, profiled),
         cost={**_cost(account, profiled), "lost_at_most": ledger.lost(record.run_id)},
         errors=errors,
         labels=_labels(job, live, verdict, record.seed),
         notes=verdict.notes if verdict else (),
-        earlier_runs=_earlier(job, record, ledger),
+        earlier_runs=before["earlier_runs"],
+        earlier_runs_same_task=before["earlier_runs_same_task"],
+        earlier_runs_in_ledger=before["earlier_runs_in_ledger"],
         self_agreement=account.check,
         software=_software(),
     )
 
 
-def _claim(job: Job, plan: Mapping[str, Json], live: Live, shape: Problem) -> dict[str, Json]:
+def _claim(job: Job, plan: Mapping[str, Json], account: Account, shape: Problem) -> dict[str, Json]:
     """What is promised, in numbers, and the rows that count against it."""
+    live = account.live
     return {
         "rows": plan["rows"],
         "agreement": job.agreement,
@@ -78,7 +84,7 @@ def _claim(job: Job, plan: Mapping[str, Json], live: Live, shape: Problem) -> di
         "errors": len(live.errors),
         "unsettled": int((~live.settled).sum()),
         "set_aside": shape.set_aside,
-        "set_aside_errors": len(set(live.errors) & set(live.aside.positions.tolist())),
+        "set_aside_errors": account.lost,
     }
 
 
@@ -91,15 +97,15 @@ def _status(live: Live, verdict: Verdict | None, errors: Mapping[str, Json], sha
     return "certified" if late <= shape.reserve and errors["rows"] <= shape.promised else "not-certified"
 
 
-def _rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
+def rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
     """Which answer a row not profiled is delivered, by model names."""
     names = [model.name for model in live.models]
-    rule = verdict.rule if verdict else Mix()
-    if isinstance(rule, Cascade):
-        gate = {"gate": {"score": terms(rule.gate.score), "floor": rule.gate.floor}} if rule.gate else {}
-        return {"tiers": [_tier(tier, names) for tier in rule.tiers], **gate, "else": names[0]}
-    shares = [{"model": names[model], "rows": rows} for model, rows in rule.shares]
-    return {"shares": shares, "order": rule.order, "else": names[0]}
+    given = verdict.rule if verdict else Mix()
+    if isinstance(given, Cascade):
+        gate = {"gate": {"score": terms(given.gate.score), "floor": given.gate.floor}} if given.gate else {}
+        return {"tiers": [_tier(tier, names) for tier in given.tiers], **gate, "else": names[0]}
+    shares = [{"model": names[model], "rows": rows} for model, rows in given.shares]
+    return {"shares": shares, "order": given.order, "else": names[0]}
 
 
 def _tier(tier: Tier, names: list[str]) -> dict[str, Json]:
@@ -174,15 +180,17 @@ def _errors(live: Live, profiled: Any) -> dict[str, Json]:
     }
 
 
-def _earlier(job: Job, record: RunRecord, ledger: Ledger) -> int:
-    """Runs on this table and task that were started before this one."""
-    task = tagged(canonical(fixed(job)["task"]))
-    return sum(
-        run.plan["table"] == job.table.table_hash
-        and tagged(canonical(run.plan["task"])) == task
-        and run.started < record.started
-        for run in ledger.runs()
-    )
+def earlier(record: RunRecord, runs: Sequence[RunRecord]) -> dict[str, int]:
+    """How many runs of a ledger began before this one: all of them, those on its table, and of these the ones with its
+    task."""
+    before = list(takewhile(lambda run: run.run_id != record.run_id, runs))
+    table = [run for run in before if run.plan["table"] == record.plan["table"]]
+    task = canonical(record.plan["task"])
+    return {
+        "earlier_runs": len(table),
+        "earlier_runs_same_task": sum(canonical(run.plan["task"]) == task for run in table),
+        "earlier_runs_in_ledger": len(before),
+    }
 
 
 def _software() -> dict[str, Json]:

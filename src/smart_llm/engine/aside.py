@@ -52,8 +52,9 @@ class Aside:
 
 
 def record_once(ledger: Ledger, run_id: str, kind: str, payload: Json) -> None:
-    """Record an event; one that stands there already is not written again, so a run taken up again adds nothing."""
-    if not any(event.kind == kind and event.payload == payload for event in ledger.events(run_id)):
+    """Record an event; where the last of its kind says the same it is not written again, so that a run taken up again
+    adds nothing."""
+    if ledger.latest(run_id, kind) != payload:
         ledger.event(run_id, kind, payload)
 
 

@@ -119,7 +119,7 @@ def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell
 def models_of(reference: str, candidates: Sequence[str], options: Options) -> tuple[Model, ...]:
     """The models meant, reference first; `InputError` for a spec that means none."""
     book = model_specs.read_book(path) if (path := options.get("models")) else None
-    return tuple(model_specs.resolve(spec, book=book) for spec in (reference, *candidates))
+    return tuple(model_specs.placed(model_specs.resolve(spec, book=book)) for spec in (reference, *candidates))
 
 
 def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:

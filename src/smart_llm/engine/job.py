@@ -1,8 +1,9 @@
 """What the user asked for, checked and frozen: the job before the run, the plan it fixes, the seed it draws.
 
 A plan is everything that decides the answers: table, task, models and rates, targets, procedure, seed. Its hash stands
-in the certificate. The lookup key is the plan without what is drawn or looked up (seed, rates): the same command finds
-its own earlier run by it and takes that run's plan over, so it walks the same path and pays only for what is missing.
+in the certificate. The lookup key is the plan without what is drawn or looked up (`seeds.LATER`): the same command
+finds its own earlier run by it and takes that run's plan over, so it walks the same path and pays only for what is
+missing. A run whose record cannot be reproduced any more is given up, and the same command begins another.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from fractions import Fraction
 from smart_llm import procedures
 from smart_llm.engine.aside import piloted
 from smart_llm.engine.options import share
+from smart_llm.engine.seeds import BITS, decided, needs_chance, order_seed
 from smart_llm.errors import InputError
-from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
+from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
+from smart_llm.tasks.functions import bare, differing
 from smart_llm.tasks.scores import answer_key
 from smart_llm.types import Json, Model, Problem, Rate, SidePromise
 
@@ -28,6 +31,10 @@ DISCOUNT = 0.5
 """What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
 NOT_RATES = ("name", "batch", "draws")
 """What the plan says of a model besides its rates."""
+PLAN = "smart-plan/2"
+"""Of the form of plans; runs of other forms are not taken up."""
+GIVEN_UP = "given up"
+"""Kind of the event that ends a run whose record could not be reproduced."""
 RESERVE = 100
 """One in so many of the rows that may differ is set aside for rows that finally have no answer."""
 
@@ -102,20 +109,56 @@ def _check_labels(job: Job) -> Job:
 
 def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     """The run of this job in the ledger, and whether it was there before: taken up again, or started."""
-    lookup = tagged(canonical(fixed(job)))
-    record = ledger.find_run(lookup)
+    asked = fixed(job)
+    record = find(asked, ledger)
     if record is not None:
         return record, True
-    seed = job.seed if job.seed is not None else secrets.randbits(53)
-    plan = frozen(job, seed, piloted(ledger, job.table.table_hash))
-    return ledger.start_run(plan, lookup=lookup, seed=seed), False
+    lookup = tagged(canonical(asked))
+    given_up = sum(run.lookup == lookup for run in ledger.runs())
+    drawn = secrets.randbits(BITS) if needs_chance(asked, given_up) else None
+    plan = frozen(job, asked, drawn, piloted(ledger, job.table.table_hash), given_up=given_up)
+    return ledger.start_run(plan, lookup=lookup, seed=plan["seed"]), False
 
 
-def frozen(job: Job, seed: int, set_aside: Sequence[int]) -> dict[str, Json]:
-    """The plan: what the user decided, and what was drawn or looked up. set_aside: rows of earlier pilots."""
+def find(asked: Json, reader: Reader) -> RunRecord | None:
+    """The run that a command (`fixed`) would take up again."""
+    record = reader.find_run(tagged(canonical(asked)))
+    return None if record is None or reader.latest(record.run_id, GIVEN_UP) is not None else record
+
+
+def spent(run_id: str, ledger: Ledger) -> float:
+    """USD that this run has paid or may have paid, and those of the same command that were given up before it."""
+    runs = ledger.runs()
+    lookup = next(run.lookup for run in runs if run.run_id == run_id)
+    return sum(ledger.spent(run.run_id) for run in runs if run.lookup == lookup)
+
+
+def renewed(record: RunRecord, reader: Reader) -> str | None:
+    """Of a run that was just started: why it does not take up an earlier one, where that had the same command but for
+    what the functions of its task were."""
+    plan = record.plan
+    for run in reversed(reader.runs()):
+        known = run.plan.get("format") == PLAN and run.run_id != record.run_id
+        if known and _bare(run.plan) == _bare(plan) and (names := differing(run.plan["task"], plan["task"])):
+            return (
+                f"Not taking up run {run.run_id}: its {', '.join(names)} has changed. A new run begins, in a new "
+                "order; its certificate counts the earlier one."
+            )
+    return None
+
+
+def _bare(plan: Json) -> Json:
+    """What the user decided, without what functions are."""
+    return {**decided(plan), "task": bare(plan["task"])}
+
+
+def frozen(job: Job, asked: Json, drawn: int | None, set_aside: Sequence[int], *, given_up: int = 0) -> dict[str, Json]:
+    """The plan: what the user decided (`fixed`), and what was drawn or looked up. set_aside: rows of earlier pilots."""
     return {
-        **fixed(job),
-        "seed": seed,
+        **asked,
+        "drawn": drawn,
+        "given_up": given_up,
+        "seed": order_seed(asked, drawn),
         "models": [_model(model, job) for model in job.models],
         "reserve": _reserve(job),
         **({"set_aside": list(set_aside)} if set_aside else {}),
@@ -125,11 +168,13 @@ def frozen(job: Job, seed: int, set_aside: Sequence[int]) -> dict[str, Json]:
 def fixed(job: Job) -> dict[str, Json]:
     """The part of the plan the user decided. A seed the user gave is part of it."""
     return {
+        "format": PLAN,
         "table": job.table.table_hash,
         "rows": job.table.rows,
         "task": job.task.to_json(),
         "reference": job.reference.name,
         "candidates": [model.name for model in job.candidates],
+        "settings": {model.name: model.settings for model in job.models if model.settings},
         "agreement": job.agreement,
         "confidence": job.confidence,
         "procedure": job.procedure,

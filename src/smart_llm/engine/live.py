@@ -12,14 +12,15 @@ answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from smart_llm.engine.aside import Aside
 from smart_llm.engine.delivered import Texts
+from smart_llm.engine.once import Client, Once
 from smart_llm.engine.pool import Stop, all_of, each
 from smart_llm.engine.routing import Alike
 from smart_llm.errors import Refused
@@ -58,20 +59,8 @@ Told: TypeAlias = tuple[Any, Answer, float]
 """A parsed value (None: contract broken or failed), the reply (its cost that of every draw), the model's own score."""
 
 
-class Client(Protocol):
-    """What the driver needs of `providers.client.Client`."""
-
-    async def ask(self, request: Request) -> Answer:
-        """The answer to a request, from the ledger or bought."""
-        ...
-
-    async def held(self, request: Request) -> int | None:
-        """The number of the recorded answer in the ledger's order, if there is one."""
-        ...
-
-    def alive(self, model: str) -> bool:
-        """Whether this model has reacted to anything yet."""
-        ...
+Made: TypeAlias = Callable[[int, list[list[str]], Answers], Awaitable[None]]
+"""Told of a row of an ask as soon as its marks are made: its place, the keys of its requests by model, the sheet."""
 
 
 class Live:
@@ -80,7 +69,7 @@ class Live:
 
     failed: (position in the table, model index) → error, for calls that finally failed while profiling. covered: by
     model index, the snapshots whose answers may be delivered (none given: all). known: by model's name, a request that
-    was answered. keys: by model index, those of the answers that profiling brought. before: the number of the last
+    was answered. answered: by model index, those of the answers that profiling brought. before: the number of the last
     answer that was in the ledger when delivery began."""
 
     def __init__(
@@ -93,7 +82,7 @@ class Live:
         stop: Stop,
         aside: Aside | None = None,
     ) -> None:
-        self.task, self.models, self.client, self.stop = task, models, client, stop
+        self.task, self.models, self.client, self.stop = task, models, Once(client), stop
         self.rows = table.rows
         self.aside = aside or Aside(table.rows, NONE)
         columns = task.columns(table.columns)
@@ -108,7 +97,7 @@ class Live:
         self.covered: dict[int, frozenset[str]] = {}
         self.known: dict[str, Request] = {}
         self.before = 0
-        self.keys: dict[int, list[str]] = {}
+        self.answered: dict[int, list[str]] = {}
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
         self._lost = 0  # requests that ended without an answer
@@ -138,6 +127,7 @@ class Live:
             labels=task.contract.labels,
             schema=task.contract.schema,
             logprobs=model > 0,
+            **self.models[model].settings,
         )
 
     def requests(self, model: int, prompt: str) -> list[Request]:
@@ -145,6 +135,10 @@ class Live:
         first = self.request(model, prompt)
         further = range(1, 1 + self.models[model].draws)
         return [first, *(replace(first, logprobs=False, temperature=WARM, draw=draw) for draw in further)]
+
+    def keys(self, prompt: str, models: Sequence[int]) -> list[list[str]]:
+        """For each of these models, the ledger's keys of its requests about one row; the one that counts first."""
+        return [[request_key(request) for request in self.requests(model, prompt)] for model in models]
 
     def prompts(self, positions: Ints) -> Iterator[str]:
         """The rendered prompts of these rows, lazily."""
@@ -189,9 +183,9 @@ class Live:
         _, first = np.unique(self.groups[positions], return_index=True)
         return positions[np.sort(first)]
 
-    async def ask_again(self, positions: Ints, workers: int) -> tuple[list[bool], list[list[str]]]:
-        """The reference's second answer to these rows: whether it is equivalent to the first, where there are two, and
-        the ledger keys of both requests. Second answers are never evidence and never delivered."""
+    async def ask_again(self, positions: Ints, workers: int) -> tuple[list[bool | None], list[list[str]]]:
+        """The reference's second answer to these rows: whether it is equivalent to the first (None where there are no
+        two), and the ledger keys of both requests. Second answers are never evidence and never delivered."""
         prompts, same = list(self.prompts(positions)), dict[int, bool]()
 
         async def one(row: tuple[int, str]) -> None:
@@ -207,7 +201,21 @@ class Live:
         await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
         first = [self.request(0, prompt) for prompt in prompts]
         keys = [[request_key(request), request_key(replace(request, draw=1))] for request in first]
-        return [same[position] for position in positions.tolist() if position in same], keys
+        return [same.get(position) for position in positions.tolist()], keys
+
+    async def ask_lost(self, positions: Ints, workers: int) -> None:
+        """Ask the reference again about rows that it had no answer for, and deliver what comes."""
+
+        async def one(row: tuple[int, str]) -> None:
+            value, reply = await self.answer(row[0], 0, row[1])
+            if value is not None:
+                del self.errors[row[0]]
+                self.settle(row[0], 0, format_value(value))
+            else:
+                self.errors[row[0]] = f"error: {reply.error}" if reply.error else BROKEN
+
+        rows = zip(positions.tolist(), self.prompts(positions), strict=True)
+        await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
 
     # ------------------------------------------------------------------ profiling
 
@@ -221,8 +229,8 @@ class Live:
         await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
 
     async def profile(
-        self, ask: Ask, workers: int, tell: Listener, also: Ints = NONE
-    ) -> tuple[Answers, list[list[str]]]:
+        self, ask: Ask, workers: int, tell: Listener, also: Ints = NONE, made: Made | None = None
+    ) -> tuple[Answers, list[list[list[str]]]]:
         """Answer one ask; also the ledger keys of its requests, by row and model. Reference answers are delivered.
 
         also: rows to buy in the same round, of no concern to the procedure.
@@ -230,13 +238,15 @@ class Live:
         positions = self.aside.population[ask.positions]
         shape = (len(positions), len(self.models))
         sheet, prompts = Answers.blank(shape, words=True), list(self.prompts(positions))
+        keys = [self.keys(prompt, ask.models) for prompt in prompts]
         done, before = 0, int(self.settled.sum())
 
         async def one(k: int) -> None:
             nonlocal done
             position = int(positions[k])
-            values = await self.fill(sheet, k, position, prompts[k], ask.models)
-            self.failed |= {(position, m): reply.error for m, (_, reply, _) in values.items() if reply.error}
+            values = await self.look(sheet, k, position, prompts[k], ask.models)
+            if made is not None:
+                await made(k, keys[k], sheet)
             if 0 in values:
                 self.settle_by(positions[k : k + 1], 0, *values[0][:2])
             done += 1
@@ -246,12 +256,21 @@ class Live:
         await all_of([asked, self.buy(self.aside.population[also], ask.models, workers)])
         self._check_alive(ask, positions)
         self.batches.append((positions, sheet))
-        keys = [[request_key(self.request(m, prompt)) for m in ask.models] for prompt in prompts]
         for position, row in zip(positions.tolist(), keys, strict=True):
-            for m, key in zip(ask.models, row, strict=True):
+            for m, (key, *_) in zip(ask.models, row, strict=True):
                 if (position, m) not in self.failed:
-                    self.keys.setdefault(m, []).append(key)
+                    self.answered.setdefault(m, []).append(key)
         return sheet, keys
+
+    async def look(self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]) -> dict[int, Told]:
+        """A row as evidence: like `fill`, but a call that failed counts as bad, for it may answer when it delivers."""
+        values = await self.fill(sheet, k, position, prompt, models)
+        for m, (_, reply, _) in values.items():
+            if reply.error is not None:
+                self.failed[position, m] = reply.error
+                sheet.marks[k, m], sheet.cost[k, m] = (BAD, 0.0) if m else (ERROR, 0.0)
+                sheet.score[k, m] = np.nan
+        return values
 
     def _check_alive(self, ask: Ask, positions: Ints) -> None:
         """A model that has failed on every row and never reacted to any is not there: its rows are not given up."""

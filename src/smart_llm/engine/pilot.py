@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from smart_llm.engine.aside import PILOT, piloted
-from smart_llm.engine.job import Job
+from smart_llm.engine.job import Job, fixed
 from smart_llm.engine.live import Live
 from smart_llm.engine.means import Means
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.seeds import BITS, needs_chance, order_seed
 from smart_llm.engine.selfcheck import self_agreement
 from smart_llm.engine.watch import watched
 from smart_llm.errors import InputError
@@ -68,7 +69,8 @@ def _choose(job: Job, ledger: Ledger, count: int) -> Ints:
         raise InputError(f"--pilot {count}: give at least 1 row and at most half of the table's {rows:,}.")
     drawn = [row for each in ledger.events(table) if each.kind == PILOT for row in each.payload["positions"]]
     if len(drawn) < count:
-        seed = job.seed if job.seed is not None else secrets.randbits(53)
+        asked = fixed(job)
+        seed = order_seed(asked, secrets.randbits(BITS) if needs_chance(asked, 0) else None)
         order = permutation(seed, PILOT, rows)
         fresh = order[~np.isin(order, drawn)][: count - len(drawn)].tolist()
         ledger.event(table, PILOT, {"positions": fresh, "seed": seed, "rows": rows})
@@ -148,7 +150,7 @@ async def _checked(live: Live, reader: Reader, rows: Ints) -> Json | None:
     if not second:
         return None
     same, _ = await live.ask_again(live.different(np.array(second, np.int64)), len(second))
-    return self_agreement(sum(same), len(same))
+    return self_agreement(same)
 
 
 def _tokens(used: list[Usage]) -> tuple[float, float]:

@@ -17,11 +17,11 @@ from smart_llm.engine.aside import piloted
 from smart_llm.engine.cautions import Facts, cautions
 from smart_llm.engine.expect import expected_usage, row_cost
 from smart_llm.engine.forecast import Effort, Forecast, guess, simulated
-from smart_llm.engine.job import Job, batch_rate, fixed, frozen, problem
+from smart_llm.engine.job import Job, batch_rate, find, fixed, frozen, problem
 from smart_llm.engine.live import Live
 from smart_llm.engine.pilot import Known, known
 from smart_llm.engine.pool import Stop
-from smart_llm.ledger import Reader, canonical, tagged
+from smart_llm.ledger import Reader
 from smart_llm.providers.base import Provider
 from smart_llm.providers.lane import Speed
 from smart_llm.stats.clopper_pearson import interval
@@ -234,7 +234,7 @@ class _Shape:
     def _forecast(self, agreement: str, effort: Effort) -> Forecast:
         job = replace(self.job, agreement=agreement)
         lost = int((self.seen.sheet.marks[:, 0] == ERROR).sum()) if self.seen else 0
-        task = problem(frozen(job, job.seed or 0, self.aside), self.rates, lost=lost)
+        task = problem(frozen(job, fixed(job), None, self.aside), self.rates, lost=lost)
         if job.procedure == "reference-only":
             return Forecast(1.0, 1.0, 1.0, 0, None, 1.0)
         if self.seen is None:
@@ -303,5 +303,5 @@ def _prompts(live: Live) -> list[tuple[int, str]]:
 
 def _run(job: Job, reader: Reader | None) -> dict[str, Json] | None:
     """The run that the same command would take up again."""
-    record = reader.find_run(tagged(canonical(fixed(job)))) if reader is not None else None
+    record = find(fixed(job), reader) if reader is not None else None
     return None if record is None else {"run": record.run_id, "state": record.state}

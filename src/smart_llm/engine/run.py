@@ -1,7 +1,7 @@
 """A run from table to certificate: freeze the plan, let the procedure ask, deliver by its rule, settle the account.
 
-The procedure is the same object that replay and simulation drive. Resume needs no code of its own: the plan is taken
-from the ledger, the procedure asks the same rows again, and the client finds their answers there.
+The procedure is the same object that replay and simulation drive. A run that is resumed, or run again, takes its plan
+from the ledger and tells the procedure what was seen before; a task that reads it otherwise by now begins a new run.
 """
 
 from __future__ import annotations
@@ -10,38 +10,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-import numpy as np
-
-from smart_llm import procedures
 from smart_llm.engine.about import ABOUT, about
 from smart_llm.engine.account import Account, certificate
 from smart_llm.engine.ahead import Ahead
-from smart_llm.engine.aside import SET_ASIDE, Aside, record_once
+from smart_llm.engine.aside import Aside, record_once
 from smart_llm.engine.batch import batching, tell_of_batches
 from smart_llm.engine.delivered import Names, States
-from smart_llm.engine.expect import expected_cost, most_cost
-from smart_llm.engine.job import Job, begin, planned_batches, planned_models, problem
-from smart_llm.engine.live import Client as Asked
+from smart_llm.engine.diary import Changed
+from smart_llm.engine.job import GIVEN_UP, Job, begin, planned_batches, planned_models, renewed, spent
 from smart_llm.engine.live import Live
 from smart_llm.engine.means import Means
+from smart_llm.engine.once import Client as Asked
+from smart_llm.engine.profiling import profiled
 from smart_llm.engine.selfcheck import check_itself, second_look
 from smart_llm.engine.snapshots import covered
+from smart_llm.engine.stands import DONE, Stands, askable, note_failures
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
-from smart_llm.events import Decided, Ended, Said
-from smart_llm.ledger import Ledger, RunRecord, request_key
+from smart_llm.events import Ended, Said
+from smart_llm.ledger import Ledger, RunRecord
+from smart_llm.providers.budget import Budget
 from smart_llm.providers.client import Client
-from smart_llm.reports.certificate import Certificate
-from smart_llm.reports.rules import own
-from smart_llm.types import (
-    AGREE,
-    BAD,
-    Ask,
-    Cascade,
-    Json,
-    Model,
-    Verdict,
-)
+from smart_llm.reports.certificate import Certificate, stored
+from smart_llm.tasks.functions import beyond
+from smart_llm.types import Model, Verdict
 
 DELIVERY = "delivery"
 """Kind of the event that records the beginning of a run's delivery."""
@@ -85,8 +77,27 @@ async def execute(job: Job, means: Means) -> Finished:
     """Run a checked job to its end. Raises `BudgetExhausted`, `Interrupted` or `Refused`, with a pending certificate in
     the ledger; everything bought is kept."""
     record, taken_up = begin(job, means.ledger)
+    for sentence in beyond(record.plan["task"]):
+        means.tell(Said(sentence))
     if taken_up:
         means.tell(Said(f"Taking up run {record.run_id}: what it bought is not bought again."))
+    elif (why := renewed(record, means.ledger)) is not None:
+        means.tell(Said(why))
+    try:
+        return await _run(job, record, means)
+    except Changed as changed:
+        means.ledger.event(record.run_id, GIVEN_UP, {"why": str(changed)})
+        means.tell(
+            Said(
+                f"The task has changed since run {record.run_id} ({changed}): a new run begins, in a new order; its "
+                "certificate counts the earlier one."
+            )
+        )
+    return await _run(job, begin(job, means.ledger)[0], means)
+
+
+async def _run(job: Job, record: RunRecord, means: Means) -> Finished:
+    """One run; `Changed` where what it has recorded cannot be reproduced."""
     record_once(means.ledger, record.run_id, ABOUT, about(job, means.output))
     models = planned_models(job.models, record.plan)
     client = Client(
@@ -96,7 +107,7 @@ async def execute(job: Job, means: Means) -> Finished:
         concurrency=means.concurrency,
         timeout=means.timeout,
         patience=means.patience,
-        budget=means.budget,
+        purse=Budget(means.budget, spent(record.run_id, means.ledger) if means.budget is not None else 0.0),
         run=record.run_id,
         check=means.stop.check,
     )
@@ -126,30 +137,26 @@ async def _execute(
 ) -> Finished:
     """Settle what is set aside, profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop, aside=Aside.of(record.plan))
-    account = Account(live)
+    account, stands = Account(live), Stands.of(record, means.ledger)
     try:
-        await _set_aside(record, live, means)
-        account.close("set_aside")
-        verdict = await _profile(job, record, live, means, ahead)
-        account.close("profiling")
-        verdict = replace(verdict, notes=(*verdict.notes, *score_notes(live, verdict)))
+        verdict = await profiled(job, record, account, stands, means, ahead)
         if verdict.granted:
             live.covered = covered(live, verdict.rule, means.ledger)
             client.expect({models[m].name: names for m, names in live.covered.items()})
-        for note in verdict.notes:
-            means.tell(Said(note))
-        means.tell(decided(verdict, live))
         if means.self_check:
             rows = second_look(live, verdict, means.self_check, record.seed)
-            account.check = await check_itself(live, rows, record.run_id, means)
+            account.check = await check_itself(live, rows, record, means)
         live.before = _begun(record.run_id, means.ledger)
-        await means.deliver(live, verdict, record, means)
+        await _deliver(live, verdict, record, means, stands)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         await client.settle()
+        if record.state == DONE:
+            raise Unfinished(stored(record.certificate), stopped) from stopped
         pending = certificate(job, record, account, None, means.ledger)
         means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
         raise Unfinished(pending, _counted(stopped, live)) from stopped
     await client.settle()
+    note_failures(live, record, means.ledger)
     granted = certificate(job, record, account, verdict, means.ledger)
     means.ledger.finish_run(record.run_id, asdict(granted))
     names = [model.name for model in models]
@@ -173,53 +180,22 @@ def _begun(run_id: str, ledger: Ledger) -> int:
     return int(told["answers"])
 
 
-async def _set_aside(record: RunRecord, live: Live, means: Means) -> None:
-    """The rows of earlier pilots: the reference's answer to this run's prompt, what candidates were asked about them
-    under this task counted in, and a record of it."""
-    if not len(live.aside.positions):
-        return
-    keys = await live.settle_aside(means.concurrency)
-    _count_piloted(live, means.ledger)
-    record_once(means.ledger, record.run_id, SET_ASIDE, {"positions": live.aside.positions.tolist(), "keys": keys})
+# --------------------------------------------------------------------------- delivery
 
 
-def _count_piloted(live: Live, ledger: Ledger) -> None:
-    """What candidates' answers to the rows set aside have cost belongs to this run."""
-    for position, prompt in zip(live.aside.positions.tolist(), live.prompts(live.aside.positions), strict=True):
-        for model in range(1, len(live.models)):
-            first, *further = [ledger.get(request_key(request)) for request in live.requests(model, prompt)]
-            if first is not None:
-                live.count(position, model, first.cost)
-            live.count_draws(position, model, [draw.cost for draw in further if draw is not None])
-
-
-async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead: Ahead) -> Verdict:
-    """Drive the procedure; every ask is recorded with the ledger keys of its requests, in order."""
-    rates = [expected_cost(model, means.providers[model.name], live) for model in live.models]
-    bounds = [most_cost(model, live) for model in live.models]
-    posed = problem(record.plan, rates, bounds=bounds, lost=len(live.errors))
-    conversation = procedures.get(job.procedure)(posed)
-    diary = Diary(means.ledger, record.run_id)
+async def _deliver(live: Live, verdict: Verdict, record: RunRecord, means: Means, stands: Stands) -> None:
+    """Settle the rows that are left, and ask again about those that had no answer in an earlier session. Of a finished
+    run all rows are delivered in any case."""
     try:
-        ask = next(conversation)
-        while True:
-            answers, keys = await live.profile(ask, means.concurrency, means.tell, ahead.along_with(ask))
-            diary.write(replace(ask, positions=live.aside.population[ask.positions]), keys)
-            ask = conversation.send(answers)
-    except StopIteration as stop:
-        diary.end()
-        verdict: Verdict = stop.value
-        return verdict
-
-
-def decided(verdict: Verdict, live: Live) -> Decided:
-    """What profiling has led to."""
-    rule = verdict.rule
-    used = [t.candidate for t in rule.tiers] if isinstance(rule, Cascade) else [m for m, rows in rule.shares if rows]
-    ratio = verdict.outlook.expected_cost_ratio if verdict.outlook else 0.0
-    names = [model.name for model in live.models]
-    models = tuple(names[model] for model in used if model)
-    return Decided(names[0], models, len(verdict.profiled), 1 / ratio if ratio > 0 else None, live.so_far)
+        live.client.release(stands.asked_again)
+        await live.ask_lost(askable(live), means.concurrency)
+        await means.deliver(live, verdict, record, means)
+    except (BudgetExhausted, Refused) as stopped:
+        if record.state != DONE:
+            raise
+        means.tell(Said(f"The run is finished; rows without an answer stay so for now. {stopped}"))
+        live.client.hold(stands.delivered)
+        await means.deliver(live, verdict, record, means)
 
 
 def _counted(stopped: SmartError, live: Live) -> SmartError:
@@ -230,54 +206,3 @@ def _counted(stopped: SmartError, live: Live) -> SmartError:
         f"Stopped with {int(live.settled.sum()):,} of {live.rows:,} rows answered and ${live.so_far:.6g} spent. "
         + str(stopped).removeprefix("Stopped. ")
     )
-
-
-def score_notes(live: Live, verdict: Verdict) -> list[str]:
-    """Which scores there were, and what the rule routes rows by."""
-    names = [model.name for model in live.models]
-    marks = np.concatenate([np.empty((0, len(names)), np.int8), *(sheet.marks for _, sheet in live.batches)])
-    scores = np.concatenate([np.empty((0, len(names))), *(sheet.score for _, sheet in live.batches)])
-    answered = np.isin(marks, (AGREE, BAD))
-    silent = [
-        names[j] for j in range(1, len(names)) if answered[:, j].any() and np.isnan(scores[answered[:, j], j]).all()
-    ]
-    notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
-    for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
-        terms = ", ".join(name.partition(":")[0] for name, _ in tier.score.terms) or "nothing (blind)"
-        told = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
-        known = {"own": told, "nothing (blind)": "nothing but chance"}
-        how = known.get(terms, f"a score learned on the pilot: {terms}")
-        notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
-    if isinstance(verdict.rule, Cascade) and verdict.rule.gate:
-        notes.append(f"Some rows go straight to {names[0]}, by the length and the words of their text.")
-    return notes
-
-
-class Diary:
-    """The asks of a run as events in the ledger, numbered; what stands there already is not written again.
-
-    A run taken up again may leave its old path where a failed row was answered this time: the last event of a number
-    counts, and `asks` says how many there are.
-    """
-
-    def __init__(self, ledger: Ledger, run_id: str) -> None:
-        self._ledger, self._run_id, self._count = ledger, run_id, 0
-        events = ledger.events(run_id)
-        self._written = {event.payload["number"]: event.payload for event in events if event.kind == "ask"}
-        self._ended = next((event.payload["asks"] for event in reversed(events) if event.kind == "asks"), None)
-
-    def write(self, ask: Ask, keys: list[list[str]]) -> None:
-        """One ask, with positions in the table, and the keys of its requests."""
-        entry = {"number": self._count, **_asked(ask, keys)}
-        if self._written.get(self._count) != entry:
-            self._ledger.event(self._run_id, "ask", entry)
-        self._count += 1
-
-    def end(self) -> None:
-        """The procedure is done asking."""
-        if self._ended != self._count:
-            self._ledger.event(self._run_id, "asks", {"asks": self._count})
-
-
-def _asked(ask: Ask, keys: list[list[str]]) -> dict[str, Json]:
-    return {"stage": ask.stage, "positions": ask.positions.tolist(), "models": list(ask.models), "keys": keys}

@@ -9,11 +9,15 @@ was when it was asked. Reported, never promised.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from smart_llm.engine.aside import record_once
 from smart_llm.engine.live import Live
 from smart_llm.engine.means import Means
+from smart_llm.engine.stands import DONE
+from smart_llm.ledger import RunRecord
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Ints, Json, Verdict
@@ -32,15 +36,20 @@ def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
     return live.different(np.concatenate([live.aside.positions, live.aside.population[drawn]]))[:count]
 
 
-async def check_itself(live: Live, positions: Ints, run_id: str, means: Means) -> dict[str, Json]:
-    """Ask, record, and say how often it agreed."""
+async def check_itself(live: Live, positions: Ints, record: RunRecord, means: Means) -> dict[str, Json]:
+    """Ask, record, and say how often it agreed. What it showed in a finished run stands."""
     same, keys = await live.ask_again(positions, means.concurrency)
-    record_once(means.ledger, run_id, CHECKED, {"positions": positions.tolist(), "keys": keys})
-    return self_agreement(sum(same), len(same))
+    told = {"positions": positions.tolist(), "keys": keys, "same": same}
+    known = means.ledger.latest(record.run_id, CHECKED) if record.state == DONE else None
+    if known is not None and known["keys"] == keys:
+        told = known
+    record_once(means.ledger, record.run_id, CHECKED, told)
+    return self_agreement(told["same"])
 
 
-def self_agreement(agreeing: int, rows: int) -> dict[str, Json]:
-    """As certificates and plans state it."""
+def self_agreement(same: Sequence[bool | None]) -> dict[str, Json]:
+    """As certificates and plans state it. same: None where a row has no two answers."""
+    agreeing, rows = same.count(True), len(same) - same.count(None)
     low, high = interval(agreeing, rows, CONFIDENCE)
     return {
         "rows": rows,

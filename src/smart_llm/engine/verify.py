@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from smart_llm import verifying
+from smart_llm.engine.account import earlier
 from smart_llm.engine.aside import piloted
 from smart_llm.engine.bought import recount
-from smart_llm.ledger import Reader, canonical, tagged
+from smart_llm.engine.seeds import decided, needs_chance, order_seed
+from smart_llm.ledger import Reader, RunRecord, canonical, tagged
 from smart_llm.reports import certificate as certificates
 from smart_llm.reports.certificate import Certificate
 from smart_llm.tasks import Task
@@ -69,7 +71,15 @@ def _sealed(c: Mapping[str, Json]) -> list[str]:
         "set_aside": (c["claim"].get("set_aside", 0), len(plan.get("set_aside", ()))),
         "models": ([model["name"] for model in c["models"]], [plan["reference"], *plan["candidates"]]),
     }
-    return problems + [f"{name}: certificate says {a}, plan says {b}" for name, (a, b) in pairs.items() if a != b]
+    problems += [f"{name}: certificate says {a}, plan says {b}" for name, (a, b) in pairs.items() if a != b]
+    return problems + _seeded(plan)
+
+
+def _seeded(plan: Mapping[str, Json]) -> list[str]:
+    """The seed of the order is made from what the user decided, and from chance wherever that must be."""
+    if plan["seed"] != order_seed(plan, plan["drawn"]):
+        return ["seed: it does not follow from the plan"]
+    return ["seed: nothing was drawn"] * (plan["drawn"] is None and needs_chance(plan, plan["given_up"]))
 
 
 def _claimed(c: Mapping[str, Json]) -> list[str]:
@@ -87,10 +97,12 @@ def _claimed(c: Mapping[str, Json]) -> list[str]:
         problems.append("errors: claim and count differ")
     if sum(c["delivered"]["by"].values()) + claim["unsettled"] != claim["rows"]:
         problems.append("delivered: the rows by model do not add up")
-    lost = claim.get("set_aside_errors", 0)
-    if c["errors"].get("set_aside", 0) != lost or not 0 <= lost <= claim.get("set_aside", 0):
+    profiling, aside = c["errors"]["while_profiling"], c["errors"]["set_aside"]
+    if not 0 <= aside <= claim["set_aside_errors"] <= claim["set_aside"]:
         problems.append("errors: those among the rows set aside do not fit")
-    late = c["errors"]["rows"] - c["errors"]["while_profiling"] - lost
+    late = c["errors"]["rows"] - profiling - aside
+    if not (0 <= profiling <= c["delivered"]["profiled"] and late >= 0):
+        problems.append("errors: those while profiling do not fit")
     if c["status"] == "certified" and (late > claim["reserve"] or claim["errors"] > claim["allowance"]):
         problems.append("certified, yet more rows have no answer than were set aside")
     return problems
@@ -109,12 +121,29 @@ def _proved(c: Mapping[str, Json]) -> list[str]:
     return problems
 
 
+def _before(c: Mapping[str, Json], run: RunRecord, reader: Reader) -> list[str]:
+    """As many runs began before this one, and were given up, as it says."""
+    found, runs = earlier(run, reader.runs()), reader.runs()
+    given_up = sum(each.lookup == run.lookup for each in runs[: found["earlier_runs_in_ledger"]])
+    problems = [
+        f"ledger: {name} is {value}, the certificate says {c[name]}"
+        for name, value in found.items()
+        if c[name] != value
+    ]
+    if c["plan"]["given_up"] != given_up:
+        problems.append(f"ledger: {given_up} earlier runs of this command, the plan says {c['plan']['given_up']}")
+    return problems + ["ledger: the run is not found by its plan"] * (
+        tagged(canonical(decided(c["plan"]))) != run.lookup
+    )
+
+
 def _bought(c: Mapping[str, Json], reader: Reader, task: Task | None) -> list[str]:
     """The evidence is what the ledger holds."""
     problems = [f"ledger: {problem}" for problem in reader.verify()]
     runs = [run for run in reader.runs() if run.plan_hash == c["plan_hash"]]
     if not runs:
         return [*problems, "ledger: it has no run with this plan"]
+    problems += _before(c, runs[0], reader)
     if c["status"] == "pending":
         return problems
     earlier = piloted(reader, c["table_hash"], before=min(run.started for run in runs))

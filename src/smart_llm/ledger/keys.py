@@ -34,6 +34,8 @@ class _CanonicalRequest(msgspec.Struct, omit_defaults=True):
     temperature: float | None = None
     logprobs: bool = False
     draw: int = 0
+    thinking: int = 0
+    at: str | None = None
 
 
 def canonical(value: Json) -> bytes:
@@ -50,7 +52,17 @@ def request_json(request: Request) -> bytes:
     """The canonical JSON of a request; `InputError` for text that is no Unicode (a lone surrogate)."""
     r = request
     wire = _CanonicalRequest(
-        r.model, r.prompt, r.max_tokens, r.system, r.labels, r.schema, float(r.temperature) or None, r.logprobs, r.draw
+        r.model,
+        r.prompt,
+        r.max_tokens,
+        r.system,
+        r.labels,
+        r.schema,
+        float(r.temperature) or None,
+        r.logprobs,
+        r.draw,
+        r.thinking,
+        r.at,
     )
     try:
         return _encode(wire)

@@ -60,6 +60,20 @@ def m002_batches(connection: sqlite3.Connection) -> None:
         _append_only(connection, table)
 
 
+def m003_marks(connection: sqlite3.Connection) -> None:
+    """What profiled rows were found to be, row by row, as soon as that was known."""
+    connection.execute(
+        """CREATE TABLE marks (
+            id INTEGER PRIMARY KEY, run TEXT NOT NULL,
+            number INTEGER NOT NULL,           -- of the ask, in its run
+            place INTEGER NOT NULL,            -- of the row, in its ask
+            reading TEXT NOT NULL,             -- canonical JSON: marks, scores, answers
+            created REAL NOT NULL)"""
+    )
+    connection.execute("CREATE INDEX marks_ask ON marks (run, number)")
+    _append_only(connection, "marks")
+
+
 def _append_only(connection: sqlite3.Connection, table: str) -> None:
     for verb in ("UPDATE", "DELETE"):
         connection.execute(
@@ -68,7 +82,7 @@ def _append_only(connection: sqlite3.Connection, table: str) -> None:
         )
 
 
-MIGRATIONS = (m001_initial, m002_batches)
+MIGRATIONS = (m001_initial, m002_batches, m003_marks)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -173,12 +173,12 @@ class Reader:
         return settled + unknown
 
     def runs(self) -> list[RunRecord]:
-        """All runs, oldest first."""
-        return [_run(row) for row in self._db.execute(f"SELECT {RUN} FROM runs ORDER BY started, rowid")]
+        """All runs in the order they were recorded, whatever the clock said."""
+        return [_run(row) for row in self._db.execute(f"SELECT {RUN} FROM runs ORDER BY rowid")]
 
     def find_run(self, lookup: str) -> RunRecord | None:
         """The newest run with this lookup key, or None."""
-        sql = f"SELECT {RUN} FROM runs WHERE lookup = ? ORDER BY started DESC, rowid DESC LIMIT 1"
+        sql = f"SELECT {RUN} FROM runs WHERE lookup = ? ORDER BY rowid DESC LIMIT 1"
         row = self._db.execute(sql, (lookup,)).fetchone()
         return None if row is None else _run(row)
 
@@ -186,6 +186,13 @@ class Reader:
         """The events of a run, oldest first."""
         rows = self._db.execute("SELECT run, kind, payload, created FROM events WHERE run = ? ORDER BY id", (run_id,))
         return [Event(run, kind, _json(payload), created) for run, kind, payload, created in rows]
+
+    def marks(self, run_id: str, number: int) -> dict[int, Json]:
+        """What the rows of an ask were found to be, by their place in it; of what was recorded twice, the last."""
+        rows = self._db.execute(
+            "SELECT place, reading FROM marks WHERE run = ? AND number = ? ORDER BY id", (run_id, number)
+        )
+        return {place: _json(reading) for place, reading in rows}
 
     def latest(self, run_id: str, kind: str) -> Json:
         """What the last event of this kind says; None where there is none."""

@@ -39,6 +39,7 @@ _ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _RUN = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, 'pending', NULL)"
 _FINISH = "UPDATE runs SET state = ?, certificate = ? WHERE id = ?"
 _EVENT = "INSERT INTO events VALUES (NULL, ?, ?, ?, ?)"
+_MARK = "INSERT INTO marks VALUES (NULL, ?, ?, ?, ?, ?)"
 
 
 AnswerRow: TypeAlias = tuple[str, str, str | None, str, float, str]
@@ -148,6 +149,11 @@ class Ledger(Reader):
     def event(self, run_id: str, kind: str, payload: Json) -> None:
         """Record something that happened. Blocks until durable: for decisions, not for rows."""
         self._writer.execute(_EVENT, (run_id, kind, canonical(payload).decode(), self._clock()))
+
+    def mark(self, run_id: str, number: int, place: int, reading: Json) -> asyncio.Future[bool]:
+        """Record what a profiled row was found to be; await the result to know it durable."""
+        row = (run_id, number, place, canonical(reading).decode(), self._clock())
+        return self._writer.submit(_MARK, row)
 
     @property
     def store_text(self) -> bool:

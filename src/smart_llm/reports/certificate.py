@@ -17,7 +17,7 @@ import msgspec
 from smart_llm.errors import InputError
 from smart_llm.types import Json
 
-FORMAT = "smart-certificate/1"
+FORMAT = "smart-certificate/2"
 ASSUMPTION = (
     "A model's answer to a row does not depend on the order of the rows, on the phase of the run, on the endpoint or "
     "on neighbouring rows; the same request and model snapshot are used throughout."
@@ -27,10 +27,17 @@ RANDOMNESS = (
     "about the rows or about how the models' errors depend on one another."
 )
 
+CHOSEN = (
+    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it did not know what the "
+    "models answer to this table."
+)
+"""Added where that is so: a seed that fits what is known beforehand can be searched for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a run proved. All fields are JSON values; `granted` and `status` as in the module's note."""
+    """What a run proved. All fields are JSON values; `granted` and `status` as in the module's note. earlier_runs: on
+    this table, in the run's ledger; of these, with this task; on whatever table."""
 
     status: str
     granted: bool
@@ -50,6 +57,8 @@ class Certificate:
     labels: tuple[Mapping[str, Json], ...]
     notes: tuple[str, ...]
     earlier_runs: int
+    earlier_runs_same_task: int
+    earlier_runs_in_ledger: int
     self_agreement: Mapping[str, Json] | None
     software: Mapping[str, Json]
     format: str = FORMAT
@@ -71,9 +80,17 @@ def read(path: Path | str) -> dict[str, Json]:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except msgspec.DecodeError as error:
         raise InputError(f"{path}: not JSON ({error}).") from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise InputError(f"{path}: not a certificate of this program (format {FORMAT}).")
-    return value
+    said = value.get("format") if isinstance(value, dict) else None
+    if said != FORMAT:
+        other = f": its format is {said}, this program reads {FORMAT}" if said else f" of this program ({FORMAT})"
+        raise InputError(f"{path}: not a certificate{other}.")
+    fields: dict[str, Json] = value
+    return fields
+
+
+def stored(value: Json) -> Certificate:
+    """A certificate as a ledger holds it."""
+    return Certificate(**value)
 
 
 def words(claim: Mapping[str, Json], status: str) -> str:
@@ -114,7 +131,7 @@ def _lines(c: Certificate) -> list[str]:
     return [
         f"{head}: {target}, {c.claim['rows']:,} rows",
         f"  claim      {c.claim['words']}",
-        f"  evidence   {c.delivered['profiled']:,} rows profiled by {c.procedure['name']}, seed {c.seed}",
+        f"  evidence   {c.delivered['profiled']:,} rows profiled by {c.procedure['name']}, order {c.seed}" + _seed(c),
         *(f"             {line}" for line in _standings(c)),
         *_set_aside(c),
         *_given(c),
@@ -131,8 +148,21 @@ def _lines(c: Certificate) -> list[str]:
         *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
         *(f"  note       {note}" for note in c.notes),
         f"  assumes    {c.assumptions[0]}",
-        f"  plan       {c.plan_hash}; earlier runs on this table and task in this ledger: {c.earlier_runs}",
+        f"  plan       {c.plan_hash}",
+        f"  before     {before(c.earlier_runs, c.earlier_runs_same_task, c.earlier_runs_in_ledger)}",
     ]
+
+
+def _seed(c: Certificate) -> str:
+    """The seed the user gave, from which the order's is made."""
+    return "" if c.plan["asked_seed"] is None else f" (seed {c.plan['asked_seed']})"
+
+
+def before(table: int, task: int, ledger: int) -> str:
+    """How many runs there were before, in words."""
+    of_them = f" ({task:,} of them with this task)" if table else ""
+    others = f", on other tables: {ledger - table:,}" if ledger > table else ""
+    return f"earlier runs on this table: {table:,}{of_them}{others}"
 
 
 def _set_aside(c: Certificate) -> list[str]:

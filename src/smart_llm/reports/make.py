@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
+from smart_llm.engine.job import PLAN
 from smart_llm.errors import InputError
 from smart_llm.ledger import Reader, RunRecord
 from smart_llm.reports.facts import find, read
 from smart_llm.tasks import Task
+from smart_llm.tasks.functions import bare
 
 Place: TypeAlias = str | os.PathLike[str]
 
@@ -23,7 +25,11 @@ def report(run: str, path: Place, *, ledger: Place, task: Task | None = None) ->
     check(path)
     with Reader.open(Path(ledger)) as reader:
         record = find(reader.runs(), run)
-        if task is not None and task.to_json() != record.plan["task"]:
+        if record.plan.get("format") != PLAN:
+            raise InputError(
+                f"run {record.run_id} was made by another version of smart-llm: reports need one of {PLAN}."
+            )
+        if task is not None and bare(task.to_json()) != bare(record.plan["task"]):
             raise InputError(f"run {record.run_id} had another task: give the one it had, or none.")
         make(reader, record, path, task)
 

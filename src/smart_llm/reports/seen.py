@@ -1,6 +1,6 @@
 """What profiling saw, told again from the ledger: every candidate's answers beside the reference's, ask by ask.
 
-The answers are read and compared by the task of the plan, as `smart verify` does it. What is kept does not grow with
+The answers are read by the task of the plan, the marks are those that were recorded. What is kept does not grow with
 the rows: a curve thinned to a few hundred points, counts, and so many rows of each kind of disagreement.
 """
 
@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from smart_llm.engine.bought import mark
 from smart_llm.ledger import Reader
 from smart_llm.tasks import Task, format_value
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json
@@ -66,13 +65,13 @@ def look(plan: Mapping[str, Json], asks: Sequence[Mapping[str, Json]], reader: R
     """Read the answers behind these asks."""
     names = [plan["reference"], *plan["candidates"]]
     told = [_Told() for _ in names]
-    for models, position, keys, answers in _rows(asks, reader):
+    for models, position, keys, marks, answers in _rows(asks, reader):
         replies = {m: answers.get(key) for m, key in zip(models, keys, strict=True)}
         values = {m: task.parse(reply.text if reply else None) for m, reply in replies.items()}
-        for m, key in zip(models, keys, strict=True):
+        for m, key, mark in zip(models, keys, marks, strict=True):
             told[m].count(position, replies[m])
             if 0 in values:
-                told[m].compare(_Row(position, key, mark(task, m, values[m], values), values[0], values[m], replies[m]))
+                told[m].compare(_Row(position, key, mark, values[0], values[m], replies[m]))
     return Profiling(
         len(told[0].rows),
         told[0].lost,
@@ -88,14 +87,14 @@ def look(plan: Mapping[str, Json], asks: Sequence[Mapping[str, Json]], reader: R
 
 def _rows(
     asks: Sequence[Mapping[str, Json]], reader: Reader
-) -> Iterator[tuple[Sequence[int], int, Sequence[str], Mapping[str, Answer]]]:
-    """(models, position, keys, answers by key), row by row in the order they were asked."""
+) -> Iterator[tuple[Sequence[int], int, Sequence[str], Sequence[int], Mapping[str, Answer]]]:
+    """(models, position, keys, marks, answers by key), row by row in the order they were asked."""
     for ask in asks:
         for start in range(0, len(ask["positions"]), SLICE):
-            part = ask["keys"][start : start + SLICE]
-            answers = reader.get_many(key for keys in part for key in keys)
-            for position, keys in zip(ask["positions"][start : start + SLICE], part, strict=True):
-                yield ask["models"], position, keys, answers
+            at = slice(start, start + SLICE)
+            answers = reader.get_many(key for keys in ask["keys"][at] for key in keys)
+            for position, keys, marks in zip(ask["positions"][at], ask["keys"][at], ask["marks"][at], strict=True):
+                yield ask["models"], position, keys, marks, answers
 
 
 @dataclass(frozen=True, slots=True)

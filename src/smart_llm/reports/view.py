@@ -135,8 +135,8 @@ def _cautions(facts: Facts) -> Iterator[str]:
         return
     if earlier := c["earlier_runs"]:
         yield (
-            f"There were {count(earlier, 'earlier run')} on this table and task in this ledger. The promise is about "
-            "one run: the best of several is not covered by it."
+            f"There were {count(earlier, 'earlier run')} on this table in this ledger, {c['earlier_runs_same_task']:,} "
+            "with this task. The promise is about one run: the best of several is not covered by it."
         )
     if (
         (check := c["self_agreement"])
@@ -330,12 +330,16 @@ def _identity(facts: Facts, plan: Mapping[str, Json]) -> Iterator[tuple[str, str
         if name != facts.short(name):
             yield facts.short(name), name
     yield "procedure", plan["procedure"]
-    yield "seed", str(run.seed)
+    yield "order", str(run.seed)
+    if plan["asked_seed"] is not None:
+        yield "seed", str(plan["asked_seed"])
     yield "plan", run.plan_hash
     yield "table", plan["table"]
     if c is not None:
         yield "software of the run", f"{c['software']['name']} {c['software']['version']}"
-        yield "earlier runs on this table and task", f"{c['earlier_runs']:,}"
+        yield "earlier runs on this table", f"{c['earlier_runs']:,}"
+        yield "of them with this task", f"{c['earlier_runs_same_task']:,}"
+        yield "earlier runs in this ledger", f"{c['earlier_runs_in_ledger']:,}"
     if aside := len(plan.get("set_aside", ())):
         yield "rows piloted before", f"{aside:,}; never evidence, answered by the reference"
 

@@ -1,68 +1,62 @@
-"""Naming a user's function so that a changed function changes the plan: qualified name and a hash of what it does.
+"""Naming a user's function so that a changed function changes the plan: its name, and a hash of what it does.
 
-The source text is hashed where it can be had, else the bytecode; with it go default arguments and captured values that
-are plain, since they change what the function does. What a function calls is not followed.
+What a function does is its bytecode and everything it refers to (`referred`). What cannot be hashed is named, so that
+the user can be told: if that changes, only the recorded marks of profiled rows can tell.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import inspect
 from collections.abc import Callable
-from types import CodeType
+from functools import partial
 from typing import Any
 
-_PLAIN = (str, bytes, int, float, bool, type(None))
+from smart_llm.tasks.referred import Hashing, home_of
+from smart_llm.types import Json
 
 
-def describe(function: Callable[..., Any]) -> dict[str, str]:
-    """`{"name", "hash"}` of a function, method, partial or callable object."""
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    module = getattr(function, "__module__", None) or type(function).__module__
-    digest = hashlib.blake2b(repr(_essence(function)).encode(), digest_size=16).hexdigest()
-    return {"name": f"{module}.{name}", "hash": f"b2:{digest}"}
-
-
-def _essence(function: Any) -> tuple[Any, ...]:
-    if isinstance(function, functools.partial):
-        return "partial", _essence(function.func), _plain(function.args), _plain(function.keywords)
-    if inspect.ismethod(function):
-        return "method", _essence(function.__func__)
-    if inspect.isbuiltin(function) or not hasattr(function, "__code__"):
-        return _source(function if inspect.isclass(function) else type(function)), getattr(function, "__name__", "")
-    cells = tuple(cell.cell_contents for cell in function.__closure__ or () if _filled(cell))
-    return _source(function), _plain(function.__defaults__), _plain(function.__kwdefaults__), _plain(cells)
-
-
-def _source(thing: Any) -> Any:
+def describe(function: Callable[..., Any]) -> dict[str, Json]:
+    """`{"name", "hash", "parts"}` of a function, method, partial or callable object; with `"unhashed"`, the names of
+    what it refers to that could not be hashed, where there are such. parts: short hashes of what it names itself."""
+    hashing = Hashing(home_of(function))
     try:
-        return inspect.getsource(thing)
-    except (OSError, TypeError):
-        code = getattr(thing, "__code__", None)
-        return getattr(thing, "__qualname__", "") if code is None else _bytecode(code)
+        digest = hashing.digest(function)
+    except RecursionError:
+        digest, hashing.unhashed = b"deep", {"something that is nested too deeply": None}
+    unhashed = {"unhashed": sorted(hashing.unhashed)} if hashing.unhashed else {}
+    return {"name": name_of(function), "hash": f"b2:{digest.hex()}", "parts": hashing.parts, **unhashed}
 
 
-def _bytecode(code: CodeType) -> tuple[Any, ...]:
-    constants = tuple(_bytecode(c) if isinstance(c, CodeType) else _plain(c) for c in code.co_consts)
-    return code.co_code.hex(), constants, code.co_names, code.co_varnames
+def name_of(function: Callable[..., Any]) -> str:
+    """Module and qualified name, or those of its type; of a partial, those of its function."""
+    while isinstance(function, partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
 
-def _plain(value: Any) -> Any:
-    """The value if its text form is stable, else the name of its type (an address must not get into a hash)."""
-    if isinstance(value, dict):
-        return tuple((str(key), _plain(each)) for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return tuple(_plain(each) for each in value)
-    if isinstance(value, set | frozenset):
-        return tuple(sorted(repr(_plain(each)) for each in value))
-    return (
-        value if isinstance(value, _PLAIN) else _essence(value) if inspect.isfunction(value) else type(value).__name__
-    )
+def bare(described: Json) -> dict[str, Json]:
+    """A task's description with the names of its functions only."""
+    return {name: value["name"] if isinstance(value, dict) else value for name, value in described.items()}
 
 
-def _filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False
+def differing(before: Json, now: Json) -> list[str]:
+    """Of two descriptions of one task: its functions, and what they refer to, that are not what they were."""
+    found = []
+    for role in ("parse", "equivalence"):
+        old, new = before[role], now[role]
+        if old != new and isinstance(old, dict) and isinstance(new, dict):
+            names = old["parts"].keys() | new["parts"].keys()
+            changed = sorted(name for name in names if old["parts"].get(name) != new["parts"].get(name))
+            found.append(f"{role} {new['name'].rpartition('.')[2]}" + f" ({', '.join(changed)})" * bool(changed))
+    return found
+
+
+def beyond(described: Json) -> list[str]:
+    """Of a task's description: one sentence for each of its functions that refers to what cannot be hashed."""
+    return [
+        f"The {role} {described[role]['name'].rpartition('.')[2]} refers to {', '.join(names)}, which cannot be "
+        "hashed: if that changes, only the marks recorded while profiling can tell, and --seed alone does not fix the "
+        "order."
+        for role in ("parse", "equivalence")
+        if isinstance(described[role], dict) and (names := described[role].get("unhashed"))
+    ]

@@ -7,6 +7,7 @@ Everything here is pure. A broken contract is a value (None), never an exception
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
@@ -40,7 +41,17 @@ class Task:
     Raises InputError for whatever of this cannot be used.
     """
 
-    __slots__ = ("_compared", "_described", "_parse", "_relation", "contract", "max_tokens", "prompt", "system")
+    __slots__ = (
+        "_compared",
+        "_described",
+        "_parse",
+        "_relation",
+        "_same",
+        "contract",
+        "max_tokens",
+        "prompt",
+        "system",
+    )
 
     prompt: str
     system: str | None
@@ -49,6 +60,7 @@ class Task:
     _parse: Callable[[str], Any] | None
     _relation: equivalences.Relation
     _compared: bool
+    _same: Callable[[Any, Any], bool] | None
     _described: str
 
     def __init__(
@@ -75,6 +87,7 @@ class Task:
         put(self, "_parse", _check_function("parse", parse) if parse is not None else None)
         put(self, "_relation", _relation(name, contract.kind, tolerance))
         put(self, "_compared", isinstance(name, str) and contract.kind == "custom")
+        put(self, "_same", None if isinstance(name, str) else name)
         put(self, "_described", self._describe(name, tolerance))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -145,10 +158,17 @@ class Task:
         """Whether two parsed answers count as the same. None is equivalent to nothing, not even to None."""
         return a is not None and b is not None and bool(self._relation(a, b))
 
+    @property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The user's own functions, by their roles."""
+        given = {"parse": self._parse, "equivalence": self._same}
+        return {role: function for role, function in given.items() if function is not None}
+
     def to_json(self) -> dict[str, Json]:
-        """Everything that decides prompts, answers and agreement, for the plan's hash. Functions: name and hash."""
+        """Everything that decides prompts, answers and agreement, for the plan's hash. Functions: name and hash, of
+        what they are and refer to at this moment."""
         described: dict[str, Json] = json.loads(self._described)
-        return described
+        return described | {role: describe(function) for role, function in self.functions.items()}
 
     def _describe(self, equivalence: str | Callable[[Any, Any], bool], tolerance: float | None) -> str:
         contract = self.contract
@@ -170,14 +190,24 @@ class Task:
 
 
 def format_value(value: Any) -> str:
-    """How a parsed answer is written in the `answer` column: texts as they are, numbers plainly, the rest as JSON."""
+    """How a parsed answer is written in the `answer` column: texts as they are, numbers plainly, the rest as JSON. The
+    same in every process: sets are sorted, and no object shows its address."""
     if isinstance(value, str):
         return value
     if isinstance(value, Decimal) and value.is_finite():
         return _plain_number(value)
-    if isinstance(value, dict | list | tuple | bool | int | float):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return "" if value is None else str(value)
+    if isinstance(value, dict | list | tuple | set | frozenset | bool | int | float):
+        return json.dumps(
+            value if not isinstance(value, set | frozenset) else _plain(value), ensure_ascii=False, default=_plain
+        )
+    return "" if value is None else str(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(format_value, value))
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))
 
 
 def _plain_number(value: Decimal) -> str:

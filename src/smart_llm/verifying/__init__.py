@@ -13,24 +13,25 @@ changed: every number is either derived from the others or pinned by a number th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smart_llm.types import Answers, Json, Marks
+from smart_llm.types import Answers, Ints, Json, Marks
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One ask as the ledger has it. models: indices asked; marks: shape (n, 1 + m), codes of `smart_llm.types`.
-    answers: the same with scores and traits; u: shape (n,), the rows' blank scores. None where a check has no use for
-    them."""
+    """One ask as the ledger has it. models: indices asked; marks: shape (n, 1 + m), codes of `smart_llm.types`, as they
+    were recorded. positions: of its rows in the table. answers: the same with costs, scores and traits, read again
+    (words only where text is stored); u: shape (n,), the rows' blank scores. None where a check has no use for them."""
 
     stage: str
     models: tuple[int, ...]
     marks: Marks
+    positions: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     answers: Answers | None = None
     u: NDArray[np.uint64] | None = None
 

@@ -53,7 +53,16 @@ def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, 
         *["ledger: tiers, gate and look are not those recorded before the look"]
         * ({name: evidence[name] for name in DECIDED} != fixed),
     ]
-    return problems or _walked(evidence, walk.Look.of(evidence["tiers"], evidence["gate"], look, names))
+    if problems or _unreadable(evidence, look):
+        return problems
+    return _walked(evidence, walk.Look.of(evidence["tiers"], evidence["gate"], look, names))
+
+
+def _unreadable(evidence: Mapping[str, Json], look: Round) -> bool:
+    """Whether the gate goes by words that the ledger was told not to keep: then nobody can walk the look again."""
+    words = evidence["gate"] is not None and any(name.startswith("word:") for name, _ in evidence["gate"]["score"])
+    traits = look.answers.traits if look.answers is not None else None
+    return words and traits is not None and (traits.words is None or bool(np.isnan(traits.words).any()))
 
 
 def _walked(evidence: Mapping[str, Json], look: walk.Look) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from smart_llm.engine.job import spent
 from smart_llm.engine.live import NONE, Live
 from smart_llm.engine.means import Means
 from smart_llm.engine.ray import RayOptions
@@ -30,6 +31,8 @@ from smart_llm.reports.certificate import Certificate
 from smart_llm.tables import Table
 from smart_llm.types import Ints, Json, Verdict
 
+ACCOUNTS = 2
+"""Of the form of partitions' accounts: those of another form are made again."""
 TICK = 1.0
 """Seconds between looks at how far the workers are."""
 ROUNDS = 5
@@ -115,6 +118,7 @@ class RayDelivery:
             known=live.known,
             before=live.before,
             elsewhere=bought > int((~np.isnan(live.costs[0])).sum()),
+            failed=dict(live.client.failed),
             parts=parts,
             run_id=record.run_id,
             limited=means.budget is not None,
@@ -128,10 +132,10 @@ class RayDelivery:
 
     async def _hand_out(self, orders: Orders, pending: list[int], finished: Finished, live: Live, means: Means) -> None:
         orders = replace(orders, parts=sent(orders.parts, pending))
-        spent = means.ledger.spent(orders.run_id) if orders.limited else 0.0
+        paid = spent(orders.run_id, means.ledger) if orders.limited else 0.0
         workers = self.options.workers or _cpus()
         with means.ledger.lent() as path:
-            async with _shared(path, orders, means, workers=workers, spent=spent) as (names, ledger, governor):
+            async with _shared(path, orders, means, workers=workers, spent=paid) as (names, ledger, governor):
                 stop_asked = Failure("Interrupted", str(_reason(means)))
                 means.stop.then(lambda: governor.halt.remote(stop_asked))
                 if means.stop.requested:
@@ -308,5 +312,6 @@ def _geometry(orders: Orders) -> Json:
         "chosen": tagged(orders.chosen.tobytes()),
         "snapshots": sorted((m, sorted(names)) for m, names in orders.covered.items()),
         "settled": sorted(orders.settled.items()),
+        "accounts": ACCOUNTS,
         "at": str(orders.output),
     }

@@ -1,9 +1,9 @@
 """Partitions: which rows they are, what settling one brought, and the folder where that is kept.
 
 The account of a partition is a small frame with one line a row: who answered, the error if there is one, what each
-distinct request cost (at the first row that made it), and the answer where the driver is to write it. The driver keeps
-it as a Parquet file, then adds a line to `manifest.jsonl`: (number, first and last position, rows, hash of what is
-delivered). What has its line is finished.
+distinct request cost (at the first row that made it), and the answer where the driver is to write it; with its first
+line, which requests failed. The driver keeps it as a Parquet file, then adds a line to `manifest.jsonl`: (number, first
+and last position, rows, hash of what is delivered). What has its line is finished.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -70,10 +70,10 @@ class Part:
 class Orders:
     """What every worker needs to know, sent once. columns: of the table. cascade, chosen: see `Routing`; repeated: rows
     that ask what another row of the table asks, and their low and high there (none without a cascade). settled: rows
-    that were settled before, by the reference: position → (answer, error). covered, known, before: see `Live`.
-    elsewhere: whether the ledger may hold answers of the reference to rows that nobody has asked about in this run.
-    limited: whether there is a budget. providers: those the caller brought. output: where whole rows go (None: answers
-    go back to the driver)."""
+    that were settled before, by the reference: position → (answer, error). covered, known, before: see `Live`. failed:
+    requests that are not sent, see `Once`. elsewhere: whether the ledger may hold answers of the reference to rows that
+    nobody has asked about in this run. limited: whether there is a budget. providers: those the caller brought. output:
+    where whole rows go (None: answers go back to the driver)."""
 
     task: Task
     models: tuple[Model, ...]
@@ -90,6 +90,7 @@ class Orders:
     known: Mapping[str, Request]
     before: int
     elsewhere: bool
+    failed: Mapping[str, str]
     parts: tuple[Part, ...]
     run_id: str
     limited: bool
@@ -132,8 +133,8 @@ class Delivered:
 # --------------------------------------------------------------------------- accounts
 
 
-def account(live: Live, *, answers: bool) -> pl.DataFrame:
-    """What settling all rows of `live` (one partition) brought."""
+def account(live: Live, *, answers: bool, known: Collection[str] = ()) -> pl.DataFrame:
+    """What settling all rows of `live` (one partition) brought. known: requests that had failed before."""
     import polars as pl
 
     first = np.unique(live.groups, return_index=True)[1]
@@ -142,15 +143,18 @@ def account(live: Live, *, answers: bool) -> pl.DataFrame:
     columns: dict[str, Any] = {"by": live.by, "error": [live.errors.get(row) for row in range(live.rows)]}
     columns |= {f"cost {j}": costs[j] for j in range(len(live.models))}
     columns["reference cost"] = live.reference_cost
+    failed = {key: error for key, error in live.client.failed.items() if key not in known}
+    columns["failed"] = [json.dumps(failed), *[None] * (live.rows - 1)]
     if answers:
         columns["answer"] = list(live.answers)
-    texts: dict[str, type[pl.String]] = {name: pl.String for name in ("error", "answer") if name in columns}
+    texts: dict[str, type[pl.String]] = {name: pl.String for name in ("error", "answer", "failed") if name in columns}
     return pl.DataFrame(columns, schema_overrides={**texts})
 
 
 def take(live: Live, first: int, found: pl.DataFrame) -> None:
     """Book a partition's account in the whole table's `live`, for rows that are not settled yet."""
     rows = slice(first, first + len(found))
+    live.client.hold(json.loads(found["failed"][0]))
     new = ~live.settled[rows]
     live.by[rows][new] = found["by"].to_numpy()[new]
     live.settled[rows] = True

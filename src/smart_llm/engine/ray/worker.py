@@ -106,6 +106,7 @@ class Worker:
         await governed.check()
         table = await part.source.read()
         live = Live(table, orders.task, orders.models, client, stop=Stop())
+        live.client.hold(orders.failed)
         live.proven, live.covered, live.before = True, dict(orders.covered), orders.before
         for row in range(part.rows):
             if (known := orders.settled.get(part.first + row)) is not None:
@@ -114,7 +115,7 @@ class Worker:
         new = added(live)
         if orders.output is not None:
             await asyncio.to_thread(orders.output.put, part.name, with_added(in_memory(table), new))
-        found = account(live, answers=orders.output is None)
+        found = account(live, answers=orders.output is None, known=orders.failed.keys())
         return Delivered(part.number, to_bytes(found), hash_of(new))
 
     @asynccontextmanager

@@ -1,0 +1,174 @@
+"""From the plan to the verdict: rows set aside are settled, then the procedure is driven to its end.
+
+What was asked in an earlier session is told again, from the ledger; what is new is asked, and recorded (`diary`). What
+failed in an earlier session stands as long as evidence is made, and is asked again only when rows are delivered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from math import inf, isfinite
+
+import numpy as np
+
+from smart_llm import procedures
+from smart_llm.engine.account import Account, rule
+from smart_llm.engine.ahead import Ahead
+from smart_llm.engine.aside import SET_ASIDE
+from smart_llm.engine.diary import Changed, Diary
+from smart_llm.engine.expect import expected_cost, most_cost
+from smart_llm.engine.job import Job, problem
+from smart_llm.engine.live import Live
+from smart_llm.engine.means import Means
+from smart_llm.engine.stands import DONE, Stands
+from smart_llm.events import Decided, Said
+from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
+from smart_llm.reports.rules import own
+from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Json, Verdict
+
+EXPECTED = "expected"
+"""Kind of the event that keeps what calls were expected to cost."""
+
+
+async def profiled(
+    job: Job, record: RunRecord, account: Account, stands: Stands, means: Means, ahead: Ahead
+) -> Verdict:
+    """Rows set aside, then profiling. What failed in an earlier session stands as long as evidence is made."""
+    live, diary = account.live, Diary(means.ledger, record.run_id)
+    live.proven = bool(diary.entries) or record.state == DONE
+    live.client.hold(stands.before_delivery)
+    account.lost = await _set_aside(record, live, means)
+    account.close("set_aside")
+    verdict = await _profile(job, record, account, means, ahead, diary)
+    account.close("profiling")
+    _same_verdict(record, verdict, live)
+    verdict = replace(verdict, notes=(*given_up(record.plan), *verdict.notes, *score_notes(live, verdict)))
+    for note in verdict.notes:
+        means.tell(Said(note))
+    means.tell(decided(verdict, live))
+    return verdict
+
+
+async def _set_aside(record: RunRecord, live: Live, means: Means) -> int:
+    """The rows of earlier pilots: the reference's answer to this run's prompt, what candidates were asked about them
+    under this task counted in, and a record of it. How many had no answer when it was made."""
+    positions = live.aside.positions
+    if not len(positions):
+        return 0
+    keys = await live.settle_aside(means.concurrency)
+    _count_piloted(live, means.ledger)
+    told = {
+        "positions": positions.tolist(),
+        "keys": keys,
+        "lost": [row for row in positions.tolist() if row in live.errors],
+        "failed": sorted(key for (key,) in keys if key in live.client.failed),
+    }
+    if (known := means.ledger.latest(record.run_id, SET_ASIDE)) is None:
+        means.ledger.event(record.run_id, SET_ASIDE, told)
+    elif known != told:
+        raise Changed("the answers to the rows set aside are read otherwise now")
+    return len(told["lost"])
+
+
+def _count_piloted(live: Live, ledger: Ledger) -> None:
+    """What candidates' answers to the rows set aside have cost belongs to this run."""
+    for position, prompt in zip(live.aside.positions.tolist(), live.prompts(live.aside.positions), strict=True):
+        for model in range(1, len(live.models)):
+            first, *further = [ledger.get(request_key(request)) for request in live.requests(model, prompt)]
+            if first is not None:
+                live.count(position, model, first.cost)
+            live.count_draws(position, model, [draw.cost for draw in further if draw is not None])
+
+
+async def _profile(job: Job, record: RunRecord, account: Account, means: Means, ahead: Ahead, diary: Diary) -> Verdict:
+    """Drive the procedure. What was asked before is told again, from the ledger; what is new is recorded."""
+    rates, bounds = _rates(record, account.live, means)
+    conversation = procedures.get(job.procedure)(problem(record.plan, rates, bounds=bounds, lost=account.lost))
+    try:
+        ask = next(conversation)
+        while True:
+            ask = conversation.send(await _answers(ask, account.live, means, ahead, diary))
+    except StopIteration as stop:
+        diary.end()
+        await diary.check(account.live)
+        verdict: Verdict = stop.value
+        return verdict
+
+
+async def _answers(ask: Ask, live: Live, means: Means, ahead: Ahead, diary: Diary) -> Answers:
+    """What an ask brought, or brings."""
+    entry, also = await diary.opened(ask, live), ahead.along_with(ask)
+    if entry is not None:
+        with live.client.recorded(means.ledger.get):
+            sheet, _ = await live.profile(ask, means.concurrency, means.tell)
+        diary.passed(entry, live, sheet)
+        await live.buy(live.aside.population[also], ask.models, means.concurrency)
+        return sheet
+    note = partial(diary.note, ask, live)
+    sheet, keys = await live.profile(ask, means.concurrency, means.tell, also, note)
+    diary.write(ask, live, keys, sheet)
+    return sheet
+
+
+def _rates(record: RunRecord, live: Live, means: Means) -> tuple[list[float], list[float]]:
+    """What a row was expected to cost, and to cost at most, when the run began, USD: the procedure's choices depend on
+    it. ∞, where nothing is known, is kept as null."""
+    known = means.ledger.latest(record.run_id, EXPECTED)
+    if known is None:
+        rates = [expected_cost(model, means.providers[model.name], live) for model in live.models]
+        bounds = [most_cost(model, live) for model in live.models]
+        known = {"rates": rates, "bounds": [bound if isfinite(bound) else None for bound in bounds]}
+        means.ledger.event(record.run_id, EXPECTED, known)
+    return known["rates"], [inf if bound is None else bound for bound in known["bounds"]]
+
+
+def _same_verdict(record: RunRecord, verdict: Verdict, live: Live) -> None:
+    """A finished run comes to the verdict it came to."""
+    before = record.certificate if record.state == DONE else None
+    if before is not None:
+        now = {"evidence": verdict.evidence, "rule": rule(live, verdict)}
+        if canonical(now) != canonical({name: before[name] for name in now}):
+            raise Changed("the same answers lead to another verdict now")
+
+
+def given_up(plan: Json) -> list[str]:
+    """What to say of earlier runs of the same command that could not be reproduced."""
+    count = plan["given_up"]
+    if not count:
+        return []
+    runs = "1 earlier run" if count == 1 else f"{count:,} earlier runs"
+    return [
+        f"{runs} of this command {'was' if count == 1 else 'were'} given up: what was recorded could not be reproduced."
+    ]
+
+
+def decided(verdict: Verdict, live: Live) -> Decided:
+    """What profiling has led to."""
+    rule = verdict.rule
+    used = [t.candidate for t in rule.tiers] if isinstance(rule, Cascade) else [m for m, rows in rule.shares if rows]
+    ratio = verdict.outlook.expected_cost_ratio if verdict.outlook else 0.0
+    names = [model.name for model in live.models]
+    models = tuple(names[model] for model in used if model)
+    return Decided(names[0], models, len(verdict.profiled), 1 / ratio if ratio > 0 else None, live.so_far)
+
+
+def score_notes(live: Live, verdict: Verdict) -> list[str]:
+    """Which scores there were, and what the rule routes rows by."""
+    names = [model.name for model in live.models]
+    marks = np.concatenate([np.empty((0, len(names)), np.int8), *(sheet.marks for _, sheet in live.batches)])
+    scores = np.concatenate([np.empty((0, len(names))), *(sheet.score for _, sheet in live.batches)])
+    answered = np.isin(marks, (AGREE, BAD))
+    silent = [
+        names[j] for j in range(1, len(names)) if answered[:, j].any() and np.isnan(scores[answered[:, j], j]).all()
+    ]
+    notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
+    for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
+        terms = ", ".join(name.partition(":")[0] for name, _ in tier.score.terms) or "nothing (blind)"
+        told = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
+        known = {"own": told, "nothing (blind)": "nothing but chance"}
+        how = known.get(terms, f"a score learned on the pilot: {terms}")
+        notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
+    if isinstance(verdict.rule, Cascade) and verdict.rule.gate:
+        notes.append(f"Some rows go straight to {names[0]}, by the length and the words of their text.")
+    return notes

@@ -1,0 +1,79 @@
+"""What failed in earlier sessions of a run, and for how long that stands.
+
+What failed as evidence stands as long as evidence is made; a row without an answer is asked again when it is delivered.
+
+A finished run that is run again asks for nothing but answers of rows that have none. Every other call that failed, of a
+candidate say, on a row that the reference then answered, is not made again; so every other row is delivered as it was,
+whatever other runs have bought in the meantime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from smart_llm.engine.aside import SET_ASIDE
+from smart_llm.engine.diary import ASK, lost
+from smart_llm.engine.live import BROKEN, Live
+from smart_llm.engine.once import STANDS
+from smart_llm.ledger import Ledger, RunRecord
+from smart_llm.types import Ints
+
+DONE = "done"
+"""State of a run whose rows are all settled."""
+DELIVERED = "delivered"
+"""Kind of the event that ends a delivery."""
+
+
+@dataclass(frozen=True)
+class Stands:
+    """Failed requests, by key. evidence: as evidence, or of rows set aside. delivered: of a finished run, all that
+    stood at its end, with their errors. lost: of these, those of rows without an answer."""
+
+    evidence: frozenset[str]
+    delivered: Mapping[str, str] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, record: RunRecord, ledger: Ledger) -> Stands:
+        """Of a run, so far."""
+        events = ledger.events(record.run_id)
+        evidence = {key for event in events if event.kind == ASK for key in lost(event.payload)}
+        evidence |= {key for event in events if event.kind == SET_ASIDE for key in event.payload["failed"]}
+        told = ledger.latest(record.run_id, DELIVERED) if record.state == DONE else None
+        if told is None:
+            return cls(frozenset(evidence))
+        return cls(frozenset(evidence), told["failed"], frozenset(told["lost"]))
+
+    @property
+    def before_delivery(self) -> dict[str, str]:
+        """What is not asked as long as evidence is made."""
+        return dict.fromkeys(self.evidence, STANDS) | dict(self.delivered)
+
+    @property
+    def asked_again(self) -> frozenset[str]:
+        """What may be asked when rows are delivered."""
+        return (self.evidence - self.delivered.keys()) | self.lost
+
+
+def note_failures(live: Live, record: RunRecord, ledger: Ledger) -> None:
+    """Record what failed in a run whose rows are all settled. An error may quote its row: where no text is stored, none
+    is."""
+    errors = live.client.failed
+    failed = {key: errors[key] if ledger.store_text else STANDS for key in sorted(errors)}
+    without = np.array(sorted(live.errors), np.int64)
+    models = range(len(live.models))
+    keys = {key for prompt in live.prompts(without) for of in live.keys(prompt, models) for key in of}
+    told = {"failed": failed, "lost": sorted(keys & failed.keys())}
+    if ledger.latest(record.run_id, DELIVERED) != told:
+        ledger.event(record.run_id, DELIVERED, told)
+
+
+def askable(live: Live) -> Ints:
+    """The rows settled without an answer whose failure does not stand."""
+    rows = np.array(sorted(row for row, error in live.errors.items() if error != BROKEN), np.int64)
+    keys = [live.keys(prompt, (0,))[0][0] for prompt in live.prompts(rows)]
+    left = [row for row, key in zip(rows.tolist(), keys, strict=True) if key not in live.client.failed]
+    return np.array(left, np.int64)
