@@ -217,7 +217,7 @@ def test_reference_only(tmp_path: Path) -> None:
     assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
 
 
-@pytest.mark.parametrize("procedure", ["ladder/1", "smart/2024", "smart/2024:profile-all", "smart/2024:profile-smart"])
+@pytest.mark.parametrize("procedure", ["ladder", "smart/2024", "smart/2024:profile-all", "smart/2024:profile-smart"])
 def test_every_procedure_runs_live_and_verifies(tmp_path: Path, procedure: str) -> None:
     """All procedures run on live models through the same driver, and their certificates verify with the ledger."""
     done = run(rows(800), tmp_path, procedure=procedure)
@@ -226,9 +226,9 @@ def test_every_procedure_runs_live_and_verifies(tmp_path: Path, procedure: str) 
 
 def test_a_ledger_that_says_otherwise_is_noticed(tmp_path: Path) -> None:
     """Evidence that is not what was bought does not verify against the ledger."""
-    done = run(rows(800), tmp_path, procedure="ladder/1")
+    done = run(rows(800), tmp_path, procedure="ladder")
     certificate = json.loads(done.certificate.to_json())
-    other = run(rows(800), tmp_path, procedure="ladder/1", providers=providers(small=answering(0.06, "x")), seed=8)
+    other = run(rows(800), tmp_path, procedure="ladder", providers=providers(small=answering(0.06, "x")), seed=8)
     stranger = json.loads(other.certificate.to_json())
     swapped = {**stranger, "evidence": certificate["evidence"], "rule": certificate["rule"]}
     assert smart.verify(swapped, done.ledger)
