@@ -295,7 +295,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "effort": {"candidates": ["fake:small?in=1&out=1&draws=2"]},
     "agreement": {"agreement": 0.8},
     "confidence": {"confidence": 0.9},
-    "procedure": {"procedure": "ladder/2"},
+    "procedure": {"procedure": "smart/2024"},
     "table": {"table": [*rows(99), {"id": 99, "text": "another"}]},
     "rows": {"rows": 99},
     "seed": {"seed": 8},
