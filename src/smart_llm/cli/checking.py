@@ -24,6 +24,7 @@ def replay(
     trials: Annotated[int, typer.Option(help="How many runs, with seeds SEED, SEED+1, …")] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     procedure: Procedure = "ladder",
+    floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = "0.5",
     no_scores: Annotated[bool, typer.Option(help="Hide the models' own confidence.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,6 +44,7 @@ def replay(
         seed=seed,
         procedure=procedure,
         scores=not no_scores,
+        floor=floor,
     ).to_json()
     if as_json:
         print_json(figures)

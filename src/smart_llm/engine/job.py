@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from smart_llm import procedures
 from smart_llm.engine.aside import piloted
-from smart_llm.engine.options import share
+from smart_llm.engine.options import floor_share, share
 from smart_llm.engine.seeds import BITS, decided, needs_chance, order_seed
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
@@ -87,9 +87,7 @@ def check(job: Job) -> Job:
 
 
 def _check_floor(job: Job) -> None:
-    if share("--floor", job.floor) < Fraction(1, 2):
-        raise InputError(f"--floor {job.floor}: at least 0.5; candidates below one half are never delivered.")
-    if job.floor != "0.5" and job.procedure.startswith("smart/2024"):
+    if floor_share(job.floor) > Fraction(1, 2) and job.procedure.startswith("smart/2024"):
         raise InputError(f"--floor goes with the default procedure; {job.procedure} is kept as it was published.")
 
 

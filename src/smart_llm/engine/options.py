@@ -7,6 +7,14 @@ from fractions import Fraction
 from smart_llm.errors import InputError
 
 
+def floor_share(value: str | float | Fraction) -> Fraction:
+    """`--floor`, exactly: at least one half; `InputError` says so."""
+    exact = share("--floor", value)
+    if exact < Fraction(1, 2):
+        raise InputError(f"--floor {value}: at least 0.5; candidates below one half are never delivered.")
+    return exact
+
+
 def share(option: str, value: str | float | Fraction) -> Fraction:
     """The exact decimal the user wrote, strictly between 0 and 1; `InputError` names the option."""
     try:

@@ -18,7 +18,7 @@ import numpy as np
 
 from smart_llm import procedures
 from smart_llm.engine.drive import Outcome, Population, simulate
-from smart_llm.engine.options import share
+from smart_llm.engine.options import floor_share, share
 from smart_llm.engine.recorded import Equivalent, Recorded, load
 from smart_llm.errors import InputError
 from smart_llm.stats.clopper_pearson import upper_limit
@@ -66,9 +66,11 @@ def replay(
     seed: int = 0,
     procedure: str = "ladder",
     scores: bool = True,
+    floor: str | float | Fraction = "0.5",
     equivalent: Equivalent | None = None,
 ) -> Figures:
-    """Replay a procedure on recorded answers (a path or a frame); `scores=False` hides the models' own confidence.
+    """Replay a procedure on recorded answers (a path or a frame); `scores=False` hides the models' own confidence;
+    floor: the agreement below which no candidate is delivered.
 
     Raises `InputError` for a table, model or option that cannot be used as given.
     """
@@ -79,6 +81,7 @@ def replay(
     table = load(recorded, reference=reference, candidates=candidates, equivalent=equivalent)
     population = table.population if scores else without_scores(table.population)
     problem = pose(Recorded(table.items, table.models, population), target, trust, seed)
+    problem = replace(problem, floor=floor_share(floor))
     start = perf_counter()
     outcomes = list(run_trials(name, problem, population, trials))
     return summarise(name, problem, population, outcomes, (perf_counter() - start) / trials)
