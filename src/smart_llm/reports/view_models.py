@@ -13,7 +13,7 @@ from scipy.special import betaincinv
 from smart_llm.errors import InputError
 from smart_llm.reports import rules, svg
 from smart_llm.reports.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
-from smart_llm.reports.certificate import self_agreement
+from smart_llm.reports.certificate import given, self_agreement
 from smart_llm.reports.facts import Facts
 from smart_llm.reports.figures import count, percent, usd
 from smart_llm.reports.seen import Example, Seen
@@ -176,10 +176,21 @@ def _standings(facts: Facts) -> Iterator[Block]:
 # --------------------------------------------------------------------------- the rule
 
 
+def _given(facts: Facts) -> Iterator[Block]:
+    """How candidates agreed on rows like those they were given."""
+    shown = given(facts.certificate["evidence"]) if facts.certificate and facts.certificate["granted"] else []
+    for model, agreed, rows in shown:
+        if rows:
+            yield Prose(
+                f"On rows like those it was given, {facts.short(model)} agreed with the reference on {agreed:,} of "
+                f"{rows:,} ({percent(agreed / rows)})."
+            )
+
+
 def rule(facts: Facts) -> Section:
     """The rule that was chosen, and what else there was."""
     ways = rules.ways(facts)
-    blocks: list[Block] = [Prose(rules.in_words(facts))] if ways else []
+    blocks: list[Block] = [Prose(rules.in_words(facts)), *_given(facts)] if ways else []
     if ways:
         rows = [
             (
