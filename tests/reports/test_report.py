@@ -156,7 +156,7 @@ def test_a_killed_run_has_a_report(run: Made, tmp_path: Path) -> None:
     report("last", tmp_path / "r.html", ledger=done.ledger)
     text = Page(tmp_path / "r.html").text
     assert "Not finished" in text
-    assert f"${done.cost:,.2f}" in text
+    assert usd(done.cost) in text
     assert "fake:small" in text
 
 

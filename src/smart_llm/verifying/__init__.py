@@ -12,8 +12,10 @@ changed: every number is either derived from the others or pinned by a number th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from importlib import import_module
 
 import numpy as np
@@ -77,6 +79,11 @@ def allowance(claim: Mapping[str, Json]) -> int:
     scale, rows = 10 ** len(decimals), int(claim["rows"]) + int(claim.get("set_aside", 0))
     needed = -(-int(whole + decimals) * rows // scale)
     return rows - int(needed) - int(claim["reserve"]) - int(claim.get("set_aside_errors", 0))
+
+
+def digest(*pinned: Json) -> str:
+    """Of fields that no other field determines, whatever order their names stand in."""
+    return blake2b(json.dumps(pinned, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 LIKELY = 0.75

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from hashlib import blake2b
 from math import isclose
 
 import numpy as np
 from scipy.stats import hypergeom
 
 from smart_llm.types import ERROR, Json
-from smart_llm.verifying import Round, allowance, likely, mix, walk
+from smart_llm.verifying import Round, allowance, digest, likely, mix, walk
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
 DECIDED = ("pilot", "pilot_errors", "rows_left", "allowance", "reserve", "tiers", "gate", "credit", "looked", "level")
@@ -150,8 +149,7 @@ def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     if left != due or min(errors, nowhere) < 0 or errors + nowhere > evidence["looked"]:
         problems.append("credit, errors, rows without a place and what is left of the credit do not add up")
     problems += _place(evidence["tiers"], evidence["stop"]) + _kept(evidence, claim)
-    pinned = repr(tuple(evidence[name] for name in ("tiers", "gate", "stop", "shown"))).encode()
-    if evidence["pinned"] != blake2b(pinned, digest_size=8).hexdigest():
+    if evidence["pinned"] != digest(*(evidence[name] for name in ("tiers", "gate", "stop", "shown"))):
         problems.append("the stopping row, the tiers, the gate or what they showed was changed")
     if problems:
         return problems

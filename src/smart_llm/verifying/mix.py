@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln
 
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Json
-from smart_llm.verifying import Round, allowance, likely
+from smart_llm.verifying import Round, allowance, digest, likely
 
 GRID = 12
 """Numbers of bad rows, besides the worst one, for which the error is recomputed."""
@@ -46,8 +45,7 @@ def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
         return ["not the fields of a mix"]
     problems = _counts(evidence, claim)
     guesses = [each["guess"] for each in evidence["finalists"]]
-    pinned = repr((guesses, *(evidence[name] for name in ("candidate", "shown", "withheld")))).encode()
-    if evidence["pinned"] != blake2b(pinned, digest_size=8).hexdigest():
+    if evidence["pinned"] != digest(guesses, *(evidence[name] for name in ("candidate", "shown", "withheld"))):
         problems.append("the candidate, what it showed, why it is withheld or what was guessed of prices was changed")
     if not evidence["finalists"]:
         told = [evidence[name] for name in ("candidate", "shown", "withheld", "granted")]

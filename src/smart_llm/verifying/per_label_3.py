@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from hashlib import blake2b
 
 from scipy.stats import binom, hypergeom
 
 from smart_llm.types import ERROR, Json
-from smart_llm.verifying import Round, allowance, likely, walk
+from smart_llm.verifying import Round, allowance, digest, likely, walk
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
 ABSENT = Fraction(1, 10)
@@ -191,7 +190,8 @@ def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
         problems.append("the rows before the stopping row are more than there can be")
     if evidence["granted"] is not (evidence["pays"] is True and likely(agreed, bad, claim)):
         problems.append("whether it is granted does not follow from what it saves and what the candidate showed")
-    pinned = repr(tuple(evidence[name] for name in ("candidate", "peers", "score", "stop", "shown"))).encode()
-    if evidence["stop_digest"] != blake2b(pinned, digest_size=8).hexdigest():
+    if evidence["stop_digest"] != digest(
+        *(evidence[name] for name in ("candidate", "peers", "score", "stop", "shown"))
+    ):
         problems.append("the stopping row, its score, its candidate or what was shown was changed")
     return problems
