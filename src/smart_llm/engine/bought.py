@@ -30,7 +30,7 @@ from smart_llm.verifying import Round
 
 
 def recount(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task | None) -> list[str]:
-    """What differs between the certificate and the record, one line each."""
+    """What differs between the certificate and the record of its run, one line each."""
     asks, complete = recorded(events)
     if not complete:
         return ["ledger: the run's profiling is not complete"]
@@ -41,7 +41,7 @@ def recount(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task
     fixed = {event.payload["number"]: event.payload["fixed"] for event in events if event.kind == FIXED}
     problems = [problem for each in read for problem in each.problems()]
     rounds = [each.round(fixed.get(number)) for number, each in enumerate(read)]
-    problems += [*_written(events), *_order(c, asks), *_lost(c, rounds)]
+    problems += [*_written(events), *_marked(asks, events, reader), *_order(c, asks), *_lost(c, rounds)]
     problems += [*_aside(c, events, reader, task), *_twice(c, events, reader, task)]
     return problems + verifying.recount(c["procedure"]["name"], c["evidence"], rounds)
 
@@ -84,6 +84,15 @@ def _written(events: Sequence[Event]) -> list[str]:
     problems = ["ledger: an ask was recorded twice"] * (len(set(order)) != len(order))
     late = [number for kind, number in order if kind == FIXED and (ASK, number) in order[: order.index((kind, number))]]
     return problems + [f"ledger: what was fixed before ask {number} was recorded after it" for number in late]
+
+
+def _marked(asks: Sequence[Mapping[str, Json]], events: Sequence[Event], reader: Reader) -> list[str]:
+    """Rows are marked in their ask as they were when they were marked first."""
+    for ask in asks:
+        for k, told in reader.marks(events[0].run_id, ask["number"]).items():
+            if not told["failed"] and any(ask[name][k] != told[name] for name in READINGS):
+                return [f"ledger: row {told['row'] + 1} was marked otherwise at first"]
+    return []
 
 
 def _lost(c: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
@@ -146,7 +155,9 @@ def _twice(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task:
 def _failures(events: Sequence[Event]) -> set[str]:
     """The keys of requests that had no answer when they were asked."""
     failed = {key for event in events if event.kind == ASK for key in lost(event.payload)}
-    return failed | {key for event in events if event.kind in (SET_ASIDE, DELIVERED) for key in event.payload["failed"]}
+    failed |= {key for event in events if event.kind == SET_ASIDE for key in event.payload["failed"]}
+    later = [keys for event in events if event.kind == DELIVERED for keys in event.payload["failed"].values()]
+    return failed.union(*later)
 
 
 class Reading:

@@ -45,7 +45,8 @@ class Stands:
         told = ledger.latest(record.run_id, DELIVERED) if record.state == DONE else None
         if told is None:
             return cls(frozenset(evidence))
-        return cls(frozenset(evidence), told["failed"], frozenset(told["lost"]))
+        failed = {key: error for error, keys in told["failed"].items() for key in keys}
+        return cls(frozenset(evidence), failed, frozenset(told["lost"]))
 
     @property
     def before_delivery(self) -> dict[str, str]:
@@ -61,12 +62,13 @@ class Stands:
 def note_failures(live: Live, record: RunRecord, ledger: Ledger) -> None:
     """Record what failed in a run whose rows are all settled. An error may quote its row: where no text is stored, none
     is."""
-    errors = live.client.failed
-    failed = {key: errors[key] if ledger.store_text else STANDS for key in sorted(errors)}
+    failed = dict[str, list[str]]()
+    for key, error in sorted(live.client.failed.items()):
+        failed.setdefault(error if ledger.store_text else STANDS, []).append(key)
     without = np.array(sorted(live.errors), np.int64)
     models = range(len(live.models))
     keys = {key for prompt in live.prompts(without) for of in live.keys(prompt, models) for key in of}
-    told = {"failed": failed, "lost": sorted(keys & failed.keys())}
+    told = {"failed": failed, "lost": sorted(keys & live.client.failed.keys())}
     if ledger.latest(record.run_id, DELIVERED) != told:
         ledger.event(record.run_id, DELIVERED, told)
 
