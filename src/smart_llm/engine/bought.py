@@ -18,7 +18,7 @@ from smart_llm import verifying
 from smart_llm.engine.aside import SET_ASIDE, Aside
 from smart_llm.engine.diary import ASK, ASKS, FIXED, READINGS, lost, reading
 from smart_llm.engine.selfcheck import CHECKED, self_agreement
-from smart_llm.engine.stands import DELIVERED
+from smart_llm.engine.stands import FAILURES
 from smart_llm.ledger import Reader
 from smart_llm.ledger.reader import Event
 from smart_llm.stats.sampling import permutation
@@ -156,7 +156,7 @@ def _failures(events: Sequence[Event]) -> set[str]:
     """The keys of requests that had no answer when they were asked."""
     failed = {key for event in events if event.kind == ASK for key in lost(event.payload)}
     failed |= {key for event in events if event.kind == SET_ASIDE for key in event.payload["failed"]}
-    later = [keys for event in events if event.kind == DELIVERED for keys in event.payload["failed"].values()]
+    later = [keys for event in events if event.kind == FAILURES for keys in event.payload["failed"].values()]
     return failed.union(*later)
 
 
@@ -225,7 +225,9 @@ class Reading:
     def _score(self, reply: Answer, value: Json, further: Sequence[Answer | None]) -> float:
         if not further:
             return own_score(reply, value, self._task.contract.labels)
-        others = [self._task.parse(draw.text if draw else None) for draw in further]
+        if any(draw is None for draw in further):
+            return float("nan")
+        others = [self._task.parse(draw.text) for draw in further if draw is not None]
         key, *keys = [0 if each is None else answer_key(format_value(each)) for each in (value, *others)]
         return self_consistency(key, keys)
 

@@ -62,7 +62,7 @@ class Diary:
         """The next ask, before anything of it is sent: what is recorded of it, if it was answered before. `Changed`: it
         is another one, or the rows of it that were marked are read otherwise by now."""
         whole = live.aside.population[ask.positions]
-        keys = [live.keys(prompt, ask.models) for prompt in live.prompts(whole)]
+        keys = [live.keys_of(prompt, ask.models) for prompt in live.prompts(whole)]
         self._fix(ask)
         if self.number < self._old:
             _same_ask(self.entries[self.number], ask, whole, keys)

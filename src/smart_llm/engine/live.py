@@ -65,7 +65,7 @@ Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery]]
 
 
 Made: TypeAlias = Callable[[int, list[list[str]], Answers], Awaitable[None]]
-"""Told of a row of an ask as soon as its marks are made: its place, the keys of its requests by model, the sheet."""
+"""Told of a row of an ask once its marks are made: its place, the keys of its requests by model, the sheet."""
 
 
 class Live:
@@ -128,7 +128,7 @@ class Live:
         further = range(1, 1 + self.models[model].draws)
         return [first, *(replace(first, logprobs=False, temperature=WARM, draw=draw) for draw in further)]
 
-    def keys(self, prompt: str, models: Sequence[int]) -> list[list[str]]:
+    def keys_of(self, prompt: str, models: Sequence[int]) -> list[list[str]]:
         """For each of these models, the ledger's keys of its requests about one row; the one that counts first."""
         return [[request_key(request) for request in self.requests(model, prompt)] for model in models]
 
@@ -230,8 +230,7 @@ class Live:
         positions = self.aside.population[ask.positions]
         shape = (len(positions), len(self.models))
         sheet, prompts = Answers.blank(shape, words=True), list(self.prompts(positions))
-        keys = [self.keys(prompt, ask.models) for prompt in prompts]
-        done, before = 0, int(self.settled.sum())
+        keys, done, before = [self.keys_of(prompt, ask.models) for prompt in prompts], 0, int(self.settled.sum())
 
         async def one(k: int) -> None:
             nonlocal done
@@ -300,7 +299,9 @@ class Live:
             0 if said is None else answer_key(format_value(said))
             for said in (value, *(self.task.parse(other.text) for other in again))
         ]
-        return value, replace(reply, cost=reply.cost + sum(costs)), self_consistency(key, others)
+        lost = any(other.error for other in again)  # an answer that is missing says nothing
+        score = float("nan") if lost else self_consistency(key, others)
+        return value, replace(reply, cost=reply.cost + sum(costs)), score
 
     def _mark(self, model: int, value: Any, values: dict[int, Told]) -> int:
         if model == 0:
