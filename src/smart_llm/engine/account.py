@@ -84,7 +84,7 @@ def _claim(job: Job, plan: Mapping[str, Json], account: Account, shape: Problem)
         "errors": len(live.errors),
         "unsettled": int((~live.settled).sum()),
         "set_aside": shape.set_aside,
-        "set_aside_errors": account.lost,
+        "set_aside_errors": max(account.lost, len(set(live.errors) & set(live.aside.positions.tolist()))),
     }
 
 

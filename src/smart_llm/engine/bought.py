@@ -19,7 +19,7 @@ from smart_llm import verifying
 from smart_llm.engine.aside import SET_ASIDE, Aside
 from smart_llm.engine.diary import ASK, ASKS, FIXED, READINGS, lost, reading
 from smart_llm.engine.selfcheck import CHECKED, self_agreement
-from smart_llm.engine.stands import DELIVERED
+from smart_llm.engine.stands import FAILURES
 from smart_llm.ledger import Reader
 from smart_llm.ledger.reader import Event
 from smart_llm.stats.sampling import permutation, uniforms
@@ -31,7 +31,7 @@ from smart_llm.verifying import Round
 
 
 def recount(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task | None) -> list[str]:
-    """What differs between the certificate and the record, one line each."""
+    """What differs between the certificate and the record of its run, one line each."""
     asks, complete = recorded(events)
     if not complete:
         return ["ledger: the run's profiling is not complete"]
@@ -43,7 +43,7 @@ def recount(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task
     problems = [problem for each in read for problem in each.problems()]
     u = blank_scores(c)
     rounds = [each.round(u) for each in read]
-    problems += [*_written(events), *_order(c, asks), *_lost(c, rounds)]
+    problems += [*_written(events), *_marked(asks, events, reader), *_order(c, asks), *_lost(c, rounds)]
     problems += [*_aside(c, events, reader, task), *_twice(c, events, reader, task)]
     names = [c["plan"]["reference"], *c["plan"]["candidates"]]
     decided = [each for _, each in sorted(fixed.items()) if each is not None]
@@ -98,6 +98,15 @@ def _written(events: Sequence[Event]) -> list[str]:
     problems = ["ledger: an ask was recorded twice"] * (len(set(order)) != len(order))
     late = [number for kind, number in order if kind == FIXED and (ASK, number) in order[: order.index((kind, number))]]
     return problems + [f"ledger: what was fixed before ask {number} was recorded after it" for number in late]
+
+
+def _marked(asks: Sequence[Mapping[str, Json]], events: Sequence[Event], reader: Reader) -> list[str]:
+    """Rows are marked in their ask as they were when they were marked first."""
+    for ask in asks:
+        for k, told in reader.marks(events[0].run_id, ask["number"]).items():
+            if not told["failed"] and any(ask[name][k] != told[name] for name in READINGS):
+                return [f"ledger: row {told['row'] + 1} was marked otherwise at first"]
+    return []
 
 
 def _lost(c: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
@@ -160,7 +169,9 @@ def _twice(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task:
 def _failures(events: Sequence[Event]) -> set[str]:
     """The keys of requests that had no answer when they were asked."""
     failed = {key for event in events if event.kind == ASK for key in lost(event.payload)}
-    return failed | {key for event in events if event.kind in (SET_ASIDE, DELIVERED) for key in event.payload["failed"]}
+    failed |= {key for event in events if event.kind == SET_ASIDE for key in event.payload["failed"]}
+    later = [keys for event in events if event.kind == FAILURES for keys in event.payload["failed"].values()]
+    return failed.union(*later)
 
 
 class Reading:
@@ -230,7 +241,9 @@ class Reading:
     def _score(self, reply: Answer, value: Json, further: Sequence[Answer | None]) -> float:
         if not further:
             return own_score(reply, value, self._task.contract.labels)
-        others = [self._task.parse(draw.text if draw else None) for draw in further]
+        if any(draw is None for draw in further):
+            return float("nan")
+        others = [self._task.parse(draw.text) for draw in further if draw is not None]
         key, *keys = [0 if each is None else answer_key(format_value(each)) for each in (value, *others)]
         return self_consistency(key, keys)
 

@@ -62,7 +62,7 @@ class Diary:
         """The next ask, before anything of it is sent: what is recorded of it, if it was answered before. `Changed`: it
         is another one, or the rows of it that were marked are read otherwise by now."""
         whole = live.aside.population[ask.positions]
-        keys = [live.keys(prompt, ask.models) for prompt in live.prompts(whole)]
+        keys = [live.keys_of(prompt, ask.models) for prompt in live.prompts(whole)]
         self._fix(ask)
         if self.number < self._old:
             _same_ask(self.entries[self.number], ask, whole, keys)
@@ -101,10 +101,10 @@ class Diary:
             raise Changed("fewer rows are asked for than before")
 
     async def check(self, live: Live) -> None:
-        """Read what was asked in this session again. `InputError`: a function of the user's own says now this, now
-        that, and no promise can be made about it."""
+        """Read everything once more. `InputError`: a function of the user's own says now this, now that, and no promise
+        can be made about it."""
         functions = live.task.functions
-        for entry in self.entries[self._old :] if functions else ():
+        for entry in self.entries if functions else ():
             try:
                 _same(entry, await self._read(live, np.array(entry["positions"], np.int64), entry["models"]), live)
             except Changed as changed:

@@ -60,7 +60,7 @@ Told: TypeAlias = tuple[Any, Answer, float]
 
 
 Made: TypeAlias = Callable[[int, list[list[str]], Answers], Awaitable[None]]
-"""Told of a row of an ask as soon as its marks are made: its place, the keys of its requests by model, the sheet."""
+"""Told of a row of an ask once its marks are made: its place, the keys of its requests by model, the sheet."""
 
 
 class Live:
@@ -136,7 +136,7 @@ class Live:
         further = range(1, 1 + self.models[model].draws)
         return [first, *(replace(first, logprobs=False, temperature=WARM, draw=draw) for draw in further)]
 
-    def keys(self, prompt: str, models: Sequence[int]) -> list[list[str]]:
+    def keys_of(self, prompt: str, models: Sequence[int]) -> list[list[str]]:
         """For each of these models, the ledger's keys of its requests about one row; the one that counts first."""
         return [[request_key(request) for request in self.requests(model, prompt)] for model in models]
 
@@ -238,8 +238,7 @@ class Live:
         positions = self.aside.population[ask.positions]
         shape = (len(positions), len(self.models))
         sheet, prompts = Answers.blank(shape, words=True), list(self.prompts(positions))
-        keys = [self.keys(prompt, ask.models) for prompt in prompts]
-        done, before = 0, int(self.settled.sum())
+        keys, done, before = [self.keys_of(prompt, ask.models) for prompt in prompts], 0, int(self.settled.sum())
 
         async def one(k: int) -> None:
             nonlocal done

@@ -48,9 +48,8 @@ class Once:
         if (known := self._known(request)) is not None:
             return known
         answer = await self._asked(request)
-        if answer.error is not None:
+        if answer.error is not None:  # what it cost is no answer's cost: the client has recorded it
             self.failed.setdefault(request_key(request), answer.error)
-            return answer
         return self._known(request) or answer  # an equal row may have been told meanwhile that there is none
 
     async def held(self, request: Request) -> int | None:

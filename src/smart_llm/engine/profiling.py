@@ -90,8 +90,8 @@ async def _profile(job: Job, record: RunRecord, account: Account, means: Means, 
         while True:
             ask = conversation.send(await _answers(ask, account.live, means, ahead, diary))
     except StopIteration as stop:
-        diary.end()
         await diary.check(account.live)
+        diary.end()
         verdict: Verdict = stop.value
         return verdict
 

@@ -23,8 +23,8 @@ from smart_llm.types import Ints
 
 DONE = "done"
 """State of a run whose rows are all settled."""
-DELIVERED = "delivered"
-"""Kind of the event that ends a delivery."""
+FAILURES = "failures"
+"""Kind of the event that records, once all rows are settled, what has failed."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ class Stands:
         events = ledger.events(record.run_id)
         evidence = {key for event in events if event.kind == ASK for key in lost(event.payload)}
         evidence |= {key for event in events if event.kind == SET_ASIDE for key in event.payload["failed"]}
-        told = ledger.latest(record.run_id, DELIVERED) if record.state == DONE else None
+        told = ledger.latest(record.run_id, FAILURES) if record.state == DONE else None
         if told is None:
             return cls(frozenset(evidence))
-        return cls(frozenset(evidence), told["failed"], frozenset(told["lost"]))
+        failed = {key: error for error, keys in told["failed"].items() for key in keys}
+        return cls(frozenset(evidence), failed, frozenset(told["lost"]))
 
     @property
     def before_delivery(self) -> dict[str, str]:
@@ -61,19 +62,20 @@ class Stands:
 def note_failures(live: Live, record: RunRecord, ledger: Ledger) -> None:
     """Record what failed in a run whose rows are all settled. An error may quote its row: where no text is stored, none
     is."""
-    errors = live.client.failed
-    failed = {key: errors[key] if ledger.store_text else STANDS for key in sorted(errors)}
+    failed = dict[str, list[str]]()
+    for key, error in sorted(live.client.failed.items()):
+        failed.setdefault(error if ledger.store_text else STANDS, []).append(key)
     without = np.array(sorted(live.errors), np.int64)
     models = range(len(live.models))
-    keys = {key for prompt in live.prompts(without) for of in live.keys(prompt, models) for key in of}
-    told = {"failed": failed, "lost": sorted(keys & failed.keys())}
-    if ledger.latest(record.run_id, DELIVERED) != told:
-        ledger.event(record.run_id, DELIVERED, told)
+    keys = {key for prompt in live.prompts(without) for of in live.keys_of(prompt, models) for key in of}
+    told = {"failed": failed, "lost": sorted(keys & live.client.failed.keys())}
+    if ledger.latest(record.run_id, FAILURES) != told:
+        ledger.event(record.run_id, FAILURES, told)
 
 
 def askable(live: Live) -> Ints:
     """The rows settled without an answer whose failure does not stand."""
     rows = np.array(sorted(row for row, error in live.errors.items() if error != BROKEN), np.int64)
-    keys = [live.keys(prompt, (0,))[0][0] for prompt in live.prompts(rows)]
+    keys = [live.keys_of(prompt, (0,))[0][0] for prompt in live.prompts(rows)]
     left = [row for row, key in zip(rows.tolist(), keys, strict=True) if key not in live.client.failed]
     return np.array(left, np.int64)

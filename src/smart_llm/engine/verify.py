@@ -41,7 +41,7 @@ def verify(
         if ledger is not None:
             with Reader.open(ledger) as reader:
                 problems += _bought(value, reader, task)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         return [f"the certificate is malformed: {type(error).__name__} {error}"]
     return problems
 

@@ -16,7 +16,7 @@ from typing import Any
 from smart_llm.errors import InputError
 from smart_llm.tasks import equivalence as equivalences
 from smart_llm.tasks.contracts import Contract, choose
-from smart_llm.tasks.functions import describe
+from smart_llm.tasks.functions import describe, name_of
 from smart_llm.tasks.numerals import EXACT
 from smart_llm.tasks.replies import spoken
 from smart_llm.tasks.template import Template, split
@@ -102,7 +102,7 @@ class Task:
             object.__setattr__(self, name, value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Task) and self._described == other._described
+        return isinstance(other, Task) and self._described == other._described and self.to_json() == other.to_json()
 
     def __hash__(self) -> int:
         return hash(self._described)
@@ -179,9 +179,9 @@ class Task:
                 "contract": contract.kind,
                 "labels": list(contract.labels) if contract.labels else None,
                 "schema": contract.schema,
-                "equivalence": equivalence if isinstance(equivalence, str) else describe(equivalence),
+                "equivalence": equivalence if isinstance(equivalence, str) else name_of(equivalence),
                 "tolerance": tolerance,
-                "parse": None if self._parse is None else describe(self._parse),
+                "parse": None if self._parse is None else name_of(self._parse),
                 "max_tokens": self.max_tokens,
             },
             sort_keys=True,
