@@ -245,10 +245,10 @@ def test_marks_of_an_unfinished_ask_stand(tmp_path: Path, hashable: bool) -> Non
                 raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
-        run(tmp_path, task, procedure="ladder/1", on_event=stopping, concurrency=4)
+        run(tmp_path, task, procedure="ladder", on_event=stopping, concurrency=4)
     accepted |= {("yes", "no"), ("no", "yes")}
     file.write_text("yes,no no,yes")
-    done = run(tmp_path, task, procedure="ladder/1")
+    done = run(tmp_path, task, procedure="ladder")
     assert done.certificate.earlier_runs == 1
 
 
@@ -307,7 +307,7 @@ def by_procedure_one(path: Path, **options: Any) -> smart.Run:
     given = providers()
     given |= {f"fake:small?{option}": given["fake:small"] for option in ("thinking=64", "draws=2")}
     table = options.pop("table", rows(100))
-    return usual(table, path, **{"procedure": "ladder/1", "candidates": [SMALL], "providers": given, **options})
+    return usual(table, path, **{"procedure": "ladder", "candidates": [SMALL], "providers": given, **options})
 
 
 @pytest.mark.parametrize("what", OTHERS)

@@ -101,7 +101,7 @@ def test_without_a_ledger_a_seed_does_not_bring_back_the_order(tmp_path: Path) -
     found = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        done = usual(rows(100), tmp_path / folder, task=task, procedure="ladder/1")
+        done = usual(rows(100), tmp_path / folder, task=task, procedure="ladder")
         assert done.certificate.plan["drawn"] is not None
         found.append(profiled(done)[:10])
     assert found[0] != found[1]
@@ -150,7 +150,7 @@ def test_what_is_fixed_is_recorded_before_anything_is_sent(tmp_path: Path, monke
 
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(procedures, "get", fixing([{"design": [1, 2]}, {"design": [3]}]))
-    options: dict[str, Any] = {"procedure": "ladder/1", "candidates": ["fake:small?in=1&out=1"]}
+    options: dict[str, Any] = {"procedure": "ladder", "candidates": ["fake:small?in=1&out=1"]}
     first = usual(rows(200), tmp_path, providers=providers(small=small), **options)
     assert all(fixed == min(2, asks + 1) for fixed, asks in seen if asks < 2)
     assert [payload for kind, payload in record(tmp_path) if kind == "fixed"] == [
@@ -200,7 +200,7 @@ def test_a_procedure_that_asks_for_something_else_is_another_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """Other rows, more or fewer of them: the record of what was asked stands, and a new run begins."""
-    options: dict[str, Any] = {"procedure": "ladder/1", "candidates": ["fake:small?in=1&out=1"]}
+    options: dict[str, Any] = {"procedure": "ladder", "candidates": ["fake:small?in=1&out=1"]}
     first = usual(rows(200), tmp_path, **options)
     before = record(tmp_path)
     monkeypatch.setattr(procedures, "get", asking(change))
@@ -266,14 +266,14 @@ def test_a_budget_covers_runs_that_were_given_up(tmp_path: Path) -> None:
 def test_every_row_that_is_marked_is_recorded_at_once(tmp_path: Path) -> None:
     """Rows of an ask that was cut off are in the ledger with their marks; the same run goes on with them."""
     with pytest.raises(TimeoutError):
-        usual(rows(400), tmp_path, procedure="ladder/1", concurrency=4, on_event=Stopping(20, smart.Profiling))
+        usual(rows(400), tmp_path, procedure="ladder", concurrency=4, on_event=Stopping(20, smart.Profiling))
     with Reader.open(tmp_path / "ledger.db") as reader:
         (run,) = reader.runs()
         asks = sum(event.kind == "ask" for event in reader.events(run.run_id))
         marked = reader.marks(run.run_id, asks)
     assert 0 < len(marked) < 400
     assert all(len(each["marks"]) == len(each["keys"]) and not each["failed"] for each in marked.values())
-    done = usual(rows(400), tmp_path, procedure="ladder/1")
+    done = usual(rows(400), tmp_path, procedure="ladder")
     assert done.run_id == run.run_id
     (entry,) = [payload for kind, payload in record(tmp_path) if kind == "ask" and payload["number"] == asks]
     assert all(entry["marks"][place] == each["marks"] for place, each in marked.items())
@@ -298,7 +298,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], None]] = {
 def test_a_record_that_does_not_follow_from_the_answers_is_refused(tmp_path: Path, what: str) -> None:
     """Marks, scores and answers must come out of what the ledger holds; what is called a failure must be marked as
     one."""
-    done = usual(rows(400), tmp_path, procedure="ladder/1", candidates=["fake:small?in=1&out=1"])
+    done = usual(rows(400), tmp_path, procedure="ladder", candidates=["fake:small?in=1&out=1"])
     with sqlite3.connect(tmp_path / "ledger.db") as ledger:
         ledger.execute("DROP TRIGGER events_no_update")
         number, payload = ledger.execute("SELECT id, payload FROM events WHERE kind = 'ask' ORDER BY id").fetchone()

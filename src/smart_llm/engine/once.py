@@ -41,6 +41,7 @@ class Once:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._recorded: Callable[[str], Answer | None] | None = None
+        self._heard: set[str] = set()  # models of which there was any answer, also a recorded one
         self.failed: dict[str, str] = {}
 
     async def ask(self, request: Request) -> Answer:
@@ -50,6 +51,7 @@ class Once:
         answer = await self._asked(request)
         if answer.error is not None:  # what it cost is no answer's cost: the client has recorded it
             self.failed.setdefault(request_key(request), answer.error)
+        self._heard.add(request.model)
         return self._known(request) or answer  # an equal row may have been told meanwhile that there is none
 
     async def held(self, request: Request) -> int | None:
@@ -57,8 +59,8 @@ class Once:
         return await self._client.held(request)
 
     def alive(self, model: str) -> bool:
-        """Whether this model has reacted to anything yet."""
-        return self._client.alive(model)
+        """Whether this model has reacted to anything yet, or had when what is told again was recorded."""
+        return self._recorded is not None or model in self._heard or self._client.alive(model)
 
     def hold(self, failed: Mapping[str, str]) -> None:
         """These requests have failed before, with these errors, and that stands."""
