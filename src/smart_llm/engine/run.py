@@ -146,7 +146,7 @@ async def _execute(
         if means.self_check:
             rows = second_look(live, verdict, means.self_check, record.seed)
             account.check = await check_itself(live, rows, record, means)
-        live.before = _begun(record.run_id, means.ledger)
+        live.before, failed = _begun(record.run_id, means.ledger), dict(live.client.failed)
         await _deliver(live, verdict, record, means, stands)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         await client.settle()
@@ -156,7 +156,7 @@ async def _execute(
         means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
         raise Unfinished(pending, _counted(stopped, live)) from stopped
     await client.settle()
-    note_failures(live, record, means.ledger)
+    note_failures(live, record, means.ledger, before=failed)
     granted = certificate(job, record, account, verdict, means.ledger)
     means.ledger.finish_run(record.run_id, asdict(granted))
     names = [model.name for model in models]
@@ -187,8 +187,8 @@ async def _deliver(live: Live, verdict: Verdict, record: RunRecord, means: Means
     """Settle the rows that are left, and ask again about those that had no answer in an earlier session. Of a finished
     run all rows are delivered in any case."""
     try:
-        live.client.release(stands.asked_again)
-        await live.ask_lost(askable(live), means.concurrency)
+        live.client.release((live.client.failed.keys() - stands.delivered.keys()) | stands.lost)
+        await live.ask_lost(askable(live, stands), means.concurrency)
         await means.deliver(live, verdict, record, means)
     except (BudgetExhausted, Refused) as stopped:
         if record.state != DONE:

@@ -53,29 +53,27 @@ class Stands:
         """What is not asked as long as evidence is made."""
         return dict.fromkeys(self.evidence, STANDS) | dict(self.delivered)
 
-    @property
-    def asked_again(self) -> frozenset[str]:
-        """What may be asked when rows are delivered."""
-        return (self.evidence - self.delivered.keys()) | self.lost
 
-
-def note_failures(live: Live, record: RunRecord, ledger: Ledger) -> None:
-    """Record what failed in a run whose rows are all settled. An error may quote its row: where no text is stored, none
-    is."""
+def note_failures(live: Live, record: RunRecord, ledger: Ledger, *, before: Mapping[str, str]) -> None:
+    """Record what failed in a run whose rows are all settled, and has no answer yet. An error may quote its row: where
+    no text is stored, none is. before: what had failed when delivery began."""
+    gone = {**before, **live.client.failed}
+    gone = {key: error for key, error in sorted(gone.items()) if ledger.get(key) is None}
     failed = dict[str, list[str]]()
-    for key, error in sorted(live.client.failed.items()):
+    for key, error in gone.items():
         failed.setdefault(error if ledger.store_text else STANDS, []).append(key)
     without = np.array(sorted(live.errors), np.int64)
     models = range(len(live.models))
     keys = {key for prompt in live.prompts(without) for of in live.keys_of(prompt, models) for key in of}
-    told = {"failed": failed, "lost": sorted(keys & live.client.failed.keys())}
+    told = {"failed": failed, "lost": sorted(keys & gone.keys())}
     if ledger.latest(record.run_id, FAILURES) != told:
         ledger.event(record.run_id, FAILURES, told)
 
 
-def askable(live: Live) -> Ints:
-    """The rows settled without an answer whose failure does not stand."""
+def askable(live: Live, stands: Stands) -> Ints:
+    """The rows that had no answer as evidence in an earlier session, and may be asked again."""
     rows = np.array(sorted(row for row, error in live.errors.items() if error != BROKEN), np.int64)
     keys = [live.keys_of(prompt, (0,))[0][0] for prompt in live.prompts(rows)]
-    left = [row for row, key in zip(rows.tolist(), keys, strict=True) if key not in live.client.failed]
+    may = stands.evidence - live.client.failed.keys()
+    left = [row for row, key in zip(rows.tolist(), keys, strict=True) if key in may]
     return np.array(left, np.int64)
