@@ -19,8 +19,7 @@ PURSE = 0.019
 CAP = 0.045
 """× N: what candidate calls may cost before anything is certified, where nothing is gained for certain."""
 SURPRISE = 200.0
-"""× its guess: what a call is taken to cost at most while none has been made, where no bound is known (a model that
-talks or thinks)."""
+"""× its guess: what a call is taken to cost at most while none has been made (a model that talks or thinks)."""
 FAR_OFF = 5.0
 """× its guess: where a price that was found out makes all other guesses doubtful."""
 AS_EXPENSIVE = 0.95
@@ -43,9 +42,10 @@ def price_of(guess: float, calls: int, spent: float, beside: float) -> float:
 
 
 def at_most(problem: Problem, candidate: int) -> float:
-    """What one call of a candidate may cost at most before any was made, in reference calls."""
+    """What one call of a candidate is taken to cost at most before any was made, in reference calls. A bound that
+    follows from what was asked for is not relied on here: servers bill more than that."""
     bound = problem.bounds[candidate] if problem.bounds else inf
-    return (bound if isfinite(bound) else SURPRISE * problem.rates[candidate]) / problem.rates[0]
+    return max(SURPRISE * problem.rates[candidate], bound if isfinite(bound) else 0.0) / problem.rates[0]
 
 
 def may_try(problem: Problem, candidate: int) -> bool:
