@@ -234,7 +234,8 @@ async def test_what_failed_travels_to_workers_and_back(tmp_path: Path) -> None:
         return Refused("not now", row_only=True) if request.prompt.endswith("3") else "a"
 
     given = {"fake:big": smart.FakeProvider(lambda _: "b"), "fake:small": smart.FakeProvider(small)}
-    blank: Any = dict.fromkeys(Orders.__dataclass_fields__)
+    empty: Any = {"known": {}, "covered": {}, "before": 0, "patience": 5.0, "elsewhere": False, "repeated": ()}
+    blank: Any = {name: empty.get(name) for name in Orders.__dataclass_fields__}
     orders = Orders(
         **{
             **blank,
