@@ -310,6 +310,8 @@ def _describe(state: State, shares: tuple[Share, ...]) -> dict[str, object]:
     names = (state.problem.reference, *state.problem.candidates)
     low, high = interval(state.agreeing, state.calls, float(state.problem.confidence))
     return {
+        "agreement": str(state.problem.agreement),
+        "confidence": str(state.problem.confidence),
         "profiled": state.profiled,
         "models": [
             {

@@ -47,10 +47,17 @@ MODULES = {
     "reference-only": "reference_only",
 }
 """Versioned procedure name → module here."""
+MALFORMED = (
+    KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, AssertionError, StopIteration
+)  # fmt: skip
+"""What evidence that is none makes the checks end in."""
 
 
 def check(procedure: str, evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     """Problems with a procedure's evidence; an unknown procedure is one (fail closed)."""
+    variant = procedure.partition(":")[2]
+    if not isinstance(evidence, Mapping) or (variant and evidence.get("variant") != variant):
+        return [f"the evidence is not of {procedure}"]
     return _call(procedure, "check", evidence, claim)
 
 
@@ -66,8 +73,9 @@ def _call(procedure: str, function: str, *arguments: Json) -> list[str]:
         return [f"procedure {procedure!r} is not known to this version"]
     module = import_module(f"smart_llm.verifying.{MODULES[procedure]}")
     try:
-        problems: list[str] = getattr(module, function)(*arguments)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
+        with np.errstate(all="ignore"):  # numbers that cannot be are named, not warned of
+            problems: list[str] = getattr(module, function)(*arguments)
+    except MALFORMED as error:
         return [f"the evidence is malformed: {type(error).__name__} {error}"]
     return problems
 
@@ -94,7 +102,18 @@ def likely(agreed: int, bad: int, claim: Mapping[str, Json]) -> bool:
     """Whether a candidate that showed so much may be delivered, by the posterior from Jeffreys' prior."""
     from scipy.stats import beta  # a second to load
 
-    return bool(beta(agreed + 0.5, bad + 0.5).sf(float(claim.get("floor", "0.5"))) >= LIKELY)
+    return bool(beta.sf(float(claim.get("floor", "0.5")), agreed + 0.5, bad + 0.5) >= LIKELY)
+
+
+def shaped(value: Json, shape: Json) -> bool:
+    """Whether a piece of evidence has the fields it should have and no others. shape: for a dict, the shape of each
+    field; for a list, that of all its entries; None: anything."""
+    if isinstance(shape, dict):
+        same = isinstance(value, dict) and value.keys() == shape.keys()
+        return same and all(shaped(value[name], inner) for name, inner in shape.items())
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(shaped(each, shape[0]) for each in value)
+    return True
 
 
 def of_population(claim: Mapping[str, Json]) -> dict[str, Json]:

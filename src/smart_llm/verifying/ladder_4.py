@@ -17,13 +17,19 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from smart_llm.types import ERROR, Json
-from smart_llm.verifying import Round, allowance, digest, likely, mix, walk
+from smart_llm.verifying import Round, allowance, digest, likely, mix, shaped, walk
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
 DECIDED = ("pilot", "pilot_errors", "rows_left", "allowance", "reserve", "tiers", "gate", "credit", "looked", "level")
 """Fields of the evidence that were decided before the look."""
 FOUND = ("errors", "unplaced", "credit_left", "certified", "stop", "shown", "kept", "granted", "pinned")
 """Fields that the look decided."""
+TIER = dict.fromkeys(("model", "score", "stop", "peers"))
+GATE = dict.fromkeys(("score", "floor"))
+SHAPE = dict.fromkeys((*DECIDED, *FOUND)) | {
+    "tiers": [TIER],
+    "shown": [dict.fromkeys(("model", "agreed", "bad"))],
+}
 
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
@@ -31,9 +37,9 @@ def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     if "mix" in evidence:
         extra = sorted(set(evidence) - {"mix"})
         return [f"a mix with evidence of something else: {extra}"] * bool(extra) + mix.check(evidence["mix"], claim)
-    if set(evidence) != {*DECIDED, *FOUND}:
-        return [f"not the fields of a cascade: {sorted(set(evidence) ^ {*DECIDED, *FOUND})}"]
-    return [*_population(evidence, claim), *_look(evidence, claim), *_stop(evidence, claim)]
+    if not shaped(evidence, SHAPE) or not (evidence["gate"] is None or shaped(evidence["gate"], GATE)):
+        return ["not the fields of a cascade"]
+    return [*_population(evidence, claim), *_look(evidence, claim)] or _stop(evidence, claim)
 
 
 def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:

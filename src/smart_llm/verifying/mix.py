@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import betaln
 
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Json
-from smart_llm.verifying import Round, allowance, digest, likely
+from smart_llm.verifying import Round, allowance, digest, likely, shaped
 
 GRID = 12
 """Numbers of bad rows, besides the worst one, for which the error is recomputed."""
@@ -32,16 +32,24 @@ TIE = 1e-9
 """Reference calls: savings closer to each other than this are the same."""
 
 
-FIELDS = {
-    "allowance", "candidate", "finalists", "floor", "granted", "left", "pilot", "pinned", "population", "profiled",
-    "shown", "spare", "withheld",
-}  # fmt: skip
-DESIGN = {"allowance", "candidate", "guess", "left", "looks", "shares", "stop", "sums", "worst"}
+STOP = dict.fromkeys(("look", "seen", "bad", "fine", "share", "given_up"))
+DESIGN = dict.fromkeys(("candidate", "guess", "allowance", "looks", "left", "shares", "sums")) | {
+    "worst": dict.fromkeys(("bad", "good", "error")),
+    "stop": STOP,
+}
+SHAPE = dict.fromkeys(("candidate", "allowance", "floor", "spare", "population", "left", "withheld", "granted")) | {
+    "pilot": dict.fromkeys(("rows", "errors")),
+    "profiled": dict.fromkeys(("rows", "errors", "answered")),
+    "finalists": [DESIGN],
+    "shown": None,
+    "pinned": None,
+}
+SHOWN = dict.fromkeys(("rows", "agreed", "bad", "deferred"))
 
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     """Problems with the evidence."""
-    if set(evidence) != FIELDS or any(set(each) != DESIGN for each in evidence["finalists"]):
+    if not shaped(evidence, SHAPE) or not (evidence["shown"] is None or shaped(evidence["shown"], SHOWN)):
         return ["not the fields of a mix"]
     problems = _counts(evidence, claim)
     guesses = [each["guess"] for each in evidence["finalists"]]

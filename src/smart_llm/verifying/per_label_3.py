@@ -8,7 +8,7 @@ from fractions import Fraction
 from scipy.stats import binom, hypergeom
 
 from smart_llm.types import ERROR, Json
-from smart_llm.verifying import Round, allowance, digest, likely, walk
+from smart_llm.verifying import Round, allowance, digest, likely, shaped, walk
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
 ABSENT = Fraction(1, 10)
@@ -33,14 +33,16 @@ DECIDED = (
 FOUND = ("labels", "credit", "errors", "unplaced", "credit_left", "granted")
 """Fields that the look decided; `END` besides, where every promise has credit."""
 END = ("pays", "stop", "shown", "stop_digest")
-LABEL = ("key", "pilot", "seen", "enough", "credit", "unplaced")
+LABELS = [dict.fromkeys(("key", "pilot", "seen", "enough", "credit", "unplaced"))]
+SHOWN = dict.fromkeys(("agreed", "bad"))
 
 
 def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     """Problems with the evidence."""
     if not evidence:
         return []
-    if set(evidence) not in ({*DECIDED, *FOUND}, {*DECIDED, *FOUND, *END}):
+    ended = dict.fromkeys(END) | {"shown": SHOWN} if "stop" in evidence else {}
+    if not shaped(evidence, dict.fromkeys((*DECIDED, *FOUND)) | {"labels": LABELS} | ended):
         return ["not the fields of a look with promises per label"]
     if [each["key"] for each in evidence["labels"]] != evidence["promised"]:
         return ["the labels are not those that were promised something"]
