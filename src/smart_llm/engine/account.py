@@ -11,6 +11,7 @@ from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm.engine.job import Job, fixed, problem
 from smart_llm.engine.labels import per_label
+from smart_llm.engine.late import covered
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.reports.certificate import ASSUMPTION, RANDOMNESS, Certificate, words
@@ -87,7 +88,8 @@ def _status(live: Live, verdict: Verdict | None, errors: Mapping[str, Json], sha
     if not verdict.granted:
         return "reference-only"
     late = errors["rows"] - errors["while_profiling"] - errors["set_aside"]
-    return "certified" if late <= shape.reserve and errors["rows"] <= shape.promised else "not-certified"
+    kept = late <= covered(verdict.evidence, shape.reserve) and errors["rows"] <= shape.promised
+    return "certified" if kept else "not-certified"
 
 
 def _rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
