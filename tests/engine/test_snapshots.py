@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import smart_llm as smart
-from smart_llm.engine.snapshots import changed
 from smart_llm.errors import BudgetExhausted, Refused
 from smart_llm.ledger import Reader
 from smart_llm.mock.http import Call, Reply
@@ -270,6 +269,8 @@ def _folders(tmp_path: Path) -> None:
 
 def test_a_change_is_told_from_taking_turns() -> None:
     """In random order hardly ever a change, with the old before the new always one, also where a few came late."""
+    from smart_llm.engine.snapshots import changed
+
     random = Random(1)
     for count in (2, 5, 20, 100, 400):
         for other in (1, 3, 30, 300):

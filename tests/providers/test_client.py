@@ -34,6 +34,7 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries wait milliseconds here."""
     monkeypatch.setattr(module, "FIRST_DELAY", 0.001)
     monkeypatch.setattr(module, "LONGEST_DELAY", 0.002)
+    monkeypatch.setattr(module, "LATER_DELAY", 0.002)
 
 
 def request(prompt: str = "p", **fields: Any) -> Request:

@@ -12,6 +12,7 @@ from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.labels import per_label
+from smart_llm.engine.late import covered
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord, canonical
 from smart_llm.reports.certificate import ASSUMPTION, CHOSEN, RANDOMNESS, Certificate, words
@@ -94,7 +95,8 @@ def _status(live: Live, verdict: Verdict | None, errors: Mapping[str, Json], sha
     if not verdict.granted:
         return "reference-only"
     late = errors["rows"] - errors["while_profiling"] - errors["set_aside"]
-    return "certified" if late <= shape.reserve and errors["rows"] <= shape.promised else "not-certified"
+    kept = late <= covered(verdict.evidence, shape.reserve) and errors["rows"] <= shape.promised
+    return "certified" if kept else "not-certified"
 
 
 def rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:

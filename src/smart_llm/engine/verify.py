@@ -16,6 +16,7 @@ from smart_llm import verifying
 from smart_llm.engine.account import earlier
 from smart_llm.engine.aside import piloted
 from smart_llm.engine.bought import recount
+from smart_llm.engine.late import covered
 from smart_llm.engine.seeds import decided, needs_chance, order_seed
 from smart_llm.ledger import Reader, RunRecord, canonical, tagged
 from smart_llm.reports import certificate as certificates
@@ -116,6 +117,9 @@ def _proved(c: Mapping[str, Json]) -> list[str]:
     problems = verifying.check(c["procedure"]["name"], evidence, verifying.of_population(c["claim"]))
     if {**verifying.rule(c["procedure"]["name"], evidence), "else": c["plan"]["reference"]} != c["rule"]:
         problems.append("rule: not the one the evidence certifies")
+    late = c["errors"]["rows"] - c["errors"]["while_profiling"] - c["errors"]["set_aside"]
+    if c["status"] == "certified" and late > covered(evidence, c["claim"]["reserve"]):
+        problems.append("certified, yet more rows have no answer than the evidence covers")
     if (c["status"] in ("certified", "not-certified")) != bool(c["rule"].get("shares") or c["rule"].get("tiers")):
         problems.append("status: does not fit the rule")
     return problems

@@ -30,8 +30,8 @@ from smart_llm.providers.lane import Lane, Speed, guessed_tokens
 from smart_llm.providers.pace import Gate, Pace, Turn
 from smart_llm.types import Answer, Model, Request
 
-FIRST_DELAY, LONGEST_DELAY = 0.2, 20.0
-"""Seconds between tries: doubles from the first to the longest, half of it at random."""
+FIRST_DELAY, LONGEST_DELAY, LATER_DELAY = 0.2, 20.0, 5.0
+"""Seconds between tries: doubles from the first to the longest, half of it at random; the same from the ninth on."""
 
 HOPELESS = 10
 """Rows that finally fail before a model has ever answered anything, until the run is stopped."""
@@ -184,11 +184,13 @@ class Client:
     async def _fly(self, key: str, request: Request) -> Answer:
         """Buy, while identical requests wait for the same call."""
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
-        answer = None
+        lane, answer = self._lanes[request.model], None
+        lane.asking += 1
         try:
-            answer = await self._buy(self._lanes[request.model], key, request)
+            answer = await self._buy(lane, key, request)
             return answer
         finally:
+            lane.asking -= 1
             del self._flights[key]
             if not flight.done():
                 flight.set_result(answer)
@@ -270,6 +272,8 @@ class Client:
         finally:
             lane.pace.leave()
         lane.succeeded(turn)
+        if not trials.all:
+            lane.health.began(answered=True)
         return answer, number
 
     async def _call(
@@ -330,15 +334,21 @@ class Client:
         return trials.counted >= self._tries or (trials.vouched and trials.counted > 0)
 
     async def _find_out(self, lane: Lane, trials: Trials) -> None:
-        """Where a row has failed alone often enough, or the model answers nobody for too long: ask for the witness. If
-        that is not answered either and patience is over, nobody is waited for any longer."""
+        """Where a row has failed alone often enough, or the model seems to be down, find out whether it answers others.
+        If it does not, and patience is over, nobody is waited for any longer."""
         health = lane.health
-        if trials.alone < self._tries and not health.late:
+        if not (trials.alone >= self._tries or health.doubted or health.late):
             return
         async with lane.witness:
-            if health.good is not None and not health.over and health.proof <= (trials.since or 0.0):
-                trials.vouched = await self._answers(lane, health.good)
-                trials.alone = 0
+            if health.over:
+                return
+            if trials.alone >= self._tries and health.proof > (trials.since or 0.0):
+                trials.judged(vouched=True)  # somebody was answered meanwhile
+            elif health.good is not None and (trials.alone >= self._tries or health.doubted or health.late):
+                health.doubted = False
+                answered = await self._answers(lane, health.good)
+                if trials.alone >= self._tries:
+                    trials.judged(vouched=answered)
             if health.late:
                 health.dismiss(health.gone())
 
@@ -358,7 +368,7 @@ class Client:
         return True
 
     def _delay(self, failures: int, retry_after: float | None) -> float:
-        longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16))
+        longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1)) if failures <= 8 else LATER_DELAY
         return min(self._patience, max(retry_after or 0.0, longest * (0.5 + 0.5 * self._random.random())))
 
     async def _tired(self, lane: Lane, key: str, since: float, error: Retryable, trials: Trials) -> Answer:

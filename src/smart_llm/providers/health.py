@@ -1,11 +1,12 @@
 """Whether a model answers at all. While it answers nobody, calls to it wait, and a few of them probe.
 
 A call that fails says one of two things: something is wrong with this request, or with the model. Only other calls can
-tell which. So a failure counts against its row only if the model has reacted to a call that left after the row's last
-counted failure (`Trials`). A row that fails alone, with nobody to compare it with, calls a witness: a request that the
-model has answered before is sent once more.
+tell which. So a failure counts against its row only where the model has reacted to another call since the row began to
+fail, and has not failed on everybody since (`Trials`); and it counts the less, the more of all requests fail at their
+first try. Where nobody else is there to compare with, a witness is called: a request that the model has answered before
+is sent once more.
 
-A model that has failed `HOLD` times in a row is taken to be down. Calls to it are held back; every few seconds one of
+A model that has failed many times in a row is taken to be down. Calls to it are held back; every few seconds one of
 them leaves as a probe, and the first one that is answered lets all others go. A model that is down for longer than the
 user's patience stops the run. What was bought is kept, and no row has been given up.
 """
@@ -15,12 +16,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from math import log, log1p
 
 from smart_llm.errors import Refused
 from smart_llm.types import Request
 
-HOLD = 16
-"""Failures in a row, with no reaction in between, after which a model is taken to be down."""
+HOLD, MOST_HOLD, CHANCE = 16, 128, 1e-6
+"""Failures in a row, with no reaction in between, after which a model is taken to be down: so many at least, so many at
+most, in between as many as are that improbable by the share of requests that failed of late."""
 PROBES = 4
 """Calls to a model that is down that may be out at once; each may take as long as the timeout."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 20.0
@@ -31,43 +34,56 @@ NEVER = 30.0
 """Seconds that a model is waited for which has not reacted to anything yet: it may not be there at all."""
 
 
+MEMORY, FINE, LEAST = 64, 0.999, 1 / 4
+"""So many requests back it is remembered how many are answered at their first try; what stands for all of them; and
+what a failure counts for at least."""
+
+
 @dataclass(slots=True)
 class Trials:
-    """The failures of one row. counted: those that are its own; alone: those since then that nobody can judge; since:
-    when the last counted one was seen, or the first one's call left; vouched: whether a witness was answered; cost: USD
-    that its calls may have cost."""
+    """The failures of one row. all: how many; counted: what those count that are its own; alone: those since then that
+    nobody can judge; first: when the call left that failed first; since: the same of those that nobody can judge;
+    vouched: whether the model was seen to answer others after as many of them as there are tries; cost: USD that its
+    calls may have cost."""
 
-    counted: int = 0
+    all: int = 0
+    counted: float = 0.0
     alone: int = 0
+    first: float | None = None
     since: float | None = None
     vouched: bool = False
     cost: float = 0.0
 
-    @property
-    def all(self) -> int:
-        """All of them, however they are judged."""
-        return self.counted + self.alone
-
     def failed(self, left: float, health: Health) -> None:
-        """A call of this row that left then has failed."""
-        if self.since is None:
-            self.since = left
-        if health.proof > self.since or self.vouched:
-            self.counted, self.alone, self.since = self.counted + 1, 0, _now()
+        """A call of this row that left then has failed, as its model knows by now."""
+        if self.first is None:
+            self.first = left
+            health.began(answered=False)
+        self.all += 1
+        if self.vouched or (health.proof > self.first and not health.down):
+            self.counted += max(LEAST, health.share)
         else:
+            self.since = self.since if self.alone else left
             self.alone += 1
+
+    def judged(self, vouched: bool) -> None:
+        """Whether the model answers others is known now."""
+        self.vouched = vouched and self.alone > 0
+        self.alone = 0
 
 
 class Health:
     """The health of one model. good: a request it has answered. proof: when the latest call that it reacted to had
-    left. last: what its last failure said."""
+    left. last: what its last failure said. share: of the requests of late, how many were answered at their first
+    try. doubted: it is down, and no witness was called since it is."""
 
     def __init__(self, name: str, patience: float) -> None:
         self.name = name
         self.good: Request | None = None
-        self.proof, self.last = float("-inf"), ""
+        self.proof, self.last, self.share = float("-inf"), "", FINE
         self._patience = patience
         self._failures, self._since, self._latest = 0, 0.0, float("-inf")
+        self.doubted, self._begun = False, 1
         self._out, self._pauses, self._next = 0, 0, 0.0
         self._held: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -82,17 +98,17 @@ class Health:
     @property
     def down(self) -> bool:
         """Whether it answers nobody."""
-        return self._failures >= HOLD
+        return self._failures >= HOLD and self._failures >= min(MOST_HOLD, log(CHANCE) / log1p(-self.share))
+
+    @property
+    def failing(self) -> bool:
+        """Whether its last call brought nothing."""
+        return self._failures > 0
 
     @property
     def over(self) -> bool:
         """Whether nobody is waited for any longer."""
         return self._reason is not None
-
-    @property
-    def held(self) -> int:
-        """How many calls wait for it to come back."""
-        return len(self._held)
 
     @property
     def patience(self) -> float:
@@ -144,6 +160,7 @@ class Health:
         self.proof = max(self.proof, left)
         self.good = answered or self.good
         self._failures = self._pauses = 0
+        self.doubted = False
         if self._held:
             self._let_go()
 
@@ -151,7 +168,14 @@ class Health:
         """A call that left then has brought nothing."""
         if not self._failures or left > self._latest + IDLE:
             self._failures, self._since = 0, left
+        was_down = self.down
         self._failures, self._latest, self.last = self._failures + 1, _now(), said
+        self.doubted = self.doubted or (self.down and not was_down)
+
+    def began(self, *, answered: bool) -> None:
+        """How the first try of a request ended."""
+        self._begun = min(MEMORY, self._begun + 1)
+        self.share += (FINE * answered - self.share) / self._begun
 
     def gone(self) -> Refused:
         """Why the run stops."""

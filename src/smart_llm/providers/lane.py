@@ -19,7 +19,7 @@ FRAME_TOKENS = 64
 
 class Lane:
     """Everything the client knows about one model. witness: held while a row asks whether it answers others; expected:
-    the snapshots of it that may answer (None: any)."""
+    the snapshots of it that may answer (None: any); asking: requests on their way, however they wait."""
 
     def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = 600.0) -> None:
         self.model = model
@@ -32,6 +32,7 @@ class Lane:
         self.last_success = 0.0
         self.idle_at = 0.0
         self.failed_rows = 0
+        self.asking = 0
         self.answered, self.seconds = 0, 0.0
         self.limits = Limits()
 
@@ -43,7 +44,7 @@ class Lane:
 
     def silent_for(self, now: float) -> float:
         """Seconds without an answer while there were calls to answer."""
-        if not (self.pace.in_flight or self.pace.waiting or self.health.held):
+        if not self.asking:
             self.idle_at = now
         return now - max(self.last_success, self.idle_at)
 
@@ -78,7 +79,7 @@ class Lane:
 
     def held_up(self, now: float, timeout: float) -> str:
         """Why nothing comes, as far as is known here."""
-        if self.health.down:
+        if self.health.failing:
             return f"{self.health.last} It is tried again now and then, for {self.health.patience:g} s in all."
         if not self.pace.in_flight:
             return f"it asked to wait, for another {max(0.0, self.pace.resume_at - now):.0f} s."

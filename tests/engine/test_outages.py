@@ -1,0 +1,316 @@
+"""A model that is down is waited for, or stops the run: it uses no row up, and it is no evidence. Over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import smart_llm as smart
+from smart_llm.errors import Refused, Retryable
+from smart_llm.events import Decided, Said
+from smart_llm.ledger import Reader
+from smart_llm.mock.http import Call, Reply, reply
+from smart_llm.mock.server import MockServer
+from smart_llm.types import Answer, Request, Usage
+
+TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
+ROWS = [{"text": f"row {i}"} for i in range(300)]
+
+
+def draw(text: str, salt: str) -> float:
+    """A number in [0, 1) that follows from the text."""
+    return int.from_bytes(hashlib.sha256((salt + text).encode()).digest()[:6], "big") / 2**48
+
+
+class Weather(MockServer):
+    """A server that can be down. fails: (model, place of the call among all) → whether this call goes wrong; how: a
+    status, or "drop", "hang". asked: calls to each model while it was down."""
+
+    def __init__(self, fails: Callable[[str, int], bool] | None = None, how: int | str = 500, **options: Any) -> None:
+        super().__init__(**{"rule": "label:yes,no", "errors": {"small": 0.04}, **options})
+        self.fails, self.how = fails or (lambda model, place: False), how
+        self.calls, self.down = 0, list[tuple[str, float]]()
+
+    def handle(self, call: Call) -> Reply:
+        """As the weather is."""
+        self.calls += 1
+        model = "big" if b'"model":"big"' in call.body else "small"
+        if not self.fails(model, self.calls):
+            return super().handle(call)
+        self.down.append((model, time.monotonic()))
+        if self.how == "hang":
+            return Reply(b"", 30.0, hang_up=True)
+        if self.how == "drop":
+            return Reply(b"", hang_up=True)
+        return Reply(reply(int(self.how), b'{"error": {"message": "no"}}'))
+
+
+class Outage:
+    """Down from the moment `starts` says so, for so many seconds. whom: the models that are down."""
+
+    def __init__(self, starts: Callable[[int], bool], seconds: float, whom: tuple[str, ...] = ("big", "small")) -> None:
+        self._starts, self._seconds, self._whom, self._since = starts, seconds, whom, 0.0
+
+    def __call__(self, model: str, place: int) -> bool:
+        """Whether this call goes wrong."""
+        if not self._since and self._starts(place):
+            self._since = time.monotonic()
+        return model in self._whom and self._since > 0 and time.monotonic() < self._since + self._seconds
+
+
+async def run(url: str, path: Path, **options: Any) -> smart.Run:
+    """A run of two models."""
+    return await smart.arun(
+        options.pop("rows", ROWS),
+        TASK,
+        reference=f"openai:big@{url}?in=10&out=10",
+        candidates=[f"openai:small@{url}?in=1&out=1"],
+        **{"agreement": 0.9, "seed": 3, "ledger": path, **options},
+    )
+
+
+def whole(done: smart.Run) -> list[tuple[str, str, str]]:
+    """What was delivered, without the address."""
+    return [(row["answer"], row["answered_by"].split("@")[0], row["status"]) for row in done.table]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, str]]:
+    """What is delivered when nothing goes wrong."""
+
+    async def calm() -> smart.Run:
+        async with Weather() as url:
+            return await run(url, tmp_path_factory.mktemp("calm") / "l.db")
+
+    return whole(asyncio.run(calm()))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow one another in milliseconds."""
+    monkeypatch.setattr("smart_llm.providers.client.FIRST_DELAY", 0.0005)
+    monkeypatch.setattr("smart_llm.providers.client.LONGEST_DELAY", 0.002)
+    monkeypatch.setattr("smart_llm.providers.client.LATER_DELAY", 0.002, raising=False)
+
+
+@pytest.mark.parametrize("concurrency", [1, 512])
+@pytest.mark.parametrize(
+    ("calls", "whom"), [(0, ("big", "small")), (9, ("big",)), (40, ("small",)), (260, ("big", "small"))]
+)
+async def test_an_outage_changes_nothing(
+    tmp_path: Path, undisturbed: list[tuple[str, str, str]], concurrency: int, calls: int, whom: tuple[str, ...]
+) -> None:
+    """Down for a while, from the first call on, while profiling or while delivering, one model or both: every row is
+    answered as in the undisturbed run, and few calls were made in vain."""
+    server = Weather(Outage(lambda place: place > calls, 1.5, whom))
+    async with server as url:
+        done = await run(url, tmp_path / "l.db", concurrency=concurrency)
+    assert whole(done) == undisturbed
+    assert done.certificate.errors["rows"] == 0
+    assert smart.verify(done.certificate, tmp_path / "l.db") == []
+    assert 0 < len(server.down) <= 3 * concurrency + 40
+
+
+@pytest.mark.parametrize("how", [500, "drop", "hang"])
+async def test_an_outage_of_any_kind(tmp_path: Path, undisturbed: list[tuple[str, str, str]], how: int | str) -> None:
+    """Errors, dropped connections, silence: the same."""
+    server = Weather(Outage(lambda place: place > 100, 1.2), how=how)
+    async with server as url:
+        done = await run(url, tmp_path / "l.db", concurrency=32, timeout=0.5)
+    assert whole(done) == undisturbed
+    assert len(server.down) > 0
+
+
+@pytest.mark.parametrize("calls", [0, 60, 260])
+async def test_an_outage_without_end_stops_the_run_and_the_same_command_goes_on(
+    tmp_path: Path, undisturbed: list[tuple[str, str, str]], calls: int
+) -> None:
+    """Longer than patience: `Refused` soon after, with how to go on; nothing is given up, and when the model is back
+    the same command ends as the undisturbed run does."""
+    server = Weather(Outage(lambda place: place > calls, 60.0))
+    async with server as url:
+        started = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(Refused, match="run again"):
+                await run(url, tmp_path / "l.db", patience=1.0)
+        assert time.monotonic() - started < 12
+        server.fails = lambda model, place: False
+        done = await run(url, tmp_path / "l.db")
+    assert whole(done) == undisturbed
+    assert smart.verify(done.certificate, tmp_path / "l.db") == []
+    with Reader.open(tmp_path / "l.db") as reader:
+        assert not [each for each in reader.account(reader.runs()[0].run_id) if each.outcome == "gave up"]
+
+
+async def test_a_server_that_is_gone_stops_the_run(tmp_path: Path) -> None:
+    """Connections are refused in mid-run: exit 3, one or two lines with what to do, a pending certificate."""
+    source = tmp_path / "t.csv"
+    source.write_text("text\n" + "".join(f"row {i}\n" for i in range(3000)))
+    server = Weather()
+    url = await server.start()
+    command = [
+        *(sys.executable, "-m", "smart_llm.cli", "run", str(source), "--prompt", "? {text}", "--labels", "yes,no"),
+        *("--reference", f"openai:big@{url}?in=10&out=10", "--candidate", f"openai:small@{url}?in=1&out=1"),
+        *("--seed", "1", "--json", "--patience", "1"),
+    ]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    while server.calls < 700:  # noqa: ASYNC110  the server has no event to wait for
+        await asyncio.sleep(0.01)
+    await server.stop()
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 3
+    assert b"run again to go on" in err
+    assert b"Traceback" not in err
+    assert json.loads((tmp_path / "t.answers.csv.certificate.json").read_text())["status"] == "pending"
+
+
+async def test_an_outage_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user hears what is wrong and how long it is waited for, and that answers come again."""
+    from smart_llm.engine import watch
+
+    monkeypatch.setattr(watch, "STALL", 0.4)
+    heard: list[Any] = []
+    async with Weather(Outage(lambda place: place > 60, 1.5)) as url:
+        await run(url, tmp_path / "l.db", on_event=heard.append)
+    said = [event.text for event in heard if isinstance(event, Said)]
+    assert any("has answered nothing for" in text and "500" in text and "600 s in all" in text for text in said)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("share", [0.5, 0.7])
+async def test_most_calls_fail(tmp_path: Path, undisturbed: list[tuple[str, str, str]], share: float) -> None:
+    """A model that answers few calls is tried for longer: every row is answered as in the undisturbed run."""
+    server = Weather(lambda model, place: draw(str(place), "share") < share)
+    async with server as url:
+        done = await run(url, tmp_path / "l.db", concurrency=64)
+    assert whole(done) == undisturbed
+    assert smart.verify(done.certificate, tmp_path / "l.db") == []
+
+
+# ---------------------------------------------------------------------- rows that fail by themselves
+
+
+class Model(smart.FakeProvider):
+    """Strays on a share of the prompts; fails where `fails(prompt, calls so far)` says so."""
+
+    def __init__(self, error: float, fails: Callable[[str, int], bool] = lambda prompt, calls: False) -> None:
+        super().__init__(self._said, latency=0.0002)
+        self.error, self.fails = error, fails
+
+    def _said(self, request: Request) -> Answer | Exception:
+        if self.fails(request.prompt, self.calls):
+            return Retryable("broken")
+        strays = draw(request.prompt, "small") < self.error
+        return Answer("yes" if (draw(request.prompt, "truth") < 0.5) != strays else "no", Usage(20, 1))
+
+
+def fake(path: Path, big: Model, small: Model, rows: int = 300, **options: Any) -> smart.Run:
+    """A run of two stand-ins."""
+    return smart.run(
+        [{"text": f"row {i}"} for i in range(rows)],
+        TASK,
+        reference="fake:big?in=10&out=10",
+        candidates=["fake:small?in=1&out=1"],
+        providers={"fake:big": big, "fake:small": small},
+        **{"agreement": 0.9, "seed": 3, "ledger": path, **options},
+    )
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("concurrency", "few"), [(1, 2), (4, 2), (64, 2), (64, 30)])
+def test_rows_that_fail_by_themselves_are_errors(tmp_path: Path, concurrency: int, few: int) -> None:
+    """The reference fails on some rows whatever is done, first and last among them: they are errors, the run ends, and
+    ends again when only they are left to be asked, in moments."""
+    lost = {f"row {i}" for i in (0, 7, *range(300 - few, 300))}
+    big = Model(0.0, lambda prompt, calls: prompt.split("\n")[1] in lost)
+    for _ in range(2):
+        calls, started = big.calls, time.monotonic()
+        done = fake(tmp_path / "l.db", big, Model(0.0), procedure="reference-only", concurrency=concurrency)
+        assert {row["text"] for row in done.table if row["status"] != "ok"} == lost
+        assert time.monotonic() - started < 60
+    assert big.calls - calls <= 40 * len(lost)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_a_candidate_that_fails_on_some_rows_sends_them_to_the_reference(tmp_path: Path, share: float) -> None:
+    """While others are answered, a row whose call fails is that row's: bad in the evidence, the reference's when it
+    delivers."""
+    small = Model(0.01, lambda prompt, calls: draw(prompt, "lost") < share)
+    done = fake(tmp_path / "l.db", Model(0.0), small, rows=900)
+    assert {row["status"] for row in done.table} == {"ok"}
+    lost = [row for row in done.table if draw(f"Yes or no?\n{row['text']}", "lost") < share]
+    assert {row["answered_by"] for row in lost} == {"fake:big"}
+    assert done.certificate.delivered["by"]["fake:small"] > (600 if share < 0.1 else 50)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("error", [0.12, 0.14])
+def test_failures_while_profiling_hide_no_errors(tmp_path: Path, seed: int, error: float) -> None:
+    """Half of the first 400 prompts the candidate is asked about fail; afterwards it answers everything. The delivered
+    table of a certified run has no more misses than allowed: a failed call is bad in the evidence."""
+    first: dict[str, int] = {}
+
+    def fails(prompt: str, calls: int) -> bool:
+        return first.setdefault(prompt, len(first)) < 400 and draw(prompt, "half") < 0.5
+
+    done = fake(tmp_path / "l.db", Model(0.0), Model(error, fails), rows=2000, seed=seed)
+    wrong = sum(
+        row["answer"] != ("yes" if draw(f"Yes or no?\n{row['text']}", "truth") < 0.5 else "no") for row in done.table
+    )
+    assert not done.certificate.granted or wrong <= 200
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("seed", range(3))
+def test_an_outage_of_the_candidate_hides_no_errors(tmp_path: Path, seed: int) -> None:
+    """The candidate is down for the most part of profiling, longer than patience: the run stops, and once the candidate
+    is back, what is certified keeps its promise."""
+    down = [True]
+    small = Model(0.14, lambda prompt, calls: down[0] and calls > 60)
+    with pytest.raises(Refused, match="run again"):
+        fake(tmp_path / "l.db", Model(0.0), small, rows=2000, seed=seed, patience=0.3)
+    down[0] = False
+    done = fake(tmp_path / "l.db", Model(0.0), small, rows=2000, seed=seed)
+    wrong = sum(
+        row["answer"] != ("yes" if draw(f"Yes or no?\n{row['text']}", "truth") < 0.5 else "no") for row in done.table
+    )
+    assert not done.certificate.granted or wrong <= 200
+    assert smart.verify(done.certificate, done.ledger) == []
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("concurrency", [1, 64])
+def test_an_outage_while_delivering_uses_no_row_up(tmp_path: Path, concurrency: int) -> None:
+    """The candidate goes down as soon as it may deliver: the run waits, then stops; no row is handed to the reference
+    for it, and the same command ends as if nothing had been."""
+    calm = fake(tmp_path / "calm.db", Model(0.0), Model(0.04), rows=900)
+    down = [False]
+
+    def decided(event: Any) -> None:
+        down[0] = down[0] or isinstance(event, Decided)
+
+    small = Model(0.04, lambda prompt, calls: down[0])
+    with pytest.raises(Refused, match="run again"):
+        fake(
+            tmp_path / "l.db",
+            Model(0.0),
+            small,
+            rows=900,
+            patience=0.3,
+            on_event=decided,
+            concurrency=concurrency,
+        )
+    done = fake(tmp_path / "l.db", Model(0.0), Model(0.04), rows=900)
+    assert done.table == calm.table
+    assert done.cost == pytest.approx(calm.cost)
