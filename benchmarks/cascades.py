@@ -11,7 +11,7 @@ as they are done and goes on from there after a break (delete it when the code h
 
 ladder      the default, as it ships: it may prefer the blind mix (column `routed`: share of runs that routed by row)
 routed      the same with the mix priced out of reach, so that every run puts its promise on the look
-per-label   `per-label/2` at .9 for each of two labels: a run violates when the table's or a label's promise is broken
+per-label   `per-label/3` at .9 for each of two labels: a run violates when the table's or a label's promise is broken
 look        nothing but the look: a pilot, the candidate with the fewest bad rows in it, and every credit in turn
 greedy      control, must fail: the look with one credit more than its rows pay for
 choosing    control, must fail: candidate chosen by the look itself (several candidates) instead of the pilot
@@ -47,7 +47,7 @@ from common import ALPHA, allowance, draw_rates, finish, judge, missed, options,
 
 from smart_llm import planning_scores, procedures
 from smart_llm.engine.drive import Outcome, Population, simulate
-from smart_llm.procedures import ladder_3
+from smart_llm.procedures import ladder_4
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.first_bad import covers_errors, credit_left, looks
 from smart_llm.stats.sampling import permutation, uniforms
@@ -240,7 +240,7 @@ def labelled(people: Population, seed: int) -> Population:
 def routed(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     """The default where no mix is ever worth it, and every score is trusted."""
     dear = np.full((1, planning_scores.DRAWS), 1e9)
-    always = patch.multiple(ladder_3, worth_routing=lambda _: True, TRUST=1.0)
+    always = patch.multiple(ladder_4, worth_routing=lambda _: True, TRUST=1.0)
     with always, patch.object(planning_scores, "mix_costs", lambda *_: dear):
         return (yield from procedures.get(procedures.resolve("ladder"))(problem))
 
@@ -300,7 +300,7 @@ def walk(problem: Problem, answers: Answers, rows: Any, candidate: int, spare: i
 RUN = {
     "ladder": lambda problem: procedures.get(procedures.resolve("ladder"))(problem),
     "routed": routed,
-    "per-label": lambda problem: procedures.get("per-label/2")(problem),
+    "per-label": lambda problem: procedures.get("per-label/3")(problem),
     "look": look,
     "greedy": lambda problem: look(problem, extra=1),
     "choosing": choosing,
