@@ -65,7 +65,14 @@ def recount(
     procedure: str, evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]
 ) -> list[str]:
     """Problems between a procedure's evidence and what the ledger says was decided before, asked and answered."""
-    return _call(procedure, "recount", evidence, rounds, fixed, names)
+    return _twice(rounds) + _call(procedure, "recount", evidence, rounds, fixed, names)
+
+
+def _twice(rounds: Sequence[Round]) -> list[str]:
+    """No row was asked about twice but where a round says so: a row that was decided on is no evidence later."""
+    fresh = [each.positions for each in rounds if not each.stage.endswith("again")]
+    rows = np.concatenate(fresh) if fresh else np.empty(0)
+    return ["ledger: rows were asked about a second time"] * (len(np.unique(rows)) < len(rows))
 
 
 def _call(procedure: str, function: str, *arguments: Json) -> list[str]:
