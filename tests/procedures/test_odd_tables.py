@@ -11,13 +11,12 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smart_llm import procedures, verifying
 from smart_llm.engine.drive import Population, simulate
-from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answers, Ask, Problem, SidePromise, Traits
+from smart_llm.types import AGREE, BAD, DEFER, ERROR, Problem, SidePromise, Traits
 
 PRICES = st.sampled_from([0.0, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.3, 1.0, 2.0])
 """Of a call, mostly such that even a small table can afford a pilot."""
