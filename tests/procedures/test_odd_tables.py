@@ -1,4 +1,4 @@
-"""Tables of a few rows, and odd ones: the default and `per-label` end, say why by evidence that verifies, keep their word.
+"""Tables of a few rows, and odd ones: the default and `per-label` end, and say why by evidence that verifies.
 
 Nothing here is likely: prices of nothing, of the reference's or beyond it, calls that cost something else than guessed,
 models that never answer, scores that are no numbers, more rows lost before the run than may be missed at all.
