@@ -69,7 +69,7 @@ SOUND = ("test_known_cells", "test_default_orders", "test_floor_and_money")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-"""Where about twenty tests fail since branches were merged on 2026-11-28; see the closing note."""
+    """Quarantine until the merge is gone through test by test: failures are shown as xfailed."""
     for item in items:
         if item.nodeid.startswith(MERGED) and not any(name in item.nodeid for name in SOUND):
             item.add_marker(pytest.mark.xfail(reason="merge not gone through yet", strict=False))
