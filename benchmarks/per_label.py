@@ -14,12 +14,12 @@ and where the bad rows stand in the order of the score: `best` first of all, `tr
 fifth of every label is bad as well (so that the pilot trusts the score), `random`, `tied` (all scores equal).
 
 alone     only the rare label has bad rows, and the candidate costs next to nothing: nothing else stops the look
-look      `per-label/2` with the choice taken from it: always the candidate's own score, rows looked at in turn by seed
+look      the look of `per-label/3` alone: always the candidate's own score, rows looked at in turn by seed
 careless  control, must fail: this look with a label's bad rows estimated by their share of those labelled, without a
           limit (`alone` only: elsewhere the table's and the other labels' stopping rows lie in the way)
 ladder    the default, without the promise per label: what it protects from (its own promise is not judged here)
 
-Exit code 1 when `per-label/2` fails (pooled above .05, or a cell's lower limit above .05), or `careless` does not.
+Exit code 1 when `per-label/3` fails (pooled above .05, or a cell's lower limit above .05), or `careless` does not.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ from common import allowance, draw_rates, finish, judge, options, panels, pose, 
 
 from smart_llm import procedures
 from smart_llm.engine.drive import Population, simulate
-from smart_llm.procedures import per_label_2
+from smart_llm.procedures import per_label_3
 from smart_llm.stats.clopper_pearson import interval
-from smart_llm.types import AGREE, BAD, Answers, Ask, Problem, Score, SidePromise, Traits, Verdict
+from smart_llm.stats.sampling import permutation
+from smart_llm.types import AGREE, BAD, Answers, Ask, Mix, Problem, Score, SidePromise, Traits, Verdict
 
 COLUMNS = ("cell", "procedure", "runs", "violations", "rate", "low", "high")
 COLUMNS += ("table_broken", "label_broken", "certified", "own_score", "cost", "seconds")
@@ -96,7 +97,7 @@ def main() -> None:
     parser = options(__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=2000, help="per cell and procedure, in steps of 50")
     parser.add_argument("--cells", nargs="+", default=[""], help="only cells whose name contains one of these")
-    parser.add_argument("--procedure", nargs="+", default=["per-label/2", "look", "careless", "ladder"])
+    parser.add_argument("--procedure", nargs="+", default=["per-label/3", "look", "careless", "ladder"])
     args = parser.parse_args()
     runs = min(args.runs, 100) if args.quick else args.runs
     cells = [c for c in (QUICK if args.quick else CELLS) if any(part in c.name for part in args.cells)]
@@ -203,14 +204,17 @@ def broken(people: Population, by: Any, *, share: float, agreement: float, least
 def look(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     """See the top."""
     sizes = np.geomspace(0.05, 0.25, 5) * problem.rows
-    way = per_label_2.Way(1, Score(), (), int(sizes[problem.seed % 5]), 0.0)
-    with patch.object(per_label_2, "choose", lambda pilot, side: way):
-        return (yield from per_label_2.procedure(problem))
+    way = per_label_3.Way(1, Score(), (), int(sizes[problem.seed % 5]), 0.0)
+    order = permutation(problem.seed, "order", problem.rows)
+    pilot = yield from per_label_3.first_pilot(problem, order)
+    if pilot is None or problem.side is None:
+        return Verdict(False, Mix(), order[:0], "look", {})
+    return (yield from per_label_3.look(pilot, problem.side, way, order))
 
 
 def careless(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     """Broken on purpose: see the top."""
-    with patch.object(per_label_2, "label_credit", lambda seen, share, alpha: int((1 - share) * seen)):
+    with patch.object(per_label_3, "label_credit", lambda seen, share, alpha: int((1 - share) * seen)):
         return (yield from look(problem))
 
 

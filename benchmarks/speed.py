@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--task", default="ag_news", choices=("imdb", "sms_spam", "ag_news"))
     parser.add_argument("--allowed", nargs="+", default=["0.02", "0.05", "0.10", "0.20"])
-    parser.add_argument("--procedure", default="ladder/2")
+    parser.add_argument("--procedure", default="ladder")
     args = parser.parse_args()
     (name,) = known([args.procedure])
     seeds = 2 if args.quick else args.seeds
