@@ -312,7 +312,7 @@ def walk(problem: Problem, answers: Answers, rows: Any, candidate: int, spare: i
 RUN = {
     "ladder": lambda problem: procedures.get(procedures.resolve("ladder"))(problem),
     "routed": routed,
-    "per-label": lambda problem: procedures.get("per-label")(problem),
+    "per-label": lambda problem: procedures.get("per-label/3")(problem),
     "look": look,
     "greedy": lambda problem: look(problem, extra=1),
     "choosing": choosing,

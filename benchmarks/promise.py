@@ -35,6 +35,7 @@ from smart_llm import procedures
 from smart_llm.stats.clopper_pearson import interval
 
 LEVEL = 0.99
+USUAL = 0.6
 ROWS = {30: 3, 50: 4, 80: 6, 100: 6, 150: 5, 200: 6, 300: 5, 500: 3, 1000: 2, 2000: 1, 5000: 0.5}
 """How often each is drawn: a run takes .01 to .05 CPU-seconds at 100 rows, .3 to .5 at 5,000."""
 AGREEMENTS = {"0.5": 1, "0.6": 1, "0.7": 2, "0.8": 3, "0.9": 3, "0.95": 2, "0.98": 1}
@@ -215,8 +216,10 @@ def finished(file: Path | None) -> dict[str, Any]:
 
 
 def odds_of(cell: Cell, tally: Tally) -> float:
-    """Posterior log-odds that the rate is above what is allowed (Jeffreys' prior)."""
-    posterior = beta(tally.broken + 0.5, tally.runs - tally.broken + 0.5)
+    """Posterior log-odds that the rate is above what is allowed. The prior is that of cells as they come: about
+    `USUAL` of what is allowed, worth two broken promises."""
+    before = 2 / (USUAL * cell.alpha)
+    posterior = beta(2 + tally.broken, before - 2 + tally.runs - tally.broken)
     return float(posterior.logsf(cell.alpha) - posterior.logcdf(cell.alpha))
 
 

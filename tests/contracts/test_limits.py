@@ -1,7 +1,7 @@
 """The contract of every upper limit for the number of bad rows, whatever its method: each must pass the same suite.
 
-A limit is looked at where it is used: the beta-binomial one after every row, a stopping table's where it stops, the
-Clopper–Pearson one once, after independent draws. What it misses is computed exactly, for every number of bad rows.
+A limit is looked at where it is used: a stopping table's where it stops, the Clopper–Pearson one once, after
+independent draws. What it misses is computed exactly, for every number of bad rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom, hypergeom
 
-from smart_llm.stats import beta_binomial, clopper_pearson
+from smart_llm.stats import clopper_pearson
 from smart_llm.stats.design import design
 from smart_llm.stats.dual import Beta, Costs
 from smart_llm.stats.sequential import GO_ON, Table
@@ -35,30 +35,6 @@ class Limit:
     upper: Callable[[int, float], Numbers]
     missed: Callable[[Callable[[int, float], Numbers], int, float], float]
     stages: Callable[[float], tuple[int, ...]]
-
-
-def every_row(confidence: float) -> tuple[int, ...]:
-    """Used after every row."""
-    return tuple(range(1, ROWS + 1))
-
-
-def mixture(seen: int, confidence: float) -> Numbers:
-    """`beta_binomial.upper_limit`."""
-    bad = np.arange(seen + 1)
-    prior = beta_binomial.Prior.around(0.2, 4.0)
-    return beta_binomial.upper_limit(ROWS, np.full(seen + 1, seen), bad, 1 - confidence, prior).astype(float)
-
-
-def ever_missed(upper: Callable[[int, float], Numbers], bad: int, confidence: float) -> float:
-    """P(some limit along the way is below `bad`), rows in uniformly random order: counts pushed forward."""
-    alive = np.array([1.0])
-    for seen in range(1, ROWS + 1):
-        count = np.arange(seen)
-        next_bad = (bad - count) / (ROWS - seen + 1)
-        chance = np.clip(next_bad, 0.0, 1.0)
-        alive = np.append(alive * (1 - chance), 0.0) + np.append(0.0, alive * chance)
-        alive = np.where(upper(seen, confidence) < bad, 0.0, alive)
-    return 1.0 - float(alive.sum())
 
 
 def table(confidence: float) -> Table:
@@ -113,7 +89,6 @@ def drawn_wrongly(upper: Callable[[int, float], Numbers], bad: int, confidence: 
 
 
 LIMITS = (
-    Limit("beta-binomial", mixture, ever_missed, every_row),
     Limit("stopping table", granted, stopped_wrongly, stops),
     Limit("Clopper-Pearson", proportion, drawn_wrongly, once),
 )
@@ -174,11 +149,11 @@ def test_a_limit_that_is_too_low_fails(limit: Limit) -> None:
 
 def test_limits_turned_around_fail() -> None:
     """A limit that falls with the counts, and one that falls with the confidence, are found out."""
-    falling = Limit("falling", lambda seen, conf: mixture(seen, conf)[::-1], ever_missed, every_row)
-    doubting = Limit("doubting", lambda seen, conf: mixture(seen, 1.4 - conf), ever_missed, every_row)
+    falling = Limit("falling", lambda seen, conf: proportion(seen, conf)[::-1], drawn_wrongly, once)
+    doubting = Limit("doubting", lambda seen, conf: proportion(seen, 1.4 - conf), drawn_wrongly, once)
     with pytest.raises(AssertionError):
         grows_with_counts(falling)
     with pytest.raises(AssertionError):
         grows_with_confidence(doubting)
     with pytest.raises(AssertionError):
-        covers_what_is_seen(Limit("nothing", lambda seen, conf: np.zeros(seen + 1), ever_missed, every_row))
+        covers_what_is_seen(Limit("nothing", lambda seen, conf: np.zeros(seen + 1), drawn_wrongly, once))

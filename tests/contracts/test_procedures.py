@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from smart_llm.engine.drive import Outcome, Population, drive, simulate
-from smart_llm.procedures import get
+from smart_llm.procedures import get, resolve
 from smart_llm.types import Answers, Ask, Problem
 from smart_llm.verifying import check, rule
 
-PROCEDURES = ("ladder/1", "ladder/2", "ladder/3")
+PROCEDURES = ("ladder",)
 
 
 def people(rows: int, rates: tuple[float, ...], seed: int) -> Population:
@@ -84,8 +84,8 @@ def test_the_evidence_verifies_and_certifies_the_rule(name: str, rates: tuple[fl
     population = people(500, rates, 3)
     verdict = run(name, population, task(population)).verdict
     claim = {"rows": 500, "agreement": "0.9", "confidence": "0.95", "reserve": 0}
-    assert check(name, verdict.evidence, claim) == []
-    assert bool(rule(name, verdict.evidence)["shares"]) == verdict.granted
+    assert check(resolve(name), verdict.evidence, claim) == []
+    assert bool(rule(resolve(name), verdict.evidence)["shares"]) == verdict.granted
 
 
 @pytest.mark.parametrize("name", PROCEDURES)

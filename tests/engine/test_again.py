@@ -81,7 +81,7 @@ def test_a_reference_that_fails_first_rewrites_nothing(tmp_path: Path, seed: int
     assert sum(each.calls for each in silent.values()) == 0
 
 
-@pytest.mark.parametrize("procedure", ["ladder", "ladder", "smart/2024", "reference-only"])
+@pytest.mark.parametrize("procedure", ["ladder", "smart/2024", "reference-only"])
 def test_candidates_that_fail_first_are_not_asked_again(tmp_path: Path, procedure: str) -> None:
     """Rows that were delivered are left alone, though a candidate that failed on them would answer by now."""
     given = {**providers(), "fake:small": failing_first(answering(0.02, "small"), 0.2, "small")}

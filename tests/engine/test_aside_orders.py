@@ -1,7 +1,8 @@
 """Rows set aside, by enumeration: whoever reads a pilot and then chooses the prompt cannot break the promise.
 
 A prompt is a table of marks: which rows the candidate would get wrong under it. The look is the shipped one
-(`stats.first_bad`); rows stand in delivery order. `tests/procedures/test_ladder_2.py` enumerates a whole procedure.
+(`stats.first_bad`); rows stand in delivery order. A whole procedure is enumerated in
+`tests/procedures/test_default_orders.py`.
 """
 
 from __future__ import annotations

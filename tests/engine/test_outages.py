@@ -77,20 +77,36 @@ async def run(url: str, path: Path, **options: Any) -> smart.Run:
     )
 
 
-def whole(done: smart.Run) -> list[tuple[str, str, str]]:
+def whole(done: smart.Run) -> Rows:
     """What was delivered, without the address."""
     return [(row["answer"], row["answered_by"].split("@")[0], row["status"]) for row in done.table]
 
 
+Rows = list[tuple[str, str, str]]
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, str]]:
-    """What is delivered when nothing goes wrong."""
+def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Rows]:
+    """A port, and what is delivered there when nothing goes wrong: the address is part of the models' names."""
 
-    async def calm() -> smart.Run:
+    async def calm() -> tuple[int, Rows]:
         async with Weather() as url:
-            return await run(url, tmp_path_factory.mktemp("calm") / "l.db")
+            done = await run(url, tmp_path_factory.mktemp("calm") / "l.db")
+            return int(url.rpartition(":")[2].partition("/")[0]), whole(done)
 
-    return whole(asyncio.run(calm()))
+    return asyncio.run(calm())
+
+
+@pytest.fixture
+def port(calm: tuple[int, Rows]) -> int:
+    """The port."""
+    return calm[0]
+
+
+@pytest.fixture
+def undisturbed(calm: tuple[int, Rows]) -> Rows:
+    """What is delivered there when nothing goes wrong."""
+    return calm[1]
 
 
 @pytest.fixture
@@ -106,11 +122,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ("calls", "whom"), [(0, ("big", "small")), (9, ("big",)), (40, ("small",)), (260, ("big", "small"))]
 )
 async def test_an_outage_changes_nothing(
-    tmp_path: Path, undisturbed: list[tuple[str, str, str]], concurrency: int, calls: int, whom: tuple[str, ...]
+    tmp_path: Path, undisturbed: Rows, port: int, concurrency: int, calls: int, whom: tuple[str, ...]
 ) -> None:
     """Down for a while, from the first call on, while profiling or while delivering, one model or both: every row is
     answered as in the undisturbed run, and few calls were made in vain."""
-    server = Weather(Outage(lambda place: place > calls, 1.5, whom))
+    server = Weather(Outage(lambda place: place > calls, 1.5, whom), port=port)
     async with server as url:
         done = await run(url, tmp_path / "l.db", concurrency=concurrency)
     assert whole(done) == undisturbed
@@ -120,9 +136,9 @@ async def test_an_outage_changes_nothing(
 
 
 @pytest.mark.parametrize("how", [500, "drop", "hang"])
-async def test_an_outage_of_any_kind(tmp_path: Path, undisturbed: list[tuple[str, str, str]], how: int | str) -> None:
+async def test_an_outage_of_any_kind(tmp_path: Path, undisturbed: Rows, port: int, how: int | str) -> None:
     """Errors, dropped connections, silence: the same."""
-    server = Weather(Outage(lambda place: place > 100, 1.2), how=how)
+    server = Weather(Outage(lambda place: place > 100, 1.2), how=how, port=port)
     async with server as url:
         done = await run(url, tmp_path / "l.db", concurrency=32, timeout=0.5)
     assert whole(done) == undisturbed
@@ -131,11 +147,11 @@ async def test_an_outage_of_any_kind(tmp_path: Path, undisturbed: list[tuple[str
 
 @pytest.mark.parametrize("calls", [0, 60, 260])
 async def test_an_outage_without_end_stops_the_run_and_the_same_command_goes_on(
-    tmp_path: Path, undisturbed: list[tuple[str, str, str]], calls: int
+    tmp_path: Path, undisturbed: Rows, port: int, calls: int
 ) -> None:
     """Longer than patience: `Refused` soon after, with how to go on; nothing is given up, and when the model is back
     the same command ends as the undisturbed run does."""
-    server = Weather(Outage(lambda place: place > calls, 60.0))
+    server = Weather(Outage(lambda place: place > calls, 60.0), port=port)
     async with server as url:
         started = time.monotonic()
         for _ in range(2):
@@ -187,9 +203,9 @@ async def test_an_outage_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("share", [0.5, 0.7])
-async def test_most_calls_fail(tmp_path: Path, undisturbed: list[tuple[str, str, str]], share: float) -> None:
+async def test_most_calls_fail(tmp_path: Path, undisturbed: Rows, port: int, share: float) -> None:
     """A model that answers few calls is tried for longer: every row is answered as in the undisturbed run."""
-    server = Weather(lambda model, place: draw(str(place), "share") < share)
+    server = Weather(lambda model, place: draw(str(place), "share") < share, port=port)
     async with server as url:
         done = await run(url, tmp_path / "l.db", concurrency=64)
     assert whole(done) == undisturbed

@@ -104,10 +104,10 @@ def test_another_snapshot_of_the_reference_stops_the_run(tmp_path: Path) -> None
 
     whole = run(tmp_path / "whole", small())
     assert whole.certificate.granted
-    assert whole.certificate.delivered["by"]["fake:big"] > whole.certificate.delivered["profiled"] + 50
+    assert whole.certificate.delivered["by"]["fake:big"] > whole.certificate.delivered["profiled"]
     profiling = whole.certificate.cost["profiling"]
     with pytest.raises(BudgetExhausted):
-        run(tmp_path, small(), budget=profiling + 0.5 * (whole.cost - profiling))
+        run(tmp_path, small(), budget=profiling + 0.1 * (whole.cost - profiling))
     with pytest.raises(Refused, match=r"(?s)r-2.*r-1"):
         run(tmp_path, small(), big=reference("r-2"))
     assert run(tmp_path, small()).table == whole.table

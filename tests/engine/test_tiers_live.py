@@ -16,7 +16,7 @@ from smart_llm.engine.pool import Stop
 from smart_llm.engine.routing import Routing
 from smart_llm.events import nobody
 from smart_llm.mock.server import MockServer
-from smart_llm.procedures import ladder_3, tiers
+from smart_llm.procedures import ladder_4, tiers
 from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import Table
 from smart_llm.tasks.scores import words_of
@@ -29,8 +29,8 @@ TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 @pytest.fixture
 def always_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiers wherever there can be any."""
-    monkeypatch.setattr(ladder_3, "worth_routing", lambda _: True)
-    monkeypatch.setattr(ladder_3, "close", lambda *_: False)
+    monkeypatch.setattr(ladder_4, "worth_routing", lambda _: True)
+    monkeypatch.setattr(ladder_4, "close", lambda *_: False)
     monkeypatch.setattr(tiers, "BETTER", 1e6)
 
 

@@ -1,8 +1,9 @@
 """The default procedure as it ships, by exact enumeration: every population and every order in which its rows can come.
 
-Nothing is replaced, no threshold moved: prices are tiny, so that even these tables can afford a pilot and evidence, and α
-is bold, so that the promise is really used up. The rows of a population are exchangeable, so it is enough to go through
-every content that the profiled rows can have, in order, and to weigh each by the number of arrangements behind it.
+Nothing is replaced, no threshold moved: prices are tiny, so that even these tables can afford a pilot and evidence, and
+α is bold, so that the promise is really used up. The rows of a population are exchangeable, so it is enough to go
+through every content that the profiled rows can have, in order, and to weigh each by the number of arrangements behind
+it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def draws(rows: int, looked: int) -> np.ndarray:
 
 
 def misses(pattern: np.ndarray, labelled: np.ndarray, credit: int, reserve: int) -> np.ndarray:
-    """Shape (patterns,): misses of the whole table for one draw, rows in delivery order, as `ladder/3` walks: the
+    """Shape (patterns,): misses of the whole table for one draw, rows in delivery order, as the ladder walks: the
     candidate's answer counts as bad where the reference has none, and is not delivered where it broke its contract."""
     lost = pattern >= LOST
     bad = (pattern == BAD) | (pattern == LOST)

@@ -1,9 +1,9 @@
 """The rule of a run in words, and what each rule that was certified would have cost.
 
 Which answer a row is delivered is the certificate's `rule`; why it is this one can be told from the evidence: a table
-of `ladder/2` ends with the share each finalist is certified for; a look of `ladder/3` is spent on one rule, chosen on
-the pilot, so there is that rule and the reference. Costs of what was not done are estimates, at the price of an average
-call of the rows profiled.
+of the mix ends with the share each finalist is certified for; a look of the routed ladder is spent on one rule, chosen
+on the pilot, so there is that rule and the reference. Costs of what was not done are estimates, at the price of an
+average call of the rows profiled.
 """
 
 from __future__ import annotations
