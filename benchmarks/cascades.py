@@ -10,7 +10,7 @@ the fresh runs alone decide. Exit code 1 when a procedure fails or a control doe
 as they are done and goes on from there after a break (delete it when the code has changed).
 
 ladder      the default, as it ships: it may prefer the blind mix (column `routed`: share of runs that routed by row)
-routed      the same with the mix priced out of reach, so that every run puts its promise on the look
+routed      pilot, scores, tiers and look as they ship, put together so that every run that can is decided by its look
 per-label   `per-label/3` at .9 for each of two labels: a run violates when the table's or a label's promise is broken
 look        nothing but the look: a pilot, the candidate with the fewest bad rows in it, and every credit in turn
 greedy      control, must fail: the look with one credit more than its rows pay for
@@ -39,15 +39,18 @@ from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from unittest.mock import patch
 from zlib import crc32
 
 import numpy as np
 from common import ALPHA, allowance, draw_rates, finish, judge, missed, options, panels, pose, ratio, show, spread
 
-from smart_llm import planning_scores, procedures
+from smart_llm import procedures
 from smart_llm.engine.drive import Outcome, Population, simulate
-from smart_llm.procedures import ladder_4
+from smart_llm.procedures import ladder_4, mix_pilot
+from smart_llm.procedures.look import cascade
+from smart_llm.procedures.scored_pilot import Pilot
+from smart_llm.procedures.tiers import tiered
+from smart_llm.procedures.ways import weigh
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.first_bad import covers_errors, credit_left, looks
 from smart_llm.stats.sampling import permutation, uniforms
@@ -59,6 +62,7 @@ from smart_llm.types import (
     Answers,
     Ask,
     Cascade,
+    Mix,
     Problem,
     Score,
     SidePromise,
@@ -238,11 +242,19 @@ def labelled(people: Population, seed: int) -> Population:
 
 
 def routed(problem: Problem) -> Generator[Ask, Answers, Verdict]:
-    """The default where no mix is ever worth it, and every score is trusted."""
-    dear = np.full((1, planning_scores.DRAWS), 1e9)
-    always = patch.multiple(ladder_4, worth_routing=lambda _: True, TRUST=1.0)
-    with always, patch.object(planning_scores, "mix_costs", lambda *_: dear):
-        return (yield from procedures.get(procedures.resolve("ladder"))(problem))
+    """The parts of the default as they ship, but whatever the mix may cost and however useless scores look, the promise
+    is put on the look at the best cascade; nothing is promised where no look is affordable."""
+    state, _ = mix_pilot.start(problem)
+    told: list[tuple[Ask, Answers]] = []
+    yield from ladder_4.overheard(mix_pilot.pilot(state), told)
+    order = permutation(problem.seed, "order", problem.rows)
+    pilot = yield from ladder_4.first_pilot(Pilot.of(problem, told), order)
+    while (step := ladder_4.next_step(pilot, weigh(pilot))) is not None:
+        pilot = yield from ladder_4.step_on(pilot, order, step)
+    ways = [way for way in weigh(pilot) if way.score is not None]
+    if not ways:
+        return Verdict(False, Mix(), pilot.rows, "routed", {})
+    return (yield from cascade(pilot, order, tiered(pilot, ways), "routed"))
 
 
 def look(problem: Problem, extra: int = 0, whole_tie: bool = False) -> Generator[Ask, Answers, Verdict]:

@@ -14,7 +14,7 @@ and where the bad rows stand in the order of the score: `best` first of all, `tr
 fifth of every label is bad as well (so that the pilot trusts the score), `random`, `tied` (all scores equal).
 
 alone     only the rare label has bad rows, and the candidate costs next to nothing: nothing else stops the look
-look      `per-label/3` with the choice taken from it: always the candidate's own score, rows looked at in turn by seed
+look      the look of `per-label/3` alone: always the candidate's own score, rows looked at in turn by seed
 careless  control, must fail: this look with a label's bad rows estimated by their share of those labelled, without a
           limit (`alone` only: elsewhere the table's and the other labels' stopping rows lie in the way)
 ladder    the default, without the promise per label: what it protects from (its own promise is not judged here)
@@ -39,7 +39,8 @@ from smart_llm import procedures
 from smart_llm.engine.drive import Population, simulate
 from smart_llm.procedures import per_label_3
 from smart_llm.stats.clopper_pearson import interval
-from smart_llm.types import AGREE, BAD, Answers, Ask, Problem, Score, SidePromise, Traits, Verdict
+from smart_llm.stats.sampling import permutation
+from smart_llm.types import AGREE, BAD, Answers, Ask, Mix, Problem, Score, SidePromise, Traits, Verdict
 
 COLUMNS = ("cell", "procedure", "runs", "violations", "rate", "low", "high")
 COLUMNS += ("table_broken", "label_broken", "certified", "own_score", "cost", "seconds")
@@ -204,8 +205,11 @@ def look(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     """See the top."""
     sizes = np.geomspace(0.05, 0.25, 5) * problem.rows
     way = per_label_3.Way(1, Score(), (), int(sizes[problem.seed % 5]), 0.0)
-    with patch.object(per_label_3, "choose", lambda pilot, side: way):
-        return (yield from per_label_3.procedure(problem))
+    order = permutation(problem.seed, "order", problem.rows)
+    pilot = yield from per_label_3.first_pilot(problem, order)
+    if pilot is None or problem.side is None:
+        return Verdict(False, Mix(), order[:0], "look", {})
+    return (yield from per_label_3.look(pilot, problem.side, way, order))
 
 
 def careless(problem: Problem) -> Generator[Ask, Answers, Verdict]:

@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from odd import labelled, odd
 
 from smart_llm.engine.drive import Outcome, Population, drive, simulate
 from smart_llm.procedures import get, resolve
@@ -40,15 +41,16 @@ def run(name: str, population: Population, problem: Problem) -> Outcome:
 
 @pytest.mark.parametrize("name", PROCEDURES)
 def test_a_false_certificate_is_at_most_as_likely_as_said(name: str) -> None:
-    """All arrangements of all populations of nine rows, one candidate, order fixed: none misses too often."""
+    """All arrangements of all populations of eleven rows, one candidate, order fixed: none misses too often, and some
+    often enough to tell."""
     missed, seen = defaultdict(int), defaultdict(int)
-    for bits in product((0, 1), repeat=9):
+    for bits in product((0, 1), repeat=11):
         marks = np.array([[0, bit] for bit in bits], np.int8)
-        population = Population(marks, np.tile([1.0, 0.02], (9, 1)), np.full(marks.shape, np.nan))
-        problem = task(population, "0.6", "0.6")
+        population = Population(marks, np.tile([1.0, 0.001], (11, 1)), np.full(marks.shape, np.nan))
+        problem = task(population, "0.7", "0.4")
         seen[sum(bits)] += 1
         missed[sum(bits)] += run(name, population, problem).misses > problem.allowance
-    assert max(Fraction(missed[each], seen[each]) for each in seen) <= Fraction(2, 5)
+    assert Fraction(1, 10) < max(Fraction(missed[each], seen[each]) for each in seen) <= Fraction(3, 5)
 
 
 @pytest.mark.parametrize("name", PROCEDURES)
@@ -59,6 +61,30 @@ def test_the_same_answers_bring_the_same_verdict(name: str) -> None:
     assert np.array_equal(first.verdict.profiled, second.verdict.profiled)
     assert first.verdict.rule == second.verdict.rule
     assert first.verdict.evidence == second.verdict.evidence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ladder", "per-label"])
+def test_no_row_that_was_decided_on_is_evidence(name: str) -> None:
+    """Tables of every sort: what is decided is handed over with the first ask for evidence and with no other, and every
+    row of evidence is asked about for the first time."""
+    made, decided = {"ladder": odd, "per-label": labelled}[name], 0
+    for seed in range(60):
+        problem, population = made(seed, 200)
+        asks: list[Ask] = []
+
+        def answer(ask: Ask, people: Population = population, asks: list[Ask] = asks) -> Answers:
+            asks.append(ask)
+            return people.answer(ask)
+
+        drive(get(name), problem, answer)
+        evidence = [k for k, ask in enumerate(asks) if ask.stage == "profile"]
+        assert [k for k, ask in enumerate(asks) if ask.fixed is not None] == evidence[:1]
+        assert evidence == list(range(len(asks) - len(evidence), len(asks)))
+        for k in evidence:
+            assert not np.isin(asks[k].positions, [row for each in asks[:k] for row in each.positions]).any()
+        decided += bool(evidence)
+    assert decided > 10
 
 
 @pytest.mark.parametrize("name", PROCEDURES)

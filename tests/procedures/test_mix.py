@@ -107,17 +107,17 @@ def orders(counts: Sequence[int]) -> int:
     return factorial(sum(counts)) // prod(map(factorial, counts))
 
 
-@pytest.mark.parametrize(("rows", "confidence"), [(14, "0.6"), (13, "0.3")])
+@pytest.mark.parametrize(("rows", "confidence"), [(15, "0.5"), (13, "0.3")])
 @pytest.mark.parametrize(("aside", "lost"), [(1, 0), (1, 1), (2, 1)])
 def test_rows_set_aside_leave_the_promise_as_it_is(aside: int, lost: int, rows: int, confidence: str) -> None:
-    """Some of 14 rows were piloted before: whatever the population of the others is, chosen by whoever knows the pilot,
+    """Some of 15 rows were piloted before: whatever the population of the others is, chosen by whoever knows the pilot,
     and in every order, the target of the whole table is missed with probability at most α, and with a good part of it.
     The allowance is the whole table's, less the rows set aside that have no answer."""
-    whole = problem(rows, "0.7", confidence, (1.0, 0.02))
+    whole = problem(rows, "0.7", confidence, (1.0, 0.0001))
     task = replace(whole, rows=rows - aside, set_aside=aside, lost=lost)
     assert task.allowance == whole.allowance - lost
     alpha = float(1 - task.confidence)
-    assert 0.25 * alpha < worst_miss(task) <= alpha
+    assert 0.1 * alpha < worst_miss(task) <= alpha
 
 
 def test_the_promise_holds_at_the_boundary() -> None:

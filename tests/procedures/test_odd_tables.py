@@ -6,13 +6,16 @@ models that never answer, scores that are no numbers, more rows lost before the 
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ledgers import told
+from odd import labelled, odd
 
 from smart_llm import procedures, verifying
 from smart_llm.engine.drive import Population, simulate
@@ -82,31 +85,20 @@ def with_labels(problem: Problem, people: Population, share: str, least: int) ->
     return replace(problem, side=side), replace(people, traits=traits(people.marks))
 
 
-def claim(problem: Problem) -> dict[str, object]:
-    """As a certificate has it, without the rows set aside (`verifying.of_population`)."""
-    side = problem.side
-    return {
-        "rows": problem.rows,
-        "agreement": str(float(problem.agreement)),
-        "confidence": str(float(problem.confidence)),
-        "floor": str(float(problem.floor)),
-        "reserve": problem.reserve,
-        "set_aside": problem.set_aside,
-        "set_aside_errors": problem.lost,
-        **({"per_label": str(float(side.share)), "label_rows": side.least} if side else {}),
-    }
-
-
 def examined(name: str, problem: Problem, people: Population) -> None:
-    """Runs it; fails where it crashes, where its evidence does not verify, and where it misses more than it may."""
-    outcome = simulate(procedures.get(name), problem, people)
-    verdict = outcome.verdict
-    evidence = json.loads(json.dumps(verdict.evidence, allow_nan=False))
-    assert verifying.check(verdict.procedure, evidence, claim(problem)) == []
-    assert bool(set(verifying.rule(verdict.procedure, evidence)) & {"tiers"}) or True
-    assert not verdict.granted or problem.allowance >= 0
-    if not verdict.granted and not (people.marks[:, 0] == ERROR).any():
-        assert outcome.misses == 0
+    """Runs it; fails where it crashes, where its evidence does not survive a file or does not verify, and where it
+    promises something that cannot be kept."""
+    run = told(name, problem, people)
+    assert run.outcome is not None
+    assert run.problems(run.evidence) == []
+    rule = verifying.rule(run.procedure, run.evidence)
+    assert bool(rule.get("tiers") or rule.get("shares")) == run.verdict.granted
+    assert not run.verdict.granted or problem.promised >= problem.lost
+    if not run.verdict.granted and not (people.marks[:, 0] == ERROR).any():
+        assert run.outcome.misses == 0
+    if run.fixed is None:  # nothing was evidence: what was handed over could not be too many
+        late = int((people.marks[:, 0] == ERROR).sum())
+        assert run.outcome.misses <= max(problem.promised, late)
 
 
 @ODD
@@ -128,3 +120,54 @@ def test_per_label(case: tuple[Problem, Population], share: str, least: int) -> 
 def test_the_default_on_more_rows(case: tuple[Problem, Population]) -> None:
     """Enough rows that most runs get beyond a pilot."""
     examined("ladder", *case)
+
+
+@settings(max_examples=100)
+@given(cases(most=150), SHARES, st.integers(0, 60))
+def test_per_label_on_more_rows(case: tuple[Problem, Population], share: str, least: int) -> None:
+    """The same with two labels."""
+    examined("per-label", *with_labels(*case, share, least))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ladder", "per-label"])
+def test_many_tables_of_every_sort(name: str) -> None:
+    """Made-up tables of one to twelve rows, and larger ones, with candidates that are like each other in nothing."""
+    made = {"ladder": odd, "per-label": labelled}[name]
+    for seed in range(300):
+        examined(name, *made(seed, 12))
+    for seed in range(60):
+        examined(name, *made(seed, 250))
+
+
+# --------------------------------------------------------------------------- found once
+
+
+@pytest.mark.parametrize("rows", [4, 5])
+@pytest.mark.parametrize("agreement", ["0.5", "0.7", "0.9"])
+def test_two_candidates_that_cost_nothing_on_four_rows(rows: int, agreement: str) -> None:
+    """No ask for no rows: where all rows are asked about at once there is nothing left to lengthen a pilot by."""
+    for prices, bad, seed in product([(1.0, 0.0001, 0.001), (1.0, 0.0, 0.0)], range(4), range(8)):
+        rng = np.random.default_rng(seed)
+        marks = np.zeros((rows, 3), np.int8)
+        marks[:, 1:] = np.arange(rows)[:, None] < bad
+        people = Population(marks, np.broadcast_to(prices, marks.shape), rng.normal(size=marks.shape), traits(marks))
+        problem = Problem(rows, Fraction(agreement), Fraction("0.7"), "r", ("a", "b"), prices, seed)
+        for task in (problem, replace(problem, confidence=Fraction("0.99"))):
+            simulate(procedures.get("ladder"), task, people)
+
+
+@pytest.mark.parametrize("lost", [40, 110, 140, 151, 200])
+def test_rows_set_aside_without_an_answer_leave_nothing_to_promise(lost: int) -> None:
+    """Of 1,500 rows 150 may be missed, and 500 were set aside, so many of them without an answer; 50 misses are kept
+    for late ones. Whatever is promised per label, all misses together are no more than 150 or nothing is granted."""
+    marks = np.zeros((1000, 2), np.int8)
+    marks[[17, 400, 803], 1] = BAD
+    people = Population(marks, np.broadcast_to((1.0, 0.001), marks.shape), np.full(marks.shape, np.nan))
+    task = Problem(
+        1000, Fraction("0.9"), Fraction("0.95"), "r", ("a",), (1.0, 0.001), 3, reserve=50, set_aside=500, lost=lost
+    )
+    task, people = with_labels(task, people, "0.5", 50)
+    outcome = simulate(procedures.get("per-label"), task, people)
+    assert outcome.verdict.granted == (lost <= 140)
+    assert not outcome.verdict.granted or lost + outcome.misses <= 150

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Population, simulate
+from smart_llm.cascades import assign, route
+from smart_llm.engine.drive import Population, drive, simulate
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.label_look import label_credit
-from smart_llm.types import Problem, SidePromise
+from smart_llm.types import BAD, Answers, Ask, Cascade, Ints, Problem, SidePromise
 from smart_llm.verifying.per_label_3 import is_largest
 
 
@@ -62,6 +64,37 @@ def test_a_rare_label_is_not_sacrificed(bench: ModuleType) -> None:
     kept = simulate(procedures.get("per-label"), problem(people, 1), people).delivered_by
     assert (plain[rare] == 0).mean() < 0.5
     assert (kept[rare] == 0).mean() >= 0.8
+
+
+def test_an_outage_is_no_evidence(bench: ModuleType) -> None:
+    """A candidate that is down, while the look is made, on just the rows of a label that it would get wrong, and up
+    again when it delivers, is not taken for a good one: the label's promise is kept."""
+    people = bench.population(1000, 0.2, 0.3, 0.03, place="random", seed=1)
+    broken = 0
+    for seed in range(20):
+        by = through_outage(problem(people, seed), people)
+        broken += any(bench.broken(people, by, share=0.8, agreement=0.85, least=50))
+    assert broken <= 3
+
+
+def through_outage(task: Problem, people: Population) -> Ints:
+    """The model that answers each row; calls failed wherever rows of the look would be wrong."""
+
+    def answer(ask: Ask) -> Answers:
+        answers = people.answer(ask)
+        assert answers.traits is not None
+        gone = (answers.marks == BAD) & (ask.stage == "profile")
+        key = np.where(gone, 0, answers.traits.key)
+        return replace(answers, score=np.where(gone, np.nan, answers.score), traits=replace(answers.traits, key=key))
+
+    verdict = drive(procedures.get("per-label"), task, answer)
+    by = assign(verdict, task.seed, task.rows)
+    if isinstance(verdict.rule, Cascade):
+        left = np.setdiff1d(np.arange(task.rows), verdict.profiled)
+        by[left] = route(
+            verdict.rule, task.seed, task.rows, left, lambda rows, models: people.answer(Ask(rows, models, ""))
+        )
+    return by
 
 
 @pytest.mark.parametrize("seen", [1, 30, 1000, 100_000])

@@ -82,6 +82,8 @@ def worth_routing(pilot: Pilot) -> bool:
     """Whether a score may save more than it takes to find out: a candidate's own does not look useless, or what a
     learned one can be hoped to save exceeds what half as many pilot rows again, and the other candidates, cost."""
     ways, have = weigh(pilot), len(pilot.rows)
+    if not ways:
+        return False
     if any(way.score == OWN and way.useless <= forecast.OWN.useless for way in ways):
         return True
     best = min(ways, key=lambda way: way.cost)
