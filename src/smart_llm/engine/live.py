@@ -49,8 +49,6 @@ HOPELESS = 20
 BROKEN = "error: the reference's answer breaks the output contract"
 WARM = 1.0
 """Temperature of further draws: samples of what a model would say (self-consistency; Wang et al. 2023)."""
-SLICE = 4096
-"""Rows rendered at a time while delivering: bounds memory, feeds thousands of calls in flight."""
 NONE: Ints = np.empty(0, np.int64)
 """No positions."""
 
@@ -81,7 +79,8 @@ class Live:
     failed: (position in the table, model index) → error, for calls that finally failed while profiling. covered: by
     model index, the snapshots whose answers may be delivered (none given: all). known: by model's name, a request that
     was answered. keys: by model index, those of the answers that profiling brought. before: the number of the last
-    answer that was in the ledger when delivery began."""
+    answer that was in the ledger when delivery began; elsewhere: whether it may hold answers of the reference to rows
+    that nobody has asked about in this run."""
 
     def __init__(
         self,
@@ -107,7 +106,7 @@ class Live:
         self.failed: dict[tuple[int, int], str] = {}
         self.covered: dict[int, frozenset[str]] = {}
         self.known: dict[str, Request] = {}
-        self.before = 0
+        self.before, self.elsewhere = 0, True
         self.keys: dict[int, list[str]] = {}
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
@@ -323,7 +322,7 @@ class Live:
 
     # ------------------------------------------------------------------ what is delivered
 
-    def settle_by(self, rows: Ints, model: int, value: Any, reply: Answer) -> None:
+    def settle_by(self, rows: int | Ints, model: int, value: Any, reply: Answer) -> None:
         """What rows that ask the same are delivered, by a reply and what was read in it."""
         if value is not None:
             self.settle(rows, model, format_value(value))
@@ -341,30 +340,6 @@ class Live:
             self.errors |= dict.fromkeys(np.atleast_1d(rows).tolist(), error)
         elif answer is not None:
             self.answers[rows] = answer
-
-    def reopen(self) -> None:
-        """Rows without an answer whose request another row asks too, and may have an answer to, are asked again."""
-        lost = np.zeros(self.rows, bool)
-        lost[list(self.errors)] = True
-        self.unsettle(np.flatnonzero(lost & ~self.alike.least(lost)))
-
-    def unsettle(self, rows: Ints) -> None:
-        """These rows are to be settled again."""
-        self.settled[rows] = False
-        for row in rows.tolist():
-            self.errors.pop(row, None)
-
-    def covers(self, model: int, reply: Answer) -> bool:
-        """Whether a candidate's answer is by a snapshot that the evidence is about."""
-        known = self.covered.get(model)
-        return not (known and reply.snapshot and reply.snapshot not in known)
-
-    def left(self) -> Iterator[tuple[int, str]]:
-        """Of the rows that are not settled, the first one of each request, and its prompt."""
-        left = self.different(np.flatnonzero(~self.settled))
-        for start in range(0, len(left), SLICE):
-            part = left[start : start + SLICE]
-            yield from zip(part.tolist(), self.prompts(part), strict=True)
 
     def _hopeless(self, reply: Answer) -> str:
         why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract"

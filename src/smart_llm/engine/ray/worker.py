@@ -107,6 +107,7 @@ class Worker:
         table = await part.source.read()
         live = Live(table, orders.task, orders.models, client, stop=Stop())
         live.proven, live.covered, live.before = True, dict(orders.covered), orders.before
+        live.elsewhere = orders.elsewhere
         for row in range(part.rows):
             if (known := orders.settled.get(part.first + row)) is not None:
                 live.settle(row, 0, *known)
