@@ -22,7 +22,7 @@ from smart_llm.engine.routing import Routing
 from smart_llm.events import Delivering, Listener
 from smart_llm.ledger import Reader
 from smart_llm.tasks.scores import reads_words
-from smart_llm.types import Answer, Answers, Cascade, Ints
+from smart_llm.types import Answer, Answers, Cascade
 
 SLICE = 4096
 """Rows rendered at a time: bounds memory, feeds thousands of calls in flight."""
@@ -35,7 +35,7 @@ Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery | None]]
 
 async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) -> None:
     """Settle every row that is left."""
-    reopen(live)
+    live.reopen()
     done = int(live.settled.sum())
     alone = live.reference_only_cost(np.flatnonzero(live.settled)) / live.rows
     settle = _by_share(live, routing) if routing.cascade is None else _by_tiers(live, routing.cascade, routing)
@@ -58,20 +58,6 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
 def asked_elsewhere(live: Live, ledger: Reader) -> bool:
     """Whether the ledger holds answers of the reference to requests that nobody has made in this session."""
     return ledger.count(live.models[0].name) > int((~np.isnan(live.costs[0])).sum())
-
-
-def reopen(live: Live) -> None:
-    """Rows without an answer whose request another row asks too, and may have an answer to, are asked again."""
-    lost = np.zeros(live.rows, bool)
-    lost[list(live.errors)] = True
-    unsettle(live, np.flatnonzero(lost & ~live.alike.least(lost)))
-
-
-def unsettle(live: Live, rows: Ints) -> None:
-    """These rows are to be settled again."""
-    live.settled[rows] = False
-    for row in rows.tolist():
-        live.errors.pop(row, None)
 
 
 def _left(live: Live) -> Iterator[tuple[int, str]]:

@@ -78,9 +78,8 @@ class Live:
 
     failed: (position in the table, model index) → error, for calls that finally failed while profiling. covered: by
     model index, the snapshots whose answers may be delivered (none given: all). known: by model's name, a request that
-    was answered. keys: by model index, those of the answers that profiling brought. before: the number of the last
-    answer that was in the ledger when delivery began; elsewhere: whether it may hold answers of the reference to rows
-    that nobody has asked about in this run."""
+    was answered. answered: by model index, those of the answers that profiling brought. before: the number of the last
+    answer that was in the ledger when delivery began."""
 
     def __init__(
         self,
@@ -106,11 +105,12 @@ class Live:
         self.failed: dict[tuple[int, int], str] = {}
         self.covered: dict[int, frozenset[str]] = {}
         self.known: dict[str, Request] = {}
-        self.before, self.elsewhere = 0, True
-        self.keys: dict[int, list[str]] = {}
+        self.before = 0
+        self.answered: dict[int, list[str]] = {}
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
         self._lost = 0  # requests that ended without an answer
+        self.elsewhere = True  # whether the ledger may hold answers of the reference that this run did not ask for
         self.again: dict[int, float] = {}  # USD of second answers by the reference, by group of equal rows
         self.reference_cost = np.full(table.rows, np.nan)
         self.groups = table.groups_of_texts(template.fields, template.literals).astype(np.int32)
@@ -249,7 +249,7 @@ class Live:
         for position, row in zip(positions.tolist(), keys, strict=True):
             for m, key in zip(ask.models, row, strict=True):
                 if (position, m) not in self.failed:
-                    self.keys.setdefault(m, []).append(key)
+                    self.answered.setdefault(m, []).append(key)
         return sheet, keys
 
     def _check_alive(self, ask: Ask, positions: Ints) -> None:
@@ -340,6 +340,18 @@ class Live:
             self.errors |= dict.fromkeys(np.atleast_1d(rows).tolist(), error)
         elif answer is not None:
             self.answers[rows] = answer
+
+    def reopen(self) -> None:
+        """Rows without an answer whose request another row asks too, and may have an answer to, are asked again."""
+        lost = np.zeros(self.rows, bool)
+        lost[list(self.errors)] = True
+        self.unsettle(np.flatnonzero(lost & ~self.alike.least(lost)))
+
+    def unsettle(self, rows: Ints) -> None:
+        """These rows are to be settled again."""
+        self.settled[rows] = False
+        for row in rows.tolist():
+            self.errors.pop(row, None)
 
     def _hopeless(self, reply: Answer) -> str:
         why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract"

@@ -34,7 +34,7 @@ def models_of(rule: Rule) -> list[int]:
 
 def covered(live: Live, rule: Rule, ledger: Reader) -> dict[int, frozenset[str]]:
     """The snapshots that the evidence of a rule is about, by model. `Refused` where one took another's place."""
-    found = {m: told(ledger, live.keys.get(m, ())) for m in models_of(rule)}
+    found = {m: told(ledger, live.answered.get(m, ())) for m in models_of(rule)}
     for m, names in found.items():
         if (change := changed(names)) is not None:
             old, new = change

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from smart_llm.engine.deliver import asked_elsewhere, reopen, unsettle
 from smart_llm.engine.live import NONE, Live
 from smart_llm.engine.means import Means
 from smart_llm.engine.ray import RayOptions
@@ -61,7 +60,7 @@ class RayDelivery:
         Partitions know nothing of one another. Where a call failed in one and was answered in another, rows that ask
         the same were not delivered alike: their partitions are settled again, from what the ledger holds by then.
         """
-        reopen(live)
+        live.reopen()
         parts = parts_of(self.table, self.options.partition)
         orders = self._orders(live, verdict, record, means, parts)
         finished = self._finished = Finished(_folder(means.ledger.path, record), _geometry(orders))
@@ -76,7 +75,7 @@ class RayDelivery:
             if not pending:
                 break
             again = np.concatenate([_rows(parts[number]) for number in pending])
-            unsettle(live, np.setdiff1d(again, np.fromiter(orders.settled, np.int64)))
+            live.unsettle(np.setdiff1d(again, np.fromiter(orders.settled, np.int64)))
             orders = replace(orders, elsewhere=True)
         else:
             raise Interrupted("Rows that ask the same are not delivered alike yet: run the same command to go on.")
@@ -99,6 +98,7 @@ class RayDelivery:
     def _orders(self, live: Live, verdict: Verdict, record: RunRecord, means: Means, parts: tuple[Part, ...]) -> Orders:
         routing = Routing.of(verdict, record.seed, live.aside, live.alike)
         repeated = live.alike.repeated if routing.cascade else NONE
+        bought = means.ledger.count(live.models[0].name)
         return Orders(
             task=live.task,
             models=live.models,
@@ -114,7 +114,7 @@ class RayDelivery:
             covered=live.covered,
             known=live.known,
             before=live.before,
-            elsewhere=asked_elsewhere(live, means.ledger),
+            elsewhere=bought > int((~np.isnan(live.costs[0])).sum()),
             parts=parts,
             run_id=record.run_id,
             limited=means.budget is not None,
