@@ -108,10 +108,13 @@ async def test_runs_side_by_side_stop_together_and_give_the_handlers_back(tmp_pa
     paths = [tmp_path / "a", tmp_path / "b"]
     for path in paths:
         path.mkdir()
+    given = [providers(0.01) for _ in paths]
     runs = [
-        asyncio.create_task(smart.arun(rows(4000), TASK, **usual(path, providers=providers(0.01)))) for path in paths
+        asyncio.create_task(smart.arun(rows(4000), TASK, **usual(path, providers=each)))
+        for path, each in zip(paths, given, strict=True)
     ]
-    await asyncio.sleep(0.3)
+    while not all(sum(provider.calls for provider in each.values()) > 20 for each in given):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)
     ended = await asyncio.gather(*runs, return_exceptions=True)
     assert [type(each) for each in ended] == [smart.Interrupted] * 2

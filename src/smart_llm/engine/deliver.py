@@ -10,7 +10,7 @@ that is run again delivers what it delivered.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,8 +20,12 @@ from smart_llm.engine.live import Live
 from smart_llm.engine.pool import each
 from smart_llm.engine.routing import Routing
 from smart_llm.events import Delivering, Listener
+from smart_llm.ledger import Reader
 from smart_llm.tasks.scores import reads_words
 from smart_llm.types import Answer, Answers, Cascade
+
+SLICE = 4096
+"""Rows rendered at a time: bounds memory, feeds thousands of calls in flight."""
 
 Delivery: TypeAlias = tuple[int, Any, Answer]
 """The model a row is answered by, its value (None: the row has no answer), its reply."""
@@ -43,17 +47,38 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         if given is None:
             given = (0, *await live.answer(position, 0, prompt))
         rows = live.alike.members(position)
-        rows = rows[~live.settled[rows]]
+        rows = rows[~live.settled[rows]] if len(rows) > 1 else rows
         live.settle_by(rows, *given)
         done += len(rows)
         tell(Delivering(done, live.rows, len(live.errors), live.so_far, alone * done))
 
-    await each(live.left(), one, workers=workers, stop=live.stop)
+    await each(_left(live), one, workers=workers, stop=live.stop)
+
+
+def asked_elsewhere(live: Live, ledger: Reader) -> bool:
+    """Whether the ledger holds answers of the reference to requests that nobody has made in this session."""
+    return ledger.count(live.models[0].name) > int((~np.isnan(live.costs[0])).sum())
+
+
+def _left(live: Live) -> Iterator[tuple[int, str]]:
+    """Of the rows that are not settled, the first one of each request, and its prompt."""
+    left = live.different(np.flatnonzero(~live.settled))
+    for start in range(0, len(left), SLICE):
+        part = left[start : start + SLICE]
+        yield from zip(part.tolist(), live.prompts(part), strict=True)
+
+
+def _covers(live: Live, model: int, reply: Answer) -> bool:
+    """Whether a candidate's answer is by a snapshot that the evidence is about."""
+    known = live.covered.get(model)
+    return not (known and reply.snapshot and reply.snapshot not in known)
 
 
 async def _stands(live: Live, prompt: str, models: Sequence[int]) -> bool:
     """Whether the reference's answer is there and is delivered: it was there when delivery began, or took the place of
     an answer that one of these models did not give."""
+    if not live.elsewhere:
+        return False
     number = await live.client.held(live.request(0, prompt))
     if number is None or number <= live.before:
         return number is not None
@@ -68,7 +93,7 @@ def _by_share(live: Live, routing: Routing) -> Settle:
         if await _stands(live, prompt, (model,)):
             return None
         value, reply = await live.answer(position, model, prompt)
-        return (model, value, reply) if value is not None and live.covers(model, reply) else None
+        return (model, value, reply) if value is not None and _covers(live, model, reply) else None
 
     return settle
 
@@ -85,7 +110,7 @@ def _by_tiers(live: Live, rule: Cascade, routing: Routing) -> Settle:
                 return None
             sheet = Answers.blank((1, len(live.models)))
             told = await live.fill(sheet, 0, position, prompt, tier.models)
-            if any(reply.error or not live.covers(m, reply) for m, (_, reply, _) in told.items()):
+            if any(reply.error or not _covers(live, m, reply) for m, (_, reply, _) in told.items()):
                 return None  # its place in the order is not known
             if accepts(tier, sheet, routing.high[here])[0]:
                 return (tier.candidate, *told[tier.candidate][:2])

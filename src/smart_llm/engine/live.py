@@ -50,8 +50,6 @@ HOPELESS = 20
 BROKEN = "error: the reference's answer breaks the output contract"
 WARM = 1.0
 """Temperature of further draws: samples of what a model would say (self-consistency; Wang et al. 2023)."""
-SLICE = 4096
-"""Rows rendered at a time while delivering: bounds memory, feeds thousands of calls in flight."""
 NONE: Ints = np.empty(0, np.int64)
 """No positions."""
 
@@ -101,6 +99,7 @@ class Live:
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
         self._lost = 0  # requests that ended without an answer
+        self.elsewhere = True  # whether the ledger may hold answers of the reference that this run did not ask for
         self.again: dict[int, float] = {}  # USD of second answers by the reference, by group of equal rows
         self.reference_cost = np.full(table.rows, np.nan)
         self.groups = table.groups_of_texts(template.fields, template.literals).astype(np.int32)
@@ -341,7 +340,7 @@ class Live:
 
     # ------------------------------------------------------------------ what is delivered
 
-    def settle_by(self, rows: Ints, model: int, value: Any, reply: Answer) -> None:
+    def settle_by(self, rows: int | Ints, model: int, value: Any, reply: Answer) -> None:
         """What rows that ask the same are delivered, by a reply and what was read in it."""
         if value is not None:
             self.settle(rows, model, format_value(value))
@@ -371,18 +370,6 @@ class Live:
         self.settled[rows] = False
         for row in rows.tolist():
             self.errors.pop(row, None)
-
-    def covers(self, model: int, reply: Answer) -> bool:
-        """Whether a candidate's answer is by a snapshot that the evidence is about."""
-        known = self.covered.get(model)
-        return not (known and reply.snapshot and reply.snapshot not in known)
-
-    def left(self) -> Iterator[tuple[int, str]]:
-        """Of the rows that are not settled, the first one of each request, and its prompt."""
-        left = self.different(np.flatnonzero(~self.settled))
-        for start in range(0, len(left), SLICE):
-            part = left[start : start + SLICE]
-            yield from zip(part.tolist(), self.prompts(part), strict=True)
 
     def _hopeless(self, reply: Answer) -> str:
         why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract"

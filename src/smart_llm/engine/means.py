@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from smart_llm.engine.batch import BatchOptions
-from smart_llm.engine.deliver import deliver
+from smart_llm.engine.deliver import asked_elsewhere, deliver
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.routing import Routing
@@ -29,6 +29,7 @@ class Delivery(Protocol):
 async def here(live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
     """This process does."""
     routing = Routing.of(verdict, record.seed, live.aside, live.alike)
+    live.elsewhere = asked_elsewhere(live, means.ledger)
     await deliver(live, routing, means.concurrency, means.tell)
 
 

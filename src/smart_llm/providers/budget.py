@@ -106,20 +106,32 @@ class Announced:
         self._notes: list[int] = []
         self._writing = asyncio.Lock()
 
-    async def ready(self, bound: float, send: Send) -> None:
-        """A call that may cost `bound` is about to wait for its turn: once it has one, there is nothing to write."""
+    def has_room(self, bound: float) -> bool:
+        """Whether calls that may cost so much can leave with nothing to write."""
+        return self._known >= self._out[0] + self.AHEAD * bound
+
+    async def make_room(self, bound: float, send: Send) -> None:
+        """See to it, before one of them waits for its turn."""
         while self._known < self._out[0] + self.AHEAD * bound:
             async with self._writing:
                 if self._known < self._out[0] + self.AHEAD * bound:
                     await self._write(self.HEADROOM * self._out[0] + 2 * self.AHEAD * bound - self._known, send)
 
-    async def take(self, bound: float, send: Send) -> None:
-        """The call leaves."""
+    def take(self, bound: float) -> None:
+        """A call leaves, once it is `covered`."""
         self._out[0] += bound
         self._out[1] += 1
-        while self._known < self._out[0]:
+
+    @property
+    def covers(self) -> bool:
+        """Whether all that is taken is announced."""
+        return self._known >= self._out[0]
+
+    async def cover(self, send: Send) -> None:
+        """Announce what is not."""
+        while not self.covers:
             async with self._writing:
-                if self._known < self._out[0]:
+                if not self.covers:
                     await self._write(self.HEADROOM * self._out[0] - self._known, send)
 
     def give(self, bound: float) -> None:

@@ -13,7 +13,6 @@ provider as a whole is raised and stops the run.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -26,7 +25,7 @@ from smart_llm.providers.budget import Budget, Send
 from smart_llm.providers.headers import limits_from
 from smart_llm.providers.health import Trials
 from smart_llm.providers.journal import Journal
-from smart_llm.providers.lane import Lane, Speed, guessed_tokens
+from smart_llm.providers.lane import Lane, Speed, ceiling, guessed_tokens
 from smart_llm.providers.pace import Gate, Pace, Turn
 from smart_llm.types import Answer, Model, Request
 
@@ -219,9 +218,10 @@ class Client:
 
     async def _attempt(self, lane: Lane, key: str, request: Request, trials: Trials) -> Answer:
         """One call in its turn and within the budget; the answer is durable when this returns."""
-        probe, turn = await self._turn_of(lane, request)
+        bound = lane.bound(request, self._timeout)
+        probe, turn = await self._turn_of(lane, request, bound)
         try:
-            answer, number = await self._called(lane, key, request, turn, trials)
+            answer, number = await self._called(lane, key, request, turn, bound, trials)
         finally:
             lane.health.leave(probe)
         if answer.error is not None:
@@ -233,13 +233,13 @@ class Client:
             raise Refused(lane.changed(answer))
         return await self._ledger.put(key, request, answer, run=self._run, attempt=number)
 
-    async def _turn_of(self, lane: Lane, request: Request) -> tuple[bool, Turn]:
+    async def _turn_of(self, lane: Lane, request: Request, bound: float) -> tuple[bool, Turn]:
         """Wait until a call may leave; whether it leaves as a probe of a model that is down, and its turn."""
         while True:
-            probe = await lane.health.enter()
+            probe = lane.health.doubtful and await lane.health.enter()
             try:
-                if self._budget.limit is None:
-                    await lane.announced.ready(lane.bound(request, self._timeout), self._note_of(lane))
+                if self._budget.limit is None and not lane.announced.has_room(bound):
+                    await lane.announced.make_room(bound, self._note_of(lane))
                 turn = await lane.pace.enter(guessed_tokens(request))
             except BaseException:
                 lane.health.leave(probe)
@@ -249,11 +249,10 @@ class Client:
             lane.pace.leave()  # the model went down while this call waited for its turn
 
     async def _called(
-        self, lane: Lane, key: str, request: Request, turn: Turn, trials: Trials
+        self, lane: Lane, key: str, request: Request, turn: Turn, bound: float, trials: Trials
     ) -> tuple[Answer, int | None]:
         """One call whose turn has come; what becomes of it is told to its lane."""
         _turn.set((lane, turn))
-        bound = lane.bound(request, self._timeout)
         try:
             self._check()  # a stop that came while this call waited for its turn
             await self._budget.reserve(bound)
@@ -310,10 +309,11 @@ class Client:
     async def _announce(self, lane: Lane, key: str, bound: float) -> int | None:
         """What a call may cost is durable before it leaves: with a budget call by call (the number is returned), else
         by notes that cover all calls in flight."""
-        name = lane.model.name
         if self._budget.limit is not None:
-            return await self._ledger.send(key, name, bound, run=self._run)
-        await lane.announced.take(bound, self._note_of(lane))
+            return await self._ledger.send(key, lane.model.name, bound, run=self._run)
+        lane.announced.take(bound)
+        if not lane.announced.covers:
+            await lane.announced.cover(self._note_of(lane))
         return None
 
     def _note_of(self, lane: Lane) -> Send:
@@ -354,9 +354,10 @@ class Client:
 
     async def _answers(self, lane: Lane, request: Request) -> bool:
         """Whether the model answers this request, which it has answered before. Costs a call, and is no answer."""
-        key, turn = request_key(request), await lane.pace.enter(guessed_tokens(request))
+        key, bound = request_key(request), lane.bound(request, self._timeout)
+        turn = await lane.pace.enter(guessed_tokens(request))
         try:
-            answer, number = await self._called(lane, key, request, turn, Trials())
+            answer, number = await self._called(lane, key, request, turn, bound, Trials())
         except Retryable:
             return False
         except Refused as error:
@@ -390,11 +391,6 @@ class Client:
         """The row's error, once everything its attempts may have cost is durable."""
         await self._ledger.attempt(key, lane.model.name, "gave up", 0.0, run=self._run)
         return Answer(None, cost=trials.cost, error=message)
-
-
-def ceiling(model: Model, concurrency: int) -> int:
-    """Calls to a model that may be in flight: of one that runs on this machine, the cores."""
-    return (os.cpu_count() or 1) if model.provider == "local" else concurrency
 
 
 def _now() -> float:

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from smart_llm.errors import SmartError
 from smart_llm.providers.budget import Budget
-from smart_llm.providers.client import ceiling
+from smart_llm.providers.lane import ceiling
 from smart_llm.providers.pace import Pace, Turn
 from smart_llm.types import Model
 

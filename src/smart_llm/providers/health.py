@@ -101,6 +101,11 @@ class Health:
         return self._failures >= HOLD and self._failures >= min(MOST_HOLD, log(CHANCE) / log1p(-self.share))
 
     @property
+    def doubtful(self) -> bool:
+        """Whether a call may have to wait (`enter`)."""
+        return self._failures >= HOLD or self._reason is not None
+
+    @property
     def failing(self) -> bool:
         """Whether its last call brought nothing."""
         return self._failures > 0

@@ -102,6 +102,11 @@ class Speed:
         return cls(lane.seconds / lane.answered, *(each.limit if each is not None else 0.0 for each in told))
 
 
+def ceiling(model: Model, concurrency: int) -> int:
+    """Calls to a model that may be in flight: of one that runs on this machine, the cores."""
+    return (os.cpu_count() or 1) if model.provider == "local" else concurrency
+
+
 def guessed_tokens(request: Request) -> float:
     """What a provider may count against its limit of tokens; how far off that is, the pace learns."""
     return (len(request.prompt) + len(request.system or "")) / 4 + request.max_tokens

@@ -108,6 +108,7 @@ class Worker:
         live = Live(table, orders.task, orders.models, client, stop=Stop())
         live.client.hold(orders.failed)
         live.proven, live.covered, live.before = True, dict(orders.covered), orders.before
+        live.elsewhere = orders.elsewhere
         for row in range(part.rows):
             if (known := orders.settled.get(part.first + row)) is not None:
                 live.settle(row, 0, *known)
