@@ -104,7 +104,7 @@ def test_a_run_without_a_cheaper_candidate_verifies(command: Command, table: Pat
     out = tmp_path / "out.csv"
     code, printed, _ = command(*usual(table, output=out, candidate="fake:dear?in=10&out=10"))
     assert code == 0
-    assert "not cheaper" in printed
+    assert "hardly cheaper" in printed
     assert command("verify", f"{out}.certificate.json", "--ledger", f"{table}.ledger.db")[0] == 0
 
 

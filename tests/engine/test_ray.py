@@ -99,3 +99,75 @@ def test_folder_in_folder_out(tmp_path: Path) -> None:
     ]
     assert asdict(many.certificate) == asdict(one.certificate)
     assert json.loads((tmp_path / "out.certificate.json").read_text())["status"] == one.certificate.status
+
+
+class FailsOnce(Says):
+    """The first call about some prompts fails for good, in whatever process it is made; the next one is answered."""
+
+    def __init__(self, share: float, folder: Path) -> None:
+        super().__init__(share)
+        self.folder = folder
+
+    def __call__(self, request: smart.Request) -> Any:
+        """A file per prompt that failed once."""
+        digest = blake2b(request.prompt.encode(), digest_size=8).hexdigest()
+        if int(digest[:2], 16) < 64:
+            try:
+                (self.folder / f"{request.model[5:]} {digest}").touch(exist_ok=False)
+            except FileExistsError:
+                return super().__call__(request)
+            return smart.Refused("not now", row_only=True)
+        return super().__call__(request)
+
+
+@pytest.mark.parametrize("to", ["table", "folder"])
+def test_equal_rows_are_delivered_alike(tmp_path: Path, to: str) -> None:
+    """Rows that ask the same, in whatever partitions, get one answer, though calls fail in one and not in another."""
+    table = [{"id": str(n), "text": f"text {n % 250}."} for n in range(1000)]
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(5):
+        pl.DataFrame(table).slice(number * 200, 200).write_parquet(source / f"{number}.parquet")
+    marks = tmp_path / "failed"
+    marks.mkdir()
+    given = {
+        "fake:ref": smart.FakeProvider(FailsOnce(1.0, marks)),
+        "fake:mini": smart.FakeProvider(FailsOnce(0.96, marks)),
+    }
+    options: dict[str, Any] = {"output": tmp_path / "out"} if to == "folder" else {}
+    done = run(source if to == "folder" else table, tmp_path / "l.db", "ray", providers=given, **options)
+    frame = pl.DataFrame(done.table) if to == "table" else pl.read_parquet(str(tmp_path / "out" / "part-*.parquet"))
+    unlike = frame.group_by("text").agg(pl.struct("answer", "answered_by", "status").n_unique().alias("kinds"))
+    assert unlike.filter(pl.col("kinds") > 1).is_empty()
+    by = {row["answered_by"]: row["len"] for row in frame.group_by("answered_by").len().to_dicts()}
+    assert {name: count for name, count in done.certificate.delivered["by"].items() if count} == by
+    assert int((frame["status"] != "ok").sum()) == done.certificate.errors["rows"]
+    assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []
+
+
+class Renamed:
+    """Says which snapshot it is; another one once a file is there."""
+
+    def __init__(self, says: Says, sign: Path) -> None:
+        self.says, self.sign = says, sign
+
+    def __call__(self, request: smart.Request) -> Any:
+        """A whole answer."""
+        return smart.Answer(self.says(request), snapshot="s-2" if self.sign.exists() else "s-1")
+
+
+def test_another_snapshot_stops_the_run(tmp_path: Path) -> None:
+    """A candidate that changes while the workers deliver is noticed there; later the same command goes on."""
+    sign = tmp_path / "changed"
+    given = {"fake:ref": smart.FakeProvider(Says(1.0)), "fake:mini": smart.FakeProvider(Renamed(Says(0.96), sign))}
+
+    def change(event: smart.Event) -> None:
+        if isinstance(event, smart.Decided):
+            sign.touch()
+
+    with pytest.raises(smart.Refused, match=r"(?s)s-2.*s-1"):
+        run(rows(), tmp_path / "l.db", "ray", providers=given, on_event=change)
+    sign.unlink()
+    done = run(rows(), tmp_path / "l.db", "ray", providers=given)
+    assert {row["status"] for row in done.table} == {"ok"}
+    assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []
