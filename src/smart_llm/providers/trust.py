@@ -71,7 +71,7 @@ class Trust:
         self.broken = self.broken or Refused(
             f"{self._name} does not keep to limits, so that no --budget can hold: one reply cost ${answer.cost:.6g} "
             f"where ${bound:.6g} was the most ({usage.input_tokens} tokens in, {usage.output_tokens} out). What was "
-            f"bought is kept{given_up}. Mend the server, give more room (?thinking=2000), or run again without --budget."
+            f"bought is kept{given_up}. Mend the server, give more room (?thinking=2000), or run without --budget."
         )
         for limit in self._out:
             limit.reschedule(asyncio.get_running_loop().time())
