@@ -1,4 +1,4 @@
-"""One row never stops a run, and the status of a row without an answer says what to do: whole runs over real sockets."""
+"""One row never stops a run, and the status of a row without an answer says what to do: whole runs, real sockets."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ class Flight:
             if item is not None:
                 item.tries += 1
                 self._failed_now.append(item)
-        elif item is not None and isinstance(outcome, Refused) and outcome.row_only:
+        elif item is not None and isinstance(outcome, Refused) and (outcome.row_only or outcome.maybe_row):
             await self._give_up(item, outcome)
         elif isinstance(outcome, Refused):
             self._fatal = outcome
