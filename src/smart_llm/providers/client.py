@@ -210,10 +210,7 @@ class Client:
                 await self._find_out(lane, trials)
                 delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
-                if error.maybe_row:
-                    lane.trust.refused(error)
-                elif not error.row_only:
-                    raise
+                lane.trust.refused(error)  # raises what stops the run
                 return await self._failed(lane, key, str(error), trials)
             await lane.health.rest(delay)
 
@@ -335,8 +332,7 @@ class Client:
     # ------------------------------------------------------------------ rows that fail
 
     def _is_own(self, lane: Lane, trials: Trials) -> bool:
-        """Whether a row's failures are its own: the model answered others, or a witness; where it has never answered
-        anything there is nothing to compare with."""
+        """Whether a row's failures are its own: the model answered others, or a witness, or never anything at all."""
         if not lane.health.alive:
             return trials.all >= self._tries
         return trials.counted >= self._tries or (trials.vouched and trials.counted > 0)

@@ -83,7 +83,12 @@ class Trust:
             raise self.broken
 
     def refused(self, error: Refused) -> None:
-        """A request was refused, in words that do not say whether it is the request alone. Many in a row are not."""
+        """A request was refused. Raises what stops the run: a refusal that is no row's own, or many in a row in words
+        that do not say whether it is the request alone."""
+        if error.row_only:
+            return
+        if not error.maybe_row:
+            raise error
         self._refusals += 1
         if self._refusals >= REFUSALS:
             raise Refused(
