@@ -121,6 +121,8 @@ def _choice(reply: Reply) -> Choice:
     """The completion, an empty one where there is none; `NoAnswer` where this is no completion at all."""
     if isinstance(reply.choices, msgspec.UnsetType) or (not reply.choices and reply.error):
         raise NoAnswer
+    if not reply.choices and not (reply.model or bytes(reply.usage)):  # an empty shell, not even a model's name
+        raise NoAnswer
     choice = (reply.choices[0] if reply.choices else None) or Choice()
     if reply.error and choice.message is None:
         raise NoAnswer
