@@ -128,9 +128,12 @@ def models_of(reference: str, candidates: Sequence[str], options: Options) -> tu
 
 
 def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
-    """Providers for the models the caller brought none for."""
-    wanted = [model for model in job.models if model.name not in given]
-    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns))
+    """Providers for the models the caller brought none for. What was brought under a model's bare name serves every
+    setting of it that was not brought itself."""
+    bare = {model.name: model.name.partition("?")[0] for model in job.models if model.name not in given}
+    brought = {name: given[plain] for name, plain in bare.items() if plain in given}
+    wanted = [model for model in job.models if model.name in bare and model.name not in brought]
+    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns)) | brought
 
 
 def default_ledger(table: tables.Table) -> Path:

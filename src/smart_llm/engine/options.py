@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 
 from smart_llm.errors import InputError
@@ -24,3 +25,12 @@ def share(option: str, value: str | float | Fraction) -> Fraction:
     if not 0 < exact < 1:
         raise InputError(f"{option} {value}: must lie between 0 and 1, both excluded.")
     return exact
+
+
+def decimal(option: str, value: str | float | Fraction) -> str:
+    """The same as plain digits, which is how plans and certificates say it; `InputError` where it has no such form."""
+    exact, context = share(option, value), Context(prec=60, traps=[Inexact])
+    try:
+        return format(context.divide(Decimal(exact.numerator), Decimal(exact.denominator)), "f")
+    except Inexact:
+        raise InputError(f"{option} {value}: write it as a decimal of at most 60 digits, such as 0.95.") from None

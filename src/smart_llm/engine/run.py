@@ -6,6 +6,7 @@ from the ledger and tells the procedure what was seen before; a task that reads 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
@@ -29,10 +30,10 @@ from smart_llm.engine.stands import DONE, Stands, askable, note_failures
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Ended, Said
-from smart_llm.ledger import Ledger, RunRecord
+from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.providers.budget import Budget
 from smart_llm.providers.client import Client
-from smart_llm.reports.certificate import Certificate, stored
+from smart_llm.reports.certificate import ISSUED, Certificate, stored
 from smart_llm.tasks.functions import beyond
 from smart_llm.types import Model, Verdict
 
@@ -168,12 +169,12 @@ async def _execute(
         if record.state == DONE:
             raise Unfinished(stored(record.certificate), stopped) from stopped
         pending = certificate(job, record, account, None, means.ledger)
-        means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
+        _issue(pending, record, means.ledger)
         raise Unfinished(pending, _counted(stopped, live)) from stopped
     await client.settle()
     note_failures(live, record, means.ledger, before=failed)
     granted = certificate(job, record, account, verdict, means.ledger)
-    means.ledger.finish_run(record.run_id, asdict(granted))
+    _issue(granted, record, means.ledger)
     names = [model.name for model in models]
     return Finished(
         live.answers,
@@ -184,6 +185,14 @@ async def _execute(
         granted.cost["saving"],
         record.run_id,
     )
+
+
+def _issue(issued: Certificate, record: RunRecord, ledger: Ledger) -> None:
+    """The run's certificate is recorded, and its hash before it: what was handed out can be told from what was not."""
+    told = {"certificate": tagged(canonical(json.loads(issued.to_json())))}
+    if all(event.payload != told for event in ledger.events(record.run_id) if event.kind == ISSUED):
+        ledger.event(record.run_id, ISSUED, told)
+    ledger.finish_run(record.run_id, asdict(issued), state="pending" if issued.status == "pending" else DONE)
 
 
 def _begun(run_id: str, ledger: Ledger) -> int:
