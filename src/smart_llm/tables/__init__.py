@@ -13,6 +13,7 @@ polars is imported when a table is read, not when this package is: the command l
 """
 
 from smart_llm.tables.frames import from_frame, like_source, open_table
+from smart_llm.tables.manner import Manner
 from smart_llm.tables.reading import FORMATS, SEPARATORS, format_of, read, spool
 from smart_llm.tables.table import ADDED, Table
 from smart_llm.tables.writing import check_columns, check_output, write, write_harmless
@@ -21,6 +22,7 @@ __all__ = [
     "ADDED",
     "FORMATS",
     "SEPARATORS",
+    "Manner",
     "Table",
     "check_columns",
     "check_output",

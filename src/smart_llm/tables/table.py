@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.errors import InputError
+from smart_llm.tables.manner import USUAL, Manner
 from smart_llm.tables.stored import Cells, Stored, rows_at, slices
 from smart_llm.types import Ints
 
@@ -40,6 +41,7 @@ class Piece:
 
     at: str
     rows: int
+    manner: Manner = USUAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,8 @@ class Table:
 
     lines: for JSONL, one column, each row as it was written (so that it can be written back unchanged). native: the
     user's own table in memory, for giving back the same kind. pieces: the files, in order, of a table in a folder.
+    written: the columns as a delimited file calls them, where it has empty or repeated names; separator: of its cells.
+    added: what a run's own columns are called. notes: what was guessed when the file was read.
     """
 
     frame: Cells
@@ -57,6 +61,10 @@ class Table:
     lines: Cells | None = None
     native: Native | None = None
     pieces: tuple[Piece, ...] = ()
+    written: tuple[str, ...] | None = None
+    separator: str | None = None
+    added: tuple[str, ...] = ADDED
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
