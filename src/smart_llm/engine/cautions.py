@@ -48,6 +48,16 @@ def cautions(facts: Facts) -> Iterator[str]:
         yield from check(facts)
 
 
+def beforehand(job: Job) -> list[str]:
+    """What is to be known of a job before anything is asked: guesses made when its table was read, and a prompt that
+    may be meant otherwise."""
+    return [*job.table.notes, *job.task.doubts(job.table.columns)]
+
+
+def _beforehand(facts: Facts) -> Iterator[str]:
+    yield from beforehand(facts.job)
+
+
 def _ceiling(facts: Facts) -> Iterator[str]:
     check, target = facts.check, float(Fraction(facts.job.agreement))
     if not check or not check["rows"]:
@@ -165,6 +175,7 @@ def _rare(facts: Facts) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[str]], ...] = (
+    _beforehand,
     _ceiling,
     _allowance,
     _size,

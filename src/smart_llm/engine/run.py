@@ -15,6 +15,7 @@ from smart_llm.engine.account import Account, certificate
 from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.aside import Aside, record_once
 from smart_llm.engine.batch import batching, tell_of_batches
+from smart_llm.engine.cautions import beforehand
 from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.diary import Changed
 from smart_llm.engine.job import GIVEN_UP, Job, begin, planned_batches, planned_models, renewed, spent
@@ -77,7 +78,7 @@ async def execute(job: Job, means: Means) -> Finished:
     """Run a checked job to its end. Raises `BudgetExhausted`, `Interrupted` or `Refused`, with a pending certificate in
     the ledger; everything bought is kept."""
     record, taken_up = begin(job, means.ledger)
-    for sentence in beyond(record.plan["task"]):
+    for sentence in (*beforehand(job), *beyond(record.plan["task"])):
         means.tell(Said(sentence))
     if taken_up:
         means.tell(Said(f"Taking up run {record.run_id}: what it bought is not bought again."))

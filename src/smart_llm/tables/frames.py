@@ -4,11 +4,12 @@ kind that came in, with the user's own columns, types, row order and index untou
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from smart_llm.errors import InputError
+from smart_llm.tables.columns import Column
 from smart_llm.tables.manner import USUAL, Manner
 from smart_llm.tables.natives import Arrow, Dicts, Native, Pandas, Polars, Streamed
 from smart_llm.tables.places import is_folder
@@ -16,7 +17,7 @@ from smart_llm.tables.reading import check_names, read
 from smart_llm.tables.relations import Duck
 from smart_llm.tables.stored import Stored
 from smart_llm.tables.table import ADDED, Table
-from smart_llm.tables.writing import Column, added_names, check_columns, with_added
+from smart_llm.tables.writing import added_names, check_columns, with_added
 
 ELSEWHERE = {
     "ibis": "table.to_polars()",
@@ -54,9 +55,20 @@ def from_frame(data: Any) -> Table:
     return Table(native.texts(), type(native).__name__.lower(), native=native)
 
 
-def like_source(table: Table, answers: Column, answered_by: Column, status: Column) -> Any:
-    """The table with its three new columns, as the kind of frame that came in (polars, for a file or Arrow stream)."""
-    added: dict[str, Column] = dict(zip(table.added, (answers, answered_by, status), strict=True))
+def like_source(
+    table: Table,
+    answers: Column,
+    answered_by: Column,
+    status: Column,
+    *,
+    more: Mapping[str, Column] | None = None,
+) -> Any:
+    """The table with its three new columns, and more by their names, as the kind of frame that came in (polars, for a
+    file or Arrow stream)."""
+    added: dict[str, Column] = {
+        **dict(zip(table.added, (answers, answered_by, status), strict=True)),
+        **(more or {}),
+    }
     if table.native is not None:
         return table.native.plus(added)
     frame = table.frame if not isinstance(table.frame, Stored) else table.frame.slice(0, table.rows)

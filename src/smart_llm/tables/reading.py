@@ -79,6 +79,13 @@ def input_format(path: Path | str) -> tuple[str, str | None]:
     return ("xlsx" if suffix in excel.SUFFIXES else format_of(path)), None
 
 
+def named_as(path: Path) -> tuple[str, str]:
+    """A file's name without what says its format, and the suffix that answers to it are written with: its own, or that
+    of CSV where its format is not written."""
+    plain = path.with_suffix("") if path.suffix.lower() in PACKINGS else path
+    return plain.stem, plain.suffix if plain.suffix.lower() not in excel.SUFFIXES else ".csv"
+
+
 def read(path: Path | str, manner: Manner = USUAL) -> Table:
     """The table in a file. InputError: missing, unreadable, of unknown format, or malformed.
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from smart_llm.errors import InputError
 from smart_llm.tables.manner import USUAL, Manner
-from smart_llm.tables.stored import Cells, Stored, rows_at, slices
+from smart_llm.tables.stored import Cells, Stored, picked, rows_at, slices
 from smart_llm.types import Ints
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Table:
     user's own table in memory, for giving back the same kind. pieces: the files, in order, of a table in a folder.
     written: the columns as a delimited file calls them, where it has empty or repeated names; separator: of its cells.
     added: what a run's own columns are called. notes: what was guessed when the file was read.
+    whole: where only some rows are asked about, the table that is delivered, and their positions in it.
     """
 
     frame: Cells
@@ -65,6 +66,7 @@ class Table:
     separator: str | None = None
     added: tuple[str, ...] = ADDED
     notes: tuple[str, ...] = ()
+    whole: tuple[Table, Ints] | None = None
 
     @property
     def rows(self) -> int:
@@ -91,6 +93,22 @@ class Table:
         """The rows at these positions, in this order. InputError: a column that is not there."""
         names = self._known(columns)
         return as_text(_select(rows_at(self._narrow(names), positions), names)).to_dicts() if len(positions) else []
+
+    def without_empty(self, columns: Sequence[str]) -> Table:
+        """The table of the rows that have text in one of these columns, at least; `whole` says what they are part of.
+        InputError: none has."""
+        empty = np.array([not any(map(str.strip, row.values())) for row in self.cells(columns)], bool)
+        kept = np.flatnonzero(~empty)
+        if len(kept) == self.rows:
+            return self
+        if not len(kept):
+            raise InputError(f"{self.name}: every row is empty in {', '.join(columns)}")
+        if self.pieces:
+            raise InputError("--skip-empty goes with one table, not with a folder of files: leave it out")
+        note = f"{self.rows - len(kept):,} rows are empty in {', '.join(columns)}, and are not asked about."
+        frame, lines = (None if each is None else picked(each, kept) for each in (self.frame, self.lines))
+        assert frame is not None
+        return replace(self, frame=frame, lines=lines, whole=(self, kept), notes=(*self.notes, note))
 
     def groups(self, columns: Sequence[str]) -> Ints:
         """shape (N,): rows with equal cells in these columns have the same number; numbered from 0 by first row."""

@@ -10,12 +10,13 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from smart_llm.errors import InputError
+from smart_llm.tables.columns import Column, series_of
 from smart_llm.tables.reading import SEPARATORS, format_of
 from smart_llm.tables.stored import Stored, slices
 from smart_llm.tables.table import ADDED, Table, as_text, column_text
@@ -23,7 +24,6 @@ from smart_llm.tables.table import ADDED, Table, as_text, column_text
 if TYPE_CHECKING:
     import polars as pl
 
-Column = Sequence[str | None]
 Cells: TypeAlias = "Callable[[pl.DataFrame], pl.DataFrame]"
 
 SLICE = 32768
@@ -72,24 +72,43 @@ def check_output(path: Path | str, table: Table) -> None:
     _check_format(path, kind, table)
 
 
-def write(table: Table, answers: Column, answered_by: Column, status: Column, path: Path | str) -> None:
+def write(
+    table: Table,
+    answers: Column,
+    answered_by: Column,
+    status: Column,
+    path: Path | str,
+    *,
+    more: Mapping[str, Column] | None = None,
+) -> None:
     """Write the table with its three new columns, in the format the path's suffix names. All or nothing.
 
-    answers, answered_by, status: one entry a row, in the table's order; None is written as an empty cell (null).
+    answers, answered_by, status, and more columns by their names: one entry a row, in the table's order; None is
+    written as an empty cell (null).
     """
-    _write_whole(table, (answers, answered_by, status), path, _unquoted)
+    _write_whole(table, (answers, answered_by, status), more or {}, path, _unquoted)
 
 
-def write_harmless(table: Table, answers: Column, answered_by: Column, status: Column, path: Path | str) -> None:
+def write_harmless(
+    table: Table,
+    answers: Column,
+    answered_by: Column,
+    status: Column,
+    path: Path | str,
+    *,
+    more: Mapping[str, Column] | None = None,
+) -> None:
     """As `write`, but in CSV and TSV no text begins as a formula does, which a spreadsheet would carry out on opening.
 
     Such cells, and names of columns, get an apostrophe before them. Numbers stay numbers.
     """
-    _write_whole(table, (answers, answered_by, status), path, _harmless)
+    _write_whole(table, (answers, answered_by, status), more or {}, path, _harmless)
 
 
-def _write_whole(table: Table, columns: Sequence[Column], path: Path | str, cells: Cells) -> None:
-    added = dict(zip(table.added, columns, strict=True))
+def _write_whole(
+    table: Table, columns: Sequence[Column], more: Mapping[str, Column], path: Path | str, cells: Cells
+) -> None:
+    added = {**dict(zip(table.added, columns, strict=True)), **more}
     if any(len(values) != table.rows for values in added.values()):
         raise ValueError(f"{table.rows} rows need as many answers")
     with _atomically(Path(os.path.realpath(path))) as file:
@@ -98,13 +117,7 @@ def _write_whole(table: Table, columns: Sequence[Column], path: Path | str, cell
 
 def with_added(frame: pl.DataFrame, added: dict[str, Column]) -> pl.DataFrame:
     """The frame with the new columns at its end."""
-    return frame.hstack(_columns(added))
-
-
-def _columns(added: dict[str, Column]) -> list[pl.Series]:
-    import polars as pl
-
-    return [pl.Series(name, list(values), dtype=pl.String) for name, values in added.items()]
+    return frame.hstack(series_of(added))
 
 
 def _write(table: Table, added: dict[str, Column], kind: str, file: BinaryIO, cells: Cells) -> None:
@@ -118,12 +131,8 @@ def _write(table: Table, added: dict[str, Column], kind: str, file: BinaryIO, ce
     start = 0
     for part in slices(table.lines if spliced and table.lines is not None else table.frame, SLICE):
         new = {name: values[start : start + len(part)] for name, values in added.items()}
-        if spliced:
-            listed.writelines(_spliced(part.to_series(), new))
-        elif kind in ("jsonl", "json"):
-            buffer = io.BytesIO()
-            _jsonable(with_added(part, new)).write_ndjson(buffer)
-            listed.writelines(buffer.getvalue().splitlines(keepends=True))
+        if kind in ("jsonl", "json"):
+            listed.writelines(_spliced(part.to_series() if spliced else _json_lines(part), new))
         else:
             _write_cells(table, kind, with_added(part, new), file, cells, header=not start)
         start += len(part)
@@ -165,27 +174,30 @@ def _write_parquet(table: Table, added: dict[str, Column], file: BinaryIO) -> No
     import polars as pl
 
     if isinstance(table.frame, Stored):
-        new = pl.DataFrame(_columns(added))
+        new = pl.DataFrame(series_of(added))
         pl.concat([table.frame.lazy(), new.lazy()], how="horizontal").sink_parquet(file)
     else:
         with_added(table.frame, added).write_parquet(file)
 
 
-def _spliced(lines: pl.Series, added: dict[str, Column]) -> Iterator[bytes]:
+def _spliced(lines: Iterable[str], added: dict[str, Column]) -> Iterator[bytes]:
     """Each JSON line as it was, with the new fields before its closing brace."""
     for line, *values in zip(lines, *added.values(), strict=True):
         start = line[:-1].rstrip()
-        fields = json.dumps(dict(zip(added, values, strict=True)), ensure_ascii=False)
+        fields = json.dumps(dict(zip(added, values, strict=True)), ensure_ascii=False, default=str)
         yield f"{start}{'' if start == '{' else ', '}{fields[1:]}\n".encode()
 
 
-def _jsonable(frame: pl.DataFrame) -> pl.DataFrame:
-    """Bytes, which JSON has no form for, as text."""
+def _json_lines(frame: pl.DataFrame) -> list[str]:
+    """Each row as JSON; bytes, which it has no form for, as text."""
     import polars as pl
 
-    return frame.with_columns(
-        [column_text(each) for each in frame.iter_columns() if each.dtype in (pl.Binary, pl.Object)]
-    )
+    if not frame.width:
+        return ["{}"] * len(frame)
+    odd = [column_text(each) for each in frame.iter_columns() if each.dtype in (pl.Binary, pl.Object)]
+    buffer = io.BytesIO()
+    frame.with_columns(odd).write_ndjson(buffer)
+    return buffer.getvalue().decode().split("\n")[: len(frame)]
 
 
 def _unquoted(frame: pl.DataFrame) -> pl.DataFrame:

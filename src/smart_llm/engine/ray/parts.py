@@ -25,8 +25,7 @@ from smart_llm.engine.live import Live
 from smart_llm.engine.routing import Routing
 from smart_llm.ledger import canonical, tagged
 from smart_llm.stats.sampling import uniforms
-from smart_llm.tables import Table
-from smart_llm.tables.writing import Column
+from smart_llm.tables import Column, Table
 from smart_llm.types import Cascade, Ints, Json, Model, Request
 
 if TYPE_CHECKING:
