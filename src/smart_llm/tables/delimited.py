@@ -175,7 +175,7 @@ def _names(found: Look, headed: bool) -> tuple[list[str], list[str], list[str]]:
         told.append(f"column {name!r} is there {len(inside)} times: in a prompt they are {', '.join(inside)}.")
     if unnamed := [f"{{{names[place]}}}" for place, name in enumerate(written) if not name.strip()]:
         some = ", ".join(unnamed[:SHOWN]) + (", …" if len(unnamed) > SHOWN else "")
-        told.append(f"{len(unnamed)} of the columns have no name: in a prompt, {some}.")
+        told.append(f"columns without a name go by their place: {some}.")
     return names, written, told
 
 
@@ -193,9 +193,10 @@ def _told(found: Look, kind: str, headed: bool, manner: Manner) -> Iterator[str]
     if manner.header is None and not headed:
         yield "the first line is read as a row, for its cells stand in other rows too; --header says it is none."
     if found.blank:
-        yield f"{found.blank:,} blank lines are left out: they are no rows."
+        yield f"{found.blank:,} blank {'lines are' if found.blank > 1 else 'line is'} left out, as no row."
     if short := sum(rows for cells, rows in found.widths.items() if cells < found.width):
         row, line = min(place for cells, place in found.first.items() if cells < found.width)
-        yield f"{short:,} rows have fewer cells than the header, row {row} (line {line}) first: the others are empty."
+        who = f"{short:,} rows have" if short > 1 else "1 row has"
+        yield f"{who} fewer cells than the header, row {row} (line {line}) first: those cells are empty."
     for row, line, height in found.suspects[:SHOWN]:
         yield f"row {row} (lines {line} to {line + height - 1}) has a cell of many lines: was a quote left open?"

@@ -11,7 +11,7 @@ from typing import Any
 from smart_llm.errors import InputError
 from smart_llm.tables.columns import Column
 from smart_llm.tables.manner import USUAL, Manner
-from smart_llm.tables.natives import Arrow, Dicts, Native, Pandas, Polars, Streamed
+from smart_llm.tables.natives import Arrow, Dicts, Native, Pandas, Polars, Streamed, of_texts
 from smart_llm.tables.places import is_folder
 from smart_llm.tables.reading import check_names, read
 from smart_llm.tables.relations import Duck
@@ -19,6 +19,8 @@ from smart_llm.tables.stored import Stored
 from smart_llm.tables.table import ADDED, Table
 from smart_llm.tables.writing import added_names, check_columns, with_added
 
+UNNAMED = "text"
+"""What the only column of a table is called that has no name."""
 ELSEWHERE = {
     "ibis": "table.to_polars()",
     "pyspark": "df.toPandas()",
@@ -81,7 +83,12 @@ def _native(data: Any) -> Native:
 
     known = nw.dependencies
     if isinstance(data, list | tuple | Iterator) and not hasattr(data, "__arrow_c_stream__"):
-        return Dicts(list(data))
+        rows = list(data)
+        return of_texts(rows) if rows and all(isinstance(row, str) for row in rows) else Dicts(rows)
+    if isinstance(data, pl.Series):
+        return Polars(data.to_frame(data.name or UNNAMED))
+    if known.is_pandas_series(data):
+        return Pandas(data.to_frame(UNNAMED if data.name is None else data.name))
     if isinstance(data, pl.DataFrame):
         return Polars(data)
     if isinstance(data, pl.LazyFrame):

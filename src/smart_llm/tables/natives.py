@@ -73,6 +73,11 @@ class Dicts:
         return [{**row, **dict(zip(added, values, strict=True))} for row, values in zip(self.rows, new, strict=True)]
 
 
+def of_texts(texts: list[str]) -> Dicts:
+    """A list of texts: a table of one column, called `text`."""
+    return Dicts([{"text": text} for text in texts])
+
+
 @dataclass(frozen=True, eq=False)
 class Pandas:
     """A pandas frame: by position, so that no index and no column name can be in the way."""

@@ -105,7 +105,7 @@ class Table:
             raise InputError(f"{self.name}: every row is empty in {', '.join(columns)}")
         if self.pieces:
             raise InputError("--skip-empty goes with one table, not with a folder of files: leave it out")
-        note = f"{self.rows - len(kept):,} rows are empty in {', '.join(columns)}, and are not asked about."
+        note = f"Rows that are empty in {', '.join(columns)} are not asked about: {self.rows - len(kept):,}."
         frame, lines = (None if each is None else picked(each, kept) for each in (self.frame, self.lines))
         assert frame is not None
         return replace(self, frame=frame, lines=lines, whole=(self, kept), notes=(*self.notes, note))
@@ -215,6 +215,8 @@ def value_text(value: Any) -> str:
     """One Python value as the text of a cell."""
     if value is None or isinstance(value, str):
         return value or ""
+    if isinstance(value, np.floating) and not isinstance(value, float):
+        return str(value)  # as short as a float32 can be written, not as a float64 shows it
     return json.dumps(value, ensure_ascii=False, default=_foreign) if _is_json(value) else str(_foreign(value))
 
 
