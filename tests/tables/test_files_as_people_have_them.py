@@ -1,8 +1,11 @@
 """Delimited files as other programs and people leave them: read as they were written, or refused by row."""
 
 import codecs
+import gzip
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from smart_llm.errors import InputError
@@ -249,3 +252,59 @@ def test_line_ends_of_old_and_within_cells(tmp_path: Path) -> None:
     """A carriage return ends a line of a file that has no other ends, and stays inside cells."""
     assert rows(read(kept(tmp_path, "t.csv", "a,b\r1,2\r3,4\r"))) == [("1", "2"), ("3", "4")]
     assert rows(read(kept(tmp_path, "t.csv", 'a,b\r\n"x\ry","p\r\nq"\r\n'))) == [("x\ry", "p\r\nq")]
+
+
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    """The last one counts, in every row and in whatever way the file is read; the line stays as it was written."""
+    text = '{"a": "x", "b": {"a": 1}, "a": "y"}\n{"a": "p", "b": {"a": 2}}\n'
+    table = read(kept(tmp_path, "t.jsonl", text))
+    assert [row["a"] for row in table.cells(["a"])] == ["y", "p"]
+    assert "row 1 has the key 'a' twice" in table.notes[0]
+    write(table, ["1", "2"], ["m"] * 2, ["ok"] * 2, tmp_path / "o.jsonl")
+    assert (tmp_path / "o.jsonl").read_text().startswith('{"a": "x", "b": {"a": 1}, "a": "y", ')
+    assert not read(kept(tmp_path, "u.jsonl", '{"a": {"a": 1}}\n')).notes
+
+
+def test_arrays_of_json(tmp_path: Path) -> None:
+    """An array is a table, written back as one with every object as it was; other shapes say what to do."""
+    table = read(kept(tmp_path, "t.json", '[\n  {"a": 1.10,\n   "b": "x\\ny"},\n  {"a": 2}\n]\n'))
+    assert rows(table) == [("1.1", "x\ny"), ("2.0", "")]
+    write(table, [1, None], ["m"] * 2, ["ok"] * 2, tmp_path / "o.json")
+    assert '{"a": 1.10,    "b": "x\\ny", "answer": 1,' in (tmp_path / "o.json").read_text()
+    assert read(tmp_path / "o.json").rows == 2
+    assert read(kept(tmp_path, "u.json", '{"a": 1}\n{"a": 2}\n')).rows == 2
+    for text, said in [("[1, 2]", "item 1"), ('{"data": [{"a": 1}]}', r"jq -c '\.data\[\]'"), ("[{", "not valid JSON")]:
+        with pytest.raises(InputError, match=said):
+            read(kept(tmp_path, "v.json", text))
+
+
+@pytest.mark.parametrize("packing", ["gz", "zst"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_compressed_files(packing: str, suffix: str, tmp_path: Path) -> None:
+    """The format is what stands before .gz or .zst; a spoilt one is an error of one line."""
+    frame = pl.DataFrame({"a": ["x", "ü"], "b": ["1", "2"]})
+    plain = tmp_path / f"t.{suffix}"
+    write(Table(frame, "frame"), ["p", "q"], ["m"] * 2, ["ok"] * 2, plain)
+    data = gzip.compress(plain.read_bytes()) if packing == "gz" else zstd().compress(plain.read_bytes())
+    packed = kept(tmp_path, f"u.{suffix}.{packing}", data)
+    assert rows(read(packed)) == rows(read(plain))
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        read(kept(tmp_path, f"v.{suffix}.{packing}", data[:-9]))
+    with pytest.raises(InputError, match="no file"):
+        read(tmp_path / f"none.{suffix}.{packing}")
+
+
+def zstd() -> Any:
+    """Python's own from 3.14 on, else its backport."""
+    try:
+        from compression import zstd as found
+    except ImportError:
+        from backports import zstd as found
+    return found
+
+
+@pytest.mark.parametrize(("suffix", "command"), [("bz2", "bunzip2 -k"), ("xz", "unxz -k"), ("zip", "unzip")])
+def test_other_packings_name_their_command(suffix: str, command: str, tmp_path: Path) -> None:
+    """What is not read is refused with the one command that unpacks it."""
+    with pytest.raises(InputError, match=f"unpack it first: {command} .*t.csv.{suffix}"):
+        read(tmp_path / f"t.csv.{suffix}")

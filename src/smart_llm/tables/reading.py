@@ -32,6 +32,7 @@ from smart_llm.tables.manner import USUAL, Manner
 from smart_llm.tables.packed import OTHERS, PACKINGS, unpacked
 from smart_llm.tables.stored import Scratch, Stored
 from smart_llm.tables.table import Table, value_text
+from smart_llm.tables.twice import doubtful, single
 
 if TYPE_CHECKING:
     import polars as pl
@@ -300,7 +301,11 @@ def _jsonl(path: Path, data: bytes) -> Table:
     lines = pl.Series("line", data.decode().split("\n"), dtype=pl.String).str.strip_chars(" \t\r")
     rows = lines.filter(lines.str.len_bytes() > 0)
     frame = _typed(rows)
-    return Table(_untyped(path, lines) if frame is None else frame, "jsonl", path, rows.to_frame())
+    once, note = single(rows, frame.columns if frame is not None else [])
+    if note is not None:
+        frame = _typed(once)
+    notes = () if note is None else (f"{path.name}: {note}",)
+    return Table(_untyped(path, lines) if frame is None else frame, "jsonl", path, rows.to_frame(), notes=notes)
 
 
 def _large_jsonl(path: Path, at: Path, manner: Manner) -> Table:
@@ -314,8 +319,8 @@ def _large_jsonl(path: Path, at: Path, manner: Manner) -> Table:
         _check_utf8(path, file)
     line = pl.col("line").str.strip_chars(" \t\r")
     lines = Stored.keep(pl.scan_lines(at.absolute(), name="line", glob=False).select(line).filter(line != ""))
-    doubtful = ~line.str.starts_with("{") | line.str.contains(_SURROGATE)
-    if not len(lines) or lines.lazy().select(doubtful.any()).collect().item():
+    odd = ~line.str.starts_with("{") | line.str.contains(_SURROGATE)
+    if not len(lines) or lines.lazy().select(odd.any()).collect().item():
         return _jsonl(path, _bytes(at))
     try:
         with _opened(at) as file:  # by its descriptor: polars would read a name such as "a[1].jsonl" as a pattern
@@ -323,6 +328,8 @@ def _large_jsonl(path: Path, at: Path, manner: Manner) -> Table:
     except pl.exceptions.PolarsError:
         return _jsonl(path, _bytes(at))
     whole = len(frame) == len(lines) and frame.columns
+    if whole and lines.lazy().select(doubtful(frame.columns).any()).collect().item():
+        return _jsonl(path, _bytes(at))
     return Table(frame, "jsonl", path, lines) if whole else _jsonl(path, _bytes(at))
 
 
