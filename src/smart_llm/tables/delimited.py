@@ -53,6 +53,7 @@ def read_delimited(
     with _malformed(path):
         frame = _frame(cells, SEPARATORS[kind][0], names)
         kept = Stored.keep(frame) if large else frame.collect()
+        kept = kept.head(found.rows) if cells is source else kept  # blank lines at the end are no rows
     separator = SEPARATORS[kind][0] if found.dialect.separator == NEVER else found.dialect.separator
     notes = tuple(f"{path.name}: {each}" for each in (*_told(found, kind, headed, manner), *told))
     return Table(
@@ -74,7 +75,7 @@ def _plain(found: Look, kind: str, encoding: str) -> bool:
     """Whether polars reads the text as it is, and the same."""
     dialect = found.dialect
     usual = dialect.separator == SEPARATORS[kind][0] and dialect.quotes == "double" and not dialect.start
-    as_it_is = found.exact and not (found.index or found.blank or found.returns or found.early)
+    as_it_is = found.exact and not (found.index or found.returns or found.early) and found.blank == found.trailing
     return usual and as_it_is and encoding == "utf-8" and found.width > 1
 
 
@@ -192,8 +193,8 @@ def _told(found: Look, kind: str, headed: bool, manner: Manner) -> Iterator[str]
         yield 'a quote inside a cell is written \\", and read as ".'
     if manner.header is None and not headed:
         yield "the first line is read as a row, for its cells stand in other rows too; --header says it is none."
-    if found.blank:
-        yield f"{found.blank:,} blank {'lines are' if found.blank > 1 else 'line is'} left out, as no row."
+    if blank := found.blank - found.trailing:
+        yield f"{blank:,} blank {'lines are' if blank > 1 else 'line is'} left out, as no row."
     if short := sum(rows for cells, rows in found.widths.items() if cells < found.width):
         row, line = min(place for cells, place in found.first.items() if cells < found.width)
         who = f"{short:,} rows have" if short > 1 else "1 row has"

@@ -36,6 +36,8 @@ NEVER = "\x1f"
 """The separator of a table of one column: what stands between cells there is none of its text."""
 SAMPLE = 200
 """Rows by which a separator is chosen and a missing header noticed."""
+CHUNK = 1 << 20
+"""Characters looked at together."""
 LONG = 100
 """Lines of one cell that are worth a caution."""
 _BACKSLASH = re.compile(r'\\(["\\])?')
@@ -79,25 +81,27 @@ def _kept_backslashes(line: str) -> str:
 
 @dataclass
 class Look:
-    """What reading the whole text in one dialect shows. widths: cells of a row → how many rows have so many. first:
-    width → (row, line) of the first such row. overfull: rows with text
-    beyond the header. returns: whether a line ends with a carriage return alone. numbered: whether the rows' first
-    cells count them. early: whether blank lines stand before the header."""
+    """What reading the whole text in one dialect shows. rows: how many there are. widths: cells of a row → how many
+    rows have so many. first: width → (row, line) of the first such row. overfull: rows with text beyond the header.
+    numbered: whether the first cells of rows that are wider than the header count them. blank, trailing: blank lines,
+    and those of them at the end. early: whether some stand before the header. failed: row, line and what is wrong.
+    suspects: row, line and height of cells that may have swallowed rows. quoted: whether there is a quote. returns:
+    whether a carriage return stands without a line feed."""
 
     dialect: Dialect
     header: Row = field(default_factory=list)
+    rows: int = 0
     widths: Counter[int] = field(default_factory=Counter)
     first: dict[int, tuple[int, int]] = field(default_factory=dict)
     overfull: int = 0
-    rows: int = 0
-    lines: int = 0
-    blank: int = 0
-    quoted: bool = False
-    returns: bool = False
     numbered: bool = True
+    blank: int = 0
+    trailing: int = 0
     early: bool = False
     failed: tuple[int, int, str] | None = None
     suspects: list[tuple[int, int, int]] = field(default_factory=list)
+    quoted: bool = False
+    returns: bool = False
 
     @property
     def width(self) -> int:
@@ -124,62 +128,68 @@ def look(lines: Lines, dialect: Dialect) -> Look:
     """Read the whole text in one dialect."""
     found = Look(dialect)
     with lines() as text:
-        recent: list[str] = []
-        rows = dialect.rows(_kept(text, recent))
-        while True:
-            row, failure = _next(rows)
-            if failure is not None:
-                found.failed = (found.rows + 1, found.lines + 1 + _before(recent), failure)
-                return found
-            if row is None:
-                return found
-            _count(found, row, recent)
-            recent.clear()
+        found.quoted, found.returns = _signs(text)
+    with lines() as text:
+        _read(found, dialect.rows(text))
+    return found
 
 
-def _next(rows: Iterator[Row]) -> tuple[Row | None, str | None]:
+def _read(found: Look, rows: Iterator[Row]) -> None:
+    """Every row; what nearly all are like is counted without a word, for files may have millions."""
+    width, plain, line, last = -1, 0, found.dialect.start, (0, 0)
     try:
-        return next(rows, None), None
+        for row in rows:
+            before, line = line, getattr(rows, "line_num", line - found.dialect.start + 1) + found.dialect.start
+            if len(row) == width and line - before == 1 and width > 1:
+                plain += 1
+                continue
+            found.rows = plain + sum(found.widths.values())
+            if not found.header:
+                found.header, found.early = row, found.early or not row
+                width = len(row)
+            elif width > 1 and len(row) < 2 and not "".join(row).strip():
+                found.blank += 1
+                last = (found.rows, last[1] + 1 if last[0] == found.rows else 1)
+            else:
+                _odd(found, row or [""], before + 1, line - before)
     except csv.Error as error:
-        return None, str(error)
+        found.failed = (plain + sum(found.widths.values()) + 1, line + 1, str(error))
+    found.widths[width] += plain
+    found.widths += Counter()  # without those that no row has
+    found.rows = sum(found.widths.values())
+    found.trailing = last[1] if last[0] == found.rows else 0
 
 
-def _before(recent: list[str]) -> int:
-    """Blank lines are part of no row."""
-    return next((place for place, line in enumerate(recent) if not _blank(line)), 0)
-
-
-def _kept(text: TextIO, recent: list[str]) -> Iterator[str]:
-    for line in text:
-        recent.append(line)
-        yield line
-
-
-def _count(found: Look, row: Row, recent: list[str]) -> None:
-    start, found.lines = found.lines, found.lines + len(recent)
-    found.quoted = found.quoted or any('"' in line for line in recent)
-    found.returns = found.returns or any(line.endswith("\r") for line in recent)
-    if not found.header:
-        found.header, found.early = row, found.early or not row
-        return
-    if found.width > 1 and not "".join(row).strip() and len(row) < 2:
-        found.blank += 1
-        return
-    found.rows += 1
-    row = row or [""]
+def _odd(found: Look, row: Row, line: int, height: int) -> None:
+    """A row that is not of one line with as many cells as the header."""
+    number = found.rows + 1
     found.widths[len(row)] += 1
-    found.first.setdefault(len(row), (found.rows, start + 1))
+    found.first.setdefault(len(row), (number, line))
     found.overfull += any(row[found.width :])
-    found.numbered = found.numbered and row[0] in (str(found.rows), str(found.rows - 1))
-    if len(recent) >= 3 and _swallowed(recent, found):
-        found.suspects.append((found.rows, start + 1, len(recent)))
+    if len(row) > found.width:
+        found.numbered = found.numbered and row[0] in (str(number), str(number - 1))
+    if height >= 3 and _swallowed(row, found):
+        found.suspects.append((number, line, height))
 
 
-def _swallowed(recent: list[str], found: Look) -> bool:
+def _swallowed(row: Row, found: Look) -> bool:
     """Whether the lines within a cell look like rows of their own, or are far too many."""
-    inner, separators = recent[1:-1], found.width - 1
-    alike = separators > 0 and all(line.count(found.dialect.separator) == separators for line in inner)
-    return alike or len(recent) >= LONG
+    separator, count = found.dialect.separator, found.width - 1
+    inner = [line for cell in row for line in cell.split("\n")[1:-1]]
+    alike = count > 0 and bool(inner) and all(line.count(separator) == count for line in inner)
+    return alike or len(inner) >= LONG
+
+
+def _signs(text: TextIO) -> tuple[bool, bool]:
+    """Whether a text holds a quote, and a carriage return that no line feed follows."""
+    quoted = returns = open_ = False
+    while chunk := text.read(CHUNK):
+        quoted = quoted or '"' in chunk
+        returns = (
+            returns or (open_ and chunk[0] != "\n") or chunk.count("\r") - chunk.count("\r\n") > (chunk[-1] == "\r")
+        )
+        open_ = chunk[-1] == "\r"
+    return quoted, returns or open_
 
 
 def choose(lines: Lines, kind: str, quotes: str, where: object) -> Look:
@@ -193,7 +203,7 @@ def choose(lines: Lines, kind: str, quotes: str, where: object) -> Look:
     double = look(lines, Dialect(separator, "double", start))
     if double.failed is None and not double.header:
         raise InputError(f"{where} is empty: it has no header line and no rows")
-    if double.fits and not double.quoted:
+    if double.fits and (kind == "csv" or not double.quoted):
         return double
     if double.width == 1 and not double.fits:
         double = look(lines, Dialect(NEVER, "double", start))
