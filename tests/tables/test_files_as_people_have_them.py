@@ -184,6 +184,13 @@ def test_rows_with_too_few_cells_are_said(tmp_path: Path) -> None:
     assert "row 2 (line 3)" in table.notes[0]
 
 
+def test_tabs_under_other_names(tmp_path: Path) -> None:
+    """What separates cells decides what quotes mean, whatever the file is called."""
+    for name in ("t.csv", "t.txt"):
+        assert rows(read(kept(tmp_path, name, 'id\ttext\n1\t"a\n2\tb, "c"\n'))) == [("1", '"a'), ("2", 'b, "c"')]
+    assert rows(read(kept(tmp_path, "t.tsv", 'id,text\n1,"a, b"\n'))) == [("1", "a, b")]
+
+
 def test_files_without_a_header(tmp_path: Path) -> None:
     """A first line whose cells stand in other rows is a row; the user can say so, or the contrary."""
     text = "ham\tGo until jurong\nspam\tWIN\nham\tok lar\nham\tfine\n"
@@ -198,6 +205,7 @@ def test_files_without_a_header(tmp_path: Path) -> None:
 
 ENCODED = [
     ("cp1252", "id;text\n1;Größe passt, schöne Farbe für 5 €\n2;Müll\n"),
+    ("latin-1", 'v1,v2,,\nham,"Go until jurong point, crazy..",,\nspam,"WINNER!! £900 prize",,\n'),
     ("latin-1", "id;text\n1;Größe passt nicht, schöne Farbe\n2;Müll, überhaupt nicht zu gebrauchen\n"),
     ("cp1251", "id;текст\n1;Очень хороший товар, рекомендую всем\n2;Плохое качество\n"),
     ("shift_jis", "id,本文\n1,とても良い商品でした\n2,最悪です、二度と買いません\n"),

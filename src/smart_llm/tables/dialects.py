@@ -7,8 +7,8 @@ So the whole text is looked at before a way is chosen, and a text that fits no w
     backslash    the same, but \\" for a quote and \\\\ for a backslash (MySQL, Spark, R)
     none         quotes are ordinary characters and every line is a row (tab-separated corpora)
 
-CSV is `double` if it can be, else `backslash`. TSV is `none` where every line has as many cells as the header and
-quotes stand where a writer of `double` would never leave them.
+Where anything but tabs separates cells it is `double` if it can be, else `backslash`. Where tabs do it is `none` if
+every line has as many cells as the header and quotes stand where a writer of `double` would never leave them.
 """
 
 from __future__ import annotations
@@ -203,26 +203,28 @@ def choose(lines: Lines, kind: str, quotes: str, where: object) -> Look:
     double = look(lines, Dialect(separator, "double", start))
     if double.failed is None and not double.header:
         raise InputError(f"{where} is empty: it has no header line and no rows")
-    if double.fits and (kind == "csv" or not double.quoted):
+    tabbed = separator == "\t"
+    if double.fits and not (tabbed and double.quoted):
         return double
     if double.width == 1 and not double.fits:
         double = look(lines, Dialect(NEVER, "double", start))
         return _accepted(double, where)
     literal = look(lines, Dialect(separator, "none", start))
-    return _accepted(_between(lines, kind, double, literal), where)
+    return _accepted(_between(lines, double, literal), where)
 
 
-def _between(lines: Lines, kind: str, double: Look, literal: Look) -> Look:
+def _between(lines: Lines, double: Look, literal: Look) -> Look:
     """Of a text with quotes: which way is meant."""
-    tabs = kind == "tsv" and literal.exact and literal.width > 1
+    tabbed = double.dialect.separator == "\t"
+    tabs = tabbed and literal.exact and literal.width > 1
     if double.fits and not (tabs and _ordinary(lines, literal.dialect)):
         return double
     escaped = look(lines, Dialect(double.dialect.separator, "backslash", double.dialect.start))
     if escaped.fits and _has_escapes(lines, escaped.dialect.separator) and not (tabs and escaped.rows < literal.rows):
         return escaped
-    if tabs or (kind == "csv" and literal.exact and _titles(lines, literal)):
+    if tabs or (not tabbed and literal.exact and _titles(lines, literal)):
         return literal
-    if double.fits or kind == "csv":
+    if double.fits or not tabbed:
         return double
     return literal if literal.fits and literal.width > 1 else double
 

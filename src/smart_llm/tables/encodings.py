@@ -22,6 +22,9 @@ MARKS = (
 """Byte order marks; that of UTF-32 begins as that of UTF-16 does."""
 LOOKED_AT = 200_000
 """Bytes a guess is made from."""
+RARE = 0.02
+"""Of all bytes: English, where a pound sign or a name is all that is not ASCII. There is nothing to tell by what it is
+but that this is how nearly all such files were written."""
 _FOREIGN_WORD = re.compile(r"\w*[^\W\x00-\x7f]\w*|[^\x00-\x7f]+")
 
 
@@ -67,9 +70,16 @@ def _wide(start: bytes) -> str | None:
 def _guess(start: bytes) -> str | None:
     import chardet
 
+    if sum(byte > 127 for byte in start) < RARE * len(start) and (western := _decoded(start, "cp1252")):
+        return western
     found = chardet.detect(start, encoding_era=chardet.EncodingEra.MODERN_WEB, prefer_superset=True)["encoding"]
+    return _decoded(start, found or "")
+
+
+def _decoded(start: bytes, encoding: str) -> str | None:
+    """Python's name of an encoding, if these bytes may be in it."""
     try:
-        name = codecs.lookup(found or "").name
+        name = codecs.lookup(encoding).name
         start.decode(name, "strict")
     except LookupError:
         return None

@@ -49,6 +49,8 @@ FORMATS = {
 }
 """Suffix → format."""
 
+READ_AS = {".txt": "tsv", **dict.fromkeys(excel.SUFFIXES, "xlsx")}
+"""Suffix → format, of files that are read only."""
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 """Of what is written, where the table that was read has none."""
 PACKED = {
@@ -77,14 +79,15 @@ def input_format(path: Path | str) -> tuple[str, str | None]:
         return input_format(Path(path).with_suffix(""))[0], PACKINGS[suffix]
     if suffix in OTHERS:
         raise InputError(f"{path}: {suffix} is not read: unpack it first: {OTHERS[suffix]} {path}")
-    return ("xlsx" if suffix in excel.SUFFIXES else format_of(path)), None
+    return READ_AS.get(suffix) or format_of(path), None
 
 
 def named_as(path: Path) -> tuple[str, str]:
     """A file's name without what says its format, and the suffix that answers to it are written with: its own, or that
     of CSV where its format is not written."""
     plain = path.with_suffix("") if path.suffix.lower() in PACKINGS else path
-    return plain.stem, plain.suffix if plain.suffix.lower() not in excel.SUFFIXES else ".csv"
+    suffix = plain.suffix
+    return plain.stem, {"tsv": ".tsv", "xlsx": ".csv"}.get(READ_AS.get(suffix.lower(), ""), suffix)
 
 
 def read(path: Path | str, manner: Manner = USUAL) -> Table:
@@ -251,7 +254,7 @@ def _encoding(path: Path, file: BinaryIO, manner: Manner) -> tuple[str, str | No
     file.seek(0)
     start = file.read(LOOKED_AT)
     told = start.startswith(tuple(mark for mark, _ in MARKS)) or b"\x00" in start
-    if odd is not None and odd > len(start) // 2 and not told:
+    if odd is not None and odd > LOOKED_AT // 2 and not told:
         file.seek(max(0, odd - _CHUNK))
         part = file.read(_CHUNK + LOOKED_AT)
         start = part[part.rfind(b"\n", 0, odd - max(0, odd - _CHUNK)) + 1 :][:LOOKED_AT]
