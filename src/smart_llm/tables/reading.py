@@ -175,7 +175,7 @@ def sniff(start: bytes) -> str:
     if not text:
         raise InputError("standard input is empty: nothing to read")
     if text.startswith(b"["):
-        if not text[1:].lstrip().startswith(b"{"):
+        if (rest := text[1:].lstrip()) and not rest.startswith(b"{"):
             raise InputError("standard input is a JSON array of something else than objects: give rows, [{…}, {…}]")
         return "json"
     header = text.split(b"\n", 1)[0]
