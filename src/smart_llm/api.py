@@ -134,20 +134,8 @@ async def arun(
     ):
         means = replace(means_of(ledger, providers, stop, tell, options), deliver=delivery)
         finished = await _execute(job, means, output, page)
-    delivered = outputs.deliver(
-        job, finished, output, safe=options.get("safe_csv", False), explode=options.get("explode", False)
-    )
+    done = _delivered(job, finished, output, path, options)
     delivery.written(finished.certificate)
-    done = Run(
-        delivered,
-        finished.certificate,
-        finished.cost,
-        finished.saving,
-        finished.run_id,
-        path,
-        task,
-        outputs.objects(job, finished),
-    )
     if page:
         done.report(page)
     return done
@@ -311,6 +299,21 @@ async def _pilot(job: Job, path: Path, rows: int, options: Options) -> None:
     finally:
         for provider in {id(provider): provider for provider in providers.values()}.values():
             await provider.close()
+
+
+def _delivered(job: Job, finished: Finished, output: Output, ledger: Path, options: Options) -> Run[Any]:
+    """The finished run, with its answers where they belong."""
+    safe, explode = options.get("safe_csv", False), options.get("explode", False)
+    return Run(
+        outputs.deliver(job, finished, output, safe=safe, explode=explode),
+        finished.certificate,
+        finished.cost,
+        finished.saving,
+        finished.run_id,
+        ledger,
+        job.task,
+        outputs.objects(job, finished),
+    )
 
 
 async def _execute(job: Job, means: Means, output: Output, page: Place | None) -> Finished:
