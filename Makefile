@@ -35,7 +35,7 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml
 
 lock:                          ## re-resolve the pinned, hashed development environment
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra local --extra frames --group dev pyproject.toml -o requirements/dev.txt
+	  --extra local --extra frames --extra files --group dev pyproject.toml -o requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

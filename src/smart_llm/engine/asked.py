@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypedDict, cast
 
 from smart_llm import models as model_specs
 from smart_llm import tables
+from smart_llm.engine import outputs
 from smart_llm.engine.batch import BatchOptions
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.means import Means
@@ -34,6 +35,12 @@ class Options(TypedDict, total=False):
     the run stops; run again to go on. progress: show how the run goes, on stderr or in the notebook; by
     default on a terminal or in a notebook, if there is no `on_event`. engine: `local`, `ray` or `ray:ADDRESS`; workers,
     partition: its actors, and rows handed to one at a time.
+
+    Of a file: encoding, quotes (`auto`, `double`, `backslash`, `none`) and header (whether the first line names the
+    columns) are found out unless given. answer_column: what the column of answers is called, `answer` unless given;
+    under another name the others are called NAME_by and NAME_status. skip_empty: rows whose cells in the prompt are all
+    empty are not asked, and delivered without an answer. explode: every field of a JSON answer is also a column of its
+    own.
     """
 
     output: str | Path | None
@@ -60,6 +67,12 @@ class Options(TypedDict, total=False):
     engine: str
     workers: int | None
     partition: int | None
+    encoding: str | None
+    quotes: str
+    header: bool | None
+    answer_column: str
+    skip_empty: bool
+    explode: bool
 
 
 def _check_options(options: Options) -> None:
@@ -86,7 +99,13 @@ def _check_options(options: Options) -> None:
 def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str, str], options: Options) -> Job:
     """What was asked for, checked. promise: agreement and confidence."""
     _check_options(options)
-    source = tables.open_table(table).head(options.get("rows"))
+    manner = tables.Manner(options.get("encoding"), options.get("quotes", "auto"), options.get("header"))
+    source = tables.open_table(table, manner, answer=options.get("answer_column", tables.ADDED[0]))
+    source = source.head(options.get("rows"))
+    if options.get("explode"):
+        outputs.check_explode(task, source)
+    if options.get("skip_empty"):
+        source = source.without_empty(task.columns(source.columns))
     per_label = options.get("per_label")
     return check(
         Job(

@@ -16,6 +16,7 @@ from smart_llm.engine.account import Account, certificate
 from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.aside import Aside, record_once
 from smart_llm.engine.batch import batching, tell_of_batches
+from smart_llm.engine.cautions import beforehand
 from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.diary import Changed
 from smart_llm.engine.job import GIVEN_UP, Job, begin, find, fixed, planned_batches, planned_models, renewed, spent
@@ -77,7 +78,7 @@ async def execute(job: Job, means: Means) -> Finished:
     the ledger; everything bought is kept."""
     _give_up_spoiled(job, means)
     record, taken_up = begin(job, means.ledger)
-    for sentence in beyond(record.plan["task"]):
+    for sentence in (*beforehand(job), *beyond(record.plan["task"])):
         means.tell(Said(sentence))
     if taken_up:
         means.tell(Said(f"Taking up run {record.run_id}: what it bought is not bought again."))
