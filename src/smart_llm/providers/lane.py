@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,8 @@ FRAME_TOKENS = 64
 
 class Lane:
     """Everything the client knows about one model. witness: held while a row asks whether it answers others; expected:
-    the snapshots of it that may answer (None: any); asking: requests on their way, however they wait."""
+    the snapshots of it that may answer (None: any); asking: requests on their way, however they wait; limited: what the
+    latest rate limit said, until an answer comes."""
 
     def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = 600.0) -> None:
         self.model = model
@@ -33,12 +35,19 @@ class Lane:
         self.idle_at = 0.0
         self.failed_rows = 0
         self.asking = 0
+        self.limited = ""
         self.answered, self.seconds = 0, 0.0
         self.limits = Limits()
 
+    def asked(self) -> None:
+        """A request sets out."""
+        if not self.asking:
+            self.idle_at = _now()  # silence is counted from here, not from when this machine was switched on
+        self.asking += 1
+
     def succeeded(self, turn: Turn) -> None:
         """A call brought an answer."""
-        self.last_success = _now()
+        self.last_success, self.limited = _now(), ""
         self.answered, self.seconds = self.answered + 1, self.seconds + self.last_success - turn.at
         self.pace.succeeded(turn)
 
@@ -81,8 +90,10 @@ class Lane:
         """Why nothing comes, as far as is known here."""
         if self.health.failing:
             return f"{self.health.last} It is tried again now and then, for {self.health.patience:g} s in all."
-        if not self.pace.in_flight:
-            return f"it asked to wait, for another {max(0.0, self.pace.resume_at - now):.0f} s."
+        if self.limited:
+            left = self.pace.resume_at - now
+            then = f"Calls leave again in {math.ceil(left)} s." if left > 0 else "Calls are tried again as it allows."
+            return f"it answers with its rate limit. {self.limited} {then}"
         return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
 
 
