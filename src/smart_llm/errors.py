@@ -50,12 +50,14 @@ class Retryable(ProviderError):
 class Refused(ProviderError):
     """Trying again will not help: the key, the quota, or (where `row_only`) just this one request.
 
-    `row_only` refusals (content policy, prompt too long) become that row's error; others stop the run.
+    `row_only` refusals (content policy, prompt too long) become that row's error; others stop the run. `key` marks a
+    key that was not accepted: whoever knows which variable holds it says so.
     """
 
-    def __init__(self, message: str, *, row_only: bool = False) -> None:
+    def __init__(self, message: str, *, row_only: bool = False, key: bool = False) -> None:
         super().__init__(message)
         self.row_only = row_only
+        self.key = key
 
 
 class BudgetExhausted(SmartError):

@@ -268,6 +268,8 @@ class Client:
         except Refused as error:
             if error.row_only:
                 lane.health.reacted(turn.at)
+            if error.key:
+                raise lane.locked_out(error) from None
             raise
         finally:
             lane.pace.leave()

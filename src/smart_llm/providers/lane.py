@@ -7,6 +7,7 @@ import math
 import os
 from dataclasses import dataclass, replace
 
+from smart_llm.errors import Refused
 from smart_llm.providers.base import Provider
 from smart_llm.providers.budget import Announced
 from smart_llm.providers.headers import Limits
@@ -85,6 +86,12 @@ class Lane:
             "another snapshot delivers. What was bought is kept. Name a model that stays the same (a dated one), or "
             "begin anew with --ledger NEWFILE."
         )
+
+    def locked_out(self, error: Refused) -> Refused:
+        """The refusal of a key, with the variable to set."""
+        if name := self.model.key_env:
+            return Refused(f"{error} The key is the one in {name}: set it to one that is valid, then run again.")
+        return Refused(f"{error} None was sent: name the variable that holds it, {self.model.name}?key_env=MY_API_KEY.")
 
     def held_up(self, now: float, timeout: float) -> str:
         """Why nothing comes, as far as is known here."""
