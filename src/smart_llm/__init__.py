@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from smart_llm.tasks import Task
     from smart_llm.types import Answer, Request, Usage
 
+    __version__: str
+
 _HOMES = {
     "smart_llm.engine.asked": ["Options"],
     "smart_llm.api": ["Run", "aplan", "arun", "plan", "run"],
@@ -101,10 +103,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("smart-llm")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

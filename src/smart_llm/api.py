@@ -24,6 +24,7 @@ from smart_llm.engine.signals import stopping, wait
 from smart_llm.events import nobody
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.providers.batch import known
+from smart_llm.reports import runs
 from smart_llm.reports.certificate import Certificate
 from smart_llm.reports.listening import listening
 from smart_llm.reports.make import check as check_page
@@ -43,7 +44,7 @@ else:
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run(Generic[Frame]):
     """A finished run. table: the kind of frame that came in (for a path: the path written, or a polars frame), with
     `answer`, `answered_by`, `status`. cost: USD. saving: reference-only cost ÷ cost."""
@@ -55,6 +56,12 @@ class Run(Generic[Frame]):
     run_id: str
     ledger: Path
     task: Task
+
+    def __repr__(self) -> str:
+        return runs.brief(self.certificate, self.run_id)
+
+    def _repr_html_(self) -> str:
+        return runs.html(self.certificate, self.run_id, self.table)
 
     def report(self, path: Place) -> None:
         """Write the run's report: one HTML page that needs nothing else. `InputError` where it cannot be written."""

@@ -12,6 +12,16 @@ SmartError
 A message is one or two lines: what happened, on which row, option or model, and what to do next.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def meant(written: str, known: Iterable[str]) -> str:
+    """ " Did you mean …?" where something that is known is spelt much the same; else nothing."""
+    names = {name.casefold(): name for name in known}
+    near = get_close_matches(written.casefold(), names, n=1, cutoff=0.6)
+    return f" Did you mean {names[near[0]]}?" if near else ""
+
 
 class SmartError(Exception):
     """Anything this package raises on purpose; `exit_code` is what the command line ends with."""

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from smart_llm.engine.asked import Options
     from smart_llm.tasks import Task
 
+SAME = (
+    "When two answers count as the same: label (for labels), text (texts), number (numbers), json or json-exact "
+    "(JSON), exact (any). Default: the first that goes with the kind of answer."
+)
 Table = Annotated[
     str, typer.Argument(metavar="TABLE", help="CSV, TSV, JSONL or Parquet, or a folder of such files; - reads stdin.")
 ]
@@ -23,7 +27,7 @@ Reference = Annotated[str, typer.Option(help="The model whose answers define the
 Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
 Agreement = Annotated[str, typer.Option(help="Share of answers equivalent to the reference's, in (0, 1).")]
 Confidence = Annotated[str, typer.Option(help="How sure to be of it, in (0, 1).")]
-Procedure = Annotated[str, typer.Option(help="ladder, smart/2024[:VARIANT] or reference-only.")]
+Procedure = Annotated[str, typer.Option(help="ladder, per-label, smart/2024[:VARIANT] or reference-only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
 
@@ -37,7 +41,7 @@ class TaskOptions:
     labels: Annotated[str | None, typer.Option(help="The allowed answers: a,b,c.")] = None
     answer: Annotated[str | None, typer.Option(help="text, number or json.")] = None
     schema: Annotated[Path | None, typer.Option(help="JSON schema of the answer.")] = None
-    equivalence: Annotated[str | None, typer.Option(help="When two answers count as the same.")] = None
+    equivalence: Annotated[str | None, typer.Option(help=SAME)] = None
     tolerance: Annotated[float | None, typer.Option(help="For numbers: |a−b| ≤ t·max(1,|a|,|b|).")] = None
     system: Annotated[str | None, typer.Option(help="System message.")] = None
     max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None

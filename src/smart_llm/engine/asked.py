@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
@@ -13,7 +14,7 @@ from smart_llm.engine.batch import BatchOptions
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.means import Means
 from smart_llm.engine.pool import Stop
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, meant
 from smart_llm.events import Listener
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Ledger
@@ -60,7 +61,25 @@ class Options(TypedDict, total=False):
     partition: int | None
 
 
+NUMBERS = ("budget", "concurrency", "timeout", "patience", "self_check")
+WHOLE = ("seed", "rows", "concurrency", "self_check", "workers", "partition")
+"""Options that are numbers, and of these the whole ones."""
+
+
+def _check_kinds(options: Options) -> None:
+    """What is spelt wrong, or is no number; an option nobody looks at would be a silent mistake."""
+    given: Mapping[str, object] = {**options}
+    for name, value in given.items():
+        if name not in Options.__annotations__:
+            raise TypeError(f"there is no option {name!r}.{meant(name, Options.__annotations__)}")
+        kind = Integral if name in WHOLE else Real
+        number = isinstance(value, kind) and not isinstance(value, bool)
+        if name in (*NUMBERS, *WHOLE) and value is not None and not number:
+            raise InputError(f"{name}: give a {'whole ' if name in WHOLE else ''}number, not {value!r}.")
+
+
 def _check_options(options: Options) -> None:
+    _check_kinds(options)
     budget, concurrency = options.get("budget"), options.get("concurrency", 64)
     if budget is not None and not 0 < budget < float("inf"):
         raise InputError(f"--budget {budget}: give USD, more than 0.")
@@ -82,6 +101,10 @@ def _check_options(options: Options) -> None:
 def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str, str], options: Options) -> Job:
     """What was asked for, checked. promise: agreement and confidence."""
     _check_options(options)
+    if not isinstance(task, Task):
+        raise InputError(
+            f"task: give a smart.Task, not {type(task).__name__}: smart.Task('Spam? {{text}}', labels=['yes', 'no'])."
+        )
     source = tables.open_table(table).head(options.get("rows"))
     per_label = options.get("per_label")
     return check(
@@ -118,8 +141,23 @@ def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell
 
 def models_of(reference: str, candidates: Sequence[str], options: Options) -> tuple[Model, ...]:
     """The models meant, reference first; `InputError` for a spec that means none."""
+    _check_specs(reference, candidates)
     book = model_specs.read_book(path) if (path := options.get("models")) else None
     return tuple(model_specs.placed(model_specs.resolve(spec, book=book)) for spec in (reference, *candidates))
+
+
+def _check_specs(reference: object, candidates: object) -> None:
+    """The mistakes that would otherwise be taken for models with odd names."""
+    if not isinstance(reference, str):
+        raise InputError(
+            f"reference: give one model as a text, such as 'openai:gpt-4.1', not {type(reference).__name__}."
+        )
+    if isinstance(candidates, str):
+        raise InputError(f"candidates: give a list of models, candidates=[{candidates!r}], not a text.")
+    if not isinstance(candidates, Sequence | set | frozenset):
+        raise InputError(f"candidates: give a list of models, not {type(candidates).__name__}.")
+    if wrong := [each for each in candidates if not isinstance(each, str)]:
+        raise InputError(f"candidates: every model is a text, such as 'openai:gpt-4.1-mini', not {wrong[0]!r}.")
 
 
 def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import ROUND_DOWN, Decimal, localcontext
+from fractions import Fraction
 from math import floor, log10
 
 
@@ -19,6 +21,14 @@ def percent(share: float) -> str:
     """One decimal, but none for the whole and for nothing."""
     text = f"{share * 100:.1f}"
     return f"{text.removesuffix('.0')} %"
+
+
+def percents(text: str) -> str:
+    """A share written as a decimal or a fraction, in per cent and exactly: never rounded to a promise of more."""
+    share = Fraction(text) * 100
+    with localcontext(prec=max(28, len(text) + 2), rounding=ROUND_DOWN):
+        exact = Decimal(share.numerator) / Decimal(share.denominator)
+        return f"{exact.normalize():f} %"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -29,7 +29,7 @@ from smart_llm.reports.blocks import (
     View,
 )
 from smart_llm.reports.facts import Facts
-from smart_llm.reports.figures import count, duration, moment, percent, usd
+from smart_llm.reports.figures import count, duration, moment, percent, percents, usd
 from smart_llm.reports.view_models import answers, cautions_of_models, disagreements, labels, models, rule
 from smart_llm.tasks import words
 from smart_llm.types import Json
@@ -89,13 +89,9 @@ def _claim(facts: Facts) -> str:
 def _promise(plan: Mapping[str, Json]) -> str:
     """What was asked for."""
     return (
-        f"Asked for: agreement of at least {_decimal(plan['agreement'])} with {plan['reference']}, at confidence "
-        f"{_decimal(plan['confidence'])}, on {count(plan['rows'], 'row')}."
+        f"Asked for: agreement of at least {percents(plan['agreement'])} with {plan['reference']}, at confidence "
+        f"{percents(plan['confidence'])}, on {count(plan['rows'], 'row')}."
     )
-
-
-def _decimal(text: str) -> str:
-    return percent(float(Fraction(text)))
 
 
 def _figures(facts: Facts) -> Iterator[Figure]:
@@ -176,7 +172,7 @@ def promise(facts: Facts) -> Section:
 
 
 def _of_hundred(plan: Mapping[str, Json]) -> str:
-    return f"{float(Fraction(plan['confidence'])) * 100:g}"
+    return percents(plan["confidence"]).removesuffix(" %")
 
 
 # --------------------------------------------------------------------------- money

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, meant
 
 _WORD = re.compile(r"\{([^\W\d]\w*)\}")
 _ESCAPED = re.compile(r"\{(\{[^\W\d]\w*\})\}")
@@ -80,8 +80,8 @@ def _literal(text: str, columns: Sequence[str]) -> str:
     unknown = _WORD.search(bare) or next((m for m in _BRACED.finditer(bare) if _looks_like(m[1], columns)), None)
     if unknown:
         raise InputError(
-            f"the prompt names {unknown[0]}, but there is no such column; {_listed(columns)}\n"
-            f"Use one of them, or write {{{unknown[0]}}} if the braces are meant as text."
+            f"the prompt names {unknown[0]}, but there is no such column; {_listed(columns)}."
+            f"{meant(unknown[1], columns)}\nUse one of them, or write {{{unknown[0]}}} if the braces are meant as text."
         )
     return _ESCAPED.sub(r"\1", text)
 
