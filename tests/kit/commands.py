@@ -41,7 +41,7 @@ def on_a_terminal(
         stdout=theirs,
         stderr=theirs,
         preexec_fn=_controlling,
-        env={**os.environ, "TERM": "xterm"},
+        env=env,
     )
     os.close(theirs)
     shown = b""

@@ -5,7 +5,6 @@ Works at any time: while the run goes on, after it was stopped or killed, years 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,11 +14,11 @@ from smart_llm.engine.bought import rebuilt, recorded
 from smart_llm.errors import InputError
 from smart_llm.ledger import Reader, RunRecord
 from smart_llm.ledger.reader import Spent
+from smart_llm.reports.picture import short_names
 from smart_llm.reports.seen import Profiling, look
 from smart_llm.tasks import Task
 from smart_llm.types import Json
 
-_ADDRESS = re.compile(r"@https?://[^?\s]+")
 LAST = "last"
 """The name of the newest run."""
 
@@ -53,10 +52,8 @@ class Facts:
         """A text, or a name, with the models in it called by their names without addresses, where these tell them
         apart."""
         names = [model["name"] for model in self.run.plan["models"]]
-        brief = {name: _ADDRESS.sub("", name) for name in names}
-        for name in sorted(names, key=len, reverse=True):
-            if list(brief.values()).count(brief[name]) == 1:
-                text = text.replace(name, brief[name])
+        for name, brief in sorted(short_names(names).items(), key=lambda pair: -len(pair[0])):
+            text = text.replace(name, brief)
         return text
 
     @property
