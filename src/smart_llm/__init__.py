@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smart_llm.api import Run, aplan, arun, plan, run
+    from smart_llm.api import Run
+    from smart_llm.calls import aplan, arun, plan, run
     from smart_llm.engine.asked import Options
     from smart_llm.engine.plan import Plan
     from smart_llm.engine.replay import Figures, replay
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "smart_llm.engine.asked": ["Options"],
-    "smart_llm.api": ["Run", "aplan", "arun", "plan", "run"],
+    "smart_llm.api": ["Run"],
+    "smart_llm.calls": ["aplan", "arun", "plan", "run"],
     "smart_llm.engine.plan": ["Plan"],
     "smart_llm.engine.replay": ["Figures", "replay"],
     "smart_llm.engine.verify": ["verify"],

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Unpack
 
 from smart_llm import models as model_specs
 from smart_llm.engine import outputs
@@ -41,8 +41,6 @@ else:
 
     Frame = TypeVar("Frame")
 
-Rows: TypeAlias = Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Run(Generic[Frame]):
@@ -68,39 +66,6 @@ class Run(Generic[Frame]):
         report(self.run_id, path, ledger=self.ledger, task=self.task)
 
 
-@overload
-async def arun(
-    table: Place,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Any]: ...
-@overload
-async def arun(
-    table: Rows,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[list[dict[str, Any]]]: ...
-@overload
-async def arun(
-    table: Frame,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Frame]: ...
 async def arun(
     table: Any,
     task: Task,
@@ -155,39 +120,6 @@ async def arun(
     return done
 
 
-@overload
-def run(
-    table: Place,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Any]: ...
-@overload
-def run(
-    table: Rows,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[list[dict[str, Any]]]: ...
-@overload
-def run(
-    table: Frame,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Frame]: ...
 def run(
     table: Any,
     task: Task,
