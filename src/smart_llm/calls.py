@@ -150,6 +150,7 @@ def run(
     report: a file for the report, one HTML page, also where the run is stopped.
     ledger: the file that remembers every answer; by default beside the table, or in your own folder for frames.
     store_text: False keeps the text of rows out of ledger and report.
+    id_column: the column by which the report calls a row, beside its number. It decides nothing.
     safe_csv: write cells that a spreadsheet would take for formulas as text.
 
     Options, the rest:

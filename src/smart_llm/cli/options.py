@@ -100,6 +100,7 @@ class RunOptions:
     partition: Annotated[int | None, typer.Option(help="With Ray: rows handed to an actor at a time.")] = None
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
     report: Annotated[Path | None, typer.Option(help="Also write a report: one HTML file.")] = None
+    id_column: Annotated[str | None, typer.Option(help="The column by which the report calls a row.")] = None
     safe_csv: Annotated[bool, typer.Option(help="Write cells that look like formulas as text.")] = False
 
     def keywords(self) -> Options:
@@ -125,6 +126,7 @@ class RunOptions:
             "store_text": not self.no_store_text,
             "report": self.report,
             "safe_csv": self.safe_csv,
+            "id_column": self.id_column,
             "batch": BatchOptions(poll=self.batch_poll, rows=self.batch_rows) if self.batch else False,
         }
 

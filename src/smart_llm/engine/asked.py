@@ -53,6 +53,7 @@ class Options(TypedDict, total=False):
     store_text: bool
     report: str | Path | None
     safe_csv: bool
+    id_column: str | None
     batch: bool | BatchOptions
     on_event: Listener
     progress: bool | None
@@ -106,7 +107,10 @@ def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str
             f"task: give a smart.Task, not {type(task).__name__}: smart.Task('Spam? {{text}}', labels=['yes', 'no'])."
         )
     source = tables.open_table(table).head(options.get("rows"))
-    per_label = options.get("per_label")
+    per_label, named = options.get("per_label"), options.get("id_column")
+    if named is not None and named not in source.columns:
+        shown = ", ".join(source.columns[:20])
+        raise InputError(f"--id-column {named}: there is no such column; {shown}.{meant(named, source.columns)}")
     return check(
         Job(
             source,
@@ -136,6 +140,7 @@ def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell
         batch if isinstance(batch, BatchOptions) else BatchOptions(),
         self_check=options.get("self_check", 0),
         output=Path(output) if (output := options.get("output")) else None,
+        id_column=options.get("id_column"),
     )
 
 

@@ -48,4 +48,5 @@ class Means:
     batch: BatchOptions = field(default_factory=BatchOptions)
     self_check: int = 0
     output: Path | None = None
+    id_column: str | None = None
     deliver: Delivery = here

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from smart_llm.engine.about import ABOUT, about
+from smart_llm.engine.about import ABOUT, about, note_answers, note_ids
 from smart_llm.engine.account import Account, certificate
 from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.aside import Aside, record_once
@@ -150,6 +150,7 @@ async def _execute(
         await _deliver(live, verdict, record, means, stands)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         await client.settle()
+        note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
         if record.state == DONE:
             raise Unfinished(stored(record.certificate), stopped) from stopped
         pending = certificate(job, record, account, None, means.ledger)
@@ -157,6 +158,8 @@ async def _execute(
         raise Unfinished(pending, _counted(stopped, live)) from stopped
     await client.settle()
     note_failures(live, record, means.ledger, before=failed)
+    note_answers(live, record.run_id, means.ledger)
+    note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
     granted = certificate(job, record, account, verdict, means.ledger)
     means.ledger.finish_run(record.run_id, asdict(granted))
     names = [model.name for model in models]

@@ -41,6 +41,12 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def day(seconds: float) -> str:
+    """The day, UTC, in words."""
+    then = datetime.fromtimestamp(seconds, UTC)
+    return f"{then.day} {then:%B %Y}"
+
+
 def duration(seconds: float) -> str:
     """Two units at most."""
     minutes, left = divmod(round(seconds), 60)

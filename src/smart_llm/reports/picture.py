@@ -18,6 +18,8 @@ SURE = 2.0
 """Seconds of a phase after which its speed is worth a word."""
 SOME = 20
 """Rows after which it is worth saying what is expected."""
+SLOW = 1.5
+"""Rows a second, below which they are counted by the minute."""
 AGAIN = "again"
 """How the stages end in which rows are asked that were counted before."""
 SMALLEST, WIDEST = 10, 60
@@ -44,9 +46,9 @@ class Speed:
         """In rows a second, or a minute where that is less than one; empty while unknown."""
         if not self.rate:
             return ""
-        slow = self.rate < 0.95
-        value = self.rate * 60 if slow else self.rate
-        return f"{value:,.0f} rows/{'min' if slow else 's'}" if value >= 1 else f"{value:.1f} rows/min"
+        if self.rate >= SLOW:
+            return f"{self.rate:,.0f} rows/s"
+        return f"{self.rate * 60:.{0 if self.rate * 60 >= SLOW else 1}f} rows/min"
 
     def left(self, rows: int) -> str:
         """Time that so many rows will take, in words; empty while unknown."""
