@@ -176,6 +176,12 @@ def test_the_picture_goes_one_way() -> None:
     assert picture.head().startswith("Delivering: 100 of 1,000")
 
 
+def test_nothing_is_saved_where_the_reference_answers_the_rest() -> None:
+    """Once it is decided that no candidate is used, nothing is said to be cheaper, for in the end it is not."""
+    told = lines([(0.0, Decided("big", (), 80, None, 0.5)), (1.0, delivering(500))])
+    assert "cheaper" not in told[-1]
+
+
 def test_slow_rows_are_counted_by_the_minute() -> None:
     """A model on this machine that takes seconds for a row is not said to do none a second."""
     line = lines([(0.0, delivering(0)), (60.0, delivering(9))])[-1]

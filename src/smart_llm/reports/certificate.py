@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from smart_llm.errors import InputError
-from smart_llm.reports.figures import percents
+from smart_llm.reports.figures import percents, usd
 from smart_llm.reports.rich_html import card
 from smart_llm.reports.wrapping import USUAL, wrapped
 from smart_llm.types import Json
@@ -153,10 +153,10 @@ def _lines(c: Certificate) -> list[str]:
         *_given(c),
         f"  answers    {', '.join(f'{model} {rows:,}' for model, rows in by.items())}"
         + (f"; {c.errors['rows']:,} without an answer" if c.errors["rows"] else ""),
-        f"  cost       ${cost['total']:.6g} (profiling ${cost['profiling']:.6g}, delivery ${cost['delivery']:.6g}); "
-        f"reference on every row ≈ ${cost['reference_only']:.6g}" + _saving(cost),
+        f"  cost       {usd(cost['total'])} (profiling {usd(cost['profiling'])}, delivery {usd(cost['delivery'])}); "
+        f"reference on every row ≈ {usd(cost['reference_only'])}" + _saving(cost),
         *(
-            [f"             failed calls may have cost up to ${lost:.6g} more"]
+            [f"             failed calls may have cost up to {usd(lost)} more"]
             if (lost := cost["lost_at_most"])
             else []
         ),

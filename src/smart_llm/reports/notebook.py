@@ -41,6 +41,8 @@ class Notebook:
         if isinstance(event, Said | Decided | Ended):
             self._lines.append(said(event))
             self._over = isinstance(event, Ended)
+            if isinstance(event, Decided):
+                self._picture.decided(event)
         else:
             self._picture.see(event)
             if self._clock() < self._due:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from smart_llm.events import Delivering, Profiling
+from smart_llm.events import Decided, Delivering, Profiling
 from smart_llm.reports.figures import count, percent, usd
 from smart_llm.types import Outlook, Standing
 
@@ -60,10 +60,15 @@ class Picture:
 
     def __init__(self, time: Callable[[], float], budget: float | None = None) -> None:
         self._time, self._budget, self._began = time, budget, time()
+        self._cheaper = True
         self.now: Profiling | Delivering | None = None
         self.outlook: Outlook | None = None
         self.rows = 0
         self.speed = Speed(time)
+
+    def decided(self, event: Decided) -> None:
+        """Where the reference answers everything that is left, nothing will have been saved in the end."""
+        self._cheaper = bool(event.models)
 
     def see(self, event: Profiling | Delivering) -> None:
         """What is new."""
@@ -97,7 +102,7 @@ class Picture:
         share = f" ({percent(now.spent / self._budget)} of the budget)" if self._budget else ""
         if isinstance(now, Delivering):
             lost = f"{now.errors:,} without an answer" if now.errors else ""
-            times = now.alone / now.spent if now.spent else 0.0
+            times = now.alone / now.spent if now.spent and self._cheaper else 0.0
             return _joined(f"{usd(now.spent)} spent{share}", lost, f"{times:.2f}× cheaper so far" if times > 1 else "")
         ratio = self.outlook.expected_cost_ratio if self.outlook and self.rows >= SOME else 1.0
         return _joined(f"{usd(now.spent)} spent{share}", f"expecting {1 / ratio:.2f}× cheaper" if 0 < ratio < 1 else "")

@@ -57,6 +57,8 @@ class Lines:
         """Write what the event says, if it is time to."""
         if isinstance(event, Said | Decided | Ended):
             self._write(said(event))
+            if isinstance(event, Decided):
+                self._picture.decided(event)
             return
         self._picture.see(event)
         now = self._picture.now
@@ -85,6 +87,8 @@ def live(console: Console | None = None, budget: float | None = None) -> Iterato
         def listen(event: Event) -> None:
             if isinstance(event, Said | Decided | Ended):
                 console.print(Text("\n".join(wrapped([said(event)], console.width))))
+                if isinstance(event, Decided):
+                    picture.decided(event)
                 return
             first = picture.now is None
             picture.see(event)
