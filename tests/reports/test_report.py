@@ -354,7 +354,7 @@ def test_a_report_begins_with_what_anybody_wants_to_know(run: Made, tmp_path: Pa
     done = run(1200, report=tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     head = page.partition("</header>")[0]
-    assert "What is it? {text}\nOne word." in head
+    assert "What is it? {text} One word." in head
     assert re.search(r"report of a run, \d+ \w+ 20\d\d", head)
     assert "the model you trust" in head
     assert "What next" in page or "what next" in page

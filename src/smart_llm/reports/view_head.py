@@ -23,7 +23,7 @@ LABELS = 40
 
 def question(facts: Facts) -> str:
     """What was asked about every row."""
-    return cut(facts.plan["task"]["prompt"].strip(), QUESTION)
+    return cut(" ".join(facts.plan["task"]["prompt"].split()), QUESTION)
 
 
 def summary(facts: Facts) -> str:
@@ -40,8 +40,8 @@ def summary(facts: Facts) -> str:
     return (
         f"{paid}, instead of about {usd(cost['reference_only'])} if {reference}, the model you trust, had answered "
         f"every row. Cheaper models gave {cheap:,} of the answers. At most {count(claim['allowance'], 'answer')} "
-        f"({percent(claim['allowance'] / rows)}) should differ from what {reference} would have said; of runs like "
-        f"this one, {percents(claim['confidence'])} keep to that."
+        f"({percent(claim['allowance'] / rows)}) should differ from what {reference} would have said; at least "
+        f"{percents(claim['confidence'])} of runs like this one keep to that."
     )
 
 
