@@ -12,7 +12,7 @@ from typing import Any
 import smart_llm as smart
 from smart_llm.ledger import Ledger, request_key
 from smart_llm.reports.make import report
-from smart_llm.types import AGREE, BAD, Answer, Request, Usage
+from smart_llm.types import Answer, Request, Usage
 
 Made = Callable[..., smart.Run[Any]]
 
@@ -76,7 +76,10 @@ def large(folder: Path, like: smart.Run[Any]) -> Path:
         run = ledger.start_run(c["plan"], lookup="b2:00", seed=1)
         keys = asyncio.run(_fill(ledger, run.run_id, task))
         ask = {"number": 0, "stage": "pilot", "positions": list(range(PROFILED)), "models": [0, 1, 2, 3, 4]}
-        marks = [[AGREE if row % 11 >= m else BAD for m in range(len(MODELS))] for row in range(PROFILED)]
+        marks = [
+            [int(LABELS[(row + m * (row % 11 < m)) % len(LABELS)] != LABELS[row % len(LABELS)]) for m in range(5)]
+            for row in range(PROFILED)
+        ]
         ledger.event(run.run_id, "ask", {**ask, "keys": keys, "marks": marks})
         ledger.event(run.run_id, "asks", {"asks": 1})
         ledger.finish_run(run.run_id, c)
