@@ -170,3 +170,16 @@ def test_a_replay_makes_no_promise_per_label(command: Command, tmp_path: Path) -
     code, _, said = command("replay", path, "--reference", "big", "--procedure", "per-label")
     assert code == 2
     assert "--procedure per-label" in said
+
+
+def test_a_message_wraps_on_a_terminal_only(command: Command, tmp_path: Path) -> None:
+    """On a terminal no word is broken; in a log a message stays a line that can be searched."""
+    source = tmp_path / "t.csv"
+    source.write_text("text\na\n", encoding="utf-8")
+    words = [*map(str, usual(source, candidate="nobody:x?in=1&out=1"))]
+    _, shown = on_a_terminal([sys.executable, "-m", "smart_llm", *words], b"", columns=60)
+    lines = [line.rstrip() for line in shown.replace("\r", "").splitlines() if line]
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 60
+    assert lines[1].startswith("  ")
+    assert len(command(*words)[2].splitlines()) == 1

@@ -15,6 +15,7 @@ from smart_llm.cli.local import demo, model_verbs
 from smart_llm.cli.mock import mock_provider
 from smart_llm.cli.past import report, runs
 from smart_llm.cli.plan import plan
+from smart_llm.cli.printing import readable, say
 from smart_llm.cli.run import run
 from smart_llm.errors import SmartError
 
@@ -53,12 +54,21 @@ def smart(
     """The answers of the best model at the price of the cheaper ones, with a promise you can check."""
 
 
+def _fitted(text: str) -> list[str]:
+    """The lines of a message; on a terminal broken between words."""
+    if not sys.stderr.isatty():
+        return [text]
+    from smart_llm.reports.wrapping import wrapped
+
+    return wrapped(text.splitlines(), readable(os.get_terminal_size(sys.stderr.fileno()).columns))
+
+
 def main() -> None:
     """Run a verb; errors become one or two lines on stderr and the exit code of their kind."""
     try:
         app()
     except SmartError as error:
-        print(f"smart: {error}", file=sys.stderr)
+        say("\n".join(_fitted(f"smart: {error}")))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("smart: stopped. What was bought is kept: run the same command again to go on.", file=sys.stderr)

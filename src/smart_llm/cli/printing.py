@@ -34,9 +34,13 @@ def say_out(line: str) -> None:
 
 
 def width() -> int:
-    """Columns to write for: the terminal's, a hundred where there is none; no line is so long that it is hard to
-    read."""
-    return min(LONGEST, max(NARROWEST, shutil.get_terminal_size((100, 24)).columns))
+    """Columns to write results for: the terminal's, a hundred where there is none."""
+    return readable(shutil.get_terminal_size((100, 24)).columns)
+
+
+def readable(columns: int) -> int:
+    """So many columns, but no more than are easy to read; a terminal that does not say counts as a usual one."""
+    return min(LONGEST, max(NARROWEST, columns or 80))
 
 
 def somebody_there() -> bool:
