@@ -142,6 +142,7 @@ def run(
 
     budget: US dollars, a hard stop. concurrency: calls in flight per model, at most (64).
     timeout: seconds a call may take (120). patience: seconds that a model which answers nobody is waited for (600).
+    retry: ask again what failed ("errors") or broke the output contract ("broken"), once its cause is mended.
     batch: ask by batch, at about half the price, within a day; True, or `BatchOptions`.
 
     Options, the table and what is written:

@@ -20,12 +20,13 @@ GROUPS: Mapping[str, Sequence[str]] = {
         *("prompt", "prompt_file", "labels", "answer", "schema", "equivalence", "tolerance", "system", "max_tokens"),
     ),
     "The table and what is written": (
-        *("rows", "output", "report", "html", "id_column", "ledger", "safe_csv", "no_store_text", "as_json"),
+        *("rows", "encoding", "skip_empty", "output", "answer_column", "explode", "id_column", "safe_csv", "report"),
+        *("html", "ledger", "no_store_text", "as_json"),
     ),
     "The models": ("reference", "candidate", "models"),
     "The promise": ("agreement", "confidence", "per_label", "floor", "procedure", "self_check", "no_scores"),
     "Money and time": (
-        *("budget", "yes", "pilot", "concurrency", "timeout", "patience", "batch", "batch_poll", "batch_rows"),
+        *("budget", "yes", "pilot", "concurrency", "timeout", "patience", "retry", "batch", "batch_poll", "batch_rows"),
     ),
     "Many machines": ("engine", "workers", "partition"),
     "The server": ("host", "port"),
@@ -63,6 +64,7 @@ NAMED: Mapping[str, str] = {
     "id_column": "COLUMN",
     "procedure": "NAME",
     "equivalence": "NAME",
+    "retry": "WHICH",
     "answer": "KIND",
     "break_contract": "MODEL",
     "latency": "SECONDS",
