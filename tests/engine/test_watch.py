@@ -48,12 +48,12 @@ async def test_a_stall_is_said_and_so_is_its_end(ledger: Ledger, monkeypatch: py
 
 async def test_a_model_with_nothing_to_do_is_not_stalled(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is worth a word only while there is something to answer."""
-    monkeypatch.setattr(watch, "STALL", 0.03)
+    monkeypatch.setattr(watch, "STALL", 0.2)
     said: list[Event] = []
     asking = client(ledger, FakeProvider(lambda _: "yes"))
     async with watched(asking, Stop(), said.append):
         await asking.ask(requests(1)[0])
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.6)
     assert said == []
 
 
