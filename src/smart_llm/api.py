@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Unpack
 
 from smart_llm import models as model_specs
 from smart_llm.engine import outputs
@@ -24,6 +24,7 @@ from smart_llm.engine.signals import stopping, wait
 from smart_llm.events import nobody
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.providers.batch import known
+from smart_llm.reports import runs
 from smart_llm.reports.certificate import Certificate
 from smart_llm.reports.listening import listening
 from smart_llm.reports.make import check as check_page
@@ -40,10 +41,8 @@ else:
 
     Frame = TypeVar("Frame")
 
-Rows: TypeAlias = Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run(Generic[Frame]):
     """A finished run. table: the kind of frame that came in (for a path: the path written, or a polars frame), with
     `answer`, `answered_by`, `status`. cost: USD. saving: reference-only cost ÷ cost. answers: one a row, as what the
@@ -58,44 +57,17 @@ class Run(Generic[Frame]):
     task: Task
     answers: Sequence[Any] = ()
 
+    def __repr__(self) -> str:
+        return runs.brief(self.certificate, self.run_id)
+
+    def _repr_html_(self) -> str:
+        return runs.html(self.certificate, self.run_id, self.table)
+
     def report(self, path: Place) -> None:
         """Write the run's report: one HTML page that needs nothing else. `InputError` where it cannot be written."""
         report(self.run_id, path, ledger=self.ledger, task=self.task)
 
 
-@overload
-async def arun(
-    table: Place,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Any]: ...
-@overload
-async def arun(
-    table: Rows,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[list[dict[str, Any]]]: ...
-@overload
-async def arun(
-    table: Frame,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Frame]: ...
 async def arun(
     table: Any,
     task: Task,
@@ -141,39 +113,6 @@ async def arun(
     return done
 
 
-@overload
-def run(
-    table: Place,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Any]: ...
-@overload
-def run(
-    table: Rows,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[list[dict[str, Any]]]: ...
-@overload
-def run(
-    table: Frame,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Frame]: ...
 def run(
     table: Any,
     task: Task,

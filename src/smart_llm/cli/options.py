@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from smart_llm.engine.asked import Options
     from smart_llm.tasks import Task
 
+SAME = (
+    "When two answers count as the same: label (for labels), text (texts), number (numbers), json or json-exact "
+    "(JSON), exact (any). Default: the first that goes with the kind of answer."
+)
 Table = Annotated[
     str,
     typer.Argument(
@@ -26,7 +30,7 @@ Reference = Annotated[str, typer.Option(help="The model whose answers define the
 Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
 Agreement = Annotated[str, typer.Option(help="Share of answers equivalent to the reference's, in (0, 1).")]
 Confidence = Annotated[str, typer.Option(help="How sure to be of it, in (0, 1).")]
-Procedure = Annotated[str, typer.Option(help="ladder, smart/2024[:VARIANT] or reference-only.")]
+Procedure = Annotated[str, typer.Option(help="ladder, per-label, smart/2024[:VARIANT] or reference-only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
 
@@ -40,7 +44,7 @@ class TaskOptions:
     labels: Annotated[str | None, typer.Option(help="The allowed answers: a,b,c.")] = None
     answer: Annotated[str | None, typer.Option(help="text, number or json.")] = None
     schema: Annotated[Path | None, typer.Option(help="JSON schema of the answer.")] = None
-    equivalence: Annotated[str | None, typer.Option(help="When two answers count as the same.")] = None
+    equivalence: Annotated[str | None, typer.Option(help=SAME)] = None
     tolerance: Annotated[float | None, typer.Option(help="For numbers: |a−b| ≤ t·max(1,|a|,|b|).")] = None
     system: Annotated[str | None, typer.Option(help="System message.")] = None
     max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None
@@ -102,6 +106,7 @@ class RunOptions:
     partition: Annotated[int | None, typer.Option(help="With Ray: rows handed to an actor at a time.")] = None
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
     report: Annotated[Path | None, typer.Option(help="Also write a report: one HTML file.")] = None
+    id_column: Annotated[str | None, typer.Option(help="The column by which the report calls a row.")] = None
     encoding: Annotated[str | None, typer.Option(help="Of the table's text; found out if not given.")] = None
     quotes: Annotated[
         str, typer.Option(help="What quotes in the table mean: auto, double, backslash or none (plain text).")
@@ -141,6 +146,7 @@ class RunOptions:
             "store_text": not self.no_store_text,
             "report": self.report,
             "safe_csv": self.safe_csv,
+            "id_column": self.id_column,
             "encoding": self.encoding,
             "quotes": self.quotes,
             "header": self.header,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, cast
 
@@ -15,7 +16,7 @@ from smart_llm.engine.job import Job, check
 from smart_llm.engine.means import Means
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.retry import Retry
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, meant
 from smart_llm.events import Listener
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Ledger
@@ -61,6 +62,7 @@ class Options(TypedDict, total=False):
     store_text: bool
     report: str | Path | None
     safe_csv: bool
+    id_column: str | None
     batch: bool | BatchOptions
     on_event: Listener
     progress: bool | None
@@ -75,7 +77,25 @@ class Options(TypedDict, total=False):
     explode: bool
 
 
+NUMBERS = ("budget", "concurrency", "timeout", "patience", "self_check")
+WHOLE = ("seed", "rows", "concurrency", "self_check", "workers", "partition")
+"""Options that are numbers, and of these the whole ones."""
+
+
+def _check_kinds(options: Options) -> None:
+    """What is spelt wrong, or is no number; an option nobody looks at would be a silent mistake."""
+    given: Mapping[str, object] = {**options}
+    for name, value in given.items():
+        if name not in Options.__annotations__:
+            raise TypeError(f"there is no option {name!r}.{meant(name, Options.__annotations__)}")
+        kind = Integral if name in WHOLE else Real
+        number = isinstance(value, kind) and not isinstance(value, bool)
+        if name in (*NUMBERS, *WHOLE) and value is not None and not number:
+            raise InputError(f"{name}: give a {'whole ' if name in WHOLE else ''}number, not {value!r}.")
+
+
 def _check_options(options: Options) -> None:
+    _check_kinds(options)
     budget, concurrency = options.get("budget"), options.get("concurrency", 64)
     if budget is not None and not 0 < budget < float("inf"):
         raise InputError(f"--budget {budget}: give USD, more than 0.")
@@ -96,17 +116,28 @@ def _check_options(options: Options) -> None:
         raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
 
 
-def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str, str], options: Options) -> Job:
-    """What was asked for, checked. promise: agreement and confidence."""
-    _check_options(options)
+def _source(table: Any, task: Task, options: Options) -> tables.Table:
+    """The table as it is read, cut and rid of empty rows, as the options say."""
     manner = tables.Manner(options.get("encoding"), options.get("quotes", "auto"), options.get("header"))
     source = tables.open_table(table, manner, answer=options.get("answer_column", tables.ADDED[0]))
     source = source.head(options.get("rows"))
     if options.get("explode"):
         outputs.check_explode(task, source)
-    if options.get("skip_empty"):
-        source = source.without_empty(task.columns(source.columns))
-    per_label = options.get("per_label")
+    return source.without_empty(task.columns(source.columns)) if options.get("skip_empty") else source
+
+
+def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str, str], options: Options) -> Job:
+    """What was asked for, checked. promise: agreement and confidence."""
+    _check_options(options)
+    if not isinstance(task, Task):
+        raise InputError(
+            f"task: give a smart.Task, not {type(task).__name__}: smart.Task('Spam? {{text}}', labels=['yes', 'no'])."
+        )
+    source = _source(table, task, options)
+    per_label, named = options.get("per_label"), options.get("id_column")
+    if named is not None and named not in source.columns:
+        shown = ", ".join(source.columns[:20])
+        raise InputError(f"--id-column {named}: there is no such column; {shown}.{meant(named, source.columns)}")
     return check(
         Job(
             source,
@@ -137,13 +168,29 @@ def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell
         self_check=options.get("self_check", 0),
         retry=cast("Retry | None", options.get("retry")),
         output=Path(output) if (output := options.get("output")) else None,
+        id_column=options.get("id_column"),
     )
 
 
 def models_of(reference: str, candidates: Sequence[str], options: Options) -> tuple[Model, ...]:
     """The models meant, reference first; `InputError` for a spec that means none."""
+    _check_specs(reference, candidates)
     book = model_specs.read_book(path) if (path := options.get("models")) else None
     return tuple(model_specs.placed(model_specs.resolve(spec, book=book)) for spec in (reference, *candidates))
+
+
+def _check_specs(reference: object, candidates: object) -> None:
+    """The mistakes that would otherwise be taken for models with odd names."""
+    if not isinstance(reference, str):
+        raise InputError(
+            f"reference: give one model as a text, such as 'openai:gpt-4.1', not {type(reference).__name__}."
+        )
+    if isinstance(candidates, str):
+        raise InputError(f"candidates: give a list of models, candidates=[{candidates!r}], not a text.")
+    if not isinstance(candidates, Sequence | set | frozenset):
+        raise InputError(f"candidates: give a list of models, not {type(candidates).__name__}.")
+    if wrong := [each for each in candidates if not isinstance(each, str)]:
+        raise InputError(f"candidates: every model is a text, such as 'openai:gpt-4.1-mini', not {wrong[0]!r}.")
 
 
 def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:

@@ -23,7 +23,8 @@ def share(option: str, value: str | float | Fraction) -> Fraction:
     except (ValueError, ZeroDivisionError, OverflowError):
         raise InputError(f"{option} {value}: not a number; write a share such as 0.95.") from None
     if not 0 < exact < 1:
-        raise InputError(f"{option} {value}: must lie between 0 and 1, both excluded.")
+        percent = f" For {float(exact):g} % write {float(exact / 100):g}." if 1 < exact < 100 else ""
+        raise InputError(f"{option} {value}: must lie between 0 and 1, both excluded.{percent}")
     return exact
 
 

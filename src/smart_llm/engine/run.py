@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from smart_llm.engine.about import ABOUT, about
+from smart_llm.engine.about import ABOUT, about, note_answers, note_ids
 from smart_llm.engine.account import Account, certificate
 from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.aside import Aside, record_once
@@ -167,6 +167,7 @@ async def _execute(
         await _deliver(live, verdict, record, means, stands)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         await client.settle()
+        note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
         if record.state == DONE:
             raise Unfinished(stored(record.certificate), stopped) from stopped
         pending = certificate(job, record, account, None, means.ledger)
@@ -174,6 +175,8 @@ async def _execute(
         raise Unfinished(pending, _counted(stopped, live)) from stopped
     await client.settle()
     note_failures(live, record, means.ledger, before=failed)
+    note_answers(live, record.run_id, means.ledger)
+    note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
     granted = certificate(job, record, account, verdict, means.ledger)
     _issue(granted, record, means.ledger)
     names = [model.name for model in models]

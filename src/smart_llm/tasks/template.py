@@ -13,13 +13,12 @@ The rules, on one page:
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, meant
 
 _WORD = re.compile(r"\{([^\W\d]\w*)\}")
 _ESCAPED = re.compile(r"\{(\{[^\W\d]\w*\})\}")
@@ -127,11 +126,9 @@ def _literal(text: str, columns: Sequence[str]) -> str:
     bare = _ESCAPED.sub("", text)
     unknown = _WORD.search(bare) or next((m for m in _BRACED.finditer(bare) if _looks_like(m[1], columns)), None)
     if unknown:
-        near = difflib.get_close_matches(unknown[1].strip(), columns, 1)
-        meant = f"Did you mean {{{near[0]}}}? Else write" if near else "Use one of them, or write"
         raise InputError(
-            f"the prompt names {unknown[0]}, but there is no such column; {_listed(columns)}\n"
-            f"{meant} {{{unknown[0]}}} if the braces are meant as text."
+            f"the prompt names {unknown[0]}, but there is no such column; {_listed(columns)}."
+            f"{meant(unknown[1], columns)}\nUse one of them, or write {{{unknown[0]}}} if the braces are meant as text."
         )
     return _ESCAPED.sub(r"\1", text)
 
