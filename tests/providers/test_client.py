@@ -355,4 +355,5 @@ async def test_the_key_is_nowhere(ledger: Ledger, monkeypatch: pytest.MonkeyPatc
     ledger.event("r", "stopped", str(caught.value))
     files = ledger.path.parent.glob("ledger.db*")
     assert "secret" not in str(caught.value)
+    assert "MY_KEY" in str(caught.value), "which variable to set"
     assert not any(b"secret" in file.read_bytes() for file in files)

@@ -183,7 +183,7 @@ class Client:
         """Buy, while identical requests wait for the same call."""
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         lane, answer = self._lanes[request.model], None
-        lane.asking += 1
+        lane.asked()
         try:
             answer = await self._buy(lane, key, request)
             return answer
@@ -260,6 +260,7 @@ class Client:
             answer, number = await self._call(lane, key, request, bound, trials)
         except Retryable as error:
             if error.throttled:
+                lane.limited = str(error)
                 lane.pace.throttled(turn, error.retry_after)
             else:
                 lane.health.failed(turn.at, str(error))
@@ -268,6 +269,8 @@ class Client:
         except Refused as error:
             if error.row_only or (error.maybe_row and lane.health.good is not None):
                 lane.health.reacted(turn.at)
+            if error.key:
+                raise lane.locked_out(error) from None
             raise
         finally:
             lane.pace.leave()

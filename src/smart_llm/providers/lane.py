@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from dataclasses import dataclass, replace
 
+from smart_llm.errors import Refused
 from smart_llm.providers.base import Provider
 from smart_llm.providers.budget import Announced
 from smart_llm.providers.headers import Limits
@@ -22,7 +24,8 @@ LONGEST_TOKEN = 16
 
 class Lane:
     """Everything the client knows about one model. witness: held while a row asks whether it answers others; expected:
-    the snapshots of it that may answer (None: any); asking: requests on their way, however they wait."""
+    the snapshots of it that may answer (None: any); asking: requests on their way, however they wait; limited: what the
+    latest rate limit said, until an answer comes."""
 
     def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = 600.0) -> None:
         self.model = model
@@ -36,13 +39,20 @@ class Lane:
         self.idle_at = 0.0
         self.failed_rows = 0
         self.asking = 0
+        self.limited = ""
         self.answered, self.seconds = 0, 0.0
         self.limits = Limits()
         self.trust = Trust(model.name)
 
+    def asked(self) -> None:
+        """A request sets out."""
+        if not self.asking:
+            self.idle_at = _now()  # silence is counted from here, not from when this machine was switched on
+        self.asking += 1
+
     def succeeded(self, turn: Turn) -> None:
         """A call brought an answer."""
-        self.last_success = _now()
+        self.last_success, self.limited = _now(), ""
         self.trust.answered()
         self.answered, self.seconds = self.answered + 1, self.seconds + self.last_success - turn.at
         self.pace.succeeded(turn)
@@ -101,12 +111,20 @@ class Lane:
             "begin anew with --ledger NEWFILE."
         )
 
+    def locked_out(self, error: Refused) -> Refused:
+        """The refusal of a key, with the variable to set."""
+        if name := self.model.key_env:
+            return Refused(f"{error} The key is the one in {name}: set it to one that is valid, then run again.")
+        return Refused(f"{error} None was sent: name the variable that holds it, {self.model.name}?key_env=MY_API_KEY.")
+
     def held_up(self, now: float, timeout: float) -> str:
         """Why nothing comes, as far as is known here."""
         if self.health.failing:
             return f"{self.health.last} It is tried again now and then, for {self.health.patience:g} s in all."
-        if not self.pace.in_flight:
-            return f"it asked to wait, for another {max(0.0, self.pace.resume_at - now):.0f} s."
+        if self.limited:
+            left = self.pace.resume_at - now
+            then = f"Calls leave again in {math.ceil(left)} s." if left > 0 else "Calls are tried again as it allows."
+            return f"it answers with its rate limit. {self.limited} {then}"
         return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
 
 

@@ -184,7 +184,7 @@ def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str]
         return Retryable(f"{host} failed with status {status}{said}.", retry_after=after, paid=paid)
     if status == 401 or (status in (400, 403) and BAD_KEY.search(codes)):
         words = MASKED.sub("…", said)
-        return Refused(f"{host} does not accept the key (status {status}){words}. Check the environment variable.")
+        return Refused(f"{host} does not accept the key (status {status}){words}.", key=True)
     row_only = status == 413 or bool(ROW_ONLY.search(f"{codes} {problem.message}"))
     if status == 403 and not row_only:
         return Refused(f"{host} does not let this key do that (status 403){said}. Check the key and its permissions.")
