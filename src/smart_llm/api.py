@@ -45,7 +45,8 @@ else:
 @dataclass(frozen=True, slots=True, repr=False)
 class Run(Generic[Frame]):
     """A finished run. table: the kind of frame that came in (for a path: the path written, or a polars frame), with
-    `answer`, `answered_by`, `status`. cost: USD. saving: reference-only cost ÷ cost."""
+    `answer`, `answered_by`, `status`. cost: USD. saving: reference-only cost ÷ cost. answers: one a row, as what the
+    task was given: members of an Enum, objects of a pydantic model, numbers, dicts; None where there is none."""
 
     table: Frame
     certificate: Certificate
@@ -54,6 +55,7 @@ class Run(Generic[Frame]):
     run_id: str
     ledger: Path
     task: Task
+    answers: Sequence[Any] = ()
 
     def __repr__(self) -> str:
         return runs.brief(self.certificate, self.run_id)
@@ -78,7 +80,7 @@ async def arun(
 ) -> Run[Any]:
     """Answer every row: at least `agreement` of the answers equivalent to the reference's, with `confidence`.
 
-    table: a path (CSV, TSV, JSONL, Parquet), a pandas, polars or Arrow table, a DuckDB relation, or dicts.
+    table: a path (CSV, TSV, JSONL, JSON, Parquet, Excel), a pandas, polars or Arrow table, a DuckDB relation, or dicts.
     reference, candidates: models as `provider:model`. Options: see `Options`.
     Raises `InputError` before anything is spent, `Refused`, `BudgetExhausted` or `Interrupted` when the run must stop:
     run again to go on; what was bought is kept.
@@ -104,17 +106,8 @@ async def arun(
     ):
         means = replace(means_of(ledger, providers, stop, tell, options), deliver=delivery)
         finished = await _execute(job, means, output, page)
-    delivered = outputs.deliver(source, finished, output, options.get("safe_csv", False))
+    done = _delivered(job, finished, output, path, options)
     delivery.written(finished.certificate)
-    done = Run(
-        delivered,
-        finished.certificate,
-        finished.cost,
-        finished.saving,
-        finished.run_id,
-        path,
-        task,
-    )
     if page:
         done.report(page)
     return done
@@ -245,6 +238,21 @@ async def _pilot(job: Job, path: Path, rows: int, options: Options) -> None:
     finally:
         for provider in {id(provider): provider for provider in providers.values()}.values():
             await provider.close()
+
+
+def _delivered(job: Job, finished: Finished, output: Output, ledger: Path, options: Options) -> Run[Any]:
+    """The finished run, with its answers where they belong."""
+    safe, explode = options.get("safe_csv", False), options.get("explode", False)
+    return Run(
+        outputs.deliver(job, finished, output, safe=safe, explode=explode),
+        finished.certificate,
+        finished.cost,
+        finished.saving,
+        finished.run_id,
+        ledger,
+        job.task,
+        outputs.objects(job, finished),
+    )
 
 
 async def _execute(job: Job, means: Means, output: Output, page: Place | None) -> Finished:

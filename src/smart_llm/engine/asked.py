@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypedDict, cast
 
 from smart_llm import models as model_specs
 from smart_llm import tables
+from smart_llm.engine import outputs
 from smart_llm.engine.batch import BatchOptions
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.means import Means
@@ -35,6 +36,12 @@ class Options(TypedDict, total=False):
     the run stops; run again to go on. progress: show how the run goes, on stderr or in the notebook; by
     default on a terminal or in a notebook, if there is no `on_event`. engine: `local`, `ray` or `ray:ADDRESS`; workers,
     partition: its actors, and rows handed to one at a time.
+
+    Of a file: encoding, quotes (`auto`, `double`, `backslash`, `none`) and header (whether the first line names the
+    columns) are found out unless given. answer_column: what the column of answers is called, `answer` unless given;
+    under another name the others are called NAME_by and NAME_status. skip_empty: rows whose cells in the prompt are all
+    empty are not asked, and delivered without an answer. explode: every field of a JSON answer is also a column of its
+    own.
     """
 
     output: str | Path | None
@@ -62,6 +69,12 @@ class Options(TypedDict, total=False):
     engine: str
     workers: int | None
     partition: int | None
+    encoding: str | None
+    quotes: str
+    header: bool | None
+    answer_column: str
+    skip_empty: bool
+    explode: bool
 
 
 NUMBERS = ("budget", "concurrency", "timeout", "patience", "self_check")
@@ -103,6 +116,16 @@ def _check_options(options: Options) -> None:
         raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
 
 
+def _source(table: Any, task: Task, options: Options) -> tables.Table:
+    """The table as it is read, cut and rid of empty rows, as the options say."""
+    manner = tables.Manner(options.get("encoding"), options.get("quotes", "auto"), options.get("header"))
+    source = tables.open_table(table, manner, answer=options.get("answer_column", tables.ADDED[0]))
+    source = source.head(options.get("rows"))
+    if options.get("explode"):
+        outputs.check_explode(task, source)
+    return source.without_empty(task.columns(source.columns)) if options.get("skip_empty") else source
+
+
 def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str, str], options: Options) -> Job:
     """What was asked for, checked. promise: agreement and confidence."""
     _check_options(options)
@@ -110,7 +133,7 @@ def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str
         raise InputError(
             f"task: give a smart.Task, not {type(task).__name__}: smart.Task('Spam? {{text}}', labels=['yes', 'no'])."
         )
-    source = tables.open_table(table).head(options.get("rows"))
+    source = _source(table, task, options)
     per_label, named = options.get("per_label"), options.get("id_column")
     if named is not None and named not in source.columns:
         shown = ", ".join(source.columns[:20])
@@ -171,9 +194,12 @@ def _check_specs(reference: object, candidates: object) -> None:
 
 
 def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
-    """Providers for the models the caller brought none for."""
-    wanted = [model for model in job.models if model.name not in given]
-    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns))
+    """Providers for the models the caller brought none for. What was brought under a model's bare name serves every
+    setting of it that was not brought itself."""
+    bare = {model.name: model.name.partition("?")[0] for model in job.models if model.name not in given}
+    brought = {name: given[plain] for name, plain in bare.items() if plain in given}
+    wanted = [model for model in job.models if model.name in bare and model.name not in brought]
+    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns)) | brought
 
 
 def default_ledger(table: tables.Table) -> Path:

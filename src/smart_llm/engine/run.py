@@ -6,6 +6,7 @@ from the ledger and tells the procedure what was seen before; a task that reads 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
@@ -15,6 +16,7 @@ from smart_llm.engine.account import Account, certificate
 from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.aside import Aside, record_once
 from smart_llm.engine.batch import batching, tell_of_batches
+from smart_llm.engine.cautions import beforehand
 from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.diary import Changed
 from smart_llm.engine.job import GIVEN_UP, Job, begin, find, fixed, planned_batches, planned_models, renewed, spent
@@ -29,10 +31,10 @@ from smart_llm.engine.stands import DONE, Stands, askable, note_failures
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Ended, Said
-from smart_llm.ledger import Ledger, RunRecord
+from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.providers.budget import Budget
 from smart_llm.providers.client import Client
-from smart_llm.reports.certificate import Certificate, stored
+from smart_llm.reports.certificate import ISSUED, Certificate, stored
 from smart_llm.tasks.functions import beyond
 from smart_llm.types import Model, Verdict
 
@@ -76,7 +78,7 @@ async def execute(job: Job, means: Means) -> Finished:
     the ledger; everything bought is kept."""
     _give_up_spoiled(job, means)
     record, taken_up = begin(job, means.ledger)
-    for sentence in beyond(record.plan["task"]):
+    for sentence in (*beforehand(job), *beyond(record.plan["task"])):
         means.tell(Said(sentence))
     if taken_up:
         means.tell(Said(f"Taking up run {record.run_id}: what it bought is not bought again."))
@@ -169,14 +171,14 @@ async def _execute(
         if record.state == DONE:
             raise Unfinished(stored(record.certificate), stopped) from stopped
         pending = certificate(job, record, account, None, means.ledger)
-        means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
+        _issue(pending, record, means.ledger)
         raise Unfinished(pending, _counted(stopped, live)) from stopped
     await client.settle()
     note_failures(live, record, means.ledger, before=failed)
     note_answers(live, record.run_id, means.ledger)
     note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
     granted = certificate(job, record, account, verdict, means.ledger)
-    means.ledger.finish_run(record.run_id, asdict(granted))
+    _issue(granted, record, means.ledger)
     names = [model.name for model in models]
     return Finished(
         live.answers,
@@ -187,6 +189,14 @@ async def _execute(
         granted.cost["saving"],
         record.run_id,
     )
+
+
+def _issue(issued: Certificate, record: RunRecord, ledger: Ledger) -> None:
+    """The run's certificate is recorded, and its hash before it: what was handed out can be told from what was not."""
+    told = {"certificate": tagged(canonical(json.loads(issued.to_json())))}
+    if all(event.payload != told for event in ledger.events(record.run_id) if event.kind == ISSUED):
+        ledger.event(record.run_id, ISSUED, told)
+    ledger.finish_run(record.run_id, asdict(issued), state="pending" if issued.status == "pending" else DONE)
 
 
 def _begun(run_id: str, ledger: Ledger) -> int:

@@ -30,8 +30,8 @@ RANDOMNESS = (
 )
 
 CHOSEN = (
-    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it did not know what the "
-    "models answer to this table."
+    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it, and everything else "
+    "that the order is made from, did not know what the models answer to this table."
 )
 """Added where that is so: a seed that fits what is known beforehand can be searched for."""
 
@@ -99,6 +99,15 @@ def read(path: Path | str) -> dict[str, Json]:
 def stored(value: Json) -> Certificate:
     """A certificate as a ledger holds it."""
     return Certificate(**value)
+
+
+ISSUED = "issued"
+"""Kind of the event that records the hash of a certificate as it is handed out."""
+
+
+def assumed(plan: Mapping[str, Json]) -> tuple[str, ...]:
+    """What a run with this plan takes for granted."""
+    return (ASSUMPTION, RANDOMNESS, *([CHOSEN] if plan["drawn"] is None else []))
 
 
 def words(claim: Mapping[str, Json], status: str) -> str:
