@@ -231,7 +231,7 @@ async def test_usage_nobody_stated_is_never_free(ledger: Ledger) -> None:
         async def complete(self, request: Request) -> Answer:
             return Answer("yes")
 
-    answer = await client(ledger, Silent(lambda _: "")).ask(request())
+    answer = await client(ledger, Silent(lambda _: "")).ask(request(max_tokens=4))
     assert answer.cost == FRAME_TOKENS + 1 + 4
 
 

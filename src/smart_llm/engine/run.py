@@ -165,6 +165,8 @@ async def _execute(
             account.check = await check_itself(live, rows, record, means)
         live.before, failed = _begun(record.run_id, means.ledger), dict(live.client.failed)
         await _deliver(live, verdict, record, means, stands)
+        if record.state != DONE:
+            _check_answered(live, client)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         await client.settle()
         note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
@@ -224,6 +226,17 @@ async def _deliver(live: Live, verdict: Verdict, record: RunRecord, means: Means
         means.tell(Said(f"The run is finished; rows without an answer stay so for now. {stopped}"))
         live.client.hold(stands.delivered)
         await means.deliver(live, verdict, record, means)
+
+
+def _check_answered(live: Live, client: Buying) -> None:
+    """A small table ends before many rows have failed in a row. If the reference has reacted to none of them, it is not
+    the rows that are wrong."""
+    name = live.models[0].name
+    if live.rows and len(live.errors) == live.rows and not client.alive(name):
+        raise Refused(
+            f"{name} has answered none of the {live.rows} rows ({live.errors[min(live.errors)]}). Mend the prompt, the "
+            "model or its server, and run again to go on."
+        )
 
 
 def _counted(stopped: SmartError, live: Live) -> SmartError:

@@ -13,10 +13,13 @@ from smart_llm.providers.budget import Announced
 from smart_llm.providers.headers import Limits
 from smart_llm.providers.health import Health
 from smart_llm.providers.pace import Gate, Turn
-from smart_llm.types import Answer, Model, Request, Usage
+from smart_llm.providers.trust import Trust
+from smart_llm.types import Answer, Model, Request
 
 FRAME_TOKENS = 64
 """Tokens a provider may add around system and prompt (roles, separators): counted into the upper bound."""
+LONGEST_TOKEN = 16
+"""Bytes of text to a token, at most, over a whole answer: where there are more, the limit of tokens was not kept."""
 
 
 class Lane:
@@ -39,6 +42,7 @@ class Lane:
         self.limited = ""
         self.answered, self.seconds = 0, 0.0
         self.limits = Limits()
+        self.trust = Trust(model.name)
 
     def asked(self) -> None:
         """A request sets out."""
@@ -49,6 +53,7 @@ class Lane:
     def succeeded(self, turn: Turn) -> None:
         """A call brought an answer."""
         self.last_success, self.limited = _now(), ""
+        self.trust.answered()
         self.answered, self.seconds = self.answered + 1, self.seconds + self.last_success - turn.at
         self.pace.succeeded(turn)
 
@@ -66,12 +71,31 @@ class Lane:
         return tokens + seconds * rate.cpu_hour / 3600
 
     def priced(self, request: Request, answer: Answer) -> Answer:
-        """The answer with its cost. Where a server states no usage, a token per byte is assumed (never too little)."""
+        """The answer with its cost. Where a server states no usage, a token per byte is assumed."""
         usage = answer.usage
-        if not (usage.input_tokens or usage.output_tokens or usage.cpu_seconds):
-            usage = Usage(sent_bytes(request), len((answer.text or "").encode()) + 1)
-        cost = self.model.rate.cost(usage)
-        return replace(answer, usage=usage, cost=cost)
+        if not usage.cpu_seconds and not (usage.input_tokens and usage.output_tokens):
+            usage = replace(
+                usage,
+                input_tokens=usage.input_tokens or sent_bytes(request),
+                output_tokens=usage.output_tokens or self._unstated(request, answer),
+            )
+        return replace(answer, usage=usage, cost=self.model.rate.cost(usage))
+
+    def _unstated(self, request: Request, answer: Answer) -> int:
+        """Output tokens where the server does not say: a token per byte, and all the room to think. No more than were
+        asked for, unless the answer is too long for a server that keeps to that."""
+        text, limit = answer.text or "", request.max_tokens + self.model.thinking
+        size = len(text.encode(errors="replace"))
+        if answer.usage.input_tokens and not size and answer.finish != "length":
+            return 0
+        tokens = limit if answer.finish == "length" else size + 1 + self.model.thinking
+        kept = size <= LONGEST_TOKEN * limit and len(text.split()) <= limit
+        return min(tokens, limit) if kept else max(size + 1, tokens)
+
+    def dismiss(self, reason: Exception) -> None:
+        """`reason` is raised for every request that waits for its turn; calls that are out go on."""
+        self.pace.dismiss(reason)
+        self.health.dismiss(reason)
 
     def unexpected(self, answer: Answer) -> bool:
         """Whether this was answered by another snapshot than those that may. One that does not say is not known to be

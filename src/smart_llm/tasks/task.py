@@ -22,7 +22,10 @@ from smart_llm.tasks.functions import describe, name_of
 from smart_llm.tasks.numerals import EXACT
 from smart_llm.tasks.replies import spoken
 from smart_llm.tasks.template import Template, doubts, split
-from smart_llm.types import Json
+from smart_llm.types import Answer, Json
+
+CUT_BREAKS = ("text", "number")
+"""Contracts that an answer breaks when it is cut off. A label or JSON that is cut off is not read as one."""
 
 _compiled = lru_cache(maxsize=256)(split)
 
@@ -155,6 +158,13 @@ class Task:
         if equivalences.missing(value):
             return None
         return self._comparable(value) if self._compared else self.contract.admit(value)
+
+    def read(self, answer: Answer | None) -> Any:
+        """The canonical value of a model's answer; None where there is none, or where it breaks the contract. A text or
+        a number that was cut off is broken: "12" may have been the beginning of 1250."""
+        if answer is None or (answer.finish == "length" and self.contract.kind in CUT_BREAKS):
+            return None
+        return self.parse(answer.text)
 
     def _comparable(self, value: Any) -> Any:
         """What the user's `parse` returned, where there is no contract to check it against. What it returns for one
