@@ -183,3 +183,11 @@ def test_a_message_wraps_on_a_terminal_only(command: Command, tmp_path: Path) ->
     assert max(map(len, lines)) <= 60
     assert lines[1].startswith("  ")
     assert len(command(*words)[2].splitlines()) == 1
+
+
+def test_what_is_found_out_can_be_given_both_ways(command: Command) -> None:
+    """`--header` has its opposite, for without either it is found out; plain flags have none."""
+    _, printed, _ = command("run", "-h")
+    assert "--header / --no-header" in printed
+    assert "--no-batch" not in printed
+    assert "--no-explode" not in printed

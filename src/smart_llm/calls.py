@@ -147,7 +147,10 @@ def run(
 
     Options, the table and what is written:
 
-    rows: only the first so many. output: the file for the answered table, with a certificate beside it.
+    encoding, quotes ("auto", "double", "backslash", "none"), header: of a file; found out if not given.
+    skip_empty: rows whose cells in the prompt are all empty are not asked. rows: only the first so many.
+    answer_column: what the column of answers is called, if not `answer`. explode: fields of JSON answers as columns.
+    output: the file for the answered table, with a certificate beside it.
     report: a file for the report, one HTML page, also where the run is stopped.
     ledger: the file that remembers every answer; by default beside the table, or in your own folder for frames.
     store_text: False keeps the text of rows out of ledger and report.

@@ -120,12 +120,13 @@ VERBS: Mapping[str, Sequence[str]] = {
 
 
 class Verb(TyperCommand):
-    """A command whose help is in groups and ends with an example. A flag is a flag: it has no `--no-` twin."""
+    """A command whose help is in groups and ends with an example. A flag that is off unless given
+    has no `--no-` twin; one that is found out unless given has."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         for each in self.params:
-            if getattr(each, "is_bool_flag", False):
+            if getattr(each, "is_bool_flag", False) and each.default is False:
                 each.secondary_opts = []
 
     def invoke(self, ctx: Any) -> Any:
