@@ -5,8 +5,8 @@
         attempt ── a turn (pace), money set aside (budget), a time limit, the provider; whatever may have been paid is
                    recorded before anything else happens
 
-A rate limit never uses up the tries; it is bounded in time. Nor does a model that answers nobody (`health`): it is
-waited for. An error of one row is an `Answer` with `error`, whose cost is what its calls may have cost; an error of the
+A rate limit never uses up the tries; it holds back its own row, and is bounded in time. Nor does a model that answers
+nobody (`health`): it is waited for. An error of one row is an `Answer` with `error`, whose cost is what its calls may have cost; an error of the
 provider as a whole is raised and stops the run.
 """
 
@@ -26,7 +26,7 @@ from smart_llm.providers.headers import limits_from
 from smart_llm.providers.health import Trials
 from smart_llm.providers.journal import Journal
 from smart_llm.providers.lane import Lane, Speed, ceiling, guessed_tokens
-from smart_llm.providers.pace import Gate, Pace, Turn
+from smart_llm.providers.pace import Gate, Pace, Turn, capped, held_back
 from smart_llm.types import Answer, Model, Request
 
 FIRST_DELAY, LONGEST_DELAY, LATER_DELAY = 0.2, 20.0, 5.0
@@ -205,11 +205,13 @@ class Client:
                     throttled_since = throttled_since or _now()
                     if _now() - throttled_since > self._patience:
                         return await self._tired(lane, key, throttled_since, error, trials)
-                    continue  # the pace makes it wait
-                if self._is_own(lane, trials):
+                    trials.throttled, lane.named = trials.throttled + 1, error.retry_after
+                    delay = held_back(error.retry_after, trials.throttled, self._random)
+                elif self._is_own(lane, trials):
                     return await self._given_up(lane, key, error, trials)
-                await self._find_out(lane, trials)
-                delay = self._delay(trials.all, error.retry_after)
+                else:
+                    await self._find_out(lane, trials)
+                    delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
                 if not error.row_only:
                     raise
@@ -259,7 +261,7 @@ class Client:
             answer, number = await self._call(lane, key, request, bound, trials)
         except Retryable as error:
             if error.throttled:
-                lane.pace.throttled(turn, error.retry_after)
+                lane.pace.throttled(turn, capped(error.retry_after))
             else:
                 lane.health.failed(turn.at, str(error))
                 trials.failed(turn.at, lane.health)
@@ -370,7 +372,7 @@ class Client:
 
     def _delay(self, failures: int, retry_after: float | None) -> float:
         longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1)) if failures <= 8 else LATER_DELAY
-        return min(self._patience, max(retry_after or 0.0, longest * (0.5 + 0.5 * self._random.random())))
+        return min(self._patience, max(capped(retry_after) or 0.0, longest * (0.5 + 0.5 * self._random.random())))
 
     async def _tired(self, lane: Lane, key: str, since: float, error: Retryable, trials: Trials) -> Answer:
         """Rate-limited for too long: this row alone, or all of them?"""

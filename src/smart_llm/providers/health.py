@@ -44,7 +44,7 @@ class Trials:
     """The failures of one row. all: how many; counted: what those count that are its own; alone: those since then that
     nobody can judge; first: when the call left that failed first; since: the same of those that nobody can judge;
     vouched: whether the model was seen to answer others after as many of them as there are tries; cost: USD that its
-    calls may have cost."""
+    calls may have cost; throttled: how often it met a rate limit, which is no failure."""
 
     all: int = 0
     counted: float = 0.0
@@ -53,6 +53,7 @@ class Trials:
     since: float | None = None
     vouched: bool = False
     cost: float = 0.0
+    throttled: int = 0
 
     def failed(self, left: float, health: Health) -> None:
         """A call of this row that left then has failed, as its model knows by now."""

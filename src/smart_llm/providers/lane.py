@@ -10,7 +10,7 @@ from smart_llm.providers.base import Provider
 from smart_llm.providers.budget import Announced
 from smart_llm.providers.headers import Limits
 from smart_llm.providers.health import Health
-from smart_llm.providers.pace import Gate, Turn
+from smart_llm.providers.pace import LONGEST_PAUSE, Gate, Turn
 from smart_llm.types import Answer, Model, Request, Usage
 
 FRAME_TOKENS = 64
@@ -19,7 +19,8 @@ FRAME_TOKENS = 64
 
 class Lane:
     """Everything the client knows about one model. witness: held while a row asks whether it answers others; expected:
-    the snapshots of it that may answer (None: any); asking: requests on their way, however they wait."""
+    the snapshots of it that may answer (None: any); asking: requests on their way, however they wait; named: the
+    seconds that its latest rate limit said to wait."""
 
     def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = 600.0) -> None:
         self.model = model
@@ -35,6 +36,7 @@ class Lane:
         self.asking = 0
         self.answered, self.seconds = 0, 0.0
         self.limits = Limits()
+        self.named: float | None = None
 
     def succeeded(self, turn: Turn) -> None:
         """A call brought an answer."""
@@ -82,6 +84,10 @@ class Lane:
         if self.health.failing:
             return f"{self.health.last} It is tried again now and then, for {self.health.patience:g} s in all."
         if not self.pace.in_flight:
+            if self.named is not None and self.named > LONGEST_PAUSE:
+                return (
+                    f"it asked to wait {self.named:.3g} s; it is asked again every {LONGEST_PAUSE:.0f} s all the same."
+                )
             return f"it asked to wait, for another {max(0.0, self.pace.resume_at - now):.0f} s."
         return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
 
