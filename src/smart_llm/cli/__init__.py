@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -34,6 +35,7 @@ app.command("mock-provider")(mock_provider)
 
 def main() -> None:
     """Run a verb; errors become one or two lines on stderr and the exit code of their kind."""
+    warnings.formatwarning = lambda message, *_: f"smart: {message}\n"
     try:
         app()
     except SmartError as error:

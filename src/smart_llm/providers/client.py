@@ -6,8 +6,8 @@
                    recorded before anything else happens
 
 A rate limit never uses up the tries; it holds back its own row, and is bounded in time. Nor does a model that answers
-nobody (`health`): it is waited for. An error of one row is an `Answer` with `error`, whose cost is what its calls may have cost; an error of the
-provider as a whole is raised and stops the run.
+nobody (`health`): it is waited for. An error of one row is an `Answer` with `error`, whose cost is what its calls may
+have cost; an error of the provider as a whole is raised and stops the run.
 """
 
 from __future__ import annotations
