@@ -230,15 +230,15 @@ def test_settings_that_decide_answers_are_in_the_name_or_in_the_keys(monkeypatch
 
 @pytest.mark.parametrize(
     "at",
-    ["localhost:8000/v1", "HTTP://localhost:8000/v1", "file:///etc/passwd", "ftp://h/v1", "//h:1/v1", "127.0.0.1", "", "h",
-     "http:/h/v1", "http:h", "Https://h", "me:secret@h/v1", "[::1]:8000/v1", "v1@h"],
+    ["localhost:8000/v1", "HTTP://localhost:8000/v1", "file:///etc/passwd", "ftp://h/v1", "//h:1/v1", "127.0.0.1", "",
+     "h", "http:/h/v1", "http:h", "Https://h", "me:secret@h/v1", "[::1]:8000/v1", "v1@h"],
 )  # fmt: skip
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "groq", "azure", "anyllm"])
 def test_an_at_that_is_no_address_is_an_error(provider: str, at: str, tmp_path: Path) -> None:
     """A model at an address that is not understood is never asked at its provider's own, however it is written."""
     (tmp_path / "models.toml").write_text(f'[m]\nmodel = "{provider}:qwen"\nurl = "{at}"\nin = 1\nout = 1\n')
     for spec, book in ((f"{provider}:qwen@{at}?in=1&out=1", {}), ("m", read_book(tmp_path / "models.toml"))):
-        with pytest.raises(InputError, match="after the @ is not an address|not understood") as caught:
+        with pytest.raises(InputError, match=r"after the @ is not an address|not understood") as caught:
             resolve(spec, book=book)
         assert "secret" not in str(caught.value)
 

@@ -6,7 +6,8 @@ genai-prices data. It is frozen into the `Model`, so that nothing about money ch
 
 Keys: a provider's key belongs to that provider's host. An `@URL` endpoint gets the key of the variable it names in
 `key_env`, which must not be a known provider's, else none; which ones a file of models may name is in `lent_keys`. Keys
-are read from the environment when a provider is made; a `Model` holds the variable's name only, so it can be printed, recorded and hashed.
+are read from the environment when a provider is made; a `Model` holds the variable's name only, so it can be printed,
+recorded and hashed.
 
 Thinking: a model that thinks spends output tokens before it says a word, so it is given room for that on top of what
 the answer needs (`thinking=TOKENS`, by name and `effort` unless given). `effort` is part of the model's name: the same

@@ -220,7 +220,7 @@ class Client:
 
     async def _attempt(self, lane: Lane, key: str, request: Request, trials: Trials) -> Answer:
         """One call in its turn and within the budget; the answer is durable when this returns."""
-        bound = lane.bound(request, self._timeout)
+        bound = lane.bound(request, trials.time(self._timeout))
         probe, turn = await self._turn_of(lane, request, bound)
         try:
             answer, number = await self._called(lane, key, request, turn, bound, trials)
@@ -262,6 +262,9 @@ class Client:
         except Retryable as error:
             if error.throttled:
                 lane.pace.throttled(turn, capped(error.retry_after))
+            elif error.late and trials.may_queue and lane.queues(turn, trials.time(self._timeout)):
+                trials.queued += 1
+                lane.pace.queued(turn)
             else:
                 lane.health.failed(turn.at, str(error))
                 trials.failed(turn.at, lane.health)
@@ -272,7 +275,7 @@ class Client:
             raise
         finally:
             lane.pace.leave()
-        lane.succeeded(turn)
+        lane.succeeded(turn, self._timeout)
         if not trials.all:
             lane.health.began(answered=True)
         return answer, number
@@ -286,7 +289,7 @@ class Client:
             number = await self._announce(lane, key, bound)
             cost = bound  # from here on it may be paid
             self.calls[name] += 1
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(patient := trials.time(self._timeout)):
                 answer = lane.priced(request, await lane.provider.complete(request))
             self.cache_saved += lane.model.rate.saved(answer.usage)
             cost, lost = answer.cost, False
@@ -297,7 +300,7 @@ class Client:
             raise
         except TimeoutError:
             self._record(key, name, "timed out", cost, number)
-            raise Retryable(f"{name} did not answer within {self._timeout:g} s.", paid=True) from None
+            raise Retryable(f"{name} did not answer within {patient:g} s.", paid=True, late=True) from None
         except BaseException:  # cancelled, or a fault of our own
             self._record(key, name, "unknown", cost, number)
             raise

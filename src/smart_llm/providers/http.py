@@ -20,7 +20,7 @@ import msgspec
 from yarl import URL
 
 from smart_llm.errors import ProviderError, Retryable
-from smart_llm.providers import problems
+from smart_llm.providers import bodies, problems
 from smart_llm.providers.base import Told
 from smart_llm.types import Answer, Model, Request
 
@@ -49,7 +49,9 @@ class HttpEndpoint:
         session = self._session or self._open()
         try:
             async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
-                return HttpReply(response.status, await response.read(), response.headers)
+                return HttpReply(response.status, await bodies.body(response), response.headers)
+        except bodies.Unusable as error:
+            raise Retryable(f"{self.host} {error}.", paid=True) from None
         except aiohttp.ClientConnectorError as error:
             raise Retryable(f"{self.host} cannot be reached: {_reason(error)}.") from None
         except aiohttp.ClientError as error:
@@ -68,7 +70,8 @@ class HttpEndpoint:
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            headers=self._headers,
+            headers={**bodies.ACCEPTED, **self._headers},
+            auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -149,7 +152,7 @@ class HttpProvider(ABC):
     def _answer(self, reply: HttpReply) -> Answer:
         try:
             return self.decode(reply.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, IndexError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, RecursionError):
             raise Retryable(f"{self._http.host} sent a reply that is not a completion.", paid=True) from None
 
 

@@ -13,6 +13,10 @@ from smart_llm.providers.health import Health
 from smart_llm.providers.pace import LONGEST_PAUSE, Gate, Turn
 from smart_llm.types import Answer, Model, Request, Usage
 
+LATEST = 16
+"""Answers whose mean time counts as how long they take now."""
+FASTER, SLOWER = 0.1, 0.002
+"""How far the time that answers take without a queue moves towards that of one which came faster, or slower."""
 FRAME_TOKENS = 64
 """Tokens a provider may add around system and prompt (roles, separators): counted into the upper bound."""
 
@@ -20,7 +24,8 @@ FRAME_TOKENS = 64
 class Lane:
     """Everything the client knows about one model. witness: held while a row asks whether it answers others; expected:
     the snapshots of it that may answer (None: any); asking: requests on their way, however they wait; named: the
-    seconds that its latest rate limit said to wait."""
+    seconds that its latest rate limit said to wait; usual, recent: seconds that answers take without a queue, and now.
+    """
 
     def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = 600.0) -> None:
         self.model = model
@@ -35,14 +40,23 @@ class Lane:
         self.failed_rows = 0
         self.asking = 0
         self.answered, self.seconds = 0, 0.0
+        self.usual = self.recent = 0.0
         self.limits = Limits()
         self.named: float | None = None
 
-    def succeeded(self, turn: Turn) -> None:
+    def succeeded(self, turn: Turn, timeout: float) -> None:
         """A call brought an answer."""
         self.last_success = _now()
-        self.answered, self.seconds = self.answered + 1, self.seconds + self.last_success - turn.at
-        self.pace.succeeded(turn)
+        took = self.last_success - turn.at
+        self.answered, self.seconds = self.answered + 1, self.seconds + took
+        self.usual += ((FASTER if took < self.usual else SLOWER) if self.recent else 1.0) * (took - self.usual)
+        self.recent += (took - self.recent) / min(self.answered, LATEST)
+        self.pace.succeeded(turn, slow=took > max(2 * self.usual, timeout / 4))
+
+    def queues(self, turn: Turn, timeout: float) -> bool:
+        """Whether a call whose time is over waited in the server's queue: others were answered meanwhile, and they had
+        to wait for long too."""
+        return self.last_success > turn.at and self.recent > timeout / 4
 
     def silent_for(self, now: float) -> float:
         """Seconds without an answer while there were calls to answer."""

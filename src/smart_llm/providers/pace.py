@@ -4,7 +4,8 @@ Three limits, all learnt:
 
 * *In flight*, always: few at first and one more with every answer until the ceiling or the first rate limit; then
   additive increase, multiplicative decrease. A round of successes adds a sixteenth of the ceiling, many rate limits
-  take a seventh, once for all calls that were in flight when they came.
+  take a seventh, once for all calls that were in flight when they came. Calls whose time was over in the server's own
+  queue take half (`Lane.queues`). No call is added while answers take so long that the next ones would be late.
 * *Told*, requests and tokens a minute where replies have headers (`headers.py`): a copy of the server's bucket is kept,
   set right by every reply for what was sent since. How many tokens the server counts for a call is learnt from how far
   its bucket fell.
@@ -29,7 +30,7 @@ from typing import Protocol
 from smart_llm.providers.headers import Allowance, Limits
 from smart_llm.providers.refusals import Refusals
 
-DECREASE = 6 / 7
+DECREASE, HALF = 6 / 7, 1 / 2
 INCREASE = 1 / 16
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds; nobody waits for longer at a time, whatever a server says."""
@@ -103,8 +104,8 @@ class Gate(Protocol):
         """A call is over."""
         ...
 
-    def succeeded(self, turn: Turn) -> None:
-        """A call brought an answer."""
+    def succeeded(self, turn: Turn, *, slow: bool = False) -> None:
+        """A call brought an answer. slow: it took so long that there must be a queue."""
         ...
 
     def told(self, turn: Turn, limits: Limits) -> None:
@@ -113,6 +114,10 @@ class Gate(Protocol):
 
     def throttled(self, turn: Turn, retry_after: float | None) -> None:
         """A call met a rate limit."""
+        ...
+
+    def queued(self, turn: Turn) -> None:
+        """A call waited in the server's queue until its time was over."""
         ...
 
     def dismiss(self, reason: Exception) -> None:
@@ -194,12 +199,12 @@ class Pace:
         if self._queue:
             self._admit()
 
-    def succeeded(self, turn: Turn) -> None:
-        """A call brought an answer: room for a little more."""
+    def succeeded(self, turn: Turn, *, slow: bool = False) -> None:
+        """A call brought an answer: room for a little more, unless it was slow to come."""
         self._in_a_row = 0
         self._done += 1
         self._ended(turn, refused=False)
-        if self._limit < self._ceiling:
+        if self._limit < self._ceiling and not slow:
             more = self._step / self._limit if self._epoch else 1.0
             self._limit = min(self._ceiling, self._limit + more)
         if turn.left is not None:
@@ -238,6 +243,12 @@ class Pace:
         if limited and until > self.resume_at:
             self.resume_at = until
             self._wake(until)
+
+    def queued(self, turn: Turn) -> None:
+        """A call waited in the server's queue until its time was over: half as many in flight."""
+        if turn.epoch == self._epoch:
+            self._epoch += 1
+            self._limit = max(1.0, min(self._limit, float(self.in_flight)) * HALF)
 
     def dismiss(self, reason: Exception) -> None:
         """Nobody gets a turn any more: `reason` is raised there."""

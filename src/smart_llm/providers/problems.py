@@ -59,7 +59,7 @@ def read(data: bytes) -> Problem:
     """What an error reply says, whatever shape the server gives it."""
     try:
         found = _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Problem(data[:200].decode(errors="replace"))
     if isinstance(found, list) and found:
         found = found[0]
