@@ -284,3 +284,15 @@ def test_another_host_than_the_name_says_is_told(tmp_path: Path) -> None:
     (tmp_path / "models.toml").write_text('["openai:gpt-4o"]\nurl = "https://elsewhere.example/v1"\nin = 1\nout = 1\n')
     with pytest.warns(UserWarning, match=r"openai:gpt-4o is asked at elsewhere\.example"):
         resolve("openai:gpt-4o", book=read_book(tmp_path / "models.toml"))
+
+
+@pytest.mark.parametrize("secret", ["sk-a\nX-Evil: 1", "sk-a\r\n\r\n", "sk-ü", "sk\x00a", "sk-a\tb\x7f"])
+def test_a_key_that_no_header_can_hold_is_told(secret: str) -> None:
+    """A key with a line break in it is bad input, in a line that does not show it."""
+    model = resolve("openai:gpt-4o")
+    if secret.strip().isprintable() and secret.isascii():
+        assert key(model, {"OPENAI_API_KEY": secret}) == secret.strip()
+        return
+    with pytest.raises(InputError, match="the key in OPENAI_API_KEY") as caught:
+        key(model, {"OPENAI_API_KEY": secret})
+    assert "sk" not in str(caught.value)

@@ -124,6 +124,10 @@ def key(model: Model, environ: Mapping[str, str] | None = None) -> str | None:
     value = (os.environ if environ is None else environ).get(model.key_env, "").strip()
     if not value:
         raise InputError(f"Model {model.name}: no key. Set the environment variable {model.key_env}.")
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(
+            f"Model {model.name}: the key in {model.key_env} has a line break or another letter no key has."
+        )
     return value
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import tracemalloc
 import zlib
+from pathlib import Path
+from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from smart_llm.errors import ProviderError
+from smart_llm.ledger import Ledger
 from smart_llm.mock.scripted import Scripted
-from smart_llm.models import make_provider, resolve
+from smart_llm.models import make_provider, make_providers, resolve
 from smart_llm.providers import bodies
+from smart_llm.providers.client import Client
 from smart_llm.types import Request
 
 DONE = b'{"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}'
@@ -90,3 +96,70 @@ async def test_nesting_is_an_error_in_a_line(name: str, status: int, data: bytes
             await said(url, name)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 500
+
+
+KEY = "sk-proj-Zq3+very/secret=key"
+FORMS = [
+    KEY,
+    base64.b64encode(KEY.encode()).decode(),
+    base64.b64encode(f"Bearer {KEY}".encode()).decode(),
+    base64.urlsafe_b64encode(f"x:{KEY}".encode()).decode(),
+    quote(KEY, safe=""),
+    KEY.encode().hex(),
+    KEY.encode().hex().upper(),
+    KEY[::-1],
+    "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+]
+
+
+def everything(folder: Path) -> str:
+    """All that the files of a folder hold."""
+    return "".join(each.read_bytes().decode("latin-1") for each in folder.iterdir())
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("where", ["model", "content", "finish_reason", "error"])
+async def test_a_key_that_is_sent_back_is_kept_nowhere(tmp_path: Path, form: str, where: str) -> None:
+    """Whatever a server says of the key, as it is or encoded, it reaches neither answer nor ledger nor error."""
+    parts = {"model": "m", "content": "yes", "finish_reason": "stop", where: f"your key is {form}."}
+    whole = (
+        f'{{"model": "{parts["model"]}", "choices": [{{"message": {{"content": "{parts["content"]}"}}, '
+        f'"finish_reason": "{parts["finish_reason"]}"}}], "usage": {{"prompt_tokens": 1, "completion_tokens": 1}}}}'
+    )
+    failed = f'{{"error": {{"message": "{parts.get("error")}", "code": "x"}}}}'
+    reply = (400, failed.encode()) if where == "error" else (200, whole.encode())
+    async with Scripted(reply) as url:
+        model = resolve(f"openai:m@{url}?in=1&out=1&key_env=MY_KEY")
+        providers = make_providers([model], environ={"MY_KEY": KEY})
+        with Ledger.open(tmp_path / "l.db") as ledger:
+            client = Client(ledger, [model], providers)
+            try:
+                answer = repr(await client.ask(Request(model.name, "hello", 7)))
+            except ProviderError as error:
+                answer = str(error)
+            await client.close()
+    kept = answer + everything(tmp_path)
+    assert "your key is" in kept
+    for each in FORMS[:-1]:
+        assert each[4:-6] not in kept
+
+
+@pytest.mark.parametrize(
+    "evil", ["\x1b[2J\x1b[31mred", "\x1b]0;title\x07", "\x9b31m", "a\r\nb\x08\x08", "\u202egnp.exe", "\x00"]
+)
+async def test_no_escape_sequence_reaches_anybody(evil: str) -> None:
+    """What a server writes into its errors and names cannot rewrite a terminal or a cell."""
+    failed = msgspec.json.encode({"error": {"message": f"bad {evil} thing"}})
+    done = msgspec.json.decode(DONE)
+    done["model"] = f"name {evil}"
+    async with Scripted((400, failed), (400, f"plain {evil} text".encode()), (200, done)) as url:
+        texts = []
+        for _ in range(2):
+            with pytest.raises(ProviderError) as caught:
+                await said(url)
+            texts.append(str(caught.value))
+        model = resolve(f"openai:m@{url}?in=1&out=1")
+        provider = make_provider(model)
+        texts.append((await provider.complete(Request(model.name, "hello", 7))).snapshot)
+        await provider.close()
+    assert all(text.isprintable() for text in texts), texts

@@ -312,8 +312,7 @@ class Client:
             trials.cost += cost if lost else 0.0
 
     async def _announce(self, lane: Lane, key: str, bound: float) -> int | None:
-        """What a call may cost is durable before it leaves: with a budget call by call (the number is returned), else
-        by notes that cover all calls in flight."""
+        """What a call may cost is durable before it leaves: by a number with a budget, else by notes for all."""
         if self._budget.limit is not None:
             return await self._ledger.send(key, lane.model.name, bound, run=self._run)
         lane.announced.take(bound)
@@ -339,8 +338,7 @@ class Client:
         return trials.counted >= self._tries or (trials.vouched and trials.counted > 0)
 
     async def _find_out(self, lane: Lane, trials: Trials) -> None:
-        """Where a row has failed alone often enough, or the model seems to be down, find out whether it answers others.
-        If it does not, and patience is over, nobody is waited for any longer."""
+        """Where a row failed alone, or the model seems down: does it answer others? If not, patience may be over."""
         health = lane.health
         if not (trials.alone >= self._tries or health.doubted or health.late):
             return

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -22,7 +22,11 @@ from yarl import URL
 from smart_llm.errors import ProviderError, Retryable
 from smart_llm.providers import bodies, problems
 from smart_llm.providers.base import Told
+from smart_llm.providers.harmless import hidden, shown
 from smart_llm.types import Answer, Model, Request
+
+LONGEST_NAME = 200
+"""Characters of the name that a model gives itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,27 @@ class HttpEndpoint:
 
     def error(self, reply: HttpReply, problem: problems.Problem) -> ProviderError:
         """What a reply other than 200 means for us."""
+        problem = replace(problem, message=shown(problem.message, self._secret))
         return problems.meaning(self.host, reply.status, problem, reply.headers, self._secret)
+
+    def safe(self, answer: Answer) -> Answer:
+        """An answer as it may be kept: the key is not in it, and nothing that is shown can do harm."""
+        snapshot, finish = shown(answer.snapshot, self._secret), shown(answer.finish, self._secret)
+        text = hidden(answer.text, self._secret) if answer.text else answer.text
+        error = shown(answer.error, self._secret) if answer.error else answer.error
+        same = (text, snapshot, finish, error) == (answer.text, answer.snapshot, answer.finish, answer.error)
+        if same:
+            return answer
+        kept = text == answer.text
+        return replace(
+            answer,
+            text=text,
+            snapshot=snapshot[:LONGEST_NAME],
+            finish=finish,
+            error=error,
+            logprobs=answer.logprobs if kept else (),
+            listed=answer.listed if kept else (),
+        )
 
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
@@ -151,7 +175,7 @@ class HttpProvider(ABC):
 
     def _answer(self, reply: HttpReply) -> Answer:
         try:
-            return self.decode(reply.data)
+            return self._http.safe(self.decode(reply.data))
         except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, RecursionError):
             raise Retryable(f"{self._http.host} sent a reply that is not a completion.", paid=True) from None
 
