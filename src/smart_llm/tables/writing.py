@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,8 @@ def check_output(path: Path | str, table: Table) -> None:
         raise InputError(f"the output {path} is write-protected: choose another name")
     _check_folder(path, target)
     _check_format(path, kind, table)
+    if Path(path).is_symlink():
+        warnings.warn(f"the output {path} is a link: {target} is what is written.", stacklevel=2)
 
 
 def write(table: Table, answers: Column, answered_by: Column, status: Column, path: Path | str) -> None:
