@@ -43,6 +43,10 @@ def told(bad: int, *, seed: int = 0, deferred: int = 0, agreement: str = "0.9") 
     return simulated("ladder", problem(agreement=agreement), pilot(bad, deferred=deferred), effort=FEW, seed=seed)
 
 
+TINY = 1e-12
+"""What the last digits of a mean may differ by."""
+
+
 def test_a_forecast_repeats() -> None:
     """The same pilot, seed and effort give the same forecast."""
     assert told(2) == told(2)
@@ -52,7 +56,8 @@ def test_a_forecast_repeats() -> None:
 def test_its_ends_hold_its_expectation(bad: int) -> None:
     """low ≤ expected ≤ high, none far above the reference alone; the shares are shares."""
     found = told(bad)
-    assert 0 < found.low <= found.expected <= found.high < 1.2
+    assert 0 < found.low <= found.expected + TINY
+    assert found.expected - TINY <= found.high < 1.2
     assert found.runs == FEW.runs
     assert found.certified is not None
     assert 0 <= found.certified <= 1

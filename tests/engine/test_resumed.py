@@ -316,11 +316,10 @@ def test_a_record_that_does_not_follow_from_the_answers_is_refused(tmp_path: Pat
 
 
 def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
-    """A ledger without a table of marks gets one; its answers are used, its runs are not taken up."""
+    """A ledger without a table of answers set apart gets one; its answers are used, its runs are not taken up."""
     done = usual(rows(60), tmp_path)
     with sqlite3.connect(tmp_path / "ledger.db") as ledger:
-        ledger.execute("DROP TABLE marks")
-        ledger.execute("DROP TRIGGER IF EXISTS marks_no_update")
+        ledger.execute("DROP TABLE set_apart")
         plan = json.loads(ledger.execute("SELECT plan FROM runs").fetchone()[0])
         del plan["format"]
         ledger.execute("UPDATE runs SET lookup = 'older', plan = ?", (json.dumps(plan),))

@@ -76,7 +76,11 @@ def large(folder: Path, like: smart.Run[Any]) -> Path:
         run = ledger.start_run(c["plan"], lookup="b2:00", seed=1)
         keys = asyncio.run(_fill(ledger, run.run_id, task))
         ask = {"number": 0, "stage": "pilot", "positions": list(range(PROFILED)), "models": [0, 1, 2, 3, 4]}
-        ledger.event(run.run_id, "ask", {**ask, "keys": keys})
+        marks = [
+            [int(LABELS[(row + m * (row % 11 < m)) % len(LABELS)] != LABELS[row % len(LABELS)]) for m in range(5)]
+            for row in range(PROFILED)
+        ]
+        ledger.event(run.run_id, "ask", {**ask, "keys": keys, "marks": marks})
         ledger.event(run.run_id, "asks", {"asks": 1})
         ledger.finish_run(run.run_id, c)
     report("last", folder / "large.html", ledger=folder / "large.ledger.db")

@@ -91,6 +91,9 @@ class RunOptions:
     batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0
     batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000
     self_check: Annotated[int, typer.Option(help="Ask the reference twice about so many rows.")] = 0
+    retry: Annotated[
+        str | None, typer.Option(help="Ask again: errors (calls that failed), or broken (these, and answers unread).")
+    ] = None
     engine: Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS of a cluster.")] = "local"
     workers: Annotated[int | None, typer.Option(help="With Ray: actors that ask. Default: one per CPU.")] = None
     partition: Annotated[int | None, typer.Option(help="With Ray: rows handed to an actor at a time.")] = None
@@ -115,6 +118,7 @@ class RunOptions:
             "timeout": self.timeout,
             "patience": self.patience,
             "self_check": self.self_check,
+            "retry": self.retry,
             "engine": self.engine,
             "workers": self.workers,
             "partition": self.partition,

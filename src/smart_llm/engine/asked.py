@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict, cast
 
 from smart_llm import models as model_specs
 from smart_llm import tables
@@ -13,6 +13,7 @@ from smart_llm.engine.batch import BatchOptions
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.means import Means
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.retry import Retry
 from smart_llm.errors import InputError
 from smart_llm.events import Listener
 from smart_llm.folders import user_dir
@@ -49,6 +50,7 @@ class Options(TypedDict, total=False):
     timeout: float
     patience: float
     self_check: int
+    retry: Retry | str | None
     store_text: bool
     report: str | Path | None
     safe_csv: bool
@@ -75,6 +77,8 @@ def _check_options(options: Options) -> None:
         raise InputError("--batch-poll, --batch-rows: give seconds, more than 0, and at least 1 row.")
     if options.get("self_check", 0) < 0:
         raise InputError(f"--self-check {options.get('self_check')}: give a number of rows.")
+    if options.get("retry") not in (None, "errors", "broken"):
+        raise InputError(f"--retry {options.get('retry')}: errors or broken.")
     if concurrency < 1:
         raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
 
@@ -112,6 +116,7 @@ def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell
         stop,
         batch if isinstance(batch, BatchOptions) else BatchOptions(),
         self_check=options.get("self_check", 0),
+        retry=cast("Retry | None", options.get("retry")),
         output=Path(output) if (output := options.get("output")) else None,
     )
 

@@ -58,6 +58,11 @@ class Diary:
         self._old, self.number = len(self.entries), 0
         self._marked: Mapping[int, Json] = {}
 
+    @property
+    def answered(self) -> bool:
+        """Whether the reference has answered any row that was asked about."""
+        return any(row[0] == AGREE for entry in self.entries if entry["models"][0] == 0 for row in entry["marks"])
+
     async def opened(self, ask: Ask, live: Live) -> Entry | None:
         """The next ask, before anything of it is sent: what is recorded of it, if it was answered before. `Changed`: it
         is another one, or the rows of it that were marked are read otherwise by now."""

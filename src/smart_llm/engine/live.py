@@ -375,7 +375,8 @@ class Live:
         why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract"
         return (
             f"None of the first {HOPELESS} rows has an answer from {self.models[0].name} ({why}). Stopped before more "
-            "is spent; what was bought is kept. Mend the prompt, the labels or the model, and run again."
+            "is spent. What was bought is kept, and would be used again: mend the prompt, the labels or the model, and "
+            f"run again with --retry {'errors' if reply.error else 'broken'}, which asks anew."
         )
 
     def reference_only_cost(self, profiled: Ints) -> float:

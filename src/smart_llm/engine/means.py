@@ -11,6 +11,7 @@ from smart_llm.engine.batch import BatchOptions
 from smart_llm.engine.deliver import asked_elsewhere, deliver
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import Stop
+from smart_llm.engine.retry import Retry
 from smart_llm.engine.routing import Routing
 from smart_llm.events import Listener
 from smart_llm.ledger import Ledger, RunRecord
@@ -47,5 +48,6 @@ class Means:
     stop: Stop
     batch: BatchOptions = field(default_factory=BatchOptions)
     self_check: int = 0
+    retry: Retry | None = None
     output: Path | None = None
     deliver: Delivery = here

@@ -36,7 +36,7 @@ async def profiled(
 ) -> Verdict:
     """Rows set aside, then profiling. What failed in an earlier session stands as long as evidence is made."""
     live, diary = account.live, Diary(means.ledger, record.run_id)
-    live.proven = bool(diary.entries) or record.state == DONE
+    live.proven = diary.answered or record.state == DONE
     live.client.hold(stands.before_delivery)
     account.lost = await _set_aside(record, live, means)
     account.close("set_aside")
@@ -139,7 +139,8 @@ def given_up(plan: Json) -> list[str]:
         return []
     runs = "1 earlier run" if count == 1 else f"{count:,} earlier runs"
     return [
-        f"{runs} of this command {'was' if count == 1 else 'were'} given up: what was recorded could not be reproduced."
+        f"{runs} of this command {'was' if count == 1 else 'were'} given up before: what was recorded could not be "
+        "reproduced, or --retry asked for it."
     ]
 
 

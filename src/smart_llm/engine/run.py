@@ -17,11 +17,12 @@ from smart_llm.engine.aside import Aside, record_once
 from smart_llm.engine.batch import batching, tell_of_batches
 from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.diary import Changed
-from smart_llm.engine.job import GIVEN_UP, Job, begin, planned_batches, planned_models, renewed, spent
+from smart_llm.engine.job import GIVEN_UP, Job, begin, find, fixed, planned_batches, planned_models, renewed, spent
 from smart_llm.engine.live import Live
 from smart_llm.engine.means import Means
 from smart_llm.engine.once import Client as Asked
 from smart_llm.engine.profiling import profiled
+from smart_llm.engine.retry import DELIVERY, set_apart, spoiled
 from smart_llm.engine.selfcheck import check_itself, second_look
 from smart_llm.engine.snapshots import covered
 from smart_llm.engine.stands import DONE, Stands, askable, note_failures
@@ -34,9 +35,6 @@ from smart_llm.providers.client import Client
 from smart_llm.reports.certificate import Certificate, stored
 from smart_llm.tasks.functions import beyond
 from smart_llm.types import Model, Verdict
-
-DELIVERY = "delivery"
-"""Kind of the event that records the beginning of a run's delivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,7 @@ class Unfinished(Exception):
 async def execute(job: Job, means: Means) -> Finished:
     """Run a checked job to its end. Raises `BudgetExhausted`, `Interrupted` or `Refused`, with a pending certificate in
     the ledger; everything bought is kept."""
+    _give_up_spoiled(job, means)
     record, taken_up = begin(job, means.ledger)
     for sentence in beyond(record.plan["task"]):
         means.tell(Said(sentence))
@@ -94,6 +93,20 @@ async def execute(job: Job, means: Means) -> Finished:
             )
         )
     return await _run(job, begin(job, means.ledger)[0], means)
+
+
+def _give_up_spoiled(job: Job, means: Means) -> None:
+    """Where the user asks for it: an earlier attempt that met failures or broken answers and decided nothing."""
+    record = find(fixed(job), means.ledger)
+    if means.retry is None or record is None or not spoiled(record, means.ledger, means.retry):
+        return
+    means.ledger.event(record.run_id, GIVEN_UP, {"why": f"--retry {means.retry}"})
+    means.tell(
+        Said(
+            f"Giving up run {record.run_id}, as --retry {means.retry} asks: a new run begins, in a new order; its "
+            "certificate counts the earlier one."
+        )
+    )
 
 
 async def _run(job: Job, record: RunRecord, means: Means) -> Finished:
@@ -138,6 +151,8 @@ async def _execute(
     """Settle what is set aside, profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop, aside=Aside.of(record.plan))
     account, stands = Account(live), Stands.of(record, means.ledger)
+    if means.retry == "broken" and (count := set_apart(live, record, means.ledger)):
+        means.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
     try:
         verdict = await profiled(job, record, account, stands, means, ahead)
         if verdict.granted:

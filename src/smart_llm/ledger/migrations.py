@@ -74,6 +74,26 @@ def m003_marks(connection: sqlite3.Connection) -> None:
     _append_only(connection, "marks")
 
 
+def m004_set_apart(connection: sqlite3.Connection) -> None:
+    """Answers that the user had asked for again: they leave `answers` only when they are here."""
+    connection.execute(
+        """CREATE TABLE set_apart (
+            id INTEGER PRIMARY KEY, key TEXT NOT NULL, model TEXT NOT NULL, request TEXT, answer TEXT NOT NULL,
+            cost REAL NOT NULL, digest TEXT NOT NULL, run TEXT NOT NULL, attempt INTEGER, created REAL NOT NULL,
+            apart REAL NOT NULL)               -- when it was set apart"""
+    )
+    _append_only(connection, "set_apart")
+    connection.execute(
+        "CREATE TRIGGER set_apart_moves AFTER INSERT ON set_apart BEGIN DELETE FROM answers WHERE id = NEW.id; END"
+    )
+    connection.execute("DROP TRIGGER answers_no_delete")
+    connection.execute(
+        "CREATE TRIGGER answers_no_delete BEFORE DELETE ON answers "
+        "WHEN NOT EXISTS (SELECT 1 FROM set_apart WHERE id = OLD.id) "
+        "BEGIN SELECT RAISE(ABORT, 'answers can only be added to'); END"
+    )
+
+
 def _append_only(connection: sqlite3.Connection, table: str) -> None:
     for verb in ("UPDATE", "DELETE"):
         connection.execute(
@@ -82,7 +102,7 @@ def _append_only(connection: sqlite3.Connection, table: str) -> None:
         )
 
 
-MIGRATIONS = (m001_initial, m002_batches, m003_marks)
+MIGRATIONS = (m001_initial, m002_batches, m003_marks, m004_set_apart)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -20,11 +20,17 @@ from smart_llm.types import Answer, Json
 _GET = "SELECT answer FROM answers WHERE key = ?"
 RUN = "id, lookup, plan, plan_hash, seed, started, state, certificate"
 _BOUGHT = "SELECT model, 'answered', COUNT(*), SUM(cost) FROM answers WHERE run = ? GROUP BY model"
-_LOST = (
-    "SELECT model, outcome, COUNT(*), SUM(cost) FROM attempts WHERE run = ? AND (outcome != 'sent' OR "
-    "(id NOT IN (SELECT attempt FROM answers WHERE attempt IS NOT NULL) "
-    "AND id NOT IN (SELECT settles FROM attempts WHERE settles IS NOT NULL))) GROUP BY model, outcome"
+_UNKNOWN = (
+    "id NOT IN (SELECT attempt FROM answers WHERE attempt IS NOT NULL UNION ALL "
+    "SELECT attempt FROM set_apart WHERE attempt IS NOT NULL UNION ALL "
+    "SELECT settles FROM attempts WHERE settles IS NOT NULL)"
 )
+"""Of a call that was announced: nothing says what became of it."""
+_LOST = (
+    f"SELECT model, outcome, COUNT(*), SUM(cost) FROM attempts WHERE run = ? AND (outcome != 'sent' OR {_UNKNOWN}) "
+    "GROUP BY model, outcome"
+)
+_APART = "SELECT model, 'set apart', COUNT(*), SUM(cost) FROM set_apart WHERE run = ? GROUP BY model"
 CHUNK = 500
 """Keys per query of `get_many`."""
 
@@ -85,7 +91,7 @@ class Reader:
         try:
             self._db.execute("PRAGMA cache_size = -65536")
             check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
-            self._db.execute("SELECT 1 FROM answers LIMIT 1")
+            self._db.execute("SELECT 1 FROM answers, set_apart LIMIT 1")
         except sqlite3.Error as error:
             self._db.close()
             raise LedgerError(f"{path} is not a ledger that can be read: {error}.") from error
@@ -142,8 +148,8 @@ class Reader:
 
     def account(self, run_id: str) -> list[Spent]:
         """Answers a run has bought, by model, and attempts that brought none, by model and outcome."""
-        rows = [*self._db.execute(_BOUGHT, (run_id,)), *self._db.execute(_LOST, (run_id,))]
-        return [Spent(*row) for row in rows]
+        found = (self._db.execute(sql, (run_id,)) for sql in (_BOUGHT, _LOST, _APART))
+        return [Spent(*row) for rows in found for row in rows]
 
     def last_answer(self, run_id: str) -> float | None:
         """When a run's latest answer was recorded, in seconds since 1970."""
@@ -164,13 +170,9 @@ class Reader:
     def lost(self, run_id: str) -> float:
         """USD, at most: what this run may have paid without getting an answer for it that stands."""
         settled = self._sum("SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome != 'sent'", run_id)
-        unknown = self._sum(
-            "SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome = 'sent' "
-            "AND id NOT IN (SELECT attempt FROM answers WHERE attempt IS NOT NULL) "
-            "AND id NOT IN (SELECT settles FROM attempts WHERE settles IS NOT NULL)",
-            run_id,
-        )
-        return settled + unknown
+        unknown = self._sum(f"SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome = 'sent' AND {_UNKNOWN}", run_id)
+        apart = self._sum("SELECT SUM(cost) FROM set_apart WHERE run = ?", run_id)
+        return settled + unknown + apart
 
     def runs(self) -> list[RunRecord]:
         """All runs in the order they were recorded, whatever the clock said."""

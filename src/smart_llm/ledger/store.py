@@ -19,7 +19,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -39,6 +39,7 @@ _ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _RUN = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, 'pending', NULL)"
 _FINISH = "UPDATE runs SET state = ?, certificate = ? WHERE id = ?"
 _EVENT = "INSERT INTO events VALUES (NULL, ?, ?, ?, ?)"
+_APART = "INSERT OR IGNORE INTO set_apart SELECT *, ? FROM answers WHERE key = ?"
 _MARK = "INSERT INTO marks VALUES (NULL, ?, ?, ?, ?, ?)"
 
 
@@ -71,7 +72,7 @@ class Ledger(Reader):
         except BaseException:
             lock.release(self._lock)
             raise
-        self._answer_ids = self._ids("answers")
+        self._answer_ids = self._ids("answers", "set_apart")
         self._attempt_ids = self._ids("attempts")
         self._connection = connection
         self._writer = Writer(connection)
@@ -156,6 +157,12 @@ class Ledger(Reader):
         row = (run_id, number, place, canonical(reading).decode(), self._clock())
         return self._writer.submit(_MARK, row)
 
+    def set_apart(self, keys: Iterable[str]) -> None:
+        """Set these answers apart, so that their requests may be asked again; what they cost stays counted."""
+        for key in keys:
+            self._writer.execute(_APART, (self._clock(), key))
+        self._seen = Seen(known for (known,) in self._db.execute("SELECT key FROM answers"))
+
     @property
     def store_text(self) -> bool:
         """Whether prompts are written."""
@@ -180,8 +187,9 @@ class Ledger(Reader):
         lock.release(self._lock)
         self._lock = -1
 
-    def _ids(self, table: str) -> count[int]:
-        return count(1 + (self._db.execute(f"SELECT MAX(id) FROM {table}").fetchone()[0] or 0))
+    def _ids(self, *tables: str) -> count[int]:
+        found = (self._db.execute(f"SELECT MAX(id) FROM {table}").fetchone()[0] for table in tables)
+        return count(1 + max(last or 0 for last in found))
 
     async def _standing(
         self, number: int, key: str, model: str, cost: float, *, run: str, attempt: int | None

@@ -1,0 +1,93 @@
+"""Answers that broke the contract, and calls that failed, asked again because the user says so (`--retry`).
+
+A run that has certified nothing yet, and has met such answers or failures, is given up: the command begins anew, in a
+new order, and its certificate counts the run that was given up. A run that has decided keeps its evidence; only rows
+without an answer are asked about again.
+
+An answer that is asked for again stays in the ledger, set apart, with what it cost. What is evidence of a run is never
+set apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from smart_llm.engine.aside import SET_ASIDE
+from smart_llm.engine.diary import ASK
+from smart_llm.engine.job import GIVEN_UP
+from smart_llm.engine.live import Live
+from smart_llm.ledger import Ledger, Reader, RunRecord
+from smart_llm.types import DEFER, ERROR, Json
+
+Retry: TypeAlias = Literal["errors", "broken"]
+"""What may be asked about again: calls that failed; these, and answers that broke the output contract."""
+DELIVERY = "delivery"
+"""Kind of the event that records the beginning of a run's delivery."""
+ROWS = 4096
+"""Rows looked at together."""
+
+
+def spoiled(record: RunRecord, reader: Reader, retry: Retry) -> bool:
+    """Whether a run has certified nothing yet, and has met what is to be asked about again."""
+    if reader.latest(record.run_id, DELIVERY) is not None:
+        return False
+    return any(_met(reading, retry) for reading in _readings(record.run_id, reader))
+
+
+def _readings(run_id: str, reader: Reader) -> Iterator[tuple[list[int], bool]]:
+    """The marks of every row that the run has asked about, and whether a call of it failed."""
+    events = reader.events(run_id)
+    asks = [event.payload for event in events if event.kind == ASK]
+    for ask in asks:
+        failed = {place for place, _ in ask["failed"]}
+        yield from ((marks, place in failed) for place, marks in enumerate(ask["marks"]))
+    for told in reader.marks(run_id, len(asks)).values():
+        yield told["marks"], told["failed"]
+    for event in events:
+        if event.kind == SET_ASIDE:
+            yield from (([ERROR], bool(event.payload["failed"])) for _ in event.payload["lost"])
+
+
+def _met(reading: tuple[list[int], bool], retry: Retry) -> bool:
+    marks, failed = reading
+    return failed or (retry == "broken" and not {DEFER, ERROR}.isdisjoint(marks))
+
+
+def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
+    """Set apart every answer to this run's requests that breaks the contract and is nobody's evidence: of all models
+    when the run begins, of the reference once it has decided. How many."""
+    begun = ledger.latest(record.run_id, DELIVERY) is not None
+    models = range(1 if begun else len(live.models))
+    evidence, broken = _evidence(ledger), list[str]()
+    for start in range(0, live.rows, ROWS):
+        rows = np.arange(start, min(live.rows, start + ROWS))
+        keys = {key for prompt in live.prompts(rows) for of in live.keys_of(prompt, models) for key in of}
+        answers = ledger.get_many(keys - evidence)
+        broken += sorted(key for key, answer in answers.items() if live.task.parse(answer.text) is None)
+    ledger.set_apart(broken)
+    return len(broken)
+
+
+def _evidence(reader: Reader) -> set[str]:
+    """The keys of all requests that are evidence, or were set aside, in a run that was not given up."""
+    found = set[str]()
+    for run in reader.runs():
+        events = reader.events(run.run_id)
+        if any(event.kind == GIVEN_UP for event in events):
+            continue
+        asks = [event.payload for event in events if event.kind == ASK]
+        found |= {key for event in events if event.kind == SET_ASIDE for (key,) in event.payload["keys"]}
+        found |= {key for ask in asks for key in _keys(ask)}
+        found |= {key for told in reader.marks(run.run_id, len(asks)).values() for key in told["keys"]}
+    return found
+
+
+def _keys(ask: Json) -> Iterator[str]:
+    for row in ask["keys"]:
+        yield from row
+    for row in ask.get("draws", ()):
+        for of in row:
+            yield from of
