@@ -32,7 +32,7 @@ from scipy.stats import rankdata
 from smart_llm import demo
 from smart_llm.engine.live import WARM
 from smart_llm.errors import InputError
-from smart_llm.providers import local, weights, wire
+from smart_llm.providers import local, replies, weights
 from smart_llm.tasks import Task
 from smart_llm.tasks.tokens import answer_log_probability, label_log_odds, own_score
 from smart_llm.types import Answer
@@ -107,7 +107,7 @@ def everything(path: Path, prompts: dict[str, list[str]], draws: int, threads: i
             )
         finally:
             idle.put(engine)
-        return wire.answer(wire.decode(msgspec.json.encode(reply)))
+        return replies.answer(msgspec.json.encode(reply))
 
     with ThreadPoolExecutor(threads) as pool:
         asked = [pool.submit(ask, p, draw) for task in prompts for p in prompts[task] for draw in range(1 + draws)]

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
-import os
-import pty
 import subprocess
 import sys
 import time
@@ -16,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import BIG, on_a_terminal, usual
 
 from smart_llm import api
 from smart_llm.mock.server import MockServer
 
 Command = Callable[..., tuple[int, str, str]]
-BIG, SMALL = "fake:big?in=10&out=10", "fake:small?in=1&out=1"
 
 
 @pytest.fixture
@@ -30,21 +27,6 @@ def table(tmp_path: Path) -> Path:
     path = tmp_path / "t.csv"
     path.write_text("id,text\n1,good film\n2,bad film\n3,so so\n", encoding="utf-8")
     return path
-
-
-def usual(table: object, **changed: object) -> list[object]:
-    """A good command line for `smart run`, with some options changed (None takes one out)."""
-    options: dict[str, object] = {
-        "prompt": "Good? {text}",
-        "labels": "yes,no",
-        "reference": BIG,
-        "candidate": SMALL,
-        "agreement": "0.9",
-        "confidence": "0.95",
-    }
-    options |= changed
-    given = [[f"--{name.replace('_', '-')}", value] for name, value in options.items() if value is not None]
-    return ["run", table, *(part for pair in given for part in pair)]
 
 
 def test_help_is_quick() -> None:
@@ -269,18 +251,3 @@ def test_a_terminal_is_asked_before_money_is_spent(tmp_path: Path) -> None:
     code, shown = on_a_terminal(command, b"y\n")
     assert code == 0, shown
     assert (tmp_path / "t.answers.csv").exists()
-
-
-def on_a_terminal(command: list[str], typed: bytes) -> tuple[int, str]:
-    """Run on a terminal of its own and answer its question: exit code, all that is shown."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # raised once the other side is closed
-        while part := os.read(ours, 4096):
-            if b"Go on" in (shown := shown + part) and typed:
-                os.write(ours, typed)
-                typed = b""
-    os.close(ours)
-    return process.wait(30), shown.decode()

@@ -151,3 +151,20 @@ def test_public_names_are_documented() -> None:
     """Every public name has a docstring."""
     for name in smart_llm.__all__:
         assert getattr(smart_llm, name).__doc__ or not hasattr(getattr(smart_llm, name), "__module__"), name
+
+
+def test_nobody_is_sent_to_an_index_that_has_no_such_package() -> None:
+    """The package is on no index: pages say how to install it from a checkout or a wheel."""
+    for page in PAGES:
+        assert not re.search(r"pip install [\"']?smart[-_]llm", page.read_text(encoding="utf-8")), page.name
+    assert "pip install ." in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+
+
+def test_requirements_name_no_registry() -> None:
+    """Hashed, every one of them, and from wherever this machine gets its packages."""
+    for path in sorted((ROOT / "requirements").glob("*.txt")):
+        text = path.read_text(encoding="utf-8")
+        assert "--hash=sha256:" in text
+        assert "://" not in text
+        assert "index" not in text
+        assert text.count("==") <= text.count("--hash")

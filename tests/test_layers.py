@@ -15,7 +15,7 @@ LAYERS = {
     3: ["cascades", "planning*", "procedures", "verifying"],
     4: ["ledger", "providers", "tables", "models", "mock"],
     5: ["engine", "reports"],
-    6: ["__init__", "api", "cli", "demo"],
+    6: ["__init__", "__main__", "api", "calls", "cli", "demo"],
 }
 SIDEWAYS = {("providers", "models"), ("models", "providers"), ("providers", "ledger")}
 

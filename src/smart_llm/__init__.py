@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smart_llm.api import Run, aplan, arun, plan, run
+    from smart_llm.api import Run
+    from smart_llm.calls import aplan, arun, plan, run
     from smart_llm.engine.asked import Options
     from smart_llm.engine.plan import Plan
     from smart_llm.engine.replay import Figures, replay
@@ -38,9 +39,12 @@ if TYPE_CHECKING:
     from smart_llm.tasks import Task
     from smart_llm.types import Answer, Request, Usage
 
+    __version__: str
+
 _HOMES = {
     "smart_llm.engine.asked": ["Options"],
-    "smart_llm.api": ["Run", "aplan", "arun", "plan", "run"],
+    "smart_llm.api": ["Run"],
+    "smart_llm.calls": ["aplan", "arun", "plan", "run"],
     "smart_llm.engine.plan": ["Plan"],
     "smart_llm.engine.replay": ["Figures", "replay"],
     "smart_llm.engine.verify": ["verify"],
@@ -101,10 +105,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("smart-llm")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Unpack
 
 from smart_llm import models as model_specs
 from smart_llm.engine import outputs
@@ -24,6 +24,7 @@ from smart_llm.engine.signals import stopping, wait
 from smart_llm.events import nobody
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.providers.batch import known
+from smart_llm.reports import runs
 from smart_llm.reports.certificate import Certificate
 from smart_llm.reports.listening import listening
 from smart_llm.reports.make import check as check_page
@@ -40,13 +41,12 @@ else:
 
     Frame = TypeVar("Frame")
 
-Rows: TypeAlias = Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run(Generic[Frame]):
     """A finished run. table: the kind of frame that came in (for a path: the path written, or a polars frame), with
-    `answer`, `answered_by`, `status`. cost: USD. saving: reference-only cost ÷ cost."""
+    `answer`, `answered_by`, `status`. cost: USD. saving: reference-only cost ÷ cost. answers: one a row, as what the
+    task was given: members of an Enum, objects of a pydantic model, numbers, dicts; None where there is none."""
 
     table: Frame
     certificate: Certificate
@@ -55,45 +55,19 @@ class Run(Generic[Frame]):
     run_id: str
     ledger: Path
     task: Task
+    answers: Sequence[Any] = ()
+
+    def __repr__(self) -> str:
+        return runs.brief(self.certificate, self.run_id)
+
+    def _repr_html_(self) -> str:
+        return runs.html(self.certificate, self.run_id, self.table)
 
     def report(self, path: Place) -> None:
         """Write the run's report: one HTML page that needs nothing else. `InputError` where it cannot be written."""
         report(self.run_id, path, ledger=self.ledger, task=self.task)
 
 
-@overload
-async def arun(
-    table: Place,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Any]: ...
-@overload
-async def arun(
-    table: Rows,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[list[dict[str, Any]]]: ...
-@overload
-async def arun(
-    table: Frame,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Frame]: ...
 async def arun(
     table: Any,
     task: Task,
@@ -106,7 +80,7 @@ async def arun(
 ) -> Run[Any]:
     """Answer every row: at least `agreement` of the answers equivalent to the reference's, with `confidence`.
 
-    table: a path (CSV, TSV, JSONL, Parquet), a pandas, polars or Arrow table, a DuckDB relation, or dicts.
+    table: a path (CSV, TSV, JSONL, JSON, Parquet, Excel), a pandas, polars or Arrow table, a DuckDB relation, or dicts.
     reference, candidates: models as `provider:model`. Options: see `Options`.
     Raises `InputError` before anything is spent, `Refused`, `BudgetExhausted` or `Interrupted` when the run must stop:
     run again to go on; what was bought is kept.
@@ -132,55 +106,13 @@ async def arun(
     ):
         means = replace(means_of(ledger, providers, stop, tell, options), deliver=delivery)
         finished = await _execute(job, means, output, page)
-    delivered = outputs.deliver(source, finished, output, options.get("safe_csv", False))
+    done = _delivered(job, finished, output, path, options)
     delivery.written(finished.certificate)
-    done = Run(
-        delivered,
-        finished.certificate,
-        finished.cost,
-        finished.saving,
-        finished.run_id,
-        path,
-        task,
-    )
     if page:
         done.report(page)
     return done
 
 
-@overload
-def run(
-    table: Place,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Any]: ...
-@overload
-def run(
-    table: Rows,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[list[dict[str, Any]]]: ...
-@overload
-def run(
-    table: Frame,
-    task: Task,
-    *,
-    reference: str,
-    candidates: Sequence[str],
-    agreement: float | str = ...,
-    confidence: float | str = ...,
-    **options: Unpack[Options],
-) -> Run[Frame]: ...
 def run(
     table: Any,
     task: Task,
@@ -306,6 +238,21 @@ async def _pilot(job: Job, path: Path, rows: int, options: Options) -> None:
     finally:
         for provider in {id(provider): provider for provider in providers.values()}.values():
             await provider.close()
+
+
+def _delivered(job: Job, finished: Finished, output: Output, ledger: Path, options: Options) -> Run[Any]:
+    """The finished run, with its answers where they belong."""
+    safe, explode = options.get("safe_csv", False), options.get("explode", False)
+    return Run(
+        outputs.deliver(job, finished, output, safe=safe, explode=explode),
+        finished.certificate,
+        finished.cost,
+        finished.saving,
+        finished.run_id,
+        ledger,
+        job.task,
+        outputs.objects(job, finished),
+    )
 
 
 async def _execute(job: Job, means: Means, output: Output, page: Place | None) -> Finished:

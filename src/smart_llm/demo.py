@@ -97,6 +97,7 @@ def demo(
         say(line)
     weights.pull(tier, progress=say)
     table = write_table(reviews(say), rows or show.rows, output)
+    say("loading the models and asking them: the first answer takes a few seconds")
     done = api.run(
         table,
         Task(PROMPT, labels=LABELS),

@@ -12,6 +12,16 @@ SmartError
 A message is one or two lines: what happened, on which row, option or model, and what to do next.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def meant(written: str, known: Iterable[str]) -> str:
+    """ " Did you mean …?" where something that is known is spelt much the same; else nothing."""
+    names = {name.casefold(): name for name in known}
+    near = get_close_matches(written.casefold(), names, n=1, cutoff=0.6)
+    return f" Did you mean {names[near[0]]}?" if near else ""
+
 
 class SmartError(Exception):
     """Anything this package raises on purpose; `exit_code` is what the command line ends with."""
@@ -56,14 +66,19 @@ class Retryable(ProviderError):
 
 
 class Refused(ProviderError):
-    """Trying again will not help: the key, the quota, or (where `row_only`) just this one request.
+    """Trying again will not help: the key, the quota, or (where `row_only` or `maybe_row`) just this one request.
 
-    `row_only` refusals (content policy, prompt too long) become that row's error; others stop the run.
+    `row_only` refusals (content policy, prompt too long) become that row's error; others stop the run. `maybe_row`
+    marks a refusal of what was asked, in words that are not known (status 400, 422): the row's error as well, but many
+    of them in a row stop the run. `key` marks a key that was not accepted: whoever knows which variable holds it says
+    so.
     """
 
-    def __init__(self, message: str, *, row_only: bool = False) -> None:
+    def __init__(self, message: str, *, row_only: bool = False, maybe_row: bool = False, key: bool = False) -> None:
         super().__init__(message)
         self.row_only = row_only
+        self.maybe_row = maybe_row and not row_only
+        self.key = key
 
 
 class BudgetExhausted(SmartError):

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, meant
 from smart_llm.providers.base import Provider
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
@@ -264,7 +264,10 @@ def _shown(name: str) -> str:
 def _check_provider(name: str, provider: str, url: str | None) -> None:
     known = (*ENDPOINTS, *IN_PROCESS)
     if provider not in known:
-        raise InputError(f"Model {_shown(name)}: unknown provider {provider!r}; there are {', '.join(known)}.")
+        raise InputError(
+            f"Model {_shown(name)}: unknown provider {provider!r}; there are {', '.join(known)}."
+            f"{meant(provider, known)}"
+        )
     if url and provider not in DIALECTS:
         raise InputError(
             f"Model {_shown(name)}: an address of your own goes with openai: or anthropic: (openai:NAME@{_shown(url)})."
@@ -374,7 +377,12 @@ def _default_rate(name: str, provider: str, model: str, url: str | None) -> Rate
         rate: Rate | None = prices.lookup(*listed)
         if rate is not None:
             return rate
-    raise InputError(f"Model {name}: no price known. Give one in USD per million tokens: '{name}?in=0.15&out=0.60'.")
+        near = meant(listed[1], prices.models(listed[0]))
+    else:
+        near = ""
+    raise InputError(
+        f"Model {name}: no price known.{near} Give one in USD per million tokens: '{name}?in=0.15&out=0.60'."
+    )
 
 
 def _book_spec(path: str, name: str, table: object) -> str:

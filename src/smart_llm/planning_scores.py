@@ -161,6 +161,7 @@ def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float,
     mean = (way.rate[None, :, None] * looked).astype(np.float64)
     seen = np.maximum(0.0, mean + np.sqrt(mean) * ndtri(NOISE)[None, None, :])
     sure = gamma_quantile(seen + 1.0, float(ndtri(1 - alpha))) / (allowance + seen + 1.0)
+    sure = np.maximum(sure, 1e-12)  # with hardly any confidence asked for it vanishes
     share = np.clip((looked / sure - looked) / np.maximum(1, rows - looked), 0.0, 1.0)
     saved = np.maximum(0.0, share * (way.kept - price)) * (way.rate < 1 - floor)[None, :, None]
     return np.asarray((looked * (1 + price) + (rows - looked) * (1 - saved)).mean(axis=2))

@@ -60,10 +60,11 @@ class Rate:
     long_factor: float = 1.0
 
     def cost(self, usage: Usage) -> float:
-        """USD for one call's usage."""
+        """USD for one call's usage, never less than 0."""
         cached = usage.cached_tokens if self.cached is not None else 0
         written = usage.written_tokens if self.written is not None else 0
-        tokens = (usage.input_tokens - cached - written) * self.input + usage.output_tokens * self.output
+        fresh = max(0, usage.input_tokens - cached - written)
+        tokens = fresh * self.input + usage.output_tokens * self.output
         tokens += cached * (self.cached or 0.0) + written * (self.written or 0.0)
         return self._long(usage.input_tokens) * tokens / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600
 

@@ -12,6 +12,8 @@ from smart_llm.engine.watch import watched
 from smart_llm.errors import Interrupted, Retryable
 from smart_llm.events import Event, Said
 from smart_llm.ledger import Ledger
+from smart_llm.mock.server import Faults, MockServer
+from smart_llm.models import make_providers, resolve
 from smart_llm.providers.client import Client
 from smart_llm.providers.fake import FakeProvider
 from smart_llm.types import Answer, Model, Rate, Request
@@ -46,12 +48,12 @@ async def test_a_stall_is_said_and_so_is_its_end(ledger: Ledger, monkeypatch: py
 
 async def test_a_model_with_nothing_to_do_is_not_stalled(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is worth a word only while there is something to answer."""
-    monkeypatch.setattr(watch, "STALL", 0.03)
+    monkeypatch.setattr(watch, "STALL", 0.2)
     said: list[Event] = []
     asking = client(ledger, FakeProvider(lambda _: "yes"))
     async with watched(asking, Stop(), said.append):
         await asking.ask(requests(1)[0])
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.6)
     assert said == []
 
 
@@ -70,3 +72,33 @@ async def test_a_stop_does_not_wait_for_a_rate_limit(ledger: Ledger) -> None:
         asyncio.get_running_loop().call_later(0.05, stop.request)
         with pytest.raises(Interrupted):
             await asyncio.wait_for(each(requests(9), work, workers=9, stop=stop), 5)
+
+
+async def test_silence_begins_with_the_first_request(ledger: Ledger) -> None:
+    """A run that has just begun has been waiting since its first request, not since this machine was switched on."""
+    asking = client(ledger, FakeProvider(lambda _: "yes", latency=0.3))
+    waiting = asyncio.create_task(asking.ask(requests(1)[0]))
+    await asyncio.sleep(0.1)
+    assert asking.silence(2.0) == []
+    assert len(asking.silence(0.05)) == 1
+    await waiting
+
+
+async def test_a_rate_limit_is_called_so_with_the_providers_reason(ledger: Ledger) -> None:
+    """Over a real socket: while a server answers 429, the message says rate limit, its reason, and when calls leave."""
+    async with MockServer(faults=Faults(throttle=1.0), pause=30.0) as url:
+        model = resolve(f"openai:m@{url}?in=1&out=1")
+        asking = Client(ledger, [model], make_providers([model]))
+        waiting = asyncio.create_task(asking.ask(Request(model.name, "x", 1)))
+        try:
+            for _ in range(500):
+                await asyncio.sleep(0.01)
+                if "rate limit" in (said := asking.silence(0.0)[0]):
+                    break
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            await asking.close()
+    assert "rate limit" in said
+    assert "Rate limit reached" in said, "the provider's own reason"
+    assert "Calls leave again in 30 s" in said

@@ -203,11 +203,14 @@ def _labels(draft: Draft, claim: Json) -> None:
     if not (whole and 0 < looked <= rows <= claim["rows"]) or draft["allowance"] > rows:
         raise ValueError("no such look")
     draft.put("credit", value=credit(rows, draft["allowance"] + draft["reserve"], looked, alpha))
+    lost = looked - sum(label["seen"] for label in draft["labels"])
+    unknown = draft["pilot"] - sum(label["pilot"] for label in draft["labels"])
     for k, label in enumerate(draft["labels"]):
-        shows = enough(rows, draft["least"] - claim["set_aside"] - label["pilot"], looked, alpha / 10)
+        carried = draft["least"] - claim["set_aside"] - label["pilot"] - unknown
+        shows = enough(rows, carried, looked, alpha / 10)
         draft.put("labels", k, "enough", value=shows)
-        spare = label_credit(label["seen"], Fraction(draft["share"]), 0.9 * alpha)
-        draft.put("labels", k, "credit", value=label["seen"] if label["seen"] < shows else spare)
+        spare = label_credit(label["seen"] + lost, Fraction(draft["share"]), 0.9 * alpha) - lost
+        draft.put("labels", k, "credit", value=label["seen"] if label["seen"] + lost < shows else spare)
     draft.put("promised", value=[label["key"] for label in draft["labels"]])
     draft.put("errors", value=looked - sum(label["seen"] for label in draft["labels"]))
     draft.put("pilot_errors", value=draft["pilot"] - sum(label["pilot"] for label in draft["labels"]))

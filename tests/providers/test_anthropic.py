@@ -246,7 +246,7 @@ PROBLEMS = [
     (500, error("internal", "api_error"), Retryable, "500"),
     (504, error("timeout", "timeout_error"), Retryable, "504"),
     (200, b'{"content": [', Retryable, "not a completion"),
-    (200, error("says 200 and means 500"), Retryable, "not a completion"),
+    (200, error("says 200 and means 500", "api_error"), Retryable, "means 500"),
 ]
 
 

@@ -231,7 +231,7 @@ async def test_usage_nobody_stated_is_never_free(ledger: Ledger) -> None:
         async def complete(self, request: Request) -> Answer:
             return Answer("yes")
 
-    answer = await client(ledger, Silent(lambda _: "")).ask(request())
+    answer = await client(ledger, Silent(lambda _: "")).ask(request(max_tokens=4))
     assert answer.cost == FRAME_TOKENS + 1 + 4
 
 
@@ -355,4 +355,5 @@ async def test_the_key_is_nowhere(ledger: Ledger, monkeypatch: pytest.MonkeyPatc
     ledger.event("r", "stopped", str(caught.value))
     files = ledger.path.parent.glob("ledger.db*")
     assert "secret" not in str(caught.value)
+    assert "MY_KEY" in str(caught.value), "which variable to set"
     assert not any(b"secret" in file.read_bytes() for file in files)

@@ -270,8 +270,9 @@ REFUSALS = [
     (408, error(), Retryable, "408"),
     (200, b'{"choices": [', Retryable, "not a completion"),
     (200, b"\xff\xfe", Retryable, "not a completion"),
+    (200, {"id": "1"}, Retryable, "not a completion"),
     (200, {"choices": []}, Retryable, "not a completion"),
-    (200, error("says 200 and means 500"), Retryable, "not a completion"),
+    (200, error("says 200 and means 500", code=500), Retryable, "means 500"),
 ]
 
 

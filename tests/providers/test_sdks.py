@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
 from smart_llm.mock.scripted import Scripted
-from smart_llm.providers import messages, wire
+from smart_llm.providers import messages, replies
 from smart_llm.providers.anthropic import AnthropicProvider
 from smart_llm.providers.openai import OpenAIProvider
 from smart_llm.types import Model, Rate, Request
@@ -220,7 +220,7 @@ def test_chat_completions_read_alike() -> None:
     """What OpenAI's own types hold after reading a reply, our decoder reads of it, before and after a round trip."""
     theirs = ChatCompletion.model_validate(CHAT)
     for data in (msgspec.json.encode(CHAT), theirs.model_dump_json().encode(), theirs.to_json().encode()):
-        ours = wire.answer(wire.decode(data))
+        ours = replies.answer(data)
         choice, usage = theirs.choices[0], theirs.usage
         assert usage is not None
         assert usage.prompt_tokens_details is not None
@@ -239,7 +239,7 @@ def test_messages_read_alike() -> None:
     """What Anthropic's own types hold after reading a reply, our decoder reads of it, before and after a round trip."""
     theirs = Message.model_validate(MESSAGE)
     for data in (msgspec.json.encode(MESSAGE), theirs.model_dump_json().encode(), theirs.to_json().encode()):
-        ours = messages.answer(messages.decode(data))
+        ours = messages.answer(data)
         usage = theirs.usage
         assert usage.output_tokens_details is not None
         assert ours.text == "".join(block.text for block in theirs.content if block.type == "text")
@@ -255,7 +255,7 @@ def test_messages_read_alike() -> None:
 @pytest.mark.parametrize("field", ["usage", "service_tier", "system_fingerprint"])
 def test_what_servers_leave_out(field: str) -> None:
     """A completion without one of the fields that compatible servers leave out is still read."""
-    answer = wire.answer(wire.decode(msgspec.json.encode({name: CHAT[name] for name in CHAT if name != field})))
+    answer = replies.answer(msgspec.json.encode({name: CHAT[name] for name in CHAT if name != field}))
     assert answer.text == "yes"
 
 
@@ -263,7 +263,7 @@ def test_what_servers_leave_out(field: str) -> None:
 def test_every_stop_reason_of_the_sdk_is_read(reason: str) -> None:
     """Each stop reason the SDK's types accept gives an answer; only a refusal has no text."""
     theirs = Message.model_validate({**MESSAGE, "stop_reason": reason})
-    ours = messages.answer(messages.decode(theirs.model_dump_json().encode()))
+    ours = messages.answer(theirs.model_dump_json().encode())
     assert (ours.text is None) == (reason == "refusal")
 
 
@@ -332,7 +332,7 @@ def test_any_completion_the_sdk_accepts_is_read(reply: dict[str, Any]) -> None:
     theirs = ChatCompletion.model_validate(reply)
     choice, usage = theirs.choices[0], theirs.usage
     for data in (msgspec.json.encode(reply), theirs.model_dump_json().encode()):
-        ours = wire.answer(wire.decode(data))
+        ours = replies.answer(data)
         silent = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
         assert ours.text == (None if silent else choice.message.content or "")
         assert ours.usage.input_tokens == (usage.prompt_tokens if usage else 0)
@@ -347,7 +347,7 @@ def test_any_message_the_sdk_accepts_is_read(reply: dict[str, Any]) -> None:
     """Whatever optional parts are there or not, what the SDK holds of a message is what we read of it."""
     theirs = Message.model_validate(reply)
     for data in (msgspec.json.encode(reply), theirs.model_dump_json().encode()):
-        ours = messages.answer(messages.decode(data))
+        ours = messages.answer(data)
         text = "".join(block.text for block in theirs.content if block.type == "text")
         assert ours.text == (None if theirs.stop_reason == "refusal" else text)
         read, written = theirs.usage.cache_read_input_tokens or 0, theirs.usage.cache_creation_input_tokens or 0

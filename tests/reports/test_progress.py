@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from commands import on_a_terminal
 from rich.console import Console
 
 from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
 from smart_llm.reports import notebook, progress
 from smart_llm.reports.notebook import Notebook
+from smart_llm.reports.picture import Picture
 from smart_llm.reports.progress import Lines
 from smart_llm.types import Outlook, Standing
 
@@ -64,7 +67,7 @@ def test_a_log_gets_few_lines() -> None:
 def test_a_line_says_where_the_run_is() -> None:
     """Rows, money and share of the budget, speed and time left, errors, what is saved so far."""
     line = lines([(0.0, delivering(1)), (10.0, delivering(501, 3))], budget=2.0)[-1]
-    for piece in ("501 of 1,000", "50 rows/s", "0:00:10 left", "3 without an answer", "$1 spent", "50%", "4.00×"):
+    for piece in ("501 of 1,000", "50 rows/s", "0:00:10 left", "3 without an answer", "$1.00 spent", "50 %", "4.00×"):
         assert piece in line
     assert "tiny 20/40 [0.37, 0.63]" in lines([(0.0, profiling())])[0]
     assert "expecting 4.00×" in lines([(0.0, profiling())])[0]
@@ -90,7 +93,7 @@ def test_the_live_picture_shows_candidates() -> None:
         listen(profiling())
         listen(Said("a [red]sentence[/red] with brackets"))
     shown = out.getvalue()
-    for piece in ("small", "tiny", "no longer asked", "0.860 … 0.980", "a [red]sentence[/red] with brackets"):
+    for piece in ("small", "tiny", "dropped", "0.860 … 0.980", "a [red]sentence[/red] with brackets"):
         assert piece in shown
 
 
@@ -138,3 +141,63 @@ def test_a_kernel_is_told_from_a_prompt(pages: list[str], monkeypatch: pytest.Mo
     monkeypatch.delitem(sys.modules, "IPython")
     assert not notebook.in_notebook()
     assert not pages
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_every_width_shows_every_figure(width: int) -> None:
+    """No line is longer than the screen, and what is cut is a model's name, never a figure."""
+    name = "openai:a-model-with-quite-a-long-name-of-its-own-and-then-some"
+    standings = (Standing(name, 1140, 1038, 0.861, 0.979, True), Standing("local:tiny", 940, 20, 0.37, 0.63, False))
+    picture = Picture(lambda: 0.0, 2.0)
+    picture.see(Profiling("pilot", 1140, 1140, 0, Outlook(standings, 0.25), 0.5))
+    drawn = picture.table(width)
+    assert max(map(len, [*drawn, picture.head(), picture.foot()])) <= width
+    for piece in ("1,038 of 1,140", "0.861 … 0.979", "20 of 940", "0.370 … 0.630", "dropped"):
+        assert any(piece in line for line in drawn)
+    assert any(line.startswith("openai:") for line in drawn)
+
+
+def test_the_picture_goes_one_way() -> None:
+    """Asking rows again, an ask without an outlook, a late word of profiling: nothing falls, vanishes or flips."""
+    picture, seen = Picture(time := Clock()), list[tuple[int, int, str]]()
+    for stage, done, settled, outlook in [
+        ("pilot", 8, 0, OUTLOOK),
+        ("pilot again", 1, 8, None),
+        ("pilot", 1, 8, OUTLOOK),
+        ("look", 1, 9, None),
+    ]:
+        time.now += 1
+        picture.see(Profiling(stage, done, 8, settled, outlook, 0.5))
+        seen.append((picture.rows, len(picture.table(80)), picture.head().partition(":")[0]))
+    assert [rows for rows, _, _ in seen] == [8, 8, 9, 10]
+    assert {each[1:] for each in seen} == {(3, "Profiling")}
+    picture.see(delivering(100))
+    picture.see(profiling())
+    assert picture.head().startswith("Delivering: 100 of 1,000")
+
+
+def test_nothing_is_saved_where_the_reference_answers_the_rest() -> None:
+    """Once it is decided that no candidate is used, nothing is said to be cheaper, for in the end it is not."""
+    told = lines([(0.0, Decided("big", (), 80, None, 0.5)), (1.0, delivering(500))])
+    assert "cheaper" not in told[-1]
+
+
+def test_slow_rows_are_counted_by_the_minute() -> None:
+    """A model on this machine that takes seconds for a row is not said to do none a second."""
+    line = lines([(0.0, delivering(0)), (60.0, delivering(9))])[-1]
+    assert "9 rows/min" in line
+    assert "0 rows/s" not in line
+
+
+def test_a_terminal_gets_a_line_for_each_thing() -> None:
+    """In a real terminal the bar stands on a line of its own, between what is done and what is spent."""
+    code = (
+        "import time\nfrom smart_llm.events import Delivering\nfrom smart_llm.reports.progress import live\n"
+        "with live() as tell:\n"
+        "    tell(Delivering(50, 100, 0, 1.0, 4.0)); time.sleep(0.5)\n"
+    )
+    shown = on_a_terminal([sys.executable, "-c", code], b"", columns=80)[1]
+    rows = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "").split("\n")
+    at = next(k for k, row in enumerate(rows) if row.startswith("Delivering: 50 of 100 rows"))
+    assert set(rows[at + 1]) == {"━", "─"}
+    assert rows[at + 2].startswith("$1.00 spent, 4.00× cheaper so far")

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -346,3 +347,29 @@ def test_the_template_takes_nothing_for_granted(run: Made) -> None:
     assert "<b onclick" not in made
     assert "\u202e" not in made
     assert made.count("&lt;b onclick=x&gt;&amp;amp;⟨U+202E⟩") == 6
+
+
+def test_a_report_begins_with_what_anybody_wants_to_know(run: Made, tmp_path: Path) -> None:
+    """The question, the day, what came of it in everyday words, rows by their answer, and what to do next."""
+    done = run(1200, report=tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    head = page.partition("</header>")[0]
+    assert "What is it? {text} One word." in head
+    assert re.search(r"report of a run, \d+ \w+ 20\d\d", head)
+    assert "the model you trust" in head
+    assert "What next" in page or "what next" in page
+    assert "The rows on which" in page or "rows on which the models disagree" in page
+    given = Counter(row["answer"] for row in done.table)
+    for label, rows in given.items():
+        assert re.search(rf">{label}</th>\s*<td[^>]*>{rows:,}</td>", page)
+
+
+def test_rows_are_called_by_their_own_ids(run: Made, tmp_path: Path) -> None:
+    """With `id_column` rows are named as in their own table; where no text is to be kept, ids are not either."""
+    run(1200, report=tmp_path / "r.html", id_column="text")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert re.search(r"<h4>Row [\d,]+ \(.+\)</h4>", page)
+    run(1200, report=tmp_path / "s.html", id_column="text", store_text=False, ledger=tmp_path / "other.ledger.db")
+    assert not re.search(r"<h4>Row [\d,]+ \(", (tmp_path / "s.html").read_text(encoding="utf-8"))
+    with pytest.raises(smart.InputError, match="Did you mean text"):
+        run(1200, id_column="txt")

@@ -227,16 +227,13 @@ def test_first_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("t.xlsx", b"x", "unknown format"),
+        ("t.xlsx", b"x", "not a readable workbook"),
+        ("t.zip", b"x", "unpack it first: unzip"),
         ("t", b"x", "unknown format"),
         ("t.csv", b"", "empty"),
         ("t.csv", b"\n\n", "empty"),
-        ("t.csv", b"a,b,a\n1,2,3\n", "more than once"),
         ("t.csv", b"a,b\n1,2,3\n", "more cells than the header"),
         ("t.csv", b'a,b\n"x,2\n', "malformed"),
-        ("t.csv", b"a\n\xff\n", r"not UTF-8 \(near line 2\)"),
-        ("t.csv", "a\nx\n".encode("utf-16"), "UTF-16"),
-        ("t.tsv", b"a\ta\n1\t2\n", "more than once"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2: not valid JSON"),
         ("t.jsonl", b'{"a": 1}\n\n[1]\n', "line 3: each line"),
         ("t.jsonl", b'[{"a": 1}]', "line 1: each line"),
@@ -279,6 +276,7 @@ def test_names_that_look_like_patterns(tmp_path: Path) -> None:
         (b"a\tb\n1\t2,3\n", ".tsv"),
         (b'\n {"a": 1}\n', ".jsonl"),
         (codecs.BOM_UTF8 + b'{"a": 1}\n', ".jsonl"),
+        (b' [\n {"a": 1}]', ".json"),
     ],
 )
 def test_standard_input_is_kept_under_its_content(data: bytes, suffix: str, tmp_path: Path) -> None:
@@ -301,9 +299,9 @@ def test_parquet_on_standard_input(tmp_path: Path) -> None:
     assert texts(read(spool(data, tmp_path))) == [{"a": "1"}]
 
 
-@pytest.mark.parametrize("data", [b"", b" \n", b"[1, 2]"])
+@pytest.mark.parametrize("data", [b"", b" \n", b"[1, 2]", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"])
 def test_nothing_useful_on_standard_input(data: bytes, tmp_path: Path) -> None:
-    """An empty stream, or one JSON array, is an input error and leaves nothing behind."""
+    """An empty stream, an array of no rows, or a packed file is an input error and leaves nothing behind."""
     with pytest.raises(InputError, match="standard input"):
         spool(io.BytesIO(data), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -286,3 +286,55 @@ def test_a_task_travels(kind: dict[str, Any]) -> None:
         assert there.equivalent(value, value) == task.equivalent(value, value)
     with pytest.raises(AttributeError, match="cannot be changed"):
         there.prompt = "another"
+
+
+def test_doubled_braces_alone_are_a_place_of_another_language() -> None:
+    """A prompt that has its columns in doubled braces only is refused, with what to write."""
+    for prompt in ("Good? {{text}}", "{{text}} or {{review}}?"):
+        with pytest.raises(InputError, match=r"write \{text\}, in single braces"):
+            ask(prompt).columns(["text", "review"])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ('{"in": {{text}}, "x": {}}', "the cell alone is meant, write {text}"),
+        ("Good? ${text}", "a dollar sign is sent before every cell"),
+        ("Good? {} {text}", "a column goes by its name, {text}"),
+        ("{0}: {text}", "a column goes by its name, {text}"),
+        ("{text} {text!r}", "the cell of a column is {text}, no more"),
+        ("{text} {text:.20}", "the cell of a column is {text}, no more"),
+        ("{text} {text.strip()}", "the cell of a column is {text}, no more"),
+    ],
+)
+def test_what_may_be_meant_otherwise_is_said(prompt: str, said: str) -> None:
+    """Braces and dollars that are sent as they stand are said, for they may be meant as places."""
+    [doubt] = ask(prompt).doubts(["text", "review"])
+    assert said in doubt
+
+
+@pytest.mark.parametrize("prompt", ["{text}", '{"a": {}} {text}', "{text} costs $5", '{"text": "x"} {text}', "{}"])
+def test_what_can_only_be_meant_as_it_stands_is_not_said(prompt: str) -> None:
+    """JSON examples and prices are no doubt."""
+    assert prompt == "{}" or not ask(prompt).doubts(["text", "review"])
+
+
+@pytest.mark.parametrize("prompt", ["{}", "a {} b", "{0} {1}"])
+def test_braces_that_name_nothing(prompt: str) -> None:
+    """They are told from a place, with the columns there are."""
+    with pytest.raises(InputError, match="a column goes by its name"):
+        ask(prompt).columns(["text"])
+
+
+def test_spaces_around_the_name_of_a_column() -> None:
+    """A column is found without the spaces its header has, unless there are two of that name."""
+    assert ask("<{text}> {n}").render({"text ": "x", " n": "1"}) == "<x> 1"
+    assert ask("<{text}>").render({"text ": "x", "text": "y"}) == "<y>"
+    with pytest.raises(InputError, match="no such column"):
+        ask("{text}").columns(["text ", " text"])
+
+
+def test_a_misspelt_column_gets_the_nearest() -> None:
+    """The message names the column that was probably meant."""
+    with pytest.raises(InputError, match=r"Did you mean \{review\}"):
+        ask("{reveiw}").columns(["text", "review"])

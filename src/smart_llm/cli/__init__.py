@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
 from smart_llm.cli.checking import replay, verify
 from smart_llm.cli.doctor import doctor
+from smart_llm.cli.helping import Verb, Verbs
 from smart_llm.cli.local import demo, model_verbs
 from smart_llm.cli.mock import mock_provider
 from smart_llm.cli.past import report, runs
 from smart_llm.cli.plan import plan
+from smart_llm.cli.printing import readable, say
 from smart_llm.cli.run import run
 from smart_llm.errors import SmartError
 
@@ -21,16 +24,44 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # designs multiply small mat
 
 app = typer.Typer(
     name="smart",
-    help="The answers of the best model at the price of the cheaper ones, with a promise you can check.",
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 for verb in (run, plan, report, runs, replay, verify, demo, doctor):
-    app.command()(verb)
+    app.command(cls=Verb)(verb)
 app.add_typer(model_verbs, name="models")
-app.command("mock-provider")(mock_provider)
+app.command("mock-provider", cls=Verb)(mock_provider)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from smart_llm import __version__
+
+        print(f"smart {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def smart(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The answers of the best model at the price of the cheaper ones, with a promise you can check."""
+
+
+def _fitted(text: str) -> list[str]:
+    """The lines of a message; on a terminal broken between words."""
+    if not sys.stderr.isatty():
+        return [text]
+    from smart_llm.reports.wrapping import wrapped
+
+    return wrapped(text.splitlines(), readable(os.get_terminal_size(sys.stderr.fileno()).columns))
 
 
 def main() -> None:
@@ -39,7 +70,7 @@ def main() -> None:
     try:
         app()
     except SmartError as error:
-        print(f"smart: {error}", file=sys.stderr)
+        say("\n".join(_fitted(f"smart: {error}")))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("smart: stopped. What was bought is kept: run the same command again to go on.", file=sys.stderr)

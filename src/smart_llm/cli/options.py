@@ -16,14 +16,21 @@ if TYPE_CHECKING:
     from smart_llm.engine.asked import Options
     from smart_llm.tasks import Task
 
+SAME = (
+    "When two answers count as the same: label (for labels), text (texts), number (numbers), json or json-exact "
+    "(JSON), exact (any). Default: the first that goes with the kind of answer."
+)
 Table = Annotated[
-    str, typer.Argument(metavar="TABLE", help="CSV, TSV, JSONL or Parquet, or a folder of such files; - reads stdin.")
+    str,
+    typer.Argument(
+        metavar="TABLE", help="CSV, TSV, JSONL, JSON, Parquet or Excel, also .gz or .zst, or a folder; - reads stdin."
+    ),
 ]
 Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
 Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
 Agreement = Annotated[str, typer.Option(help="Share of answers equivalent to the reference's, in (0, 1).")]
 Confidence = Annotated[str, typer.Option(help="How sure to be of it, in (0, 1).")]
-Procedure = Annotated[str, typer.Option(help="ladder, smart/2024[:VARIANT] or reference-only.")]
+Procedure = Annotated[str, typer.Option(help="ladder, per-label, smart/2024[:VARIANT] or reference-only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
 
@@ -37,7 +44,7 @@ class TaskOptions:
     labels: Annotated[str | None, typer.Option(help="The allowed answers: a,b,c.")] = None
     answer: Annotated[str | None, typer.Option(help="text, number or json.")] = None
     schema: Annotated[Path | None, typer.Option(help="JSON schema of the answer.")] = None
-    equivalence: Annotated[str | None, typer.Option(help="When two answers count as the same.")] = None
+    equivalence: Annotated[str | None, typer.Option(help=SAME)] = None
     tolerance: Annotated[float | None, typer.Option(help="For numbers: |a−b| ≤ t·max(1,|a|,|b|).")] = None
     system: Annotated[str | None, typer.Option(help="System message.")] = None
     max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None
@@ -99,6 +106,20 @@ class RunOptions:
     partition: Annotated[int | None, typer.Option(help="With Ray: rows handed to an actor at a time.")] = None
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
     report: Annotated[Path | None, typer.Option(help="Also write a report: one HTML file.")] = None
+    id_column: Annotated[str | None, typer.Option(help="The column by which the report calls a row.")] = None
+    encoding: Annotated[str | None, typer.Option(help="Of the table's text; found out if not given.")] = None
+    quotes: Annotated[
+        str, typer.Option(help="What quotes in the table mean: auto, double, backslash or none (plain text).")
+    ] = "auto"
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether the first line names columns; found out if not given."),
+    ] = None
+    answer_column: Annotated[
+        str, typer.Option(help="Name of the column of answers; then also NAME_by, NAME_status.")
+    ] = "answer"
+    skip_empty: Annotated[bool, typer.Option(help="Do not ask about rows that are empty in the prompt.")] = False
+    explode: Annotated[bool, typer.Option(help="Every field of a JSON answer also as a column.")] = False
     safe_csv: Annotated[bool, typer.Option(help="Write cells that look like formulas as text.")] = False
 
     def keywords(self) -> Options:
@@ -125,6 +146,13 @@ class RunOptions:
             "store_text": not self.no_store_text,
             "report": self.report,
             "safe_csv": self.safe_csv,
+            "id_column": self.id_column,
+            "encoding": self.encoding,
+            "quotes": self.quotes,
+            "header": self.header,
+            "answer_column": self.answer_column,
+            "skip_empty": self.skip_empty,
+            "explode": self.explode,
             "batch": BatchOptions(poll=self.batch_poll, rows=self.batch_rows) if self.batch else False,
         }
 
@@ -148,6 +176,7 @@ def output_of(table: str, source: Path | str, how: RunOptions) -> Path | str:
     """Where the answers go: as asked; else TABLE.answers.SUFFIX beside the table, in the current folder for stdin, and
     for a folder a folder TABLE.answers (one Parquet file, where this process delivers)."""
     from smart_llm.tables.places import is_address, is_folder
+    from smart_llm.tables.reading import named_as
 
     if how.output is not None:
         return how.output if is_address(how.output) else Path(how.output)
@@ -155,9 +184,8 @@ def output_of(table: str, source: Path | str, how: RunOptions) -> Path | str:
         raise InputError(f"{source}: say where the answers are to go, with --output.")
     if is_folder(source):
         return source.with_name(f"{source.name}.answers{'.parquet' if how.engine == 'local' else ''}")
-    return (
-        Path(f"answers{source.suffix}") if table == "-" else source.with_name(f"{source.stem}.answers{source.suffix}")
-    )
+    name, suffix = named_as(source)
+    return Path(f"answers{suffix}") if table == "-" else source.with_name(f"{name}.answers{suffix}")
 
 
 def shares(option: str, pairs: list[str] | None) -> dict[str, float]:

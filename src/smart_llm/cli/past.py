@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from smart_llm.cli.options import AsJson
-from smart_llm.cli.printing import print_json, say
+from smart_llm.cli.printing import print_json, say, width
 
 Ledgers = Annotated[
     list[Path] | None,
@@ -34,7 +34,7 @@ def runs(*, ledger: Ledgers = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"runs": [each.to_json() for each in found]})
     elif found:
-        print("\n".join(history.table(found)))
+        print("\n".join(history.table(found, width())))
     else:
         print("no runs here yet", file=sys.stderr)
 

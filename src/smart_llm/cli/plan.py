@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, source_of
-from smart_llm.cli.printing import print_json
+from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, source_of
+from smart_llm.cli.printing import confirmed, print_json, somebody_there, width
 from smart_llm.cli.spread import spread
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smart_llm.tasks import Task
 
 
 @spread
@@ -20,14 +25,21 @@ def plan(
     pilot: Annotated[
         int | None, typer.Option(help="Ask all models about so many rows first; they will never be evidence.")
     ] = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a run would do and cost, before anything is spent."""
+    """What a run would do and cost, before anything is spent.
+
+    Only --pilot and --self-check ask models, and cost what the question before them says.
+    """
     from smart_llm import api
     from smart_llm.engine.asked import Options
     from smart_llm.reports.progress import shown
 
     asked, source = task.task(), source_of(table)
+    rows = max(pilot or 0, how.self_check)
+    if rows and not yes and somebody_there():
+        _confirm(source, asked, how, rows)
     with shown() as listener:
         options: Options = {**how.keywords(), "on_event": listener}
         found = api.plan(
@@ -43,4 +55,26 @@ def plan(
     if as_json:
         print_json(found.to_json())
     else:
-        print(found.text())
+        print(found.text(width()))
+
+
+def _confirm(source: Path | str, task: Task, how: RunOptions, rows: int) -> None:
+    """What a pilot of so many rows costs, and a question before it is bought."""
+    from smart_llm import api
+    from smart_llm.reports.figures import count, usd
+
+    options: Any = {**how.keywords(), "self_check": 0}
+    plan = api.plan(
+        source,
+        task,
+        reference=how.reference,
+        candidates=how.candidate or [],
+        agreement=how.agreement,
+        confidence=how.confidence,
+        brief=True,
+        **options,
+    )
+    asked = min(rows, plan.rows)
+    twice = min(how.self_check, plan.rows) * plan.models[0].cost
+    cost = asked * sum(model.cost for model in plan.models) + twice
+    confirmed(f"Ask {count(len(plan.models), 'model')} about {count(asked, 'row')}, for about {usd(cost)}?")

@@ -7,10 +7,8 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, output_of, source_of
-from smart_llm.cli.printing import print_json, say
+from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, width
 from smart_llm.cli.spread import spread
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
 
     asked, source = task.task(), source_of(table)
     output = output_of(table, source, how)
-    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+    if not yes and somebody_there():
         _confirm(source, asked, how)
     with redirect_stdout(sys.stderr), shown(how.budget) as listener:  # libraries print too: Ray, when a worker died
         options: Options = {**how.keywords(), "output": output, "on_event": listener}
@@ -50,7 +48,7 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
 
     certificate = f"{output}{CERTIFICATE}"
     if not as_json:
-        print(done.certificate.text())
+        print(done.certificate.text(width()))
         print(f"written: {output}\ncertificate: {certificate}\nledger: {done.ledger}")
         if report is not None:
             print(f"report: {report}")
@@ -83,6 +81,6 @@ def _confirm(source: Path | str, task: Task, how: RunOptions) -> None:
         brief=True,
         **how.keywords(),
     )
-    say(plan.short())
+    say(plan.short(width()))
     limit = f"at most ${how.budget:g}" if how.budget is not None else "no budget set"
-    typer.confirm(f"Go on ({limit})?", abort=True, err=True)
+    confirmed(f"Go on ({limit})?")

@@ -15,7 +15,7 @@ from smart_llm.engine.labels import per_label
 from smart_llm.engine.late import covered
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord, canonical
-from smart_llm.reports.certificate import ASSUMPTION, CHOSEN, RANDOMNESS, Certificate, words
+from smart_llm.reports.certificate import Certificate, assumed, words
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
 
@@ -47,7 +47,7 @@ def certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict 
         status=status,
         granted=status == "certified",
         claim={**claim, "words": words(claim, status)},
-        assumptions=(ASSUMPTION, RANDOMNESS, *([CHOSEN] if plan["drawn"] is None else [])),
+        assumptions=assumed(plan),
         procedure={"name": job.procedure, "version": job.procedure.rpartition("/")[2]},
         plan_hash=record.plan_hash,
         plan=plan,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, cast
 
 from smart_llm import models as model_specs
 from smart_llm import tables
+from smart_llm.engine import outputs
 from smart_llm.engine.batch import BatchOptions
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.means import Means
 from smart_llm.engine.pool import Stop
 from smart_llm.engine.retry import Retry
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, meant
 from smart_llm.events import Listener
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Ledger
@@ -34,6 +36,12 @@ class Options(TypedDict, total=False):
     the run stops; run again to go on. progress: show how the run goes, on stderr or in the notebook; by
     default on a terminal or in a notebook, if there is no `on_event`. engine: `local`, `ray` or `ray:ADDRESS`; workers,
     partition: its actors, and rows handed to one at a time.
+
+    Of a file: encoding, quotes (`auto`, `double`, `backslash`, `none`) and header (whether the first line names the
+    columns) are found out unless given. answer_column: what the column of answers is called, `answer` unless given;
+    under another name the others are called NAME_by and NAME_status. skip_empty: rows whose cells in the prompt are all
+    empty are not asked, and delivered without an answer. explode: every field of a JSON answer is also a column of its
+    own.
     """
 
     output: str | Path | None
@@ -54,15 +62,40 @@ class Options(TypedDict, total=False):
     store_text: bool
     report: str | Path | None
     safe_csv: bool
+    id_column: str | None
     batch: bool | BatchOptions
     on_event: Listener
     progress: bool | None
     engine: str
     workers: int | None
     partition: int | None
+    encoding: str | None
+    quotes: str
+    header: bool | None
+    answer_column: str
+    skip_empty: bool
+    explode: bool
+
+
+NUMBERS = ("budget", "concurrency", "timeout", "patience", "self_check")
+WHOLE = ("seed", "rows", "concurrency", "self_check", "workers", "partition")
+"""Options that are numbers, and of these the whole ones."""
+
+
+def _check_kinds(options: Options) -> None:
+    """What is spelt wrong, or is no number; an option nobody looks at would be a silent mistake."""
+    given: Mapping[str, object] = {**options}
+    for name, value in given.items():
+        if name not in Options.__annotations__:
+            raise TypeError(f"there is no option {name!r}.{meant(name, Options.__annotations__)}")
+        kind = Integral if name in WHOLE else Real
+        number = isinstance(value, kind) and not isinstance(value, bool)
+        if name in (*NUMBERS, *WHOLE) and value is not None and not number:
+            raise InputError(f"{name}: give a {'whole ' if name in WHOLE else ''}number, not {value!r}.")
 
 
 def _check_options(options: Options) -> None:
+    _check_kinds(options)
     budget, concurrency = options.get("budget"), options.get("concurrency", 64)
     if budget is not None and not 0 < budget < float("inf"):
         raise InputError(f"--budget {budget}: give USD, more than 0.")
@@ -83,11 +116,28 @@ def _check_options(options: Options) -> None:
         raise InputError(f"--concurrency {concurrency}: at least 1 call in flight.")
 
 
+def _source(table: Any, task: Task, options: Options) -> tables.Table:
+    """The table as it is read, cut and rid of empty rows, as the options say."""
+    manner = tables.Manner(options.get("encoding"), options.get("quotes", "auto"), options.get("header"))
+    source = tables.open_table(table, manner, answer=options.get("answer_column", tables.ADDED[0]))
+    source = source.head(options.get("rows"))
+    if options.get("explode"):
+        outputs.check_explode(task, source)
+    return source.without_empty(task.columns(source.columns)) if options.get("skip_empty") else source
+
+
 def job_of(table: Any, task: Task, models: tuple[Model, ...], promise: tuple[str, str], options: Options) -> Job:
     """What was asked for, checked. promise: agreement and confidence."""
     _check_options(options)
-    source = tables.open_table(table).head(options.get("rows"))
-    per_label = options.get("per_label")
+    if not isinstance(task, Task):
+        raise InputError(
+            f"task: give a smart.Task, not {type(task).__name__}: smart.Task('Spam? {{text}}', labels=['yes', 'no'])."
+        )
+    source = _source(table, task, options)
+    per_label, named = options.get("per_label"), options.get("id_column")
+    if named is not None and named not in source.columns:
+        shown = ", ".join(source.columns[:20])
+        raise InputError(f"--id-column {named}: there is no such column; {shown}.{meant(named, source.columns)}")
     return check(
         Job(
             source,
@@ -118,19 +168,38 @@ def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell
         self_check=options.get("self_check", 0),
         retry=cast("Retry | None", options.get("retry")),
         output=Path(output) if (output := options.get("output")) else None,
+        id_column=options.get("id_column"),
     )
 
 
 def models_of(reference: str, candidates: Sequence[str], options: Options) -> tuple[Model, ...]:
     """The models meant, reference first; `InputError` for a spec that means none."""
+    _check_specs(reference, candidates)
     book = model_specs.read_book(path) if (path := options.get("models")) else None
     return tuple(model_specs.placed(model_specs.resolve(spec, book=book)) for spec in (reference, *candidates))
 
 
+def _check_specs(reference: object, candidates: object) -> None:
+    """The mistakes that would otherwise be taken for models with odd names."""
+    if not isinstance(reference, str):
+        raise InputError(
+            f"reference: give one model as a text, such as 'openai:gpt-4.1', not {type(reference).__name__}."
+        )
+    if isinstance(candidates, str):
+        raise InputError(f"candidates: give a list of models, candidates=[{candidates!r}], not a text.")
+    if not isinstance(candidates, Sequence | set | frozenset):
+        raise InputError(f"candidates: give a list of models, not {type(candidates).__name__}.")
+    if wrong := [each for each in candidates if not isinstance(each, str)]:
+        raise InputError(f"candidates: every model is a text, such as 'openai:gpt-4.1-mini', not {wrong[0]!r}.")
+
+
 def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
-    """Providers for the models the caller brought none for."""
-    wanted = [model for model in job.models if model.name not in given]
-    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns))
+    """Providers for the models the caller brought none for. What was brought under a model's bare name serves every
+    setting of it that was not brought itself."""
+    bare = {model.name: model.name.partition("?")[0] for model in job.models if model.name not in given}
+    brought = {name: given[plain] for name, plain in bare.items() if plain in given}
+    wanted = [model for model in job.models if model.name in bare and model.name not in brought]
+    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns)) | brought
 
 
 def default_ledger(table: tables.Table) -> Path:

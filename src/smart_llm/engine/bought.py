@@ -142,7 +142,7 @@ def _aside(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task:
     answers, failed = reader.get_many(keys), set(told["failed"])
     if not answers.keys() | failed >= set(keys):
         return ["ledger: answers to rows set aside are missing"]
-    broken = [key in failed or task.parse(answers[key].text) is None for key in keys]
+    broken = [key in failed or task.read(answers[key]) is None for key in keys]
     lost = [row for row, gone in zip(told["positions"], broken, strict=True) if gone]
     if not (lost == told["lost"] and len(lost) == c["claim"]["set_aside_errors"]):
         return [f"ledger: {len(lost)} rows set aside had no answer, the claim says {c['claim']['set_aside_errors']}"]
@@ -159,7 +159,7 @@ def _twice(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task:
     found = []
     for pair, before in zip(keys, same, strict=True):
         both = all(key in answers for key in pair) and not (before is None and failed & set(pair))
-        first, second = (task.parse(answers[key].text) for key in pair) if both else (None, None)
+        first, second = (task.read(answers[key]) for key in pair) if both else (None, None)
         found.append(task.equivalent(first, second) if first is not None else None)
     if found != same or self_agreement(same) != c["self_agreement"]:
         return ["ledger: the reference did not agree with itself as often as the certificate says"]
@@ -216,7 +216,7 @@ class Reading:
         replies = {
             m: None if (k, m) in self._gone else self._answers.get(key) for m, key in zip(models, keys, strict=True)
         }
-        values = {m: self._task.parse(reply.text if reply else None) for m, reply in replies.items()}
+        values = {m: self._task.read(reply) for m, reply in replies.items()}
         assert sheet.traits is not None
         assert sheet.traits.words is not None
         if self._ask["text"]:
@@ -243,7 +243,7 @@ class Reading:
             return own_score(reply, value, self._task.contract.labels)
         if any(draw is None for draw in further):
             return float("nan")
-        others = [self._task.parse(draw.text) for draw in further if draw is not None]
+        others = [self._task.read(draw) for draw in further if draw is not None]
         key, *keys = [0 if each is None else answer_key(format_value(each)) for each in (value, *others)]
         return self_consistency(key, keys)
 

@@ -24,6 +24,8 @@ LOOKED_AT = 4096
 """Rows whose cells are looked at."""
 MANY = 0.05
 """A column that is empty in more of the rows than this is worth a word; so are more repeated prompts than this."""
+LONG, FAR = 10_000, 20
+"""A row is very long from so many characters and so many times the median on."""
 HARDLY = 0.97
 """Of reference-only cost: a run expected to cost more hardly pays."""
 
@@ -46,6 +48,16 @@ def cautions(facts: Facts) -> Iterator[str]:
     """All that apply, the most costly first."""
     for check in CHECKS:
         yield from check(facts)
+
+
+def beforehand(job: Job) -> list[str]:
+    """What is to be known of a job before anything is asked: guesses made when its table was read, and a prompt that
+    may be meant otherwise."""
+    return [*job.table.notes, *job.task.doubts(job.table.columns)]
+
+
+def _beforehand(facts: Facts) -> Iterator[str]:
+    yield from beforehand(facts.job)
 
 
 def _ceiling(facts: Facts) -> Iterator[str]:
@@ -141,6 +153,25 @@ def _columns(facts: Facts) -> Iterator[str]:
             yield f"Column {column!r} is empty in about {empty * 100:.0f} % of the rows."
 
 
+def _sizes(facts: Facts) -> Iterator[str]:
+    """Rows with nothing in them, and rows that cost as much as many others."""
+    table, columns = facts.job.table, facts.job.task.columns(facts.job.table.columns)
+    lengths = np.array([sum(len(cell.strip()) for cell in row.values()) for row in table.cells(columns)])
+    if empty := int((lengths == 0).sum()):
+        yield (f"{_rows(empty)} empty in {', '.join(columns)}: asked about all the same, unless --skip-empty is given.")
+    long = lengths > max(LONG, FAR * float(np.median(lengths)))
+    if count := int(long.sum()):
+        place = int(lengths.argmax())
+        yield (
+            f"{_rows(count)} far longer than the others, most of all row {place + 1:,} with {lengths[place]:,} "
+            "characters: is a quote left open there? Models refuse what is too long for them."
+        )
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} rows are" if count > 1 else "1 row is"
+
+
 def _repeats(facts: Facts) -> Iterator[str]:
     rows, distinct = facts.live.rows, facts.live.distinct
     if rows - distinct > MANY * rows:
@@ -165,6 +196,7 @@ def _rare(facts: Facts) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[str]], ...] = (
+    _beforehand,
     _ceiling,
     _allowance,
     _size,
@@ -174,6 +206,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[str]], ...] = (
     _candidates,
     _labels,
     _columns,
+    _sizes,
     _repeats,
     _rare,
 )

@@ -21,8 +21,8 @@ from smart_llm.engine.pool import each
 from smart_llm.engine.routing import Routing
 from smart_llm.events import Delivering, Listener
 from smart_llm.ledger import Reader
-from smart_llm.tasks.scores import reads_words
-from smart_llm.types import Answer, Answers, Cascade
+from smart_llm.tasks.scores import reads_words, values
+from smart_llm.types import DEFER, Answer, Answers, Cascade
 
 SLICE = 4096
 """Rows rendered at a time: bounds memory, feeds thousands of calls in flight."""
@@ -112,6 +112,8 @@ def _by_tiers(live: Live, rule: Cascade, routing: Routing) -> Settle:
             told = await live.fill(sheet, 0, position, prompt, tier.models)
             if any(reply.error or not _covers(live, m, reply) for m, (_, reply, _) in told.items()):
                 return None  # its place in the order is not known
+            if sheet.marks[0, tier.candidate] != DEFER and np.isnan(values(tier.score, sheet, tier.candidate)[0]):
+                return None  # nor is it where the score has come to be missing: a draw failed, say
             if accepts(tier, sheet, routing.high[here])[0]:
                 return (tier.candidate, *told[tier.candidate][:2])
             if accepts(tier, sheet, routing.low[here])[0]:

@@ -227,7 +227,7 @@ class Flight:
             if item is not None:
                 item.tries += 1
                 self._failed_now.append(item)
-        elif item is not None and isinstance(outcome, Refused) and outcome.row_only:
+        elif item is not None and isinstance(outcome, Refused) and (outcome.row_only or outcome.maybe_row):
             await self._give_up(item, outcome)
         elif isinstance(outcome, Refused):
             self._fatal = outcome
@@ -242,6 +242,8 @@ class Flight:
                     self._refuse(item, answer)
                     return
                 standing = await ledger.put(key, item.request, answer, run=record.run)
+                if self._client.budget.limit is not None and item.reserved:
+                    self._fatal = lane.trust.broke(item.bound, answer) or self._fatal
             else:
                 standing = answer = replace(answer, cost=lane.model.rate.cost(answer.usage))
                 await self._book.put_unasked(record, key, answer)
@@ -350,7 +352,8 @@ class Flight:
     async def _give_up(self, item: Item, error: ProviderError | None) -> None:
         """The row's error. Where nothing was ever answered, many of them stop the run."""
         self._desk.hopeless += 1
-        if not self._desk.answered and self._desk.hopeless >= HOPELESS and isinstance(error, Retryable):
+        unknown = isinstance(error, Refused) and error.maybe_row
+        if not self._desk.answered and self._desk.hopeless >= HOPELESS and (unknown or isinstance(error, Retryable)):
             self._fatal = Refused(f"{self._desk.model}: the first {self._desk.hopeless} requests all failed: {error}")
         await self._client.ledger.attempt(item.key, self._desk.model, "gave up", 0.0, run=self._client.run)
         self._release(item, 0.0)

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from smart_llm import procedures
 from smart_llm.engine.aside import piloted
-from smart_llm.engine.options import floor_share, share
+from smart_llm.engine.options import decimal, floor_share, share
 from smart_llm.engine.seeds import BITS, decided, needs_chance, order_seed
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
@@ -69,8 +69,8 @@ def check(job: Job) -> Job:
     """The job, or an `InputError` that says what to change; nothing has been spent."""
     if job.table.rows == 0:
         raise InputError(f"{job.table.name} has no rows: there is nothing to answer.")
-    share("--agreement", job.agreement)
-    share("--confidence", job.confidence)
+    agreement, confidence = decimal("--agreement", job.agreement), decimal("--confidence", job.confidence)
+    job = replace(job, agreement=agreement, confidence=confidence)
     _check_floor(job)
     job = _check_labels(job)
     names = [model.name for model in job.models]

@@ -23,6 +23,7 @@ from smart_llm.engine.delivered import Texts
 from smart_llm.engine.once import Client, Once
 from smart_llm.engine.pool import Stop, all_of, each
 from smart_llm.engine.routing import Alike
+from smart_llm.engine.statuses import status, why_broken
 from smart_llm.errors import Refused
 from smart_llm.events import Listener, Profiling
 from smart_llm.ledger import request_key
@@ -47,7 +48,6 @@ from smart_llm.types import (
 
 HOPELESS = 20
 """If so many rows come first of which none has an answer, the run stops: the rest would be paid for in vain."""
-BROKEN = "error: the reference's answer breaks the output contract"
 WARM = 1.0
 """Temperature of further draws: samples of what a model would say (self-consistency; Wang et al. 2023)."""
 NONE: Ints = np.empty(0, np.int64)
@@ -192,7 +192,7 @@ class Live:
             first, _ = await self.answer(position, 0, prompt)
             reply = await self.client.ask(replace(self.request(0, prompt), draw=1))
             self.again[int(self.groups[position])] = reply.cost
-            second = self.task.parse(reply.text)
+            second = self.task.read(reply)
             if first is not None and reply.error is None:
                 same[position] = self.task.equivalent(first, second)
 
@@ -211,7 +211,7 @@ class Live:
                 del self.errors[row[0]]
                 self.settle(row[0], 0, format_value(value))
             else:
-                self.errors[row[0]] = f"error: {reply.error}" if reply.error else BROKEN
+                self.errors[row[0]] = status(reply)
 
         rows = zip(positions.tolist(), self.prompts(positions), strict=True)
         await each(rows, one, workers=min(workers, len(positions)), stop=self.stop)
@@ -306,7 +306,7 @@ class Live:
         if model == 0:
             self.reference_cost[position] = reply.cost
         self.count(position, model, reply.cost)
-        return self.task.parse(reply.text), reply
+        return self.task.read(reply), reply
 
     async def _told(self, position: int, model: int, prompt: str) -> Told:
         """One row's answer from one model and how sure it is of it: by further draws where it has any, else by its
@@ -324,7 +324,7 @@ class Live:
         self.count_draws(position, model, [other.cost for other in again if other.error is None])
         key, *others = [
             0 if said is None else answer_key(format_value(said))
-            for said in (value, *(self.task.parse(other.text) for other in again))
+            for said in (value, *(self.task.read(other) for other in again))
         ]
         score = float("nan") if lost else self_consistency(key, others)  # an answer that is missing says nothing
         return value, replace(reply, cost=reply.cost + sum(other.cost for other in again)), score
@@ -345,7 +345,7 @@ class Live:
         if value is not None:
             self.settle(rows, model, format_value(value))
             return
-        self.settle(rows, model, None, f"error: {reply.error}" if reply.error else BROKEN)
+        self.settle(rows, model, None, status(reply))
         self._lost += 1
         if not self.proven and self._lost == HOPELESS and int(self.settled.sum()) == len(self.errors):
             raise Refused(self._hopeless(reply))
@@ -372,7 +372,7 @@ class Live:
             self.errors.pop(row, None)
 
     def _hopeless(self, reply: Answer) -> str:
-        why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract"
+        why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract{why_broken(reply)}"
         return (
             f"None of the first {HOPELESS} rows has an answer from {self.models[0].name} ({why}). Stopped before more "
             "is spent. What was bought is kept, and would be used again: mend the prompt, the labels or the model, and "

@@ -50,4 +50,5 @@ class Means:
     self_check: int = 0
     retry: Retry | None = None
     output: Path | None = None
+    id_column: str | None = None
     deliver: Delivery = here

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from smart_llm import tables
 from smart_llm.engine.ray.sources import Folder
@@ -11,9 +12,16 @@ from smart_llm.engine.run import Finished
 from smart_llm.errors import InputError
 from smart_llm.reports.certificate import Certificate
 from smart_llm.tables.places import is_address
+from smart_llm.tasks import Task
+from smart_llm.tasks.given import fields_of
+
+if TYPE_CHECKING:
+    from smart_llm.engine.job import Job
 
 Output: TypeAlias = Path | Folder | None
 """None: the answered table is given back."""
+UNASKED = "skipped: empty"
+"""Status of a row that nobody was asked about."""
 CERTIFICATE = ".certificate.json"
 """What the certificate's name adds to the output's."""
 
@@ -51,18 +59,67 @@ def keep(certificate: Certificate, output: Path | Folder) -> None:
         _write(certificate, certificate_path(output))
 
 
-def deliver(table: tables.Table, finished: Finished, output: Output, safe: bool) -> Any:
+def check_explode(task: Task, table: tables.Table) -> None:
+    """InputError: there is nothing to take apart, or a column is in the way."""
+    if task.contract.kind != "json":
+        raise InputError("--explode goes with JSON answers: give --schema or --answer json, or leave it out.")
+    for field in fields_of(task.contract) or []:
+        if (name := f"{table.added[0]}.{field}") in table.columns:
+            raise InputError(f"the table already has {name}, which --explode adds: give --answer-column NAME.")
+
+
+def deliver(job: Job, finished: Finished, output: Output, *, safe: bool, explode: bool) -> Any:
     """The answered table: written (a folder's files are, by then), and given back as it came in."""
-    columns = (finished.answers, finished.answered_by, finished.status)
+    table, columns = _whole(job.table, (finished.answers, finished.answered_by, finished.status))
+    answers, by, status = columns
     if isinstance(output, Path):
-        (tables.write_harmless if safe else tables.write)(table, *columns, output)
+        texts = tables.format_of(output) in tables.SEPARATORS
+        typed = answers if texts else tables.View(answers, job.task.value)
+        more = _fields(job.task, answers, table) if explode else {}
+        (tables.write_harmless if safe else tables.write)(table, typed, by, status, output, more=more)
     if output is not None:
         keep(finished.certificate, output)
         if isinstance(output, Folder):
             return output.at if is_address(output) else Path(output.at)
         if table.path is not None or table.pieces:
             return output
-    return tables.like_source(table, *columns)
+    more = _fields(job.task, answers, table) if explode else {}
+    return tables.like_source(table, tables.View(answers, job.task.value), by, status, more=more)
+
+
+def objects(job: Job, finished: Finished) -> tables.Column:
+    """The answers as what the task was given, one a row of the delivered table."""
+    [answers] = _whole(job.table, (finished.answers,))[1]
+    return tables.View(answers, job.task.made)
+
+
+def _whole(table: tables.Table, columns: Sequence[tables.Column]) -> tuple[tables.Table, list[tables.Column]]:
+    """The table that is delivered, and its columns: rows that nobody was asked about are there too."""
+    if table.whole is None:
+        return table, list(columns)
+    whole, positions = table.whole
+    unasked = (None, None, UNASKED)
+    return whole, [
+        tables.View(column, positions=positions, rows=whole.rows, otherwise=otherwise)
+        for column, otherwise in zip(columns, unasked, strict=False)
+    ]
+
+
+def _fields(task: Task, answers: tables.Column, table: tables.Table) -> dict[str, tables.Column]:
+    """A column for every field of JSON answers: those the schema names, else all there are."""
+    names = fields_of(task.contract)
+    if names is None:
+        values = (task.value(text) for text in answers if text is not None)
+        names = list(dict.fromkeys(name for value in values if isinstance(value, dict) for name in value))
+    return {f"{table.added[0]}.{name}": tables.View(answers, _field(task, name)) for name in names}
+
+
+def _field(task: Task, name: str) -> Callable[[str], Any]:
+    def field(text: str) -> Any:
+        value = task.value(text)
+        return value.get(name) if isinstance(value, dict) else None
+
+    return field
 
 
 def _write(certificate: Certificate, path: Path) -> None:

@@ -73,7 +73,7 @@ class Planned:
     seen: Mapping[str, Json] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan:
     """What a run would do and cost. prompts: (position, rendered prompt) of a few rows. answer: the output contract,
     equivalence: when two answers count as the same, in words. asked: the line of the agreement asked for; lines: of
@@ -102,17 +102,27 @@ class Plan:
     warnings: tuple[str, ...]
     run: Mapping[str, Json] | None
 
-    def text(self) -> str:
-        """For people: all of it."""
+    def text(self, width: int = 100) -> str:
+        """For people: all of it, in so many columns."""
         from smart_llm.reports.plan import text
 
-        return text(self)
+        return text(self, width)
 
-    def short(self) -> str:
-        """For people: what it costs and what to know before saying yes, in three to six lines."""
+    def short(self, width: int = 100) -> str:
+        """For people: what it costs and what to know before saying yes, in a few lines."""
         from smart_llm.reports.plan import short
 
-        return short(self)
+        return short(self, width)
+
+    def __repr__(self) -> str:
+        from smart_llm.reports.plan import brief
+
+        return brief(self)
+
+    def _repr_html_(self) -> str:
+        from smart_llm.reports.plan import html
+
+        return html(self)
 
     def to_json(self) -> dict[str, Json]:
         """The fields as JSON values."""

@@ -77,6 +77,8 @@ def replay(
     if trials < 1:
         raise InputError(f"--trials {trials}: at least 1.")
     name = procedures.resolve(procedure)
+    if name.startswith("per-label"):
+        raise InputError(f"--procedure {procedure}: a replay makes no promise per label; leave --procedure out.")
     target, trust = share("--agreement", agreement), share("--confidence", confidence)
     table = load(recorded, reference=reference, candidates=candidates, equivalent=equivalent)
     population = table.population if scores else without_scores(table.population)

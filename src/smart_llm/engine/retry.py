@@ -66,7 +66,7 @@ def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
         rows = np.arange(start, min(live.rows, start + ROWS))
         keys = {key for prompt in live.prompts(rows) for of in live.keys_of(prompt, models) for key in of}
         answers = ledger.get_many(keys - evidence)
-        broken += sorted(key for key, answer in answers.items() if live.task.parse(answer.text) is None)
+        broken += sorted(key for key, answer in answers.items() if live.task.read(answer) is None)
     ledger.set_apart(broken)
     return len(broken)
 

@@ -6,15 +6,17 @@ from the ledger and tells the procedure what was seen before; a task that reads 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from smart_llm.engine.about import ABOUT, about
+from smart_llm.engine.about import ABOUT, about, note_answers, note_ids
 from smart_llm.engine.account import Account, certificate
 from smart_llm.engine.ahead import Ahead
 from smart_llm.engine.aside import Aside, record_once
 from smart_llm.engine.batch import batching, tell_of_batches
+from smart_llm.engine.cautions import beforehand
 from smart_llm.engine.delivered import Names, States
 from smart_llm.engine.diary import Changed
 from smart_llm.engine.job import GIVEN_UP, Job, begin, find, fixed, planned_batches, planned_models, renewed, spent
@@ -29,10 +31,10 @@ from smart_llm.engine.stands import DONE, Stands, askable, note_failures
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Ended, Said
-from smart_llm.ledger import Ledger, RunRecord
+from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.providers.budget import Budget
 from smart_llm.providers.client import Client
-from smart_llm.reports.certificate import Certificate, stored
+from smart_llm.reports.certificate import ISSUED, Certificate, stored
 from smart_llm.tasks.functions import beyond
 from smart_llm.types import Model, Verdict
 
@@ -76,7 +78,7 @@ async def execute(job: Job, means: Means) -> Finished:
     the ledger; everything bought is kept."""
     _give_up_spoiled(job, means)
     record, taken_up = begin(job, means.ledger)
-    for sentence in beyond(record.plan["task"]):
+    for sentence in (*beforehand(job), *beyond(record.plan["task"])):
         means.tell(Said(sentence))
     if taken_up:
         means.tell(Said(f"Taking up run {record.run_id}: what it bought is not bought again."))
@@ -163,17 +165,22 @@ async def _execute(
             account.check = await check_itself(live, rows, record, means)
         live.before, failed = _begun(record.run_id, means.ledger), dict(live.client.failed)
         await _deliver(live, verdict, record, means, stands)
+        if record.state != DONE:
+            _check_answered(live, client)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         await client.settle()
+        note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
         if record.state == DONE:
             raise Unfinished(stored(record.certificate), stopped) from stopped
         pending = certificate(job, record, account, None, means.ledger)
-        means.ledger.finish_run(record.run_id, asdict(pending), state="pending")
+        _issue(pending, record, means.ledger)
         raise Unfinished(pending, _counted(stopped, live)) from stopped
     await client.settle()
     note_failures(live, record, means.ledger, before=failed)
+    note_answers(live, record.run_id, means.ledger)
+    note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
     granted = certificate(job, record, account, verdict, means.ledger)
-    means.ledger.finish_run(record.run_id, asdict(granted))
+    _issue(granted, record, means.ledger)
     names = [model.name for model in models]
     return Finished(
         live.answers,
@@ -184,6 +191,14 @@ async def _execute(
         granted.cost["saving"],
         record.run_id,
     )
+
+
+def _issue(issued: Certificate, record: RunRecord, ledger: Ledger) -> None:
+    """The run's certificate is recorded, and its hash before it: what was handed out can be told from what was not."""
+    told = {"certificate": tagged(canonical(json.loads(issued.to_json())))}
+    if all(event.payload != told for event in ledger.events(record.run_id) if event.kind == ISSUED):
+        ledger.event(record.run_id, ISSUED, told)
+    ledger.finish_run(record.run_id, asdict(issued), state="pending" if issued.status == "pending" else DONE)
 
 
 def _begun(run_id: str, ledger: Ledger) -> int:
@@ -211,6 +226,17 @@ async def _deliver(live: Live, verdict: Verdict, record: RunRecord, means: Means
         means.tell(Said(f"The run is finished; rows without an answer stay so for now. {stopped}"))
         live.client.hold(stands.delivered)
         await means.deliver(live, verdict, record, means)
+
+
+def _check_answered(live: Live, client: Buying) -> None:
+    """A small table ends before many rows have failed in a row. If the reference has reacted to none of them, it is not
+    the rows that are wrong."""
+    name = live.models[0].name
+    if live.rows and len(live.errors) == live.rows and not client.alive(name):
+        raise Refused(
+            f"{name} has answered none of the {live.rows} rows ({live.errors[min(live.errors)]}). Mend the prompt, the "
+            "model or its server, and run again to go on."
+        )
 
 
 def _counted(stopped: SmartError, live: Live) -> SmartError:

@@ -3,8 +3,9 @@
 A provider may change the model behind a name while a run goes on, or between two sessions of it. Every answer says
 which snapshot gave it, where the provider tells. The snapshots that answered while profiling are the model of this run.
 If one of them took the place of another on the way, the evidence is about neither, and nothing is delivered by it. If
-another one answers later, the run stops (`Client.expect`). Snapshots that take turns from the beginning, as behind a
-load balancer or while a provider rolls a new one out, count as one model.
+another one answers later, the run stops (`Client.expect`); one that began to answer when the others had ended counts as
+another one. Snapshots that take turns from the beginning, as behind a load balancer or while a provider rolls a new one
+out, count as one model.
 """
 
 from __future__ import annotations
@@ -43,7 +44,16 @@ def covered(live: Live, rule: Rule, ledger: Reader) -> dict[int, frozenset[str]]
                 "is about neither. What was bought is kept. Name a model that stays the same (a dated one), or begin "
                 "anew with --ledger NEWFILE."
             )
-    return {m: frozenset(names) for m, names in found.items() if names}
+    return {m: proven(names) for m, names in found.items() if names}
+
+
+def proven(names: Sequence[str]) -> frozenset[str]:
+    """The snapshots that may answer what is delivered. One that first answered after all answers of the others may be
+    about to take their place: it is none of them, however few its answers are."""
+    last = names[-1]
+    began = names.index(last)
+    others = frozenset(names) - {last}
+    return others if others and all(name == last for name in names[began:]) else frozenset(names)
 
 
 def told(ledger: Reader, keys: Iterable[str]) -> list[str]:

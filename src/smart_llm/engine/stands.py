@@ -16,8 +16,9 @@ import numpy as np
 
 from smart_llm.engine.aside import SET_ASIDE
 from smart_llm.engine.diary import ASK, lost
-from smart_llm.engine.live import BROKEN, Live
+from smart_llm.engine.live import Live
 from smart_llm.engine.once import STANDS
+from smart_llm.engine.statuses import BROKEN
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.types import Ints
 
@@ -72,7 +73,7 @@ def note_failures(live: Live, record: RunRecord, ledger: Ledger, *, before: Mapp
 
 def askable(live: Live, stands: Stands) -> Ints:
     """The rows that had no answer as evidence in an earlier session, and may be asked again."""
-    rows = np.array(sorted(row for row, error in live.errors.items() if error != BROKEN), np.int64)
+    rows = np.array(sorted(row for row, error in live.errors.items() if not error.startswith(BROKEN)), np.int64)
     keys = [live.keys_of(prompt, (0,))[0][0] for prompt in live.prompts(rows)]
     may = stands.evidence - live.client.failed.keys()
     left = [row for row, key in zip(rows.tolist(), keys, strict=True) if key in may]

@@ -9,7 +9,7 @@ be the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smart_llm import verifying
@@ -71,6 +71,9 @@ def _sealed(c: Mapping[str, Json]) -> list[str]:
         "label_rows": (c["claim"]["label_rows"], plan["label_rows"]),
         "set_aside": (c["claim"].get("set_aside", 0), len(plan.get("set_aside", ()))),
         "models": ([model["name"] for model in c["models"]], [plan["reference"], *plan["candidates"]]),
+        "rates": (list(c["models"]), list(plan["models"])),
+        "reference": (c["claim"]["reference"], plan["reference"]),
+        "assumptions": (list(c["assumptions"]), list(certificates.assumed(plan))),
     }
     problems += [f"{name}: certificate says {a}, plan says {b}" for name, (a, b) in pairs.items() if a != b]
     return problems + _seeded(plan)
@@ -141,13 +144,20 @@ def _before(c: Mapping[str, Json], run: RunRecord, reader: Reader) -> list[str]:
     )
 
 
+def _issued(c: Mapping[str, Json], runs: Sequence[RunRecord], reader: Reader) -> list[str]:
+    """A run with this plan issued the certificate, to the last field."""
+    events = (event for run in runs for event in reader.events(run.run_id) if event.kind == certificates.ISSUED)
+    same = tagged(canonical(c)) in {event.payload["certificate"] for event in events}
+    return [] if same else ["ledger: no run issued this certificate; something in it was changed"]
+
+
 def _bought(c: Mapping[str, Json], reader: Reader, task: Task | None) -> list[str]:
     """The evidence is what the ledger holds."""
     problems = [f"ledger: {problem}" for problem in reader.verify()]
     runs = [run for run in reader.runs() if run.plan_hash == c["plan_hash"]]
     if not runs:
         return [*problems, "ledger: it has no run with this plan"]
-    problems += _before(c, runs[0], reader)
+    problems += [*_before(c, runs[0], reader), *_issued(c, runs, reader)]
     if c["status"] == "pending":
         return problems
     earlier = piloted(reader, c["table_hash"], before=min(run.started for run in runs))

@@ -225,12 +225,15 @@ class Terms:
         return cls(side.share, side.least - problem.set_aside, problem.alpha)
 
     def shows(self, left: int, known: int, looked: int) -> int:
-        """Rows a look shows of a label that is promised anything. known: rows of the pilot that carry it."""
+        """Rows a look shows of a label that is promised anything. known: rows of the pilot that carry it, or may."""
         return enough(left, self.least - known, looked, ABSENT * self.alpha)
 
-    def credit(self, seen: int, shows: int) -> int:
-        """Labelled bad rows that may stand before the stopping row; all there are where the label is too rare."""
-        return seen if seen < shows else label_credit(seen, self.share, (1 - ABSENT) * self.alpha)
+    def credit(self, seen: int, shows: int, errors: int = 0) -> int:
+        """Labelled bad rows that may stand before the stopping row; all there are where the label is too rare. errors:
+        rows of the look without a reference answer, which may all carry the label, and be bad."""
+        if seen + errors < shows:
+            return seen
+        return label_credit(seen + errors, self.share, (1 - ABSENT) * self.alpha) - errors
 
 
 def look(pilot: Pilot, side: SidePromise, way: Way, order: Ints) -> Generator[Ask, Answers, Verdict]:
@@ -294,11 +297,13 @@ def promised(pilot: Pilot, side: SidePromise, answers: Answers, nowhere: NDArray
     assert answers.traits is not None
     assert pilot.answers.traits is not None
     labels, before_it, terms = answers.traits.key[:, 0], pilot.answers.traits.key[:, 0], Terms.of(pilot.problem, side)
+    errors = int((answers.marks[:, 0] == ERROR).sum())
     promises = []
     for key in side.labels:
         known, seen = int((before_it == key).sum()), int((labels == key).sum())
-        shows, lacking = terms.shows(pilot.left, known, len(labels)), int((nowhere & (labels == key)).sum())
-        promises.append(Promise(key, known, seen, shows, terms.credit(seen, shows), lacking))
+        shows = terms.shows(pilot.left, known + pilot.errors, len(labels))
+        lacking = int((nowhere & (labels == key)).sum())
+        promises.append(Promise(key, known, seen, shows, terms.credit(seen, shows, errors), lacking))
     return promises
 
 

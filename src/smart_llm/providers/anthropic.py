@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from smart_llm.providers import messages, problems
+from smart_llm.providers import messages, parameters, problems
 from smart_llm.providers.base import Told
 from smart_llm.providers.http import HttpEndpoint, HttpProvider
 from smart_llm.types import Answer, Model, Request
 
-_FORMAT_WORDS = ("output_config.format", "output_format", "output format", "structured output", "schema")
+_FORMAT_WORDS = ("output_config", "output_format", "output format", "structured output", "schema")
 
 
 class AnthropicProvider(HttpProvider):
@@ -37,7 +37,7 @@ class AnthropicProvider(HttpProvider):
 
     def decode(self, data: bytes) -> Answer:
         """The answer in a message."""
-        return messages.answer(messages.decode(data))
+        return messages.answer(data)
 
     def headers(self, model: str) -> Mapping[str, str]:
         """The API version a model's requests are written in."""
@@ -48,9 +48,9 @@ class AnthropicProvider(HttpProvider):
         """Nothing: what goes by name is in `messages`."""
         return frozenset()
 
-    def refused(self, problem: problems.Problem) -> str | None:
+    def refused(self, problem: problems.Problem) -> frozenset[str]:
         """What the endpoint speaks of."""
         said = problem.message.lower()
-        if "temperature" in said:
-            return "temperature"
-        return "format" if any(word in said for word in _FORMAT_WORDS) else None
+        if any(word in said for word in _FORMAT_WORDS) and parameters.no_schema(problem):
+            return frozenset({"format"})
+        return parameters.unsupported(problem, ("temperature",))

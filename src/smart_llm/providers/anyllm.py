@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from smart_llm.errors import InputError, ProviderError, Refused, Retryable
-from smart_llm.providers import problems, wire
+from smart_llm.providers import lenient, problems, replies, wire
 from smart_llm.types import Answer, Model, Request
 
 STATUS = {
@@ -53,8 +53,8 @@ class AnyLLMProvider:
         except Exception as error:  # any SDK's own
             raise self._meaning(error) from None
         try:
-            return wire.answer(wire.decode(reply.model_dump_json().encode()))
-        except (msgspec.MsgspecError, AttributeError, IndexError):
+            return replies.answer(reply.model_dump_json().encode())
+        except (*lenient.UNREADABLE, AttributeError):
             raise Retryable(f"any-llm: {self._provider} sent a reply that is not a completion.", paid=True) from None
 
     def asked(self, request: Request) -> dict[str, Any]:

@@ -164,8 +164,7 @@ class Client:
     def dismiss(self, reason: Exception) -> None:
         """Raise `reason` for every request that waits for its turn; calls that are out go on."""
         for lane in self._lanes.values():
-            lane.pace.dismiss(reason)
-            lane.health.dismiss(reason)
+            lane.dismiss(reason)
 
     async def close(self) -> None:
         """Close the providers. The ledger is the caller's."""
@@ -184,7 +183,7 @@ class Client:
         """Buy, while identical requests wait for the same call."""
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         lane, answer = self._lanes[request.model], None
-        lane.asking += 1
+        lane.asked()
         try:
             answer = await self._buy(lane, key, request)
             return answer
@@ -213,19 +212,19 @@ class Client:
                     await self._find_out(lane, trials)
                     delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
-                if not error.row_only:
-                    raise
+                lane.trust.refused(error)  # raises what stops the run
                 return await self._failed(lane, key, str(error), trials)
             await lane.health.rest(delay)
 
     async def _attempt(self, lane: Lane, key: str, request: Request, trials: Trials) -> Answer:
         """One call in its turn and within the budget; the answer is durable when this returns."""
         bound = lane.bound(request, trials.time(self._timeout))
-        probe, turn = await self._turn_of(lane, request, bound)
-        try:
-            answer, number = await self._called(lane, key, request, turn, bound, trials)
-        finally:
-            lane.health.leave(probe)
+        async with lane.trust.led(self._budget.limit is not None):
+            probe, turn = await self._turn_of(lane, request, bound)
+            try:
+                answer, number = await self._called(lane, key, request, turn, bound, trials)
+            finally:
+                lane.health.leave(probe)
         if answer.error is not None:
             self._record(key, request.model, "error", answer.cost, number)
             return answer
@@ -233,7 +232,9 @@ class Client:
         if lane.unexpected(answer):
             self._record(key, request.model, "another snapshot", answer.cost, number)
             raise Refused(lane.changed(answer))
-        return await self._ledger.put(key, request, answer, run=self._run, attempt=number)
+        stands = await self._ledger.put(key, request, answer, run=self._run, attempt=number)
+        lane.trust.check()
+        return stands
 
     async def _turn_of(self, lane: Lane, request: Request, bound: float) -> tuple[bool, Turn]:
         """Wait until a call may leave; whether it leaves as a probe of a model that is down, and its turn."""
@@ -241,7 +242,7 @@ class Client:
             probe = lane.health.doubtful and await lane.health.enter()
             try:
                 if self._budget.limit is None and not lane.announced.has_room(bound):
-                    await lane.announced.make_room(bound, self._note_of(lane))
+                    await lane.announced.make_room(bound, self._note_of(lane.model.name))
                 turn = await lane.pace.enter(guessed_tokens(request))
             except BaseException:
                 lane.health.leave(probe)
@@ -261,6 +262,7 @@ class Client:
             answer, number = await self._call(lane, key, request, bound, trials)
         except Retryable as error:
             if error.throttled:
+                lane.limited = str(error)
                 lane.pace.throttled(turn, capped(error.retry_after))
             elif error.late and trials.may_queue and lane.queues(turn, trials.time(self._timeout)):
                 trials.queued += 1
@@ -270,8 +272,10 @@ class Client:
                 trials.failed(turn.at, lane.health)
             raise
         except Refused as error:
-            if error.row_only:
+            if error.row_only or (error.maybe_row and lane.health.good is not None):
                 lane.health.reacted(turn.at)
+            if error.key:
+                raise lane.locked_out(error) from None
             raise
         finally:
             lane.pace.leave()
@@ -287,12 +291,15 @@ class Client:
         name, number, cost, lost = request.model, None, 0.0, True
         try:
             number = await self._announce(lane, key, bound)
+            lane.trust.check()
             cost = bound  # from here on it may be paid
             self.calls[name] += 1
-            async with asyncio.timeout(patient := trials.time(self._timeout)):
+            async with lane.trust.limited(patient := trials.time(self._timeout)):
                 answer = lane.priced(request, await lane.provider.complete(request))
             self.cache_saved += lane.model.rate.saved(answer.usage)
             cost, lost = answer.cost, False
+            if self._budget.limit is not None and (reason := lane.trust.broke(bound, answer)):
+                lane.dismiss(reason)
             return answer, number
         except (Retryable, Refused) as error:
             cost = bound if isinstance(error, Retryable) and error.paid else 0.0
@@ -300,6 +307,7 @@ class Client:
             raise
         except TimeoutError:
             self._record(key, name, "timed out", cost, number)
+            lane.trust.check()
             raise Retryable(f"{name} did not answer within {patient:g} s.", paid=True, late=True) from None
         except BaseException:  # cancelled, or a fault of our own
             self._record(key, name, "unknown", cost, number)
@@ -317,11 +325,11 @@ class Client:
             return await self._ledger.send(key, lane.model.name, bound, run=self._run)
         lane.announced.take(bound)
         if not lane.announced.covers:
-            await lane.announced.cover(self._note_of(lane))
+            await lane.announced.cover(self._note_of(lane.model.name))
         return None
 
-    def _note_of(self, lane: Lane) -> Send:
-        return lambda more: self._ledger.send(NOTE, lane.model.name, more, run=self._run)
+    def _note_of(self, model: str) -> Send:
+        return lambda more: self._ledger.send(NOTE, model, more, run=self._run)
 
     def _record(self, key: str, model: str, outcome: str, cost: float, number: int | None) -> None:
         """Queue an attempt without an answer, if it cost money or was announced; durable before any later answer."""
@@ -331,8 +339,7 @@ class Client:
     # ------------------------------------------------------------------ rows that fail
 
     def _is_own(self, lane: Lane, trials: Trials) -> bool:
-        """Whether a row's failures are its own: the model answered others, or a witness; where it has never answered
-        anything there is nothing to compare with."""
+        """Whether a row's failures are its own: the model answered others, or a witness, or never anything at all."""
         if not lane.health.alive:
             return trials.all >= self._tries
         return trials.counted >= self._tries or (trials.vouched and trials.counted > 0)
@@ -364,7 +371,7 @@ class Client:
         except Retryable:
             return False
         except Refused as error:
-            if error.row_only:  # so it did react
+            if error.row_only or error.maybe_row:  # so it did react
                 return True
             raise
         self._record(key, request.model, "witness", answer.cost, number)

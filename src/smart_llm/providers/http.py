@@ -4,7 +4,7 @@ The key is in one header of requests to this address and nowhere else: redirects
 proxies and netrc are not read, cookies are not kept, and no message ever quotes a header.
 
 Models differ in the parameters they take. What is known of a model by its name is known beforehand; what an endpoint
-refuses with a 400 that names the parameter is learnt, and the request sent again without it. What the user asked for
+refuses with words that name the parameter is learnt, and the request sent again without it. What the user asked for
 (`effort`) is never left out.
 """
 
@@ -16,17 +16,18 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 from yarl import URL
 
-from smart_llm.errors import ProviderError, Retryable
-from smart_llm.providers import bodies, problems
+from smart_llm.errors import ProviderError, Refused, Retryable
+from smart_llm.providers import bodies, lenient, problems
 from smart_llm.providers.base import Told
 from smart_llm.providers.harmless import hidden, shown
 from smart_llm.types import Answer, Model, Request
 
 LONGEST_NAME = 200
 """Characters of the name that a model gives itself."""
+LEARNT_FROM = (200, 400, 403, 422)
+"""Statuses that come with the name of a parameter that is not taken (200: with an error in the body)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,15 @@ class HttpEndpoint:
             listed=answer.listed if kept else (),
         )
 
+    def inside(self, reply: HttpReply) -> tuple[problems.Problem, ProviderError]:
+        """What a 200 without an answer means for us."""
+        found = problems.inside(self.host, reply.data, self._secret)
+        if found is not None:
+            found[1].args = (shown(str(found[1]), self._secret),)
+            return found
+        error = Retryable(f"{self.host} sent a reply that is not a completion.", paid=True)
+        return problems.Problem(), error
+
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
@@ -123,15 +133,15 @@ class HttpProvider(ABC):
 
     @abstractmethod
     def decode(self, data: bytes) -> Answer:
-        """The answer in a whole reply; a `MsgspecError`, `UnicodeDecodeError` or `IndexError` where it is none."""
+        """The answer in a whole reply; one of `lenient.UNREADABLE` where it is none."""
 
     @abstractmethod
     def known(self, model: Model) -> frozenset[str]:
         """The parameters a model is known not to take, by its name."""
 
     @abstractmethod
-    def refused(self, problem: problems.Problem) -> str | None:
-        """The parameter an endpoint says it does not take, if it is one we can do without."""
+    def refused(self, problem: problems.Problem) -> frozenset[str]:
+        """The parameters an endpoint says it does not take, of those we can do without."""
 
     def headers(self, model: str) -> Mapping[str, str] | None:
         """Headers that go with this model's calls."""
@@ -165,19 +175,19 @@ class HttpProvider(ABC):
     def _read(self, model: str, quirks: frozenset[str], reply: HttpReply) -> Answer | None:
         """The answer, or None where a parameter was refused that was not among the quirks when it was sent."""
         if reply.status == 200:
-            return self._answer(reply)
-        problem = problems.read(reply.data)
-        learnt = self.refused(problem) if reply.status in (400, 422) else None
-        if learnt is None or learnt in quirks:
-            raise self._http.error(reply, problem)
-        self._quirks[model] = self._quirks[model] | {learnt}
+            try:
+                return self._http.safe(self.decode(reply.data))
+            except lenient.UNREADABLE:
+                problem, error = self._http.inside(reply)
+        else:
+            problem = problems.read(reply.data)
+            error = self._http.error(reply, problem)
+        learning = reply.status in LEARNT_FROM and isinstance(error, Refused)
+        learnt = self.refused(problem) - quirks if learning else frozenset[str]()
+        if not learnt:
+            raise error
+        self._quirks[model] |= learnt
         return None
-
-    def _answer(self, reply: HttpReply) -> Answer:
-        try:
-            return self._http.safe(self.decode(reply.data))
-        except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, RecursionError):
-            raise Retryable(f"{self._http.host} sent a reply that is not a completion.", paid=True) from None
 
 
 def _reason(error: Exception) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from dataclasses import dataclass, replace
 
+from smart_llm.errors import Refused
 from smart_llm.providers.base import Provider
 from smart_llm.providers.budget import Announced
 from smart_llm.providers.headers import Limits
 from smart_llm.providers.health import Health
 from smart_llm.providers.pace import LONGEST_PAUSE, Gate, Turn
-from smart_llm.types import Answer, Model, Request, Usage
+from smart_llm.providers.trust import Trust
+from smart_llm.types import Answer, Model, Request
 
 LATEST = 16
 """Answers whose mean time counts as how long they take now."""
@@ -19,13 +22,15 @@ FASTER, SLOWER = 0.1, 0.002
 """How far the time that answers take without a queue moves towards that of one which came faster, or slower."""
 FRAME_TOKENS = 64
 """Tokens a provider may add around system and prompt (roles, separators): counted into the upper bound."""
+LONGEST_TOKEN = 16
+"""Bytes of text to a token, at most, over a whole answer: where there are more, the limit of tokens was not kept."""
 
 
 class Lane:
     """Everything the client knows about one model. witness: held while a row asks whether it answers others; expected:
-    the snapshots of it that may answer (None: any); asking: requests on their way, however they wait; named: the
-    seconds that its latest rate limit said to wait; usual, recent: seconds that answers take without a queue, and now.
-    """
+    the snapshots of it that may answer (None: any); asking: requests on their way, however they wait; limited: what the
+    latest rate limit said, until an answer comes; named: the seconds that it said to wait; usual, recent: seconds that
+    answers take without a queue, and now."""
 
     def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = 600.0) -> None:
         self.model = model
@@ -39,14 +44,23 @@ class Lane:
         self.idle_at = 0.0
         self.failed_rows = 0
         self.asking = 0
+        self.limited = ""
         self.answered, self.seconds = 0, 0.0
         self.usual = self.recent = 0.0
         self.limits = Limits()
         self.named: float | None = None
+        self.trust = Trust(model.name)
+
+    def asked(self) -> None:
+        """A request sets out."""
+        if not self.asking:
+            self.idle_at = _now()  # silence is counted from here, not from when this machine was switched on
+        self.asking += 1
 
     def succeeded(self, turn: Turn, timeout: float) -> None:
         """A call brought an answer."""
-        self.last_success = _now()
+        self.last_success, self.limited = _now(), ""
+        self.trust.answered()
         took = self.last_success - turn.at
         self.answered, self.seconds = self.answered + 1, self.seconds + took
         self.usual += ((FASTER if took < self.usual else SLOWER) if self.recent else 1.0) * (took - self.usual)
@@ -72,12 +86,31 @@ class Lane:
         return tokens + seconds * rate.cpu_hour / 3600
 
     def priced(self, request: Request, answer: Answer) -> Answer:
-        """The answer with its cost. Where a server states no usage, a token per byte is assumed (never too little)."""
+        """The answer with its cost. Where a server states no usage, a token per byte is assumed."""
         usage = answer.usage
-        if not (usage.input_tokens or usage.output_tokens or usage.cpu_seconds):
-            usage = Usage(sent_bytes(request), len((answer.text or "").encode()) + 1)
-        cost = self.model.rate.cost(usage)
-        return replace(answer, usage=usage, cost=cost)
+        if not usage.cpu_seconds and not (usage.input_tokens and usage.output_tokens):
+            usage = replace(
+                usage,
+                input_tokens=usage.input_tokens or sent_bytes(request),
+                output_tokens=usage.output_tokens or self._unstated(request, answer),
+            )
+        return replace(answer, usage=usage, cost=self.model.rate.cost(usage))
+
+    def _unstated(self, request: Request, answer: Answer) -> int:
+        """Output tokens where the server does not say: a token per byte, and all the room to think. No more than were
+        asked for, unless the answer is too long for a server that keeps to that."""
+        text, limit = answer.text or "", request.max_tokens + self.model.thinking
+        size = len(text.encode(errors="replace"))
+        if answer.usage.input_tokens and not size and answer.finish != "length":
+            return 0
+        tokens = limit if answer.finish == "length" else size + 1 + self.model.thinking
+        kept = size <= LONGEST_TOKEN * limit and len(text.split()) <= limit
+        return min(tokens, limit) if kept else max(size + 1, tokens)
+
+    def dismiss(self, reason: Exception) -> None:
+        """`reason` is raised for every request that waits for its turn; calls that are out go on."""
+        self.pace.dismiss(reason)
+        self.health.dismiss(reason)
 
     def unexpected(self, answer: Answer) -> bool:
         """Whether this was answered by another snapshot than those that may. One that does not say is not known to be
@@ -93,16 +126,24 @@ class Lane:
             "begin anew with --ledger NEWFILE."
         )
 
+    def locked_out(self, error: Refused) -> Refused:
+        """The refusal of a key, with the variable to set."""
+        if name := self.model.key_env:
+            return Refused(f"{error} The key is the one in {name}: set it to one that is valid, then run again.")
+        return Refused(f"{error} None was sent: name the variable that holds it, {self.model.name}?key_env=MY_API_KEY.")
+
     def held_up(self, now: float, timeout: float) -> str:
         """Why nothing comes, as far as is known here."""
         if self.health.failing:
             return f"{self.health.last} It is tried again now and then, for {self.health.patience:g} s in all."
-        if not self.pace.in_flight:
+        if self.limited:
+            left = self.pace.resume_at - now
+            then = f"Calls leave again in {math.ceil(left)} s." if left > 0 else "Calls are tried again as it allows."
             if self.named is not None and self.named > LONGEST_PAUSE:
-                return (
-                    f"it asked to wait {self.named:.3g} s; it is asked again every {LONGEST_PAUSE:.0f} s all the same."
+                then = (
+                    f"It asked to wait {self.named:.3g} s; it is asked again every {LONGEST_PAUSE:.0f} s all the same."
                 )
-            return f"it asked to wait, for another {max(0.0, self.pace.resume_at - now):.0f} s."
+            return f"it answers with its rate limit. {self.limited} {then}"
         return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
 
 

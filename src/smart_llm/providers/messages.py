@@ -12,11 +12,13 @@ before it, since a reference that answers the same way twice is worth more here 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
 
+from smart_llm.providers import lenient
+from smart_llm.providers.replies import EMPTY, NoAnswer
 from smart_llm.providers.wire import stable_end
 from smart_llm.types import Answer, Model, Request, Usage
 
@@ -93,37 +95,21 @@ class Body(msgspec.Struct, omit_defaults=True):
 class Block(msgspec.Struct):
     """A piece of the answer; thoughts are pieces without `text`."""
 
-    type: str
-    text: str | None = None
-
-
-class OutputDetails(msgspec.Struct):
-    """Part of the output tokens that were thought, not said."""
-
-    thinking_tokens: int | None = None
-
-
-class ReplyUsage(msgspec.Struct):
-    """Tokens as billed. Unlike elsewhere, `input_tokens` leaves out what was read from the cache or written to it."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    output_tokens_details: OutputDetails | None = None
+    type: Any = None
+    text: Any = None
 
 
 class Reply(msgspec.Struct):
-    """The body of a message."""
+    """The body of a message. Unlike elsewhere, `input_tokens` leaves out what was read from the cache or written."""
 
-    content: list[Block]
-    usage: ReplyUsage
-    model: str = ""
-    stop_reason: str | None = None
+    content: list[Block | None] | msgspec.UnsetType | None = msgspec.UNSET
+    usage: msgspec.Raw = msgspec.Raw(b"")
+    model: Any = None
+    stop_reason: Any = None
 
 
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Reply).decode
+_decode = msgspec.json.Decoder(Reply).decode
 _decode_json = msgspec.json.Decoder().decode
 
 
@@ -151,28 +137,40 @@ def takes_temperature(model: Model, quirks: frozenset[str]) -> bool:
     return bool(SAMPLED.match(model.model)) and "temperature" not in quirks and model.effort in (None, "none")
 
 
-def answer(reply: Reply) -> Answer:
-    """The answer in a reply. A refusal has no text: it was given and paid, and says nothing."""
-    finish = FINISH.get(reply.stop_reason or "end_turn", reply.stop_reason or "stop")
-    text = "".join([block.text for block in reply.content if block.type == "text" and block.text])
+def answer(data: bytes) -> Answer:
+    """The answer in a reply. A refusal, or a null in place of an answer, has no text: it was given and paid, and says
+    nothing. Raises one of `lenient.UNREADABLE` where there is no message."""
+    reply = lenient.decoded(data, _decode)
+    if isinstance(reply.content, msgspec.UnsetType):
+        raise NoAnswer
+    said = reply.stop_reason if isinstance(reply.stop_reason, str) else "end_turn"
+    finish = FINISH.get(said, said)
+    if reply.content is None and finish == "stop":
+        finish = EMPTY
     return Answer(
-        None if finish == "refusal" else text,
-        _usage(reply.usage),
+        None if finish in ("refusal", EMPTY) else _text(reply.content),
+        _usage(lenient.value_of(bytes(reply.usage))),
         finish=finish,
-        snapshot=reply.model,
+        snapshot=reply.model if isinstance(reply.model, str) else "",
     )
 
 
-def _usage(usage: ReplyUsage) -> Usage:
-    read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
-    details = usage.output_tokens_details
-    return Usage(
-        usage.input_tokens + read + written,
-        usage.output_tokens,
-        read,
-        (details and details.thinking_tokens) or 0,
-        written_tokens=written,
-    )
+def _text(content: list[Block | None] | None) -> str:
+    blocks = [block.text for block in content or () if block is not None and block.type == "text"]
+    return "".join([text for text in blocks if isinstance(text, str)])
+
+
+def _usage(found: object) -> Usage:
+    """Tokens as billed, 0 where they are not known."""
+    if not isinstance(found, dict):
+        return Usage()
+    count = partial(lenient.first_of, found)
+    fresh, read = count("input_tokens"), count("cache_read_input_tokens") or 0
+    written, output = count("cache_creation_input_tokens") or 0, count("output_tokens") or 0
+    if fresh is None:
+        return Usage(0, output)
+    thought = lenient.first_of(lenient.part(found, "output_tokens_details"), "thinking_tokens") or 0
+    return Usage(fresh + read + written, output, read, min(thought, output), written_tokens=written)
 
 
 def _content(prompt: str, end: int | None) -> str | list[Text]:

@@ -1,6 +1,6 @@
 """OpenAI-compatible endpoints: OpenAI, Azure, Gemini, vLLM, llama.cpp, Ollama and many others.
 
-The protocol is in `wire`, what errors mean in `problems`, where the key goes in `http`.
+The protocol is in `wire` and `replies`, what errors mean in `problems`, where the key goes in `http`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from smart_llm.errors import Retryable
-from smart_llm.providers import problems, wire
+from smart_llm.providers import parameters, problems, replies, wire
 from smart_llm.providers.base import Told
 from smart_llm.providers.http import HttpEndpoint, HttpProvider
 from smart_llm.types import Answer, Model, Request
@@ -55,8 +55,8 @@ class OpenAIProvider(HttpProvider):
 
     def decode(self, data: bytes) -> Answer:
         """The answer in a completion."""
-        answer = wire.answer(wire.decode(data))
-        if answer.finish == "error":  # OpenRouter: the provider behind it failed in the middle
+        answer = replies.answer(data)
+        if answer.finish == "error":  # OpenRouter: the provider behind it failed in the middle of it
             raise Retryable(f"{self._http.host} broke off in the middle of an answer.", paid=True)
         return answer
 
@@ -69,12 +69,9 @@ class OpenAIProvider(HttpProvider):
         quirks |= _BY_HOST.get(self._http.host, frozenset())
         return quirks if own and wire.CHARGED_WRITES.match(model.model) else quirks | _UNCHARGED
 
-    def refused(self, problem: problems.Problem) -> str | None:
-        """The parameter an endpoint names, or speaks of."""
-        named = problem.param or problem.message.lower()
-        if any(word in named for word in _CACHE_WORDS):
-            return "prompt_cache_options"
-        for name in _LEARNABLE:
-            if problem.param == name or (problem.param is None and name in named):
-                return name
-        return None
+    def refused(self, problem: problems.Problem) -> frozenset[str]:
+        """The parameters an endpoint names, or speaks of."""
+        if any(word in (problem.param or problem.message.lower()) for word in _CACHE_WORDS):
+            return frozenset({"prompt_cache_options"})
+        found = parameters.unsupported(problem, _LEARNABLE)
+        return found or (frozenset({"response_format"}) if parameters.no_schema(problem) else found)

@@ -60,6 +60,13 @@ def lookup(provider: str, model: str) -> Rate | None:
     )
 
 
+def models(provider: str) -> list[str]:
+    """The models of a provider that the data knows."""
+    from genai_prices.data import providers
+
+    return [model.id for each in providers if each.id == provider for model in each.models]
+
+
 def of_any_llm(model: str) -> tuple[str, str]:
     """Provider and model of `anyllm:PROVIDER/MODEL` as the data names them."""
     provider, _, name = model.partition("/")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -23,12 +23,19 @@ import msgspec
 
 from smart_llm.errors import ProviderError, Refused, Retryable
 
+TOO_LONG = (
+    r"(context|prompt|input|request|content|message|text)\b.{0,60}\btoo (long|large|big)"
+    r"|context.?(length|window|limit|size)|maximum context|too many (input )?tokens|maximum number of tokens"
+    r"|string_above_max_length|longer than the (model|max)|\binputs?\b.{0,40}tokens.{0,40}\bmust be <"
+)
 ROW_ONLY = re.compile(
-    r"context.?(length|window|limit)|maximum context|too long|too large|too many tokens|maximum number of tokens"
-    r"|content.?(filter|policy|management)|safety|string_above_max_length|invalid_prompt|moderation|flagged",
+    rf"{TOO_LONG}|content.?(filter|policy|management)|safety|invalid_prompt|moderation|flagged|data.?inspection"
+    r"|content blocks? must be non.?empty|DataInspectionFailed|sensitive content|inappropriate content",
     re.IGNORECASE,
 )
 """Refusals that concern this one prompt, by code or message."""
+TOO_LONG_AT_ALL = re.compile(TOO_LONG, re.IGNORECASE)
+"""What old servers say with status 500."""
 
 UNPAID_CODES = re.compile(
     r"billing|spend_limit_reached|insufficient.?(quota|balance|funds|credits)",
@@ -39,20 +46,43 @@ UNPAID_WORDS = re.compile(
     re.IGNORECASE,
 )
 PER_DAY = re.compile(r"PerDay|per[ _]day\b", re.IGNORECASE)
-OVERLOADED = re.compile(r"overloaded|high demand|at capacity", re.IGNORECASE)
+OVERLOADED = re.compile(
+    r"overloaded|high demand|at capacity|warming up|starting up|cold start"
+    r"|\bloading\b.{0,20}\bmodel|\bmodel\b.{0,80}\bload(ing|s)\b",
+    re.IGNORECASE,
+)
+"""Of a 503: everybody is to wait, also while the model is loaded."""
 BAD_KEY = re.compile(r"API_KEY_INVALID|invalid_api_key|authentication_error", re.IGNORECASE)
+OUTSIZED = re.compile(r"request (is )?too large|tokens must be reduced", re.IGNORECASE)
+ASKED_AND_LIMIT = re.compile(r"\blimit:?\s+([\d,]+).{0,80}?\brequested:?\s+([\d,]+)", re.IGNORECASE)
+"""What a 429 says of one request that is larger than the whole limit: waiting will not make it smaller."""
 QUOTED = 160
 """Characters of a provider's words that are passed on."""
+MASKED = re.compile(r"\S*\*{2,}\S*")
+"""A key as providers quote it, most of it hidden."""
+STOPS = (401, 402)
+"""Statuses that stop the run also where they are said inside a 200."""
+PASSES = (408, 409, 425, 429, 529)
+BY_TYPE = {
+    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
+    "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504,
+    "overloaded_error": 529, "rate_limit_exceeded": 429, "resource_exhausted": 429, "too_many_requests": 429,
+    "invalid_api_key": 401, "unauthenticated": 401, "insufficient_quota": 402, "payment_required": 402,
+    "unavailable": 503, "internal": 500, "server_error": 500, "deadline_exceeded": 504, "overloaded": 529,
+}  # fmt: skip
+"""What the types of errors (Anthropic's, Google's, OpenAI's) would be as statuses, where none is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What an error body says. codes: everything in it that is a code rather than prose; wait: seconds it names."""
+    """What an error body says. codes: everything in it that is a code rather than prose; wait: seconds it names;
+    status: the one it gives itself."""
 
     message: str = ""
     codes: tuple[str, ...] = ()
     param: str | None = None
     wait: float | None = None
+    status: int | None = None
 
 
 def read(data: bytes) -> Problem:
@@ -61,13 +91,78 @@ def read(data: bytes) -> Problem:
         found = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Problem(data[:200].decode(errors="replace"))
+    return _problem(found)
+
+
+def _problem(found: Any) -> Problem:
     if isinstance(found, list) and found:
         found = found[0]
-    found = found.get("error", found) if isinstance(found, dict) else found
+    if isinstance(found, dict) and isinstance(errors := found.get("errors"), list) and errors and "error" not in found:
+        found = errors[0]
+    outer = found if isinstance(found, dict) else {}
+    found = outer.get("error", found)
+    if isinstance(found, str) and outer:  # TGI and others: the words alone, the rest beside them
+        found = {**outer, "message": found}
     if not isinstance(found, dict):
         return Problem(str(found))
     message, param = found.get("message") or found.get("detail") or "", found.get("param")
-    return Problem(str(message), tuple(_codes(found)), param if isinstance(param, str) else None, _wait(found))
+    status = _status(found) or _status(outer)
+    problem = Problem(
+        str(message), tuple(_codes(found)), param if isinstance(param, str) else None, _wait(found), status
+    )
+    return _behind(problem, found.get("metadata"))
+
+
+def _behind(problem: Problem, metadata: Any) -> Problem:
+    """With what a router (OpenRouter) passes on from the provider behind it: "Provider returned error" says nothing."""
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if not raw:
+        return problem
+    inner = read(raw.encode()) if isinstance(raw, str) else _problem(raw)
+    if not inner.message:
+        return problem
+    return replace(
+        problem,
+        message=f"{problem.message.rstrip('.')}: {inner.message}",
+        codes=(*problem.codes, *inner.codes),
+        param=problem.param or inner.param,
+        wait=inner.wait if problem.wait is None else problem.wait,
+    )
+
+
+def inside(host: str, data: bytes, secret: str | None) -> tuple[Problem, ProviderError] | None:
+    """An error in the body of a 200, and what it means; None where there is none. It was not paid. Where it says
+    nothing of rate limits, keys or credit, it is the row's, for the server is there and answers."""
+    found = _error_in(data)
+    if found is None:
+        return None
+    problem = _problem(found)
+    status = problem.status or 400
+    if status not in (*STOPS, *PASSES) and status < 500:
+        status = 400
+    error = meaning(host, status, problem, {}, secret)
+    if isinstance(error, Retryable):
+        error.paid = False
+    return problem, error
+
+
+def _error_in(data: bytes) -> dict[str, Any] | None:
+    """The part of a body that is an error."""
+    try:
+        found = _decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if isinstance(found, list) and found:
+        found = found[0]
+    if not isinstance(found, dict):
+        return None
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    for each in (found, choice):
+        if isinstance(each, dict) and each.get("error"):
+            return each
+    is_error = "error" in (found.get("object"), found.get("type")) or found.get("detail") or found.get("errors")
+    return found if is_error else None
 
 
 def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str], secret: str | None) -> ProviderError:
@@ -78,19 +173,34 @@ def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str]
         return Refused(f"{host} redirects to another address; not followed. Give the final address.")
     if _unpaid(status, codes, problem.message):
         return Refused(f"{host}: the quota or credit is used up{said}. Add to it, then run again to go on.")
+    if status == 429 and _outsized(problem.message):
+        return Refused(f"{host}: this request is larger than the limit of rates{said}.", maybe_row=True)
     if status in (429, 529) or (status == 503 and OVERLOADED.search(problem.message)):
         return Retryable(f"{host} asks to slow down (status {status}){said}.", retry_after=after, throttled=True)
+    if status >= 500 and TOO_LONG_AT_ALL.search(problem.message):
+        return Refused(f"{host} refuses the request (status {status}){said}.", row_only=True)
     if status in (408, 409, 425) or status >= 500:
         paid = status in (502, 504)
         return Retryable(f"{host} failed with status {status}{said}.", retry_after=after, paid=paid)
     if status == 401 or (status in (400, 403) and BAD_KEY.search(codes)):
-        return Refused(f"{host} does not accept the key (status {status}). Check the environment variable.")
+        words = MASKED.sub("…", said)
+        return Refused(f"{host} does not accept the key (status {status}){words}.", key=True)
     row_only = status == 413 or bool(ROW_ONLY.search(f"{codes} {problem.message}"))
     if status == 403 and not row_only:
         return Refused(f"{host} does not let this key do that (status 403){said}. Check the key and its permissions.")
     if status == 404:
         return Refused(f"{host} does not know this model or address (status 404){said}.")
-    return Refused(f"{host} refuses the request (status {status}){said}.", row_only=row_only)
+    return Refused(
+        f"{host} refuses the request (status {status}){said}.", row_only=row_only, maybe_row=status in (400, 422)
+    )
+
+
+def _outsized(message: str) -> bool:
+    """Whether a request asks for more than the whole limit of a minute."""
+    found = ASKED_AND_LIMIT.search(message)
+    if found and (limit := found[1].replace(",", "")) and (asked := found[2].replace(",", "")):
+        return len(asked) < 20 and len(limit) < 20 and int(asked) > int(limit)
+    return bool(OUTSIZED.search(message))
 
 
 def retry_after(headers: Mapping[str, str], problem: Problem | None = None) -> float | None:
@@ -113,6 +223,8 @@ def _unpaid(status: int, codes: str, message: str) -> bool:
 def _codes(found: Mapping[str, Any]) -> Iterator[str]:
     """Codes at the top, and in the details (Anthropic: one object; Google: a list of them)."""
     yield from (str(found[name]) for name in ("type", "code", "status") if found.get(name) is not None)
+    if isinstance(inner := found.get("innererror"), dict) and inner.get("code"):  # Azure
+        yield str(inner["code"])
     for detail in _details(found):
         yield from (str(detail[name]) for name in ("error_code", "reason") if detail.get(name))
         violations = detail.get("violations")
@@ -120,7 +232,21 @@ def _codes(found: Mapping[str, Any]) -> Iterator[str]:
             yield str(violation.get("quotaId", "")) if isinstance(violation, dict) else ""
 
 
+def _status(found: Mapping[str, Any]) -> int | None:
+    """The status that an error gives itself, by a number or by its type."""
+    for name in ("code", "status", "status_code", "statusCode", "raw_status_code"):
+        value = found.get(name)
+        if isinstance(value, str) and re.fullmatch(r"[45]\d\d", value):
+            value = int(value)
+        if isinstance(value, int) and 400 <= value < 600:
+            return value
+    kinds = [str(found.get(name)).lower() for name in ("code", "type", "status", "error_type")]
+    return next((BY_TYPE[kind] for kind in kinds if kind in BY_TYPE), None)
+
+
 def _wait(found: Mapping[str, Any]) -> float | None:
+    if isinstance(seconds := found.get("estimated_time"), int | float) and 0 <= seconds < 86_400:
+        return float(seconds)  # Hugging Face, while a model is loaded
     for detail in _details(found):
         if isinstance(delay := detail.get("retryDelay"), str):
             return _seconds(delay.rstrip("s"), 1.0)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, meant
 from smart_llm.folders import user_dir
 from smart_llm.providers import registry
 
@@ -135,7 +135,10 @@ def locate(name: str) -> Path:
     if name in KNOWN:
         tier = next(tier for tier, names in TIERS.items() if name in names)
         raise InputError(f"local:{name} is not on this machine: smart models pull {tier}")
-    raise InputError(f"there is no local model {name!r} (known: {', '.join(KNOWN)}): smart models add PATH.gguf")
+    raise InputError(
+        f"there is no local model {name!r} (known: {', '.join(KNOWN)}).{meant(name, KNOWN)} Your own: "
+        "smart models add PATH.gguf"
+    )
 
 
 def _file(name: str) -> Path:

@@ -1,13 +1,10 @@
-"""The OpenAI chat-completions protocol as typed JSON: what is sent, what comes back. No I/O.
+"""The OpenAI chat-completions protocol as typed JSON: what is sent (what comes back is read in `replies`). No I/O.
 
-Only the fields used here are decoded; unknown ones are skipped by msgspec without being built. Labels need no
-structured output (the prompt names them and the task parses the answer); a `schema` is sent as
+Labels need no structured output (the prompt names them and the task parses the answer); a `schema` is sent as
 `response_format: json_schema`.
 
-Money hides in two places. Thoughts are billed as output, and some servers (Gemini, xAI) count them in the total but not
-in `completion_tokens`: the larger figure is taken. From GPT-5.6 on, OpenAI charges for writing its cache, and by itself
-writes the whole prompt, row and all, which no other row will ever read: such models are told to cache the stable
-beginning only (`explicit`).
+From GPT-5.6 on, OpenAI charges for writing its cache, and by itself writes the whole prompt, row and all, which no
+other row will ever read: such models are told to cache the stable beginning only (`explicit`).
 """
 
 from __future__ import annotations
@@ -18,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from smart_llm.providers.base import ALTERNATIVES, PLACES, surest
-from smart_llm.types import Answer, Model, Request, Usage
+from smart_llm.providers.base import ALTERNATIVES
+from smart_llm.types import Model, Request
 
 REASONING = re.compile(r"(?:openai/)?(?:o\d|gpt-(?:5(?!.*chat)|[6-9]|\d\d))")
 """Names of models that think first: `max_completion_tokens`, no temperature, no log-probabilities."""
@@ -79,78 +76,7 @@ class Body(msgspec.Struct, omit_defaults=True):
     prompt_cache_options: dict[str, str] | None = None
 
 
-class Reply(msgspec.Struct):
-    """The body of a completion."""
-
-    choices: list[Choice]
-    model: str | None = None
-    usage: ReplyUsage | None = None
-
-
-class Choice(msgspec.Struct):
-    """One completion."""
-
-    message: ReplyMessage
-    finish_reason: str | None = None
-    logprobs: Logprobs | None = None
-
-
-class ReplyMessage(msgspec.Struct):
-    """What the model said: a text, or parts of which only those with text were said aloud."""
-
-    content: str | list[Part] | None = None
-    refusal: str | None = None
-
-
-class Logprobs(msgspec.Struct):
-    """Log-probabilities of the answer's own tokens: OpenAI's shape, or two lists (Together)."""
-
-    content: list[TokenLogprob] | None = None
-    tokens: list[str] | None = None
-    token_logprobs: list[float | None] | None = None
-
-
-class TokenLogprob(msgspec.Struct):
-    """One token, its natural-log probability, and what else was probable in its place (itself among them)."""
-
-    token: str
-    logprob: float
-    top_logprobs: list[Alternative] | None = None
-
-
-class Alternative(msgspec.Struct):
-    """A token and its natural-log probability."""
-
-    token: str
-    logprob: float
-
-
-class PromptDetails(msgspec.Struct):
-    """Parts of the input tokens: read from the provider's cache, written to it."""
-
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class CompletionDetails(msgspec.Struct):
-    """Part of the output tokens that were thought, not said."""
-
-    reasoning_tokens: int | None = None
-
-
-class ReplyUsage(msgspec.Struct):
-    """Tokens as billed. prompt_cache_hit_tokens: DeepSeek's own name for what came from the cache."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int | None = 0
-    total_tokens: int | None = None
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
-
-
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Reply).decode
 _decode_json = msgspec.json.Decoder().decode
 
 
@@ -178,23 +104,6 @@ def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), p
         wire.response_format = response_format(request.schema)
     wire.prompt_cache_options = EXPLICIT if marked else None
     return encode(wire)
-
-
-def answer(reply: Reply) -> Answer:
-    """The answer in a reply. A refusal or a filtered answer has no text: it was given and paid, and says nothing."""
-    choice = reply.choices[0]
-    finish, content = choice.finish_reason or "stop", choice.message.content or ""
-    if choice.message.refusal:
-        finish = "refusal"
-    text = content if isinstance(content, str) else "".join([part.text or "" for part in content])
-    return Answer(
-        None if finish in ("refusal", "content_filter") else text,
-        _usage(reply.usage),
-        logprobs=_logprobs(choice.logprobs) if choice.logprobs else (),
-        finish=finish,
-        snapshot=reply.model or "",
-        listed=_listed(choice.logprobs) if choice.logprobs else (),
-    )
 
 
 def stable_end(request: Request, prefix: str) -> int | None:
@@ -230,37 +139,6 @@ def _messages(request: Request, prefix: str) -> list[Message]:
 
 def _marked(text: str) -> Part:
     return Part("text", text, prompt_cache_breakpoint=EXPLICIT)
-
-
-def _logprobs(found: Logprobs) -> tuple[tuple[str, float], ...]:
-    if found.content:
-        return tuple([(t.token, t.logprob) for t in found.content])
-    pairs = zip(found.tokens or (), found.token_logprobs or (), strict=False)
-    return tuple([(token, logprob) for token, logprob in pairs if logprob is not None])
-
-
-def _listed(found: Logprobs) -> tuple[tuple[tuple[str, float], ...], ...]:
-    """Empty where nothing is listed at all."""
-    places = [
-        surest([(t.token, t.logprob) for t in place.top_logprobs or ()], place.token)
-        for place in (found.content or ())[:PLACES]
-    ]
-    return tuple(places) if any(places) else ()
-
-
-def _usage(usage: ReplyUsage | None) -> Usage:
-    if usage is None:
-        return Usage()
-    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
-    said = usage.completion_tokens or 0
-    output = max(said, (usage.total_tokens or 0) - usage.prompt_tokens)
-    return Usage(
-        usage.prompt_tokens,
-        output,
-        (prompt and prompt.cached_tokens) or usage.prompt_cache_hit_tokens or 0,
-        max((completion and completion.reasoning_tokens) or 0, output - said),
-        written_tokens=(prompt and prompt.cache_write_tokens) or 0,
-    )
 
 
 @lru_cache(maxsize=64)

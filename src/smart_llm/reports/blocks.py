@@ -130,13 +130,17 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A whole report. tone: a class of the style sheet that goes with the status."""
+    """A whole report. tone: a class of the style sheet that goes with the status. when: the day; question: what was
+    asked; summary: what came of it, in everyday words."""
 
     title: str
     badge: str
     tone: str
     claim: str
     promise: str
+    when: str
+    question: str
+    summary: str
     figures: Sequence[Figure]
     cautions: Sequence[str]
     sections: Sequence[Section]

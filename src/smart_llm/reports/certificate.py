@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import msgspec
 
 from smart_llm.errors import InputError
+from smart_llm.reports.figures import percents, usd
+from smart_llm.reports.rich_html import card
+from smart_llm.reports.wrapping import USUAL, wrapped
 from smart_llm.types import Json
 
 FORMAT = "smart-certificate/2"
@@ -30,13 +32,13 @@ RANDOMNESS = (
 )
 
 CHOSEN = (
-    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it did not know what the "
-    "models answer to this table."
+    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it, and everything else "
+    "that the order is made from, did not know what the models answer to this table."
 )
 """Added where that is so: a seed that fits what is known beforehand can be searched for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Certificate:
     """What a run proved. All fields are JSON values; `granted` and `status` as in the module's note. earlier_runs: on
     this table, in the run's ledger; of these, with this task; on whatever table."""
@@ -69,9 +71,15 @@ class Certificate:
         """The certificate as indented JSON."""
         return msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2).decode()
 
-    def text(self) -> str:
-        """The certificate for people: about a dozen lines."""
-        return "\n".join(_lines(self))
+    def text(self, width: int = USUAL) -> str:
+        """The certificate for people: about a dozen lines, of so many columns at most."""
+        return "\n".join(wrapped(_lines(self), width))
+
+    def __repr__(self) -> str:
+        return f"<Certificate: {head(self)}>"
+
+    def _repr_html_(self) -> str:
+        return card(head(self), self.claim["words"], [], self.text())
 
 
 def read(path: Path | str) -> dict[str, Json]:
@@ -106,10 +114,19 @@ def stored(value: Json) -> Certificate:
     return Certificate(**value)
 
 
+ISSUED = "issued"
+"""Kind of the event that records the hash of a certificate as it is handed out."""
+
+
+def assumed(plan: Mapping[str, Json]) -> tuple[str, ...]:
+    """What a run with this plan takes for granted."""
+    return (ASSUMPTION, RANDOMNESS, *([CHOSEN] if plan["drawn"] is None else []))
+
+
 def words(claim: Mapping[str, Json], status: str) -> str:
     """The claim in words, as counts."""
     rows, differ, errors = claim["rows"], claim["allowance"], claim["errors"]
-    percent = f"{float(Fraction(claim['confidence'])) * 100:g} %"
+    percent = percents(claim["confidence"])
     lost = f" {errors} rows have no answer and count among them." if errors else ""
     if status == "certified":
         return (
@@ -128,21 +145,29 @@ def _per_label(claim: Mapping[str, Json]) -> str:
         return ""
     return (
         f" The same confidence covers: for every label that it gives to {claim['label_rows']:,} rows or more, at least "
-        f"{float(Fraction(claim['per_label'])) * 100:g} % of these rows are delivered that label."
+        f"{percents(claim['per_label'])} of these rows are delivered that label."
     )
 
 
-def _lines(c: Certificate) -> list[str]:
-    head = {
-        "certified": "CERTIFIED",
-        "reference-only": "REFERENCE ONLY (no candidate certified)",
-        "pending": "PENDING",
-        "not-certified": "NOT CERTIFIED",
-    }[c.status]
+HEADS = {
+    "certified": "CERTIFIED",
+    "reference-only": "REFERENCE ONLY (no candidate certified)",
+    "pending": "PENDING",
+    "not-certified": "NOT CERTIFIED",
+}
+"""Status → how its text begins."""
+
+
+def head(c: Certificate) -> str:
+    """What was promised, and whether it holds, in a line."""
     target = f"agreement ≥ {c.claim['agreement']} at confidence {c.claim['confidence']}"
+    return f"{HEADS[c.status]}: {target}, {c.claim['rows']:,} rows"
+
+
+def _lines(c: Certificate) -> list[str]:
     cost, by = c.cost, c.delivered["by"]
     return [
-        f"{head}: {target}, {c.claim['rows']:,} rows",
+        head(c),
         f"  claim      {c.claim['words']}",
         f"  evidence   {c.delivered['profiled']:,} rows profiled by {c.procedure['name']}, order {c.seed}" + _seed(c),
         *(f"             {line}" for line in _standings(c)),
@@ -150,10 +175,10 @@ def _lines(c: Certificate) -> list[str]:
         *_given(c),
         f"  answers    {', '.join(f'{model} {rows:,}' for model, rows in by.items())}"
         + (f"; {c.errors['rows']:,} without an answer" if c.errors["rows"] else ""),
-        f"  cost       ${cost['total']:.6g} (profiling ${cost['profiling']:.6g}, delivery ${cost['delivery']:.6g}); "
-        f"reference on every row ≈ ${cost['reference_only']:.6g}" + _saving(cost),
+        f"  cost       {usd(cost['total'])} (profiling {usd(cost['profiling'])}, delivery {usd(cost['delivery'])}); "
+        f"reference on every row ≈ {usd(cost['reference_only'])}" + _saving(cost),
         *(
-            [f"             failed calls may have cost up to ${lost:.6g} more"]
+            [f"             failed calls may have cost up to {usd(lost)} more"]
             if (lost := cost["lost_at_most"])
             else []
         ),
@@ -228,8 +253,8 @@ def _labels(c: Certificate) -> list[str]:
     lines = []
     for each in often if c.status == "certified" else []:
         line = f"{each['label']}: agreement {_limits(each, 'agreement')}, precision {_limits(each, 'precision')}"
-        lines.append(f"{line} ({each['profiled']:,} profiled; 95 % limits, reported, not promised)")
-    return lines
+        lines.append(f"{line} ({each['profiled']:,} profiled)")
+    return [*lines, "(95 % limits; reported, not promised)"] if lines else []
 
 
 def _limits(each: Mapping[str, Json], name: str) -> str:

@@ -5,21 +5,20 @@ Works at any time: while the run goes on, after it was stopped or killed, years 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from smart_llm.engine.about import ABOUT
+from smart_llm.engine.about import ABOUT, GIVEN, IDS
 from smart_llm.engine.bought import rebuilt, recorded
 from smart_llm.errors import InputError
 from smart_llm.ledger import Reader, RunRecord
 from smart_llm.ledger.reader import Spent
+from smart_llm.reports.picture import short_names
 from smart_llm.reports.seen import Profiling, look
 from smart_llm.tasks import Task
 from smart_llm.types import Json
 
-_ADDRESS = re.compile(r"@https?://[^?\s]+")
 LAST = "last"
 """The name of the newest run."""
 
@@ -29,7 +28,8 @@ class Facts:
     """One run. table, output: file names, where there are files. columns: those of the prompt. lost: USD, at most, of
     calls that brought no answer. ended: when the latest answer was bought, in seconds since 1970. complete: profiling
     has come to its end. profiling: None where the task has functions of the user's own, which a ledger does not hold.
-    software: that of whoever reads."""
+    software: that of whoever reads. given: rows delivered each label. ids: what rows are called in their own table, by
+    position."""
 
     run: RunRecord
     ledger: str
@@ -42,6 +42,8 @@ class Facts:
     complete: bool
     profiling: Profiling | None
     software: str
+    given: Mapping[str, int]
+    ids: Mapping[str, str]
 
     @property
     def plan(self) -> Mapping[str, Json]:
@@ -53,11 +55,14 @@ class Facts:
         """A text, or a name, with the models in it called by their names without addresses, where these tell them
         apart."""
         names = [model["name"] for model in self.run.plan["models"]]
-        brief = {name: _ADDRESS.sub("", name) for name in names}
-        for name in sorted(names, key=len, reverse=True):
-            if list(brief.values()).count(brief[name]) == 1:
-                text = text.replace(name, brief[name])
+        for name, brief in sorted(short_names(names).items(), key=lambda pair: -len(pair[0])):
+            text = text.replace(name, brief)
         return text
+
+    def row(self, position: int) -> str:
+        """What to call a row: its number, and its own name where it has one."""
+        own = self.ids.get(str(position))
+        return f"{position + 1:,}" + (f" ({own})" if own is not None else "")
 
     @property
     def certificate(self) -> Mapping[str, Json] | None:
@@ -83,6 +88,8 @@ def read(reader: Reader, run: RunRecord, task: Task | None = None) -> Facts:
         complete,
         look(run.plan, asks, reader, reads) if reads is not None else None,
         version("smart-llm"),
+        reader.latest(run.run_id, GIVEN) or {},
+        (reader.latest(run.run_id, IDS) or {}).get("ids", {}),
     )
 
 

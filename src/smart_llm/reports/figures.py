@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import ROUND_DOWN, Decimal, localcontext
+from fractions import Fraction
 from math import floor, log10
 
 
@@ -21,6 +23,14 @@ def percent(share: float) -> str:
     return f"{text.removesuffix('.0')} %"
 
 
+def percents(text: str) -> str:
+    """A share written as a decimal or a fraction, in per cent and exactly: never rounded to a promise of more."""
+    share = Fraction(text) * 100
+    with localcontext(prec=max(28, len(text) + 2), rounding=ROUND_DOWN):
+        exact = Decimal(share.numerator) / Decimal(share.denominator)
+        return f"{exact.normalize():f} %"
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     """So many of something."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -29,6 +39,12 @@ def count(number: int, one: str, many: str | None = None) -> str:
 def moment(seconds: float) -> str:
     """Day and time, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def day(seconds: float) -> str:
+    """The day, UTC, in words."""
+    then = datetime.fromtimestamp(seconds, UTC)
+    return f"{then.day} {then:%B %Y}"
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The runs of ledgers, one line each."""
+"""The runs of ledgers, in a few lines each."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from smart_llm.errors import InputError, LedgerError
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Reader, RunRecord
 from smart_llm.reports.facts import find, named_by
-from smart_llm.reports.figures import moment, usd
+from smart_llm.reports.figures import count, moment, usd
+from smart_llm.reports.visible import visible
+from smart_llm.reports.wrapping import USUAL, wrapped
 from smart_llm.types import Json
 
 SUFFIX = ".ledger.db"
+QUESTION = 140
+"""Characters of a question that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One run. started: seconds since 1970. state: the certificate's status; `open` where there is none yet. cost: USD.
-    saving: reference-only cost ÷ cost, of a run that has ended."""
+    """One run. started: seconds since 1970. state: the certificate's status; `open` where there is none yet. question:
+    the prompt. cost: USD. saving: reference-only cost ÷ cost, of a run that has ended."""
 
     run: str
     ledger: str
@@ -30,6 +34,7 @@ class Past:
     state: str
     agreement: str
     confidence: str
+    question: str
     reference: str
     candidates: tuple[str, ...]
     procedure: str
@@ -68,24 +73,21 @@ def whereabouts(ledgers: Sequence[Path], name: str) -> tuple[Path, str]:
     return found[run.run_id][0], run.run_id
 
 
-def table(runs: Iterable[Past]) -> list[str]:
-    """For people: a line a run under a line of names."""
-    rows = [("run", "started", "table", "rows", "state", "agreement", "cost", "saving")]
-    rows += [
-        (
-            each.run,
-            moment(each.started),
-            each.table or "(in memory)",
-            f"{each.rows:,}",
-            each.state,
-            each.agreement,
-            usd(each.cost),
-            f"{each.saving:.2f}×" if each.saving is not None else "–",
-        )
-        for each in runs
+def table(runs: Iterable[Past], width: int = USUAL) -> list[str]:
+    """For people: a run in a few lines, none longer than `width`: what it is, what was asked, of whom."""
+    return [line for each in runs for line in wrapped(_described(each), width, hang=4)]
+
+
+def _described(each: Past) -> list[str]:
+    saving = f", {each.saving:.2f}× cheaper" if each.saving is not None else ""
+    question = " ".join(visible(each.question).split())
+    return [
+        f"{each.run}  {each.state}  {usd(each.cost)}{saving}",
+        f"  {each.table or '(a table in memory)'}, {count(each.rows, 'row')}, agreement {each.agreement}, "
+        f"{moment(each.started)}",
+        f"  {question if len(question) <= QUESTION else question[:QUESTION].rstrip() + '…'}",
+        f"  {each.reference} ← {', '.join(each.candidates) or 'no candidate'}",
     ]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _past(reader: Reader, run: RunRecord) -> Past:
@@ -100,6 +102,7 @@ def _past(reader: Reader, run: RunRecord) -> Past:
         c["status"] if c else "open",
         plan["agreement"],
         plan["confidence"],
+        plan["task"]["prompt"],
         plan["reference"],
         tuple(plan["candidates"]),
         plan["procedure"],

@@ -13,7 +13,8 @@ from html import escape
 from typing import Any
 
 from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
-from smart_llm.reports.sentences import Speed, said, sentence
+from smart_llm.reports.picture import Picture
+from smart_llm.reports.sentences import said, sentence
 
 REDRAW = 0.25
 """Seconds between two pictures."""
@@ -30,33 +31,35 @@ class Notebook:
     """The lines said so far and, under them, where the run is."""
 
     def __init__(self, budget: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._budget, self._clock, self._speed = budget, clock, Speed(clock)
+        self._clock, self._picture = clock, Picture(clock, budget)
         self._lines: list[str] = []
-        self._now: Event | None = None
+        self._over = False
         self._due, self._handle = 0.0, None
 
     def __call__(self, event: Event) -> None:
         """Show it, if it is time to."""
-        self._now = (
-            event if isinstance(event, Profiling | Delivering) else None if isinstance(event, Ended) else self._now
-        )
-        if isinstance(event, Delivering):
-            self._speed.count(event.done)
         if isinstance(event, Said | Decided | Ended):
             self._lines.append(said(event))
-        elif self._clock() < self._due:
-            return
+            self._over = isinstance(event, Ended)
+            if isinstance(event, Decided):
+                self._picture.decided(event)
+        else:
+            self._picture.see(event)
+            if self._clock() < self._due:
+                return
         self._due = self._clock() + REDRAW
         self._show(self.html())
 
     def html(self) -> str:
-        """What is shown now; everything escaped."""
-        lines = "".join(f"<div>{escape(line)}</div>" for line in self._lines)
-        if not isinstance(self._now, Profiling | Delivering):
+        """What is shown now; everything escaped. A bar moves to and fro while nobody knows how long it takes."""
+        lines, picture = "".join(f"<div>{escape(line)}</div>" for line in self._lines), self._picture
+        now = picture.now
+        if now is None or self._over:
             return lines
-        total = self._now.rows if isinstance(self._now, Delivering) else self._now.asked
-        bar = f'<progress style="width: 100%; max-width: 40em" value="{self._now.done}" max="{total}"></progress>'
-        return f"{lines}{bar}<div>{escape(sentence(self._now, self._speed, self._budget))}</div>"
+        known = f' value="{now.done}" max="{now.rows}"' if isinstance(now, Delivering) else ""
+        bar = f'<progress style="width: 100%; max-width: 40em"{known}></progress>'
+        line = sentence(picture, now.outlook if isinstance(now, Profiling) else None)
+        return f"{lines}{bar}<div>{escape(line)}</div>"
 
     def _show(self, html: str) -> None:
         from IPython.display import HTML, display

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smart_llm.reports.certificate import self_agreement
+from smart_llm.reports.rich_html import card
+from smart_llm.reports.wrapping import USUAL, wrapped
 
 if TYPE_CHECKING:
     from smart_llm.engine.plan import Line, Plan, Planned
@@ -15,35 +17,62 @@ FEW = 3
 """Warnings in the short form."""
 
 
-def text(plan: Plan) -> str:
+def text(plan: Plan, width: int = USUAL) -> str:
     """All of it."""
-    return "\n".join(
-        [
-            f"PLAN: {plan.table}, {plan.rows:,} rows, agreement ≥ {plan.agreement} at confidence {plan.confidence}, "
-            f"by {plan.procedure}",
-            *_block("prompt", _prompts(plan)),
-            *_block("answer", [f"{plan.answer}; two answers count as the same when {plan.equivalence}"]),
-            *_block("models", [line for model in plan.models for line in _model(model)]),
-            *_block("pilot", _pilot(plan)),
-            *_block("cost", [*_cost(plan), *_table(plan)]),
-            *_block("time", [_time(plan)]),
-            *_block("warnings", plan.warnings),
-        ]
+    return "\n".join(wrapped(_lines(plan), width))
+
+
+def head(plan: Plan) -> str:
+    """What is planned, in a line."""
+    return (
+        f"PLAN: {plan.table}, {plan.rows:,} rows, agreement ≥ {plan.agreement} at confidence {plan.confidence}, "
+        f"by {plan.procedure}"
     )
 
 
-def short(plan: Plan) -> str:
+def brief(plan: Plan) -> str:
+    """For a prompt: one line."""
+    return (
+        f"<Plan: {plan.table}, {plan.rows:,} rows, agreement ≥ {plan.agreement}, expected ${_usd(plan.asked.cost)} "
+        f"(the reference alone ${_usd(plan.reference_only)})>"
+    )
+
+
+def html(plan: Plan) -> str:
+    """For a notebook."""
+    line = plan.asked
+    figures = [
+        ("expected", f"${_usd(line.cost)}", f"${_usd(line.low)} … ${_usd(line.high)}"),
+        ("the reference on every row", f"${_usd(plan.reference_only)}", plan.models[0].name),
+        ("saving", f"{line.saving:.1f}×", f"{line.saving_low:.1f} … {line.saving_high:.1f}"),
+    ]
+    return card(head(plan), " ".join(plan.warnings), figures, text(plan))
+
+
+def _lines(plan: Plan) -> list[str]:
+    return [
+        head(plan),
+        *_block("prompt", _prompts(plan)),
+        *_block("answer", [f"{plan.answer}; two answers count as the same when {plan.equivalence}"]),
+        *_block("models", [line for model in plan.models for line in _model(model)]),
+        *_block("pilot", _pilot(plan)),
+        *_block("cost", [*_cost(plan), *_table(plan)]),
+        *_block("time", [_time(plan)]),
+        *_block("warnings", plan.warnings),
+    ]
+
+
+def short(plan: Plan, width: int = USUAL) -> str:
     """Cost, what it rests on, warnings."""
     more = len(plan.warnings) - FEW
-    return "\n".join(
-        [
-            f"{plan.table}: {plan.rows:,} rows, agreement ≥ {plan.agreement}, confidence {plan.confidence}, "
-            f"reference {plan.models[0].name}",
-            *_cost(plan),
-            *(f"! {warning}" for warning in plan.warnings[: FEW if more <= 0 else FEW - 1]),
-            *([f"! {more + 1} more: see smart plan"] if more > 0 else []),
-        ]
-    )
+    lines = [
+        f"{plan.table}: {plan.rows:,} rows, agreement ≥ {plan.agreement}, confidence {plan.confidence}, "
+        f"reference {plan.models[0].name}",
+        *_cost(plan),
+        *(f"! {warning}" for warning in plan.warnings[: FEW if more <= 0 else FEW - 1]),
+        *([f"! {more + 1} more: see smart plan"] if more > 0 else []),
+    ]
+    return "\n".join(wrapped(lines, width))
 
 
 def _block(name: str, lines: list[str] | tuple[str, ...]) -> list[str]:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from smart_llm.events import Decided, Delivering, Ended, Event, Listener, Profiling, Said
 from smart_llm.reports.notebook import Notebook, in_notebook
-from smart_llm.reports.sentences import Speed, said, sentence
-from smart_llm.types import Outlook
+from smart_llm.reports.picture import WIDEST, Picture, cut
+from smart_llm.reports.sentences import said, sentence
+from smart_llm.reports.wrapping import wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
-    from rich.table import Table
 
-REDRAW = 0.1
-"""Seconds between two pictures of the live display."""
+REDRAWS = 5.0
+"""Pictures a second of the live display."""
 LINE = 10.0
 """Seconds between two lines where there is no terminal."""
 
@@ -50,63 +50,63 @@ class Lines:
     """One line at the start of a phase, at its end, and every few seconds between."""
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float], budget: float | None = None) -> None:
-        self._write, self._clock, self._budget = write, clock, budget
-        self._due, self._phase, self._rate = 0.0, "", Speed(clock)
+        self._write, self._clock = write, clock
+        self._due, self._phase, self._picture = 0.0, "", Picture(clock, budget)
 
     def __call__(self, event: Event) -> None:
         """Write what the event says, if it is time to."""
         if isinstance(event, Said | Decided | Ended):
             self._write(said(event))
+            if isinstance(event, Decided):
+                self._picture.decided(event)
             return
-        phase = type(event).__name__
-        ended = isinstance(event, Delivering) and event.done == event.rows
-        if isinstance(event, Delivering):
-            self._rate.count(event.done)
+        self._picture.see(event)
+        now = self._picture.now
+        phase, ended = type(now).__name__, isinstance(now, Delivering) and now.done == now.rows
         if phase != self._phase or ended or self._clock() >= self._due:
             self._phase, self._due = phase, self._clock() + LINE
-            self._write(sentence(event, self._rate, self._budget))
+            self._write(sentence(self._picture, now.outlook if isinstance(now, Profiling) else None))
 
 
 @contextmanager
 def live(console: Console | None = None, budget: float | None = None) -> Iterator[Listener]:
-    """A rich display: per candidate its agreement with limits while profiling, a bar while delivering."""
+    """A live picture: per candidate its agreement with limits while profiling, a bar while delivering. It is drawn a
+    few times a second whether something happens or not, so that a waiting person sees time go by."""
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     console = console or Console(stderr=True)
-    speed, last = Speed(time.monotonic), [0.0]
-    with Live(console=console, auto_refresh=False, transient=True) as display:
+    picture = Picture(time.monotonic, budget)
+
+    def drawn() -> Group:
+        return _drawn(picture, console.width)
+
+    with Live(console=console, get_renderable=drawn, refresh_per_second=REDRAWS, transient=True) as display:
 
         def listen(event: Event) -> None:
             if isinstance(event, Said | Decided | Ended):
-                console.print(said(event), highlight=False, markup=False)
+                console.print(Text("\n".join(wrapped([said(event)], console.width))))
+                if isinstance(event, Decided):
+                    picture.decided(event)
                 return
-            if isinstance(event, Delivering):
-                speed.count(event.done)
-            if time.monotonic() - last[0] >= REDRAW:
-                last[0] = time.monotonic()
-                display.update(_picture(event, sentence(event, speed, budget)), refresh=True)
+            first = picture.now is None
+            picture.see(event)
+            if first:
+                display.refresh()
 
         yield listen
 
 
-def _picture(event: Profiling | Delivering, line: str) -> Group:
+def _drawn(picture: Picture, width: int) -> Group:
+    """A blank line, what is going on, a bar where it is known how much is left, money, and the candidates."""
     from rich.console import Group
-    from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    total = event.rows if isinstance(event, Delivering) else event.asked
-    bar = ProgressBar(total=total, completed=event.done, width=60)
-    table = [_table(event.outlook)] if isinstance(event, Profiling) and event.outlook else []
-    return Group(Text(line.split(";")[0]), bar, *table)
-
-
-def _table(outlook: Outlook | None) -> Table:
-    from rich.table import Table
-
-    table = Table("candidate", "profiled", "agreement", "90 % limits", "", box=None)
-    for s in outlook.standings if outlook else ():
-        share = f"{s.agreeing / s.profiled:.3f}" if s.profiled else "–"
-        limits = f"{s.lower:.3f} … {s.upper:.3f}" if s.profiled else ""
-        table.add_row(s.model, f"{s.profiled:,}", share, limits, "" if s.in_play else "no longer asked")
-    return table
+    share, whole = picture.share, min(WIDEST, width)
+    filled = round(whole * (share or 0.0))
+    bar = [] if share is None else [Text.assemble(("━" * filled, "green"), ("─" * (whole - filled), "dim"))]
+    table = picture.table(width)
+    lines = [picture.foot(), *([""] * bool(table)), *table]
+    shown = [Text(cut(line, width), no_wrap=True) for line in lines if line or table]
+    return Group(Text(""), Text(cut(picture.head(), width), no_wrap=True), *bar, *shown)

@@ -67,7 +67,7 @@ def look(plan: Mapping[str, Json], asks: Sequence[Mapping[str, Json]], reader: R
     told = [_Told() for _ in names]
     for models, position, keys, marks, answers in _rows(asks, reader):
         replies = {m: answers.get(key) for m, key in zip(models, keys, strict=True)}
-        values = {m: task.parse(reply.text if reply else None) for m, reply in replies.items()}
+        values = {m: task.read(reply) for m, reply in replies.items()}
         for m, key, mark in zip(models, keys, marks, strict=True):
             told[m].count(position, replies[m])
             if 0 in values:

@@ -29,7 +29,8 @@ from smart_llm.reports.blocks import (
     View,
 )
 from smart_llm.reports.facts import Facts
-from smart_llm.reports.figures import count, duration, moment, percent, usd
+from smart_llm.reports.figures import count, day, duration, moment, percent, percents, usd
+from smart_llm.reports.view_head import glossary, outcome, question, summary
 from smart_llm.reports.view_models import answers, cautions_of_models, disagreements, labels, models, rule
 from smart_llm.tasks import words
 from smart_llm.types import Json
@@ -63,6 +64,9 @@ def view(facts: Facts) -> View:
         tone=tone,
         claim=_claim(facts),
         promise=facts.short(_promise(facts.plan)),
+        when=day(facts.run.started),
+        question=question(facts),
+        summary=summary(facts),
         figures=tuple(_figures(facts)),
         cautions=tuple(map(facts.short, _cautions(facts))),
         sections=tuple(section for make in SECTIONS if (section := make(facts)).blocks),
@@ -89,13 +93,9 @@ def _claim(facts: Facts) -> str:
 def _promise(plan: Mapping[str, Json]) -> str:
     """What was asked for."""
     return (
-        f"Asked for: agreement of at least {_decimal(plan['agreement'])} with {plan['reference']}, at confidence "
-        f"{_decimal(plan['confidence'])}, on {count(plan['rows'], 'row')}."
+        f"Asked for: agreement of at least {percents(plan['agreement'])} with {plan['reference']}, at confidence "
+        f"{percents(plan['confidence'])}, on {count(plan['rows'], 'row')}."
     )
-
-
-def _decimal(text: str) -> str:
-    return percent(float(Fraction(text)))
 
 
 def _figures(facts: Facts) -> Iterator[Figure]:
@@ -176,7 +176,7 @@ def promise(facts: Facts) -> Section:
 
 
 def _of_hundred(plan: Mapping[str, Json]) -> str:
-    return f"{float(Fraction(plan['confidence'])) * 100:g}"
+    return percents(plan["confidence"]).removesuffix(" %")
 
 
 # --------------------------------------------------------------------------- money
@@ -247,7 +247,7 @@ def errors(facts: Facts) -> Section:
     """Rows without an answer, and calls that failed."""
     c, blocks = facts.certificate, list[Block]()
     if c and (lost := c["errors"])["rows"]:
-        first = ", ".join(f"{row + 1:,}" for row in lost["first"])
+        first = ", ".join(map(facts.row, lost["first"]))
         more = lost["rows"] - len(lost["first"])
         listed = first + f", and {more:,} more" * (more > 0)
         blocks.append(
@@ -345,6 +345,7 @@ def _identity(facts: Facts, plan: Mapping[str, Json]) -> Iterator[tuple[str, str
 
 
 SECTIONS: Sequence[Callable[[Facts], Section]] = (
+    outcome,
     promise,
     money,
     models,
@@ -355,4 +356,5 @@ SECTIONS: Sequence[Callable[[Facts], Section]] = (
     errors,
     task,
     check,
+    glossary,
 )

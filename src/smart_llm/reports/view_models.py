@@ -311,7 +311,7 @@ def _case(facts: Facts, model: str, example: Example) -> Case:
         (facts.short(reference), cut(example.reference or ""), colour(facts, reference)),
         (facts.short(model), cut(said), colour(facts, model)),
     )
-    return Case(f"Row {example.position + 1:,}", _cells(facts, example), answers_)
+    return Case(f"Row {facts.row(example.position)}", _cells(facts, example), answers_)
 
 
 def _cells(facts: Facts, example: Example) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,9 @@ Nothing is lost and nothing is reordered: the rows that come out are the rows th
 polars is imported when a table is read, not when this package is: the command line must start fast.
 """
 
+from smart_llm.tables.columns import Column, View
 from smart_llm.tables.frames import from_frame, like_source, open_table
+from smart_llm.tables.manner import Manner
 from smart_llm.tables.reading import FORMATS, SEPARATORS, format_of, read, spool
 from smart_llm.tables.table import ADDED, Table
 from smart_llm.tables.writing import check_columns, check_output, write, write_harmless
@@ -21,7 +23,10 @@ __all__ = [
     "ADDED",
     "FORMATS",
     "SEPARATORS",
+    "Column",
+    "Manner",
     "Table",
+    "View",
     "check_columns",
     "check_output",
     "format_of",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from smart_llm.errors import InputError
 from smart_llm.tables import places, stored
-from smart_llm.tables.reading import format_of, parse, read
+from smart_llm.tables.manner import USUAL, Manner
+from smart_llm.tables.reading import input_format, parse, read
 from smart_llm.tables.stored import Cells, Scratch, Stored, slices
 from smart_llm.tables.table import Piece, Table, as_text
 
@@ -25,25 +26,26 @@ SLICE = 32_768
 """Rows of a file copied at a time."""
 
 
-def read_folder(source: str) -> Table:
+def read_folder(source: str, manner: Manner = USUAL) -> Table:
     """The table in a folder, here or elsewhere. InputError: no files, or files that make no table together."""
     files = places.names(source)
-    kinds = {format_of(at) for at in files}
+    kinds = {input_format(at)[0] for at in files}
     if not files:
         raise InputError(f"{source}: there are no files.")
     if len(kinds) > 1:
         raise InputError(f"{source}: files of several formats ({', '.join(sorted(kinds))}): keep those of one.")
     [kind] = kinds
-    gathering = _Gathering(files, large=sum(map(places.size, files)) >= stored.LARGE)
-    frame = gathering.all(_text if kind == "jsonl" else _cells)
-    lines = gathering.all(_lines) if kind == "jsonl" else None
+    gathering = _Gathering(files, manner, large=sum(map(places.size, files)) >= stored.LARGE)
+    lined = kind in ("jsonl", "json")
+    frame = gathering.all(_text if lined else _cells)
+    lines = gathering.all(_lines) if lined else None
     path = None if places.is_address(source) else Path(source)
-    return Table(frame, kind, path, lines, pieces=tuple(gathering.pieces))
+    return Table(frame, kind, path, lines, pieces=tuple(gathering.pieces), notes=tuple(gathering.notes))
 
 
 def read_piece(piece: Piece) -> Table:
     """The rows of one piece. InputError: it is no longer the file it was."""
-    table = _read(piece.at)
+    table = _read(piece.at, piece.manner)
     if table.rows < piece.rows:
         raise InputError(f"{piece.at} has {table.rows} rows, {piece.rows} when the run began: it was changed.")
     return table.head(piece.rows)
@@ -54,15 +56,17 @@ class _Gathering:
     """Files on their way into one frame: on disk where they are large together."""
 
     files: list[str]
+    manner: Manner
     large: bool
 
     def __post_init__(self) -> None:
         self.pieces: list[Piece] = []
+        self.notes: list[str] = []
 
     def all(self, take: Callable[[Table], Cells]) -> Cells:
         import polars as pl
 
-        self.pieces = []
+        self.pieces, self.notes = [], []
         if not self.large:
             return pl.concat(list(self._slices(take)))
         file = Scratch(lambda name: _spool(name, self._slices(take)))
@@ -72,8 +76,9 @@ class _Gathering:
     def _slices(self, take: Callable[[Table], Cells]) -> Iterator[pl.DataFrame]:
         schema = None
         for at in self.files:
-            table = _read(at)
-            self.pieces.append(Piece(at, table.rows))
+            table = _read(at, self.manner)
+            self.pieces.append(Piece(at, table.rows, self.manner))
+            self.notes += table.notes
             for part in slices(take(table), SLICE):
                 schema = schema or part.schema
                 if part.schema != schema:
@@ -81,8 +86,8 @@ class _Gathering:
                 yield part
 
 
-def _read(at: str) -> Table:
-    return parse(Path(at), places.read_bytes(at)) if places.is_address(at) else read(at)
+def _read(at: str, manner: Manner) -> Table:
+    return parse(Path(at), places.read_bytes(at), manner) if places.is_address(at) else read(at, manner)
 
 
 def _cells(table: Table) -> Cells:

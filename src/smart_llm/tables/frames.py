@@ -4,18 +4,23 @@ kind that came in, with the user's own columns, types, row order and index untou
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from smart_llm.errors import InputError
-from smart_llm.tables.natives import Arrow, Dicts, Native, Pandas, Polars, Streamed
+from smart_llm.tables.columns import Column
+from smart_llm.tables.manner import USUAL, Manner
+from smart_llm.tables.natives import Arrow, Dicts, Native, Pandas, Polars, Streamed, of_texts
 from smart_llm.tables.places import is_folder
 from smart_llm.tables.reading import check_names, read
 from smart_llm.tables.relations import Duck
 from smart_llm.tables.stored import Stored
 from smart_llm.tables.table import ADDED, Table
-from smart_llm.tables.writing import Column, check_columns, with_added
+from smart_llm.tables.writing import added_names, check_columns, with_added
 
+UNNAMED = "text"
+"""What the only column of a table is called that has no name."""
 ELSEWHERE = {
     "ibis": "table.to_polars()",
     "pyspark": "df.toPandas()",
@@ -28,20 +33,21 @@ ELSEWHERE = {
 """Tables of other libraries, by the package their type is from: how to make one of ours."""
 
 
-def open_table(source: Any) -> Table:
-    """The table of a run: a path, a folder of files, a frame or a list of dicts. InputError: it cannot be read, or has
-    no room for the columns a run adds."""
-    table = _read(os.fspath(source)) if isinstance(source, str | os.PathLike) else from_frame(source)
+def open_table(source: Any, manner: Manner = USUAL, *, answer: str = ADDED[0]) -> Table:
+    """The table of a run: a path, a folder of files, a frame or a list of dicts. answer: what the column of answers is
+    to be called. InputError: it cannot be read, or has no room for the columns a run adds."""
+    table = _read(os.fspath(source), manner) if isinstance(source, str | os.PathLike) else from_frame(source)
+    table = replace(table, added=added_names(answer))
     check_columns(table)
     return table
 
 
-def _read(place: str) -> Table:
+def _read(place: str, manner: Manner) -> Table:
     if not is_folder(place):
-        return read(place)
+        return read(place, manner)
     from smart_llm.tables.folder import read_folder
 
-    return read_folder(place)
+    return read_folder(place, manner)
 
 
 def from_frame(data: Any) -> Table:
@@ -51,9 +57,20 @@ def from_frame(data: Any) -> Table:
     return Table(native.texts(), type(native).__name__.lower(), native=native)
 
 
-def like_source(table: Table, answers: Column, answered_by: Column, status: Column) -> Any:
-    """The table with its three new columns, as the kind of frame that came in (polars, for a file or Arrow stream)."""
-    added: dict[str, Column] = dict(zip(ADDED, (answers, answered_by, status), strict=True))
+def like_source(
+    table: Table,
+    answers: Column,
+    answered_by: Column,
+    status: Column,
+    *,
+    more: Mapping[str, Column] | None = None,
+) -> Any:
+    """The table with its three new columns, and more by their names, as the kind of frame that came in (polars, for a
+    file or Arrow stream)."""
+    added: dict[str, Column] = {
+        **dict(zip(table.added, (answers, answered_by, status), strict=True)),
+        **(more or {}),
+    }
     if table.native is not None:
         return table.native.plus(added)
     frame = table.frame if not isinstance(table.frame, Stored) else table.frame.slice(0, table.rows)
@@ -66,7 +83,12 @@ def _native(data: Any) -> Native:
 
     known = nw.dependencies
     if isinstance(data, list | tuple | Iterator) and not hasattr(data, "__arrow_c_stream__"):
-        return Dicts(list(data))
+        rows = list(data)
+        return of_texts(rows) if rows and all(isinstance(row, str) for row in rows) else Dicts(rows)
+    if isinstance(data, pl.Series):
+        return Polars(data.to_frame(data.name or UNNAMED))
+    if known.is_pandas_series(data):
+        return Pandas(data.to_frame(UNNAMED if data.name is None else data.name))
     if isinstance(data, pl.DataFrame):
         return Polars(data)
     if isinstance(data, pl.LazyFrame):

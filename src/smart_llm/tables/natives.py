@@ -3,7 +3,7 @@
     texts      the cells as a polars frame, for prompts and identity; texts wherever polars has no such type
     names      the columns as everything else calls them: texts, also where the frame calls them 7 or ("a", "b")
     head       the first rows, as the same kind
-    plus       the table with columns of texts at its end, as the same kind; the columns that came in are the very ones
+    plus       the table with more columns at its end, as the same kind; the columns that came in are the very ones
                that go out, not copies made through some other type
 
 A frame is never changed in place. Nothing here needs a library that the user did not bring: a pandas frame proves that
@@ -12,17 +12,16 @@ pandas is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smart_llm.errors import InputError
+from smart_llm.tables.columns import Column, as_kind, kind_of, series_of
 from smart_llm.tables.table import value_text
 
 if TYPE_CHECKING:
     import polars as pl
-
-Column = Sequence[str | None]
 
 
 class Native(Protocol):
@@ -74,6 +73,11 @@ class Dicts:
         return [{**row, **dict(zip(added, values, strict=True))} for row, values in zip(self.rows, new, strict=True)]
 
 
+def of_texts(texts: list[str]) -> Dicts:
+    """A list of texts: a table of one column, called `text`."""
+    return Dicts([{"text": text} for text in texts])
+
+
 @dataclass(frozen=True, eq=False)
 class Pandas:
     """A pandas frame: by position, so that no index and no column name can be in the way."""
@@ -105,12 +109,26 @@ class Pandas:
         if isinstance(frame.columns, pd.CategoricalIndex):  # has no room for a name that is no category
             frame.columns = frame.columns.astype(frame.columns.categories.dtype)
         for name, values in added.items():
-            frame[name] = pd.array(list(values), dtype=kind)
+            frame[name] = _pandas_column(list(values), kind)
         return frame
+
+
+def _pandas_column(values: list[Any], text: Any) -> Any:
+    """Texts of this frame's kind; numbers and truth values of a kind that may miss some, JSON values as they are."""
+    import pandas as pd
+
+    if any(isinstance(value, dict | list) for value in values):
+        column = pd.array([None] * len(values), dtype=object)
+        column[:] = pd.Series(values, dtype=object).to_numpy()
+        return column
+    kind = kind_of(values)
+    return pd.array(as_kind(values, kind), dtype={str: text, int: "Int64", float: "Float64", bool: "boolean"}[kind])
 
 
 def _pandas_cells(column: Any) -> Iterable[str]:
     missing = column.isna().tolist()
+    if str(column.dtype) in ("float16", "float32"):  # as short as they were written, not as a float64 shows them
+        return ("" if gone else str(value) for value, gone in zip(column.to_numpy(), missing, strict=True))
     return ("" if gone else value_text(value) for value, gone in zip(column.tolist(), missing, strict=True))
 
 
@@ -136,7 +154,7 @@ class Polars:
 
     def plus(self, added: Mapping[str, Column]) -> pl.DataFrame | pl.LazyFrame:
         """With the new columns at its end."""
-        frame = self.frame.hstack(text_columns(added))
+        frame = self.frame.hstack(series_of(added))
         return frame.lazy() if self.lazy else frame
 
 
@@ -169,7 +187,9 @@ class Arrow:
 
         frame = self.frame
         for name, values in added.items():
-            frame = frame.append_column(name, pa.array(list(values), pa.string()))
+            kind = kind_of(values)
+            typed = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[kind]
+            frame = frame.append_column(name, pa.array(as_kind(values, kind), typed))
         return frame.to_reader() if self.reader else frame
 
 
@@ -219,14 +239,7 @@ class Streamed:
 
     def plus(self, added: Mapping[str, Column]) -> pl.DataFrame:
         """With the new columns at its end."""
-        return self.frame.hstack(text_columns(added))
-
-
-def text_columns(added: Mapping[str, Column]) -> list[pl.Series]:
-    """New columns for a polars frame."""
-    import polars as pl
-
-    return [pl.Series(name, list(values), dtype=pl.String) for name, values in added.items()]
+        return self.frame.hstack(series_of(added))
 
 
 def all_texts(columns: Mapping[str, Iterable[str]]) -> pl.DataFrame:

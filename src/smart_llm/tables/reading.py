@@ -1,32 +1,38 @@
 """Reading files, exactly.
 
-CSV and TSV cells are texts as written: "007" stays, an empty cell stays empty, no type is guessed. JSONL and Parquet
-keep their types. JSONL rows are also kept as written, so that writing them back changes nothing; a column whose values
-are of several kinds is read as text.
+CSV and TSV cells are texts as written: "007" stays, an empty cell stays empty, no type is guessed (how they are read:
+`delimited`). JSON, Parquet and workbooks keep their types. Rows of JSON are also kept as written, so that writing them
+back changes nothing; a column whose values are of several kinds is read as text.
 
 A file that cannot be read exactly is an `InputError` that names the place and says what to do. There are no partial
-reads. A large file is streamed to disk (`tables.stored`), a small one held in memory; what is read is the same. Two
-kinds of large files are held in memory all the same: JSONL whose columns hold values of several kinds, and files that
-begin with a byte order mark.
+reads. A large file is streamed to disk (`tables.stored`), a small one held in memory; what is read is the same. Held in
+memory all the same: JSONL whose columns hold values of several kinds or that is not plain UTF-8, one JSON array, and
+workbooks.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
 import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from smart_llm.errors import InputError
-from smart_llm.tables import stored
-from smart_llm.tables.stored import Stored
+from smart_llm.tables import excel, stored
+from smart_llm.tables.arrays import lines_of
+from smart_llm.tables.delimited import read_delimited
+from smart_llm.tables.encodings import LOOKED_AT, MARKS, encoding_of
+from smart_llm.tables.manner import USUAL, Manner
+from smart_llm.tables.packed import OTHERS, PACKINGS, unpacked
+from smart_llm.tables.stored import Scratch, Stored
 from smart_llm.tables.table import Table, value_text
+from smart_llm.tables.twice import doubtful, single
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,40 +43,98 @@ FORMATS = {
     ".tab": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
 """Suffix → format."""
 
+READ_AS = {".txt": "tsv", **dict.fromkeys(excel.SUFFIXES, "xlsx")}
+"""Suffix → format, of files that are read only."""
 SEPARATORS = {"csv": ",", "tsv": "\t"}
+"""Of what is written, where the table that was read has none."""
+PACKED = {
+    b"\x1f\x8b": ("compressed by gzip", "gunzip -c"),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "zstd -dc"),
+    b"PK\x03\x04": ("a workbook or a zip archive", "unzip -p"),
+}
+"""First bytes → what a stream is that is not read, and the command that unpacks it."""
 _CHUNK = 1 << 20
 
 
 def format_of(path: Path | str) -> str:
-    """The format a file's name says. InputError: none that is known."""
+    """The format a file's name says, for writing. InputError: none that is written."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        raise InputError(f"{path}: unknown format {suffix or '(no suffix)'!r}: use .csv, .tsv, .jsonl or .parquet")
+        raise InputError(
+            f"{path}: unknown format {suffix or '(no suffix)'!r}: use .csv, .tsv, .jsonl, .json or .parquet"
+        )
     return FORMATS[suffix]
 
 
-def read(path: Path | str) -> Table:
-    """The table in a file. InputError: missing, unreadable, of unknown format, malformed, or with a column twice.
+def input_format(path: Path | str) -> tuple[str, str | None]:
+    """The format a file's name says, for reading, and how it is compressed. InputError: none that is read."""
+    suffix = Path(path).suffix.lower()
+    if suffix in PACKINGS:
+        return input_format(Path(path).with_suffix(""))[0], PACKINGS[suffix]
+    if suffix in OTHERS:
+        raise InputError(f"{path}: {suffix} is not read: unpack it first: {OTHERS[suffix]} {path}")
+    return READ_AS.get(suffix) or format_of(path), None
+
+
+def named_as(path: Path) -> tuple[str, str]:
+    """A file's name without what says its format, and the suffix that answers to it are written with: its own, or that
+    of CSV where its format is not written."""
+    plain = path.with_suffix("") if path.suffix.lower() in PACKINGS else path
+    suffix = plain.suffix
+    return plain.stem, {"tsv": ".tsv", "xlsx": ".csv"}.get(READ_AS.get(suffix.lower(), ""), suffix)
+
+
+def read(path: Path | str, manner: Manner = USUAL) -> Table:
+    """The table in a file. InputError: missing, unreadable, of unknown format, or malformed.
 
     A table without rows is read as such; a file without even a header line is an InputError.
     """
     path = Path(path)
-    kind = format_of(path)
-    if _is_large(path):
-        streamed: dict[str, Callable[[Path], Table]] = {"parquet": _large_parquet, "jsonl": _large_jsonl}
-        return streamed.get(kind, _large_delimited)(path)
-    return parse(path, _bytes(path))
+    packing = input_format(path)[1]
+    if packing is None:
+        return _read(path, path, manner)
+    with unpacked(path, packing) as file:
+        return _read(path, file, manner)
 
 
-def parse(path: Path, data: bytes) -> Table:
+def _read(path: Path, file: Path, manner: Manner) -> Table:
+    """path: what the table is called; file: where its contents are."""
+    kind = input_format(path)[0]
+    if _size(file) < stored.LARGE or kind in ("xlsx", "json"):
+        return _parse(path, _bytes(file), manner)
+    if kind == "parquet":
+        return _large_parquet(path, file)
+    if kind == "jsonl":
+        return _large_jsonl(path, file, manner)
+    return _delimited(path, file.absolute(), manner)
+
+
+def parse(path: Path, data: bytes, manner: Manner = USUAL) -> Table:
     """The table in a file that has been fetched. path: its name."""
-    reader: dict[str, Callable[[Path, bytes], Table]] = {"parquet": _parquet, "jsonl": _jsonl}
-    return reader.get(format_of(path), _delimited)(path, data)
+    if input_format(path)[1] is None:
+        return _parse(path, data, manner)
+    packed = Scratch(lambda name: Path(name).write_bytes(data))
+    with unpacked(Path(packed.path), str(input_format(path)[1])) as file:
+        return _read(path, file, manner)
+
+
+def _parse(path: Path, data: bytes, manner: Manner) -> Table:
+    kind = input_format(path)[0]
+    if kind == "parquet":
+        return _parquet(path, data)
+    if kind == "xlsx":
+        return excel.read_excel(path, data)
+    if kind == "jsonl":
+        return _jsonl(path, _text(path, data, manner))
+    if kind == "json":
+        return replace(_jsonl(path, lines_of(path, _text(path, data, manner))), format="json")
+    return _delimited(path, data, manner)
 
 
 def spool(stream: BinaryIO, directory: Path | str) -> Path:
@@ -101,14 +165,19 @@ def _spool(stream: BinaryIO, directory: Path) -> Path:
 
 
 def sniff(start: bytes) -> str:
-    """The format of a file by its first bytes: csv, tsv, jsonl or parquet."""
+    """The format of a file by its first bytes: csv, tsv, jsonl, json or parquet."""
     if start.startswith(b"PAR1"):
         return "parquet"
+    for mark, (what, command) in PACKED.items():
+        if start.startswith(mark):
+            raise InputError(f"standard input is {what}: unpack it on the way, as in {command} … | smart run -")
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
     if not text:
         raise InputError("standard input is empty: nothing to read")
     if text.startswith(b"["):
-        raise InputError("standard input looks like one JSON array: give JSON lines, one object a line")
+        if (rest := text[1:].lstrip()) and not rest.startswith(b"{"):
+            raise InputError("standard input is a JSON array of something else than objects: give rows, [{…}, {…}]")
+        return "json"
     header = text.split(b"\n", 1)[0]
     return "jsonl" if text.startswith(b"{") else "tsv" if header.count(b"\t") > header.count(b",") else "csv"
 
@@ -120,11 +189,9 @@ def check_names(names: list[str], where: object) -> None:
         raise InputError(f"{where}: column {twice[0]!r} is there more than once: rename one of them")
 
 
-def _is_large(path: Path) -> bool:
-    """Too large to be held in memory, and fit to be streamed."""
+def _size(path: Path) -> int:
     with _opened(path) as file:
-        bom = file.read(3).startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE))
-        return not bom and file.seek(0, os.SEEK_END) >= stored.LARGE
+        return file.seek(0, os.SEEK_END)
 
 
 def _bytes(path: Path) -> bytes:
@@ -145,96 +212,64 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _text(path: Path, data: bytes) -> bytes:
-    """The file without a byte order mark. InputError: it is not UTF-8."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{path} is UTF-16: save it as UTF-8")
-    _check_utf8(path, io.BytesIO(data))
-    return data.removeprefix(codecs.BOM_UTF8)
+def _text(path: Path, data: bytes, manner: Manner) -> bytes:
+    """The file as UTF-8 without a byte order mark. InputError: it is in no encoding that JSON is written in."""
+    encoding = manner.encoding
+    if encoding is None:
+        encoding = next((name for mark, name in MARKS if data.startswith(mark)), None)
+    if encoding is None:
+        _check_utf8(path, io.BytesIO(data))
+        return data
+    try:
+        return data.decode(encoding_of(path, b"", False, encoding)[0]).encode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not {encoding} ({error.reason}): give another --encoding") from None
 
 
 def _check_utf8(path: Path, file: BinaryIO) -> None:
-    decoder, lines = codecs.getincrementaldecoder("utf-8")(), 1
-    more = True
+    bad = _first_odd(file)
+    if bad is not None:
+        file.seek(0)
+        line = 1 + file.read(bad).count(b"\n")
+        raise InputError(f"{path} is not UTF-8 (near line {line}): save it as UTF-8, or give --encoding")
+
+
+def _first_odd(file: BinaryIO) -> int | None:
+    """Where a file stops being UTF-8; None where it never does."""
+    decoder, before, more = codecs.getincrementaldecoder("utf-8")(), 0, True
     while more:
         chunk = file.read(_CHUNK)
-        more = bool(chunk)
+        more, kept = bool(chunk), len(decoder.getstate()[0])
         try:
             decoder.decode(chunk, final=not more)
         except UnicodeDecodeError as error:
-            line = lines + error.object.count(b"\n", 0, error.start)
-            raise InputError(f"{path} is not UTF-8 (near line {line}): save it as UTF-8") from None
-        lines += chunk.count(b"\n")
+            return before - kept + error.start
+        before += len(chunk)
+    return None
 
 
-def _delimited(path: Path, data: bytes) -> Table:
-    kind = format_of(path)
-    data = _text(path, data)
-    names = _header(path, io.BytesIO(data), SEPARATORS[kind])
-    if len(names) > 1:
-        data = data.rstrip(b"\r\n")  # blank lines at the end are no rows; with one column they may be empty cells
-    with _malformed(path):
-        return Table(_csv_frame(path, data, SEPARATORS[kind], names).collect(), kind, path)
+def _encoding(path: Path, file: BinaryIO, manner: Manner) -> tuple[str, str | None]:
+    """The encoding of a delimited file, and a sentence where it was guessed."""
+    odd = _first_odd(file)
+    file.seek(0)
+    start = file.read(LOOKED_AT)
+    told = start.startswith(tuple(mark for mark, _ in MARKS)) or b"\x00" in start
+    if odd is not None and odd > LOOKED_AT // 2 and not told:
+        file.seek(max(0, odd - _CHUNK))
+        part = file.read(_CHUNK + LOOKED_AT)
+        start = part[part.rfind(b"\n", 0, odd - max(0, odd - _CHUNK)) + 1 :][:LOOKED_AT]
+    return encoding_of(path, start, odd is None, manner.encoding)
 
 
-def _large_delimited(path: Path) -> Table:
-    kind = format_of(path)
-    with _opened(path) as file:
-        _check_utf8(path, file)
-        file.seek(0)
-        names = _header(path, file, SEPARATORS[kind])
-        blank = _blank_lines(path) if len(names) > 1 else 0
-    with _malformed(path):
-        frame = Stored.keep(_csv_frame(path, path.absolute(), SEPARATORS[kind], names))
-    return Table(frame.head(len(frame) - blank), kind, path)
-
-
-def _blank_lines(path: Path) -> int:
-    """How many lines at the end of a file hold nothing."""
-    with _opened(path) as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _CHUNK))
-        end = file.read()
-    return max(0, end[len(end.rstrip(b"\r\n")) :].count(b"\n") - 1)
-
-
-def _header(path: Path, file: BinaryIO, separator: str) -> list[str]:
-    lines = io.TextIOWrapper(file, "utf-8", newline="")
-    try:
-        names = next((names for names in csv.reader(lines, delimiter=separator) if names), None)
-    except csv.Error as error:
-        raise InputError(f"{path}: the header line cannot be read: {error}") from None
-    if names is None:
-        raise InputError(f"{path} is empty: it has no header line and no rows")
-    lines.detach()
-    check_names(names, path)
-    return names
-
-
-def _csv_frame(path: Path, source: bytes | Path, separator: str, names: list[str]) -> pl.LazyFrame:
-    """Every cell a text. What is malformed shows when it is read: see `_malformed`."""
-    import polars as pl
-
-    with _malformed(path):
-        frame = pl.scan_csv(source, separator=separator, infer_schema=False, empty_string_is_null=False, glob=False)
-        found = frame.collect_schema().names()
-    if len(found) != len(names):
-        raise InputError(f"{path}: the header line cannot be read: check its quotes")
-    return frame.rename(dict(zip(found, names, strict=True))).with_columns(pl.all().fill_null(""))
-
-
-@contextmanager
-def _malformed(path: Path) -> Iterator[None]:
-    """What polars says of a delimited file, as an InputError."""
-    import polars as pl
-
-    try:
-        yield
-    except pl.exceptions.PolarsError as error:
-        if "more fields" in str(error):
-            raise InputError(f"{path}: a row has more cells than the header: quote cells that hold commas") from None
-        raise InputError(
-            f"{path} is malformed: {_brief(error)}\nA cell that begins with a quote must end with one."
-        ) from None
+def _delimited(path: Path, source: bytes | Path, manner: Manner) -> Table:
+    kind = input_format(path)[0]
+    if isinstance(source, bytes):
+        encoding, note = _encoding(path, io.BytesIO(source), manner)
+    else:
+        with _opened(source) as file:
+            encoding, note = _encoding(path, file, manner)
+    table = read_delimited(path, source, kind, encoding, manner, large=isinstance(source, Path))
+    return replace(table, notes=(note, *table.notes)) if note else table
 
 
 def _parquet(path: Path, data: bytes) -> Table:
@@ -244,11 +279,11 @@ def _parquet(path: Path, data: bytes) -> Table:
         return Table(pl.read_parquet(io.BytesIO(data)), "parquet", path)
 
 
-def _large_parquet(path: Path) -> Table:
+def _large_parquet(path: Path, file: Path) -> Table:
     import polars as pl
 
     with _bad_parquet(path):
-        return Table(Stored.keep(pl.scan_parquet(path.absolute(), glob=False)), "parquet", path)
+        return Table(Stored.keep(pl.scan_parquet(file.absolute(), glob=False)), "parquet", path)
 
 
 @contextmanager
@@ -266,29 +301,39 @@ def _bad_parquet(path: Path) -> Iterator[None]:
 def _jsonl(path: Path, data: bytes) -> Table:
     import polars as pl
 
-    lines = pl.Series("line", _text(path, data).decode().split("\n"), dtype=pl.String).str.strip_chars(" \t\r")
+    lines = pl.Series("line", data.decode().split("\n"), dtype=pl.String).str.strip_chars(" \t\r")
     rows = lines.filter(lines.str.len_bytes() > 0)
     frame = _typed(rows)
-    return Table(_untyped(path, lines) if frame is None else frame, "jsonl", path, rows.to_frame())
+    once, note = single(rows, frame.columns if frame is not None else [])
+    if note is not None:
+        frame = _typed(once)
+    notes = () if note is None else (f"{path.name}: {note}",)
+    return Table(_untyped(path, lines) if frame is None else frame, "jsonl", path, rows.to_frame(), notes=notes)
 
 
-def _large_jsonl(path: Path) -> Table:
+def _large_jsonl(path: Path, at: Path, manner: Manner) -> Table:
     import polars as pl
 
-    with _opened(path) as file:
+    with _opened(at) as file:
+        marked = file.read(4).startswith(tuple(mark for mark, _ in MARKS))
+        if marked or manner.encoding is not None:
+            return _jsonl(path, _text(path, _bytes(at), manner))
+        file.seek(0)
         _check_utf8(path, file)
     line = pl.col("line").str.strip_chars(" \t\r")
-    lines = Stored.keep(pl.scan_lines(path.absolute(), name="line", glob=False).select(line).filter(line != ""))
-    doubtful = ~line.str.starts_with("{") | line.str.contains(_SURROGATE)
-    if not len(lines) or lines.lazy().select(doubtful.any()).collect().item():
-        return _jsonl(path, _bytes(path))
+    lines = Stored.keep(pl.scan_lines(at.absolute(), name="line", glob=False).select(line).filter(line != ""))
+    odd = ~line.str.starts_with("{") | line.str.contains(_SURROGATE)
+    if not len(lines) or lines.lazy().select(odd.any()).collect().item():
+        return _jsonl(path, _bytes(at))
     try:
-        with _opened(path) as file:  # by its descriptor: polars would read a name such as "a[1].jsonl" as a pattern
+        with _opened(at) as file:  # by its descriptor: polars would read a name such as "a[1].jsonl" as a pattern
             frame = Stored.keep(pl.scan_ndjson(f"/dev/fd/{file.fileno()}", infer_schema_length=None))
     except pl.exceptions.PolarsError:
-        return _jsonl(path, _bytes(path))
+        return _jsonl(path, _bytes(at))
     whole = len(frame) == len(lines) and frame.columns
-    return Table(frame, "jsonl", path, lines) if whole else _jsonl(path, _bytes(path))
+    if whole and lines.lazy().select(doubtful(frame.columns).any()).collect().item():
+        return _jsonl(path, _bytes(at))
+    return Table(frame, "jsonl", path, lines) if whole else _jsonl(path, _bytes(at))
 
 
 _SURROGATE = r"(?i)\\ud"

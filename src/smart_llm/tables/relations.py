@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from smart_llm.errors import InputError
-from smart_llm.tables.natives import Column, text_columns
+from smart_llm.tables.columns import Column, series_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,7 +85,7 @@ class Duck:
 
         kept, name = self.kept, new_name()
         numbers = pl.Series("row", range(len(next(iter(added.values()), ()))), dtype=pl.Int64)
-        new = pl.DataFrame([numbers, *text_columns(added)])  # noqa: F841  DuckDB finds it by its name
+        new = pl.DataFrame([numbers, *series_of(added)])  # noqa: F841  DuckDB finds it by its name
         columns = ", ".join(["k.*", *(f"a.{quoted(column)}" for column in added)])
         kept.base.query(
             "nothing",

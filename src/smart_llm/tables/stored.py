@@ -102,6 +102,17 @@ def rows_at(cells: Cells, positions: Ints | Sequence[int]) -> pl.DataFrame:
     return pl.concat(parts, rechunk=False)[back]
 
 
+def picked(cells: Cells, positions: Ints) -> Cells:
+    """The rows at these positions, in ascending order, where the others are: in memory or on disk."""
+    import polars as pl
+
+    if isinstance(cells, pl.DataFrame):
+        return cells[positions]
+    place = f"{len(cells.columns)} {''.join(cells.columns)}"  # the name of no column
+    rows = cells.lazy().with_row_index(place).filter(pl.col(place).is_in(positions.tolist())).drop(place)
+    return Stored.keep(rows)
+
+
 def slices(cells: Cells, rows: int) -> Iterator[pl.DataFrame]:
     """All rows in order, so many at a time; at least one slice, be it empty."""
     for start in range(0, max(1, len(cells)), rows):

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.errors import InputError
-from smart_llm.tables.stored import Cells, Stored, rows_at, slices
+from smart_llm.tables.manner import USUAL, Manner
+from smart_llm.tables.stored import Cells, Stored, picked, rows_at, slices
 from smart_llm.types import Ints
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Piece:
 
     at: str
     rows: int
+    manner: Manner = USUAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,9 @@ class Table:
 
     lines: for JSONL, one column, each row as it was written (so that it can be written back unchanged). native: the
     user's own table in memory, for giving back the same kind. pieces: the files, in order, of a table in a folder.
+    written: the columns as a delimited file calls them, where it has empty or repeated names; separator: of its cells.
+    added: what a run's own columns are called. notes: what was guessed when the file was read.
+    whole: where only some rows are asked about, the table that is delivered, and their positions in it.
     """
 
     frame: Cells
@@ -57,6 +62,11 @@ class Table:
     lines: Cells | None = None
     native: Native | None = None
     pieces: tuple[Piece, ...] = ()
+    written: tuple[str, ...] | None = None
+    separator: str | None = None
+    added: tuple[str, ...] = ADDED
+    notes: tuple[str, ...] = ()
+    whole: tuple[Table, Ints] | None = None
 
     @property
     def rows(self) -> int:
@@ -83,6 +93,22 @@ class Table:
         """The rows at these positions, in this order. InputError: a column that is not there."""
         names = self._known(columns)
         return as_text(_select(rows_at(self._narrow(names), positions), names)).to_dicts() if len(positions) else []
+
+    def without_empty(self, columns: Sequence[str]) -> Table:
+        """The table of the rows that have text in one of these columns, at least; `whole` says what they are part of.
+        InputError: none has."""
+        empty = np.array([not any(map(str.strip, row.values())) for row in self.cells(columns)], bool)
+        kept = np.flatnonzero(~empty)
+        if len(kept) == self.rows:
+            return self
+        if not len(kept):
+            raise InputError(f"{self.name}: every row is empty in {', '.join(columns)}")
+        if self.pieces:
+            raise InputError("--skip-empty goes with one table, not with a folder of files: leave it out")
+        note = f"Rows that are empty in {', '.join(columns)} are not asked about: {self.rows - len(kept):,}."
+        frame, lines = (None if each is None else picked(each, kept) for each in (self.frame, self.lines))
+        assert frame is not None
+        return replace(self, frame=frame, lines=lines, whole=(self, kept), notes=(*self.notes, note))
 
     def groups(self, columns: Sequence[str]) -> Ints:
         """shape (N,): rows with equal cells in these columns have the same number; numbered from 0 by first row."""
@@ -189,6 +215,8 @@ def value_text(value: Any) -> str:
     """One Python value as the text of a cell."""
     if value is None or isinstance(value, str):
         return value or ""
+    if isinstance(value, np.floating) and not isinstance(value, float):
+        return str(value)  # as short as a float32 can be written, not as a float64 shows it
     return json.dumps(value, ensure_ascii=False, default=_foreign) if _is_json(value) else str(_foreign(value))
 
 

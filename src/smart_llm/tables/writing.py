@@ -6,15 +6,18 @@ found out by `check_output`, before anything is spent.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from smart_llm.errors import InputError
+from smart_llm.tables.columns import Column, series_of
 from smart_llm.tables.reading import SEPARATORS, format_of
 from smart_llm.tables.stored import Stored, slices
 from smart_llm.tables.table import ADDED, Table, as_text, column_text
@@ -22,7 +25,6 @@ from smart_llm.tables.table import ADDED, Table, as_text, column_text
 if TYPE_CHECKING:
     import polars as pl
 
-Column = Sequence[str | None]
 Cells: TypeAlias = "Callable[[pl.DataFrame], pl.DataFrame]"
 
 SLICE = 32768
@@ -34,9 +36,22 @@ NUMBER = r"^[+-]?(?:\d+(?:[.,]\d+)*|[.,]\d+)(?:[eE][+-]?\d+)?\s?%?$"
 
 def check_columns(table: Table) -> None:
     """InputError: the table already has a column that a run would add."""
-    taken = [name for name in ADDED if name in table.columns]
+    taken = [name for name in table.added if name in (*table.columns, *(table.written or ()))]
     if taken:
-        raise InputError(f"the table already has {', '.join(taken)}: rename or drop it, a run adds {', '.join(ADDED)}")
+        raise InputError(
+            f"the table already has {', '.join(taken)}, and a run adds {', '.join(table.added)}: choose another name "
+            "with --answer-column NAME, or rename yours"
+        )
+
+
+def added_names(answer: str) -> tuple[str, str, str]:
+    """What the columns of a run are called where that of the answers is called so: all begin with it, unless it is the
+    usual name. InputError: no name."""
+    if not isinstance(answer, str) or not answer.strip():
+        raise InputError("--answer-column: give a name for the column of answers")
+    if answer == ADDED[0]:
+        return ADDED
+    return (answer, f"{answer}_by", f"{answer}_status")
 
 
 def check_output(path: Path | str, table: Table) -> None:
@@ -60,24 +75,43 @@ def check_output(path: Path | str, table: Table) -> None:
         warnings.warn(f"the output {path} is a link: {target} is what is written.", stacklevel=2)
 
 
-def write(table: Table, answers: Column, answered_by: Column, status: Column, path: Path | str) -> None:
+def write(
+    table: Table,
+    answers: Column,
+    answered_by: Column,
+    status: Column,
+    path: Path | str,
+    *,
+    more: Mapping[str, Column] | None = None,
+) -> None:
     """Write the table with its three new columns, in the format the path's suffix names. All or nothing.
 
-    answers, answered_by, status: one entry a row, in the table's order; None is written as an empty cell (null).
+    answers, answered_by, status, and more columns by their names: one entry a row, in the table's order; None is
+    written as an empty cell (null).
     """
-    _write_whole(table, (answers, answered_by, status), path, _unquoted)
+    _write_whole(table, (answers, answered_by, status), more or {}, path, _unquoted)
 
 
-def write_harmless(table: Table, answers: Column, answered_by: Column, status: Column, path: Path | str) -> None:
+def write_harmless(
+    table: Table,
+    answers: Column,
+    answered_by: Column,
+    status: Column,
+    path: Path | str,
+    *,
+    more: Mapping[str, Column] | None = None,
+) -> None:
     """As `write`, but in CSV and TSV no text begins as a formula does, which a spreadsheet would carry out on opening.
 
     Such cells, and names of columns, get an apostrophe before them. Numbers stay numbers.
     """
-    _write_whole(table, (answers, answered_by, status), path, _harmless)
+    _write_whole(table, (answers, answered_by, status), more or {}, path, _harmless)
 
 
-def _write_whole(table: Table, columns: Sequence[Column], path: Path | str, cells: Cells) -> None:
-    added = dict(zip(ADDED, columns, strict=True))
+def _write_whole(
+    table: Table, columns: Sequence[Column], more: Mapping[str, Column], path: Path | str, cells: Cells
+) -> None:
+    added = {**dict(zip(table.added, columns, strict=True)), **more}
     if any(len(values) != table.rows for values in added.values()):
         raise ValueError(f"{table.rows} rows need as many answers")
     with _atomically(Path(os.path.realpath(path))) as file:
@@ -86,13 +120,7 @@ def _write_whole(table: Table, columns: Sequence[Column], path: Path | str, cell
 
 def with_added(frame: pl.DataFrame, added: dict[str, Column]) -> pl.DataFrame:
     """The frame with the new columns at its end."""
-    return frame.hstack(_columns(added))
-
-
-def _columns(added: dict[str, Column]) -> list[pl.Series]:
-    import polars as pl
-
-    return [pl.Series(name, list(values), dtype=pl.String) for name, values in added.items()]
+    return frame.hstack(series_of(added))
 
 
 def _write(table: Table, added: dict[str, Column], kind: str, file: BinaryIO, cells: Cells) -> None:
@@ -101,44 +129,78 @@ def _write(table: Table, added: dict[str, Column], kind: str, file: BinaryIO, ce
     if kind == "parquet":
         _write_parquet(table, added, file)
         return
-    spliced = kind == "jsonl" and table.lines is not None
+    spliced = kind in ("jsonl", "json") and table.lines is not None
+    listed = _Listed(file) if kind == "json" else file
     start = 0
     for part in slices(table.lines if spliced and table.lines is not None else table.frame, SLICE):
         new = {name: values[start : start + len(part)] for name, values in added.items()}
-        if spliced:
-            file.writelines(_spliced(part.to_series(), new))
-        elif kind == "jsonl":
-            _jsonable(with_added(part, new)).write_ndjson(file)
+        if kind in ("jsonl", "json"):
+            listed.writelines(_spliced(part.to_series() if spliced else _json_lines(part), new))
         else:
-            cells(with_added(part, new)).write_csv(file, separator=SEPARATORS[kind], include_header=not start)
+            _write_cells(table, kind, with_added(part, new), file, cells, header=not start)
         start += len(part)
+    if isinstance(listed, _Listed):
+        listed.end()
+
+
+class _Listed:
+    """Lines of JSON as one array."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._before = file, b"[\n"
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        """One object each."""
+        for line in lines:
+            self._file.write(self._before + line.rstrip(b"\n"))
+            self._before = b",\n"
+
+    def end(self) -> None:
+        """Close the array."""
+        self._file.write(b"\n]\n" if self._before == b",\n" else b"[]\n")
+
+
+def _write_cells(table: Table, kind: str, part: pl.DataFrame, file: BinaryIO, cells: Cells, *, header: bool) -> None:
+    """Delimited: with the separator and the header that the table was read with, where it is of this format."""
+    separator = table.separator if table.format == kind and table.separator else SEPARATORS[kind]
+    if header and table.written is not None:
+        names = [*table.written, *part.columns[len(table.written) :]]
+        text = io.StringIO(newline="")
+        row = map(_shielded, names) if cells is _harmless else names
+        csv.writer(text, delimiter=separator, lineterminator="\n").writerow(row)
+        file.write(text.getvalue().encode())
+        header = False
+    cells(part).write_csv(file, separator=separator, include_header=header)
 
 
 def _write_parquet(table: Table, added: dict[str, Column], file: BinaryIO) -> None:
     import polars as pl
 
     if isinstance(table.frame, Stored):
-        new = pl.DataFrame(_columns(added))
+        new = pl.DataFrame(series_of(added))
         pl.concat([table.frame.lazy(), new.lazy()], how="horizontal").sink_parquet(file)
     else:
         with_added(table.frame, added).write_parquet(file)
 
 
-def _spliced(lines: pl.Series, added: dict[str, Column]) -> Iterator[bytes]:
+def _spliced(lines: Iterable[str], added: dict[str, Column]) -> Iterator[bytes]:
     """Each JSON line as it was, with the new fields before its closing brace."""
     for line, *values in zip(lines, *added.values(), strict=True):
         start = line[:-1].rstrip()
-        fields = json.dumps(dict(zip(added, values, strict=True)), ensure_ascii=False)
+        fields = json.dumps(dict(zip(added, values, strict=True)), ensure_ascii=False, default=str)
         yield f"{start}{'' if start == '{' else ', '}{fields[1:]}\n".encode()
 
 
-def _jsonable(frame: pl.DataFrame) -> pl.DataFrame:
-    """Bytes, which JSON has no form for, as text."""
+def _json_lines(frame: pl.DataFrame) -> list[str]:
+    """Each row as JSON; bytes, which it has no form for, as text."""
     import polars as pl
 
-    return frame.with_columns(
-        [column_text(each) for each in frame.iter_columns() if each.dtype in (pl.Binary, pl.Object)]
-    )
+    if not frame.width:
+        return ["{}"] * len(frame)
+    odd = [column_text(each) for each in frame.iter_columns() if each.dtype in (pl.Binary, pl.Object)]
+    buffer = io.BytesIO()
+    frame.with_columns(odd).write_ndjson(buffer)
+    return buffer.getvalue().decode().split("\n")[: len(frame)]
 
 
 def _unquoted(frame: pl.DataFrame) -> pl.DataFrame:
@@ -154,7 +216,11 @@ def _harmless(frame: pl.DataFrame) -> pl.DataFrame:
 
     columns = zip(frame.iter_columns(), _unquoted(frame).iter_columns(), strict=True)
     made = [text if column.dtype.is_numeric() else _disarmed(text) for column, text in columns]
-    return pl.DataFrame([each.alias(f"'{each.name}" if each.name.startswith(FORMULA) else each.name) for each in made])
+    return pl.DataFrame([each.alias(_shielded(each.name)) for each in made])
+
+
+def _shielded(name: str) -> str:
+    return f"'{name}" if name.startswith(FORMULA) else name
 
 
 def _disarmed(column: pl.Series) -> pl.Series:
@@ -180,14 +246,12 @@ def _check_folder(path: Path | str, target: Path) -> None:
 
 
 def _check_format(path: Path | str, kind: str, table: Table) -> None:
-    import io
-
     import polars as pl
 
     first = table.head(1)
     nothing: list[str | None] = [None] * first.rows
     try:
-        _write(first, dict.fromkeys(ADDED, nothing), kind, io.BytesIO(), _unquoted)
+        _write(first, dict.fromkeys(table.added, nothing), kind, io.BytesIO(), _unquoted)
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise InputError(f"this table cannot be written as {kind}: {error}".splitlines()[0]) from None
 

@@ -10,17 +10,22 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from enum import Enum
 from functools import lru_cache
 from typing import Any
 
 from smart_llm.errors import InputError
 from smart_llm.tasks import equivalence as equivalences
+from smart_llm.tasks import given
 from smart_llm.tasks.contracts import Contract, choose
 from smart_llm.tasks.functions import describe, name_of
 from smart_llm.tasks.numerals import EXACT
 from smart_llm.tasks.replies import spoken
-from smart_llm.tasks.template import Template, split
-from smart_llm.types import Json
+from smart_llm.tasks.template import Template, doubts, split
+from smart_llm.types import Answer, Json
+
+CUT_BREAKS = ("text", "number")
+"""Contracts that an answer breaks when it is cut off. A label or JSON that is cut off is not read as one."""
 
 _compiled = lru_cache(maxsize=256)(split)
 
@@ -29,8 +34,9 @@ class Task:
     """What to ask about each row, how to read the answer, and when two answers count as the same. Immutable.
 
     prompt: text with `{column}` places (rules: `smart_llm.tasks.template`).
-    One output contract: `labels` (two or more texts), or `answer` ("text", "number", "json"), or `schema` (a JSON
-    schema; the answer is JSON). `parse`, a function of the reply (str) to a value or None, replaces the contract's own
+    One output contract: `labels` (two or more texts, an Enum, or a dict of labels and what they mean, which the system
+    message then says), or `answer` ("text", "number", "json"), or `schema` (a JSON schema or a pydantic model; the
+    answer is JSON). `parse`, a function of the reply (str) to a value or None, replaces the contract's own
     reading; its values are still checked against the contract, and an exception in it is a broken contract. It may
     stand without a contract.
     equivalence: a name ("label", "exact", "text", "number", "json", "json-exact") or a symmetric function of two
@@ -44,6 +50,8 @@ class Task:
     __slots__ = (
         "_compared",
         "_described",
+        "_made",
+        "_members",
         "_parse",
         "_relation",
         "_same",
@@ -62,14 +70,16 @@ class Task:
     _compared: bool
     _same: Callable[[Any, Any], bool] | None
     _described: str
+    _made: Callable[[Json], Any] | None
+    _members: dict[str, Any]
 
     def __init__(
         self,
         prompt: str,
         *,
-        labels: Iterable[str] | None = None,
+        labels: Iterable[str] | Iterable[Enum] | Iterable[bool] | Mapping[str, str] | None = None,
         answer: str | None = None,
-        schema: Mapping[str, Json] | None = None,
+        schema: Mapping[str, Json] | type | None = None,
         equivalence: str | Callable[[Any, Any], bool] | None = None,
         parse: Callable[[str], Any] | None = None,
         tolerance: float | None = None,
@@ -77,11 +87,14 @@ class Task:
         max_tokens: int | None = None,
     ) -> None:
         _check_prompt(prompt)
-        contract = choose(labels, answer, schema, parse)
+        plain, made = given.schema_of(schema)
+        contract = choose(given.label_texts(labels), answer, plain, parse)
         name = contract.equivalence if equivalence is None else equivalence
         put = object.__setattr__
         put(self, "prompt", prompt)
-        put(self, "system", system)
+        put(self, "system", given.described(labels, system))
+        put(self, "_made", made)
+        put(self, "_members", given.members(labels))
         put(self, "contract", contract)
         put(self, "max_tokens", _check_tokens(max_tokens, contract))
         put(self, "_parse", _check_function("parse", parse) if parse is not None else None)
@@ -118,6 +131,10 @@ class Task:
         """Which of a table's columns the prompt uses. InputError: it names an unknown column, or none."""
         return self.template(columns).columns
 
+    def doubts(self, columns: Sequence[str]) -> list[str]:
+        """What the prompt sends as it stands, but may be meant otherwise: sentences."""
+        return list(doubts(self.prompt, columns))
+
     def prefix(self, columns: Sequence[str]) -> str:
         """The text before the first cell: the same for every row."""
         return self.template(columns).literals[0]
@@ -142,6 +159,13 @@ class Task:
             return None
         return self._comparable(value) if self._compared else self.contract.admit(value)
 
+    def read(self, answer: Answer | None) -> Any:
+        """The canonical value of a model's answer; None where there is none, or where it breaks the contract. A text or
+        a number that was cut off is broken: "12" may have been the beginning of 1250."""
+        if answer is None or (answer.finish == "length" and self.contract.kind in CUT_BREAKS):
+            return None
+        return self.parse(answer.text)
+
     def _comparable(self, value: Any) -> Any:
         """What the user's `parse` returned, where there is no contract to check it against. What it returns for one
         reply it returns for all, so a type that cannot be compared is a mistake to tell, not an answer to defer."""
@@ -153,6 +177,18 @@ class Task:
                 "text, numbers, lists or dicts, or give the task an equivalence of your own"
             )
         return value
+
+    def value(self, text: str) -> Any:
+        """A delivered answer as a value: numbers, truth values, lists and dicts as such, all else as text."""
+        member = self._members.get(text)
+        return member if isinstance(member, bool) else given.value_of(self.contract, text)
+
+    def made(self, text: str) -> Any:
+        """A delivered answer as what the task was given: a member of the Enum of labels, an object of the pydantic
+        model, else its `value`."""
+        if text in self._members:
+            return self._members[text]
+        return self.value(text) if self._made is None else self._made(self.value(text))
 
     def equivalent(self, a: Any, b: Any) -> bool:
         """Whether two parsed answers count as the same. None is equivalent to nothing, not even to None."""

@@ -156,14 +156,16 @@ def _table(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]
 
 def _label(label: Mapping[str, Json], evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     rows, looked, seen, shows = evidence["rows_left"], evidence["looked"], label["seen"], label["enough"]
-    carried = evidence["least"] - label["pilot"] - claim.get("set_aside", 0)
+    carried = evidence["least"] - label["pilot"] - evidence["pilot_errors"] - claim.get("set_aside", 0)
+    lost = evidence["errors"]
     alpha, problems = _alpha(claim), []
     few: Callable[[int], float] = lambda s: float(hypergeom.cdf(s - 1, rows, min(carried, rows), looked))  # noqa: E731
     absent = float(ABSENT * alpha)
     if shows != 0 if carried <= 0 else not few(shows) <= absent < few(shows + 1) * (1 + SLACK):
         problems.append(f"label {label['key']}: a common one does not show up {shows} times")
     credit, part = label["credit"], (1 - ABSENT) * alpha
-    right = credit == seen if seen < shows else is_largest(credit, seen, Fraction(evidence["share"]), part)
+    rare = seen + lost < shows
+    right = credit == seen if rare else is_largest(credit + lost, seen + lost, Fraction(evidence["share"]), part)
     return problems if right else [*problems, f"label {label['key']}: its credit is off"]
 
 

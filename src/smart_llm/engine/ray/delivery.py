@@ -128,6 +128,7 @@ class RayDelivery:
             store_text=means.ledger.store_text,
             providers=self.providers,
             output=self.output,
+            added=self.table.added,
         )
 
     async def _hand_out(self, orders: Orders, pending: list[int], finished: Finished, live: Live, means: Means) -> None:

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,8 +25,7 @@ from smart_llm.engine.live import Live
 from smart_llm.engine.routing import Routing
 from smart_llm.ledger import canonical, tagged
 from smart_llm.stats.sampling import uniforms
-from smart_llm.tables import ADDED, Table
-from smart_llm.tables.writing import Column
+from smart_llm.tables import ADDED, Column, Table
 from smart_llm.types import Cascade, Ints, Json, Model, Request
 
 if TYPE_CHECKING:
@@ -73,7 +72,8 @@ class Orders:
     that were settled before, by the reference: position → (answer, error). covered, known, before: see `Live`. failed:
     requests that are not sent, see `Once`. elsewhere: whether the ledger may hold answers of the reference to rows that
     nobody has asked about in this run. limited: whether there is a budget. providers: those the caller brought. output:
-    where whole rows go (None: answers go back to the driver)."""
+    where whole rows go (None: answers go back to the driver). added: what the columns
+    of a run are called (None: as usual)."""
 
     task: Task
     models: tuple[Model, ...]
@@ -100,6 +100,7 @@ class Orders:
     store_text: bool
     providers: Mapping[str, Provider]
     output: Folder | None
+    added: tuple[str, ...] | None
 
     def routing(self, part: Part) -> Routing:
         """The rule for the rows of one partition."""
@@ -174,11 +175,11 @@ def take(live: Live, first: int, found: pl.DataFrame) -> None:
     live.reference_cost[rows] = np.where(np.isnan(known), live.reference_cost[rows], known)
 
 
-def added(live: Live) -> dict[str, Column]:
-    """The three columns a run adds, of a partition that is settled."""
-    names = [live.models[model].name for model in live.by]
+def added(live: Live, names: Sequence[str] | None) -> dict[str, Column]:
+    """The three columns a run adds, so called, of a partition that is settled."""
+    by = [live.models[model].name for model in live.by]
     status = [live.errors.get(row, "ok") for row in range(live.rows)]
-    return dict(zip(ADDED, (list(live.answers), names, status), strict=True))
+    return dict(zip(names or ADDED, (list(live.answers), by, status), strict=True))
 
 
 def to_bytes(frame: pl.DataFrame) -> bytes:

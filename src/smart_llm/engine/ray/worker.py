@@ -113,7 +113,7 @@ class Worker:
             if (known := orders.settled.get(part.first + row)) is not None:
                 live.settle(row, 0, *known)
         await deliver(live, orders.routing(part), orders.concurrency, _teller(governed, live))
-        new = added(live)
+        new = added(live, orders.added)
         if orders.output is not None:
             await asyncio.to_thread(orders.output.put, part.name, with_added(in_memory(table), new))
         found = account(live, answers=orders.output is None, known=orders.failed.keys())

@@ -131,7 +131,10 @@ class BatchHttp:
         problem = problems.read(reply.data)
         if reply.status == 404:
             return Gone(f"{self.host} does not know this (status 404): {problem.message[:160]}")
-        return problems.meaning(self.host, reply.status, problem, reply.headers, self._secret)
+        found = problems.meaning(self.host, reply.status, problem, reply.headers, self._secret)
+        if isinstance(found, Refused) and found.key:
+            return Refused(f"{found} Check the environment variable that holds it.")
+        return found
 
     async def _timed(self, reading: Awaitable[bytes]) -> bytes:
         return await asyncio.wait_for(reading, self._timeout)

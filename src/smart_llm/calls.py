@@ -1,0 +1,239 @@
+"""The functions a program calls: what they take, said once and at length. They are quick to import; `api`, which does
+the work, comes when one of them is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, overload
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    from smart_llm.api import Run
+    from smart_llm.engine.asked import Options, Place
+    from smart_llm.engine.plan import Plan
+    from smart_llm.tasks import Task
+
+    Frame = TypeVar("Frame", default=Any)
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
+
+
+@overload
+async def arun(
+    table: Place,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[Any]: ...
+@overload
+async def arun(
+    table: Rows,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[list[dict[str, Any]]]: ...
+@overload
+async def arun(
+    table: Frame,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[Frame]: ...
+async def arun(
+    table: Any,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = "0.95",
+    confidence: float | str = "0.95",
+    **options: Unpack[Options],
+) -> Run[Any]:
+    """`run`, awaited: the same arguments, for programs that are asynchronous themselves."""
+    from smart_llm import api
+
+    return await api.arun(
+        table,
+        task,
+        reference=reference,
+        candidates=candidates,
+        agreement=agreement,
+        confidence=confidence,
+        **options,
+    )
+
+
+@overload
+def run(
+    table: Place,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[Any]: ...
+@overload
+def run(
+    table: Rows,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[list[dict[str, Any]]]: ...
+@overload
+def run(
+    table: Frame,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = ...,
+    confidence: float | str = ...,
+    **options: Unpack[Options],
+) -> Run[Frame]: ...
+def run(
+    table: Any,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = "0.95",
+    confidence: float | str = "0.95",
+    **options: Unpack[Options],
+) -> Run[Any]:
+    """Answer every row of a table, as cheaply as the promise allows: with `confidence`, at least `agreement` of the
+    answers are what the reference would have said.
+
+    What is asked, and of whom:
+
+    table: a path (CSV, TSV, JSONL, Parquet) or a folder of such files, a pandas, polars or Arrow table, a DuckDB
+        relation, or dicts. What comes back in `Run.table` is of the same kind, with `answer`, `answered_by`, `status`.
+    task: a `smart.Task`: the prompt, what counts as an answer, when two answers are the same.
+    reference, candidates: models as `provider:model`, such as "openai:gpt-4.1"; candidates are a list.
+
+    Options, the promise:
+
+    agreement, confidence: shares between 0 and 1; a text such as "0.95" is taken exactly.
+    per_label: promise this agreement for every common label, too.
+    floor: deliver no candidate that may agree on less than this share (0.5).
+    procedure: "ladder" (the default), "reference-only", or one of the paper's, "smart/2024".
+    seed: of the order in which rows are profiled; drawn if not given.
+    self_check: ask the reference twice about so many rows, to see how often it agrees with itself.
+
+    Options, money and time:
+
+    budget: US dollars, a hard stop. concurrency: calls in flight per model, at most (64).
+    timeout: seconds a call may take (120). patience: seconds that a model which answers nobody is waited for (600).
+    retry: ask again what failed ("errors") or broke the output contract ("broken"), once its cause is mended.
+    batch: ask by batch, at about half the price, within a day; True, or `BatchOptions`.
+
+    Options, the table and what is written:
+
+    rows: only the first so many. output: the file for the answered table, with a certificate beside it.
+    report: a file for the report, one HTML page, also where the run is stopped.
+    ledger: the file that remembers every answer; by default beside the table, or in your own folder for frames.
+    store_text: False keeps the text of rows out of ledger and report.
+    id_column: the column by which the report calls a row, beside its number. It decides nothing.
+    safe_csv: write cells that a spreadsheet would take for formulas as text.
+
+    Options, the rest:
+
+    models: a TOML file of models and prices. providers: your own, by the name of the model (`smart.FakeProvider`).
+    progress: show how the run goes; by default on a terminal or in a notebook, if there is no `on_event`.
+    on_event: a function that hears the run's events; if it raises, the run stops cleanly and the exception comes out.
+    engine: "local", "ray", or "ray:ADDRESS"; workers, partition: its actors, and rows handed to one at a time.
+
+    Raises `InputError` before anything is spent; `Refused`, `BudgetExhausted` or `Interrupted` when the run must stop:
+    call it again to go on, what was bought is kept. Works inside a running event loop (a notebook) too.
+    """
+    from smart_llm import api
+
+    return api.run(
+        table,
+        task,
+        reference=reference,
+        candidates=candidates,
+        agreement=agreement,
+        confidence=confidence,
+        **options,
+    )
+
+
+def plan(
+    table: Any,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = "0.95",
+    confidence: float | str = "0.95",
+    pilot: int | None = None,
+    brief: bool = False,
+    **options: Unpack[Options],
+) -> Plan:
+    """What `run` with the same arguments would do and cost. Nothing is spent and nothing written without `pilot`.
+
+    pilot: ask the reference and every candidate about so many rows first. The run delivers those answers, but these
+    rows are never evidence, under this or a later prompt. `self_check` rows of the pilot (which it makes at least as
+    long) are asked of the reference twice. brief: only the agreement asked for, with less simulating. All other
+    arguments are those of `run`. Raises `InputError`; with `pilot` also what `run` raises.
+    """
+    from smart_llm import api
+
+    return api.plan(
+        table,
+        task,
+        reference=reference,
+        candidates=candidates,
+        agreement=agreement,
+        confidence=confidence,
+        pilot=pilot,
+        brief=brief,
+        **options,
+    )
+
+
+async def aplan(
+    table: Any,
+    task: Task,
+    *,
+    reference: str,
+    candidates: Sequence[str],
+    agreement: float | str = "0.95",
+    confidence: float | str = "0.95",
+    pilot: int | None = None,
+    brief: bool = False,
+    **options: Unpack[Options],
+) -> Plan:
+    """`plan`, awaited: the same arguments."""
+    from smart_llm import api
+
+    return await api.aplan(
+        table,
+        task,
+        reference=reference,
+        candidates=candidates,
+        agreement=agreement,
+        confidence=confidence,
+        pilot=pilot,
+        brief=brief,
+        **options,
+    )

@@ -1,0 +1,37 @@
+"""What the `status` of a row without an answer says: what happened, and what to do about it. Pure."""
+
+from __future__ import annotations
+
+from smart_llm.tasks.replies import spoken
+from smart_llm.types import Answer
+
+BROKEN = "error: the reference's answer breaks the output contract"
+"""How the status of a row begins whose answer came, was paid, and cannot be delivered."""
+
+LESS_OR_MORE = "give it more room (?thinking=2000), or tell it to think less (?effort=none)"
+
+
+def status(reply: Answer) -> str:
+    """Of a row whose answer by the reference is an error, or breaks the contract."""
+    return f"error: {reply.error}" if reply.error else f"{BROKEN}{why_broken(reply)}"
+
+
+def why_broken(reply: Answer) -> str:
+    """Why an answer breaks the contract, where the way it ended tells, with what to do; begins with a colon."""
+    used = f" after {count:,} tokens" if (count := reply.usage.output_tokens) else ""
+    said = spoken(reply.text or "") is not None
+    match reply.finish:
+        case "length" if not said:
+            return f": it thought until its room was used up{used}; {LESS_OR_MORE}"
+        case "length":
+            return f": it was cut off{used}; allow a longer one (--max-tokens), or room to think (?thinking=2000)"
+        case "refusal":
+            return ": the model refused to answer; reword the prompt, or take another reference"
+        case "content_filter":
+            return ": the provider's safety filter held it back; reword the prompt, or take another reference"
+        case "empty":
+            return ": the reply was empty, as after a safety filter; reword the prompt, or take another reference"
+    thought = reply.usage.reasoning_tokens or "<think" in (reply.text or "")
+    if not said and thought:
+        return f": it thought and then gave no answer; {LESS_OR_MORE}"
+    return "" if said else ": it was empty"

@@ -1,0 +1,41 @@
+"""One JSON array of objects as the lines of a JSONL file, every object as it was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smart_llm.errors import InputError
+
+
+def lines_of(path: Path, data: bytes) -> bytes:
+    """The objects, one a line. InputError: no JSON, or JSON of another shape.
+
+    A line end in JSON stands between values only, so it may as well be a space.
+    """
+    import msgspec
+
+    if not data.lstrip().startswith(b"["):
+        return _not_an_array(path, data)
+    try:
+        rows = msgspec.json.decode(data, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {str(error).splitlines()[0][:160]}") from None
+    for number, row in enumerate(rows, 1):
+        if not bytes(row).lstrip().startswith(b"{"):
+            raise InputError(f"{path}, item {number}: each item of the array must be a JSON object, {{…}}")
+    return b"\n".join(bytes(row).strip().replace(b"\r", b" ").replace(b"\n", b" ") for row in rows)
+
+
+def _not_an_array(path: Path, data: bytes) -> bytes:
+    import msgspec
+
+    try:
+        whole = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return data  # JSON lines under the name of JSON; what is wrong with them, their reader says
+    if not isinstance(whole, dict):
+        raise InputError(f"{path}: the file must be a JSON array of objects, [{{…}}, {{…}}]")
+    lists = [name for name, value in whole.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if not lists:
+        return data
+    raise InputError(f"{path} holds one object: take the rows out of it: jq -c '.{lists[0]}[]' {path} > rows.jsonl")

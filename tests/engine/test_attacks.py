@@ -1,0 +1,200 @@
+"""What a stranger broke: runs that look honest and are not, over the public API alone."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import smart_llm as smart
+
+LETTERS = "abcdefgh"
+TASK = smart.Task("Classify this item: number {id}", labels=list(LETTERS))
+
+
+def number(request: smart.Request) -> int:
+    """Of the row."""
+    return int(request.prompt.split()[-1])
+
+
+@dataclass
+class Phase:
+    """Knows, as a listener, when delivery begins."""
+
+    delivering: bool = False
+    calls: list[int] = field(default_factory=list)
+
+    def __call__(self, event: smart.Event) -> None:
+        """Listen."""
+        self.delivering |= isinstance(event, smart.Decided)
+
+
+def truths(rows: int) -> list[str]:
+    """A letter per row."""
+    rng = random.Random(5)
+    return [rng.choice(LETTERS) for _ in range(rows)]
+
+
+def other(letter: str, by: int) -> str:
+    """Another letter."""
+    return LETTERS[(LETTERS.index(letter) + 1 + by) % len(LETTERS)]
+
+
+def run(folder: Path, rows: int, models: dict[str, Callable[[smart.Request], Any]], **options: Any) -> smart.Run:
+    """A run whose models answer by these functions, reference first."""
+    reference, *candidates = models
+    given = {spec.replace("in=", "").partition("?")[0]: smart.FakeProvider(answer) for spec, answer in models.items()}
+    usual = {"agreement": "0.9", "seed": 1, "task": TASK} | options
+    return smart.run(
+        [{"id": i} for i in range(rows)],
+        usual.pop("task"),
+        reference=reference,
+        candidates=candidates,
+        providers=given,
+        ledger=folder / "l.db",
+        **usual,
+    )
+
+
+def test_rows_whose_further_draws_fail_while_delivering_go_to_the_reference(tmp_path: Path) -> None:
+    """A row that the look placed in the first tier is not handed to the second because its score is missing now: the
+    second is wrong on just these rows."""
+    truth, phase, rng = truths(4000), Phase(), random.Random(5)
+    easy = [rng.random() < 0.5 for _ in truth]
+
+    def cheap(request: smart.Request) -> str | Exception:
+        i = number(request)
+        if request.draw and phase.delivering:
+            return smart.Refused("blocked", row_only=True)
+        return truth[i] if easy[i] else other(truth[i], request.draw)
+
+    def middle(request: smart.Request) -> str:
+        i = number(request)
+        return other(truth[i], request.draw) if easy[i] else truth[i]
+
+    models = {
+        "fake:big?in=100&out=100": lambda request: truth[number(request)],
+        "fake:cheap?in=0.1&out=0.1&draws=3": cheap,
+        "fake:middle?in=2&out=2&draws=2": middle,
+    }
+    done = run(tmp_path, 4000, models, on_event=phase)
+    assert len(done.certificate.rule.get("tiers", ())) == 2
+    missed = sum(row["answer"] != letter for row, letter in zip(done.table, truth, strict=True))
+    assert missed <= done.certificate.claim["allowance"]
+    assert smart.verify(done.certificate, done.ledger) == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_label_whose_rows_the_reference_failed_on_is_not_taken_for_rare(tmp_path: Path, seed: int) -> None:
+    """The reference's calls fail while profiling, just on the rows of one label, and are answered later: what is
+    promised for that label holds, or nothing is promised."""
+    phase, rng = Phase(), random.Random(5)
+    truth = ["c" if rng.random() < 0.08 else rng.choice("ab") for _ in range(3000)]
+
+    def big(request: smart.Request) -> str | Exception:
+        letter = truth[number(request)]
+        return letter if letter != "c" or phase.delivering else smart.Refused("overloaded", row_only=True)
+
+    models = {
+        "fake:big?in=100&out=100": big,
+        "fake:small?in=0.5&out=0.5": lambda request: truth[number(request)].replace("c", "a"),
+    }
+    task = smart.Task("Classify {id}", labels=list("abc"))
+    options = {"agreement": "0.8", "per_label": "0.8", "seed": seed, "task": task, "on_event": phase}
+    run(tmp_path, 3000, models, **options)
+    done = run(tmp_path, 3000, models, **options)
+    kept = sum(row["answer"] == "c" for row, letter in zip(done.table, truth, strict=True) if letter == "c")
+    assert not done.certificate.granted or kept >= 0.8 * truth.count("c")
+    assert smart.verify(done.certificate, done.ledger) == []
+
+
+@pytest.mark.parametrize("before_the_end", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_snapshot_that_changes_as_profiling_ends(tmp_path: Path, before_the_end: int, seed: int) -> None:
+    """However few answers of the new one are among the evidence: it delivers nothing."""
+    truth, phase = truths(1500), Phase()
+
+    def small(request: smart.Request) -> smart.Answer:
+        if not phase.delivering:
+            phase.calls.append(number(request))
+        letter = truth[number(request)]
+        late = phase.delivering if change is None else len(phase.calls) > change
+        new = late and change is not None
+        return smart.Answer(other(letter, 0) if new and number(request) % 2 else letter, snapshot="v2" if new else "v1")
+
+    models = {"fake:big?in=100&out=100": lambda request: truth[number(request)], "fake:small?in=1&out=1": small}
+    change = None
+    (tmp_path / "quiet").mkdir()
+    run(tmp_path / "quiet", 1500, models, seed=seed, concurrency=1, on_event=phase)
+    change, phase.delivering = len(phase.calls) - before_the_end, False
+    phase.calls.clear()
+    with pytest.raises(smart.SmartError, match="v2"):
+        run(tmp_path, 1500, models, seed=seed, concurrency=1, on_event=phase)
+
+
+FORGED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "another reference": lambda c: c["claim"].update(reference="openai:gpt-5.2"),
+    "self-agreement left out": lambda c: c.update(self_agreement=None),
+    "an assumption left out": lambda c: c.update(assumptions=c["assumptions"][:-1]),
+    "delivered by the reference": lambda c: c["delivered"].update(by={"fake:big": 800, "fake:small": 0}),
+    "saving": lambda c: c["cost"].update(saving=1e6),
+    "rates": lambda c: c["models"][1].update(input=9.0),
+    "notes": lambda c: c.update(notes=["All is well."]),
+    "late errors": lambda c: c["errors"].update(first=[1, 2]),
+    "standings": lambda c: c["delivered"].update(standings=[]),
+}
+
+
+def test_nothing_in_a_certificate_can_be_changed(tmp_path: Path) -> None:
+    """With the ledger every field counts, also those that no evidence tells; every certificate that was issued on the
+    way verifies."""
+    truth = truths(800)
+    failing = {"now": True}
+
+    def big(request: smart.Request) -> str | Exception:
+        lost = failing["now"] and number(request) % 50 == 0
+        return smart.Refused("not now", row_only=True) if lost else truth[number(request)]
+
+    models = {"fake:big?in=100&out=100": big, "fake:small?in=1&out=1": lambda request: truth[number(request)]}
+    first = run(tmp_path, 800, models, self_check=30)
+    failing["now"] = False
+    second = run(tmp_path, 800, models, self_check=30)
+    assert first.certificate != second.certificate
+    for issued in (first, second):
+        assert smart.verify(issued.certificate, issued.ledger) == []
+    for what, forge in FORGED.items():
+        forged = json.loads(second.certificate.to_json())
+        forge(forged)
+        assert smart.verify(forged, second.ledger) != [], what
+
+
+def test_a_stopped_run_has_no_finished_certificate(tmp_path: Path) -> None:
+    """A finished certificate does not verify with the ledger of the same run stopped by its budget."""
+    truth = truths(600)
+    models = {
+        "fake:big?in=100&out=100": lambda request: truth[number(request)],
+        "fake:small?in=1&out=1": lambda request: truth[number(request)],
+    }
+    for folder in ("whole", "stopped"):
+        (tmp_path / folder).mkdir()
+    whole = run(tmp_path / "whole", 600, models)
+    with pytest.raises(smart.BudgetExhausted):
+        run(tmp_path / "stopped", 600, models, budget=whole.cost * 0.95)
+    assert smart.verify(whole.certificate, whole.ledger) == []
+    assert smart.verify(whole.certificate, tmp_path / "stopped" / "l.db") != []
+
+
+@pytest.mark.parametrize("agreement", ["19/20", "9.5e-1", "+.95"])
+def test_shares_are_kept_as_decimals(tmp_path: Path, agreement: str) -> None:
+    """However a share is written, its certificate verifies."""
+    models = {"fake:big?in=9&out=9": lambda _: "a", "fake:small?in=1&out=1": lambda _: "a"}
+    done = run(tmp_path, 300, models, agreement=agreement)
+    assert done.certificate.claim["agreement"] == "0.95"
+    assert smart.verify(done.certificate, done.ledger) == []
+    with pytest.raises(smart.InputError, match="decimal"):
+        run(tmp_path, 300, models, agreement="2/3")

@@ -1,0 +1,214 @@
+"""One server that replies in the shape of each provider and server, as their documentation and public reports of bugs
+show it: over real sockets, in OpenAI's and in Anthropic's dialect.
+
+    async with Shaped({"row 3": AZURE_FILTER}) as url:   a prompt that contains "row 3" gets that reply, others "yes"
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from smart_llm.mock import MockServer
+from smart_llm.mock.http import Call, Reply, reply
+
+Body: TypeAlias = dict[str, Any]
+Said: TypeAlias = tuple[int, Any] | tuple[int, Any, dict[str, str]] | None
+"""Status, body (JSON, or bytes as they are), headers; None: an ordinary answer."""
+Reaction: TypeAlias = Callable[[Body, str], Said] | Said
+
+
+class Shaped(MockServer):
+    """Answers `yes`, but for prompts that contain one of these texts. bodies: what was sent, in order; seen: how often
+    each prompt came."""
+
+    def __init__(self, reactions: Mapping[str, Reaction], text: str = "yes") -> None:
+        super().__init__()
+        self._reactions, self._text = dict(reactions), text
+        self.bodies: list[Body] = []
+        self.seen: Counter[str] = Counter()
+
+    def handle(self, call: Call) -> Reply:
+        """One request."""
+        body = json.loads(call.body)
+        prompt = str(body["messages"][-1]["content"])
+        self.bodies.append(body)
+        self.seen[prompt] += 1
+        reaction = next((each for text, each in self._reactions.items() if text in prompt), None)
+        said = reaction(body, prompt) if callable(reaction) else reaction
+        if said is None:
+            said = (200, message(self._text) if call.path.endswith("/messages") else completion(self._text))
+        status, data, *headers = said
+        return Reply(reply(status, data if isinstance(data, bytes) else json.dumps(data).encode(), *headers))
+
+
+def completion(text: str | None = "yes", *, usage: Any = ..., finish: Any = "stop", **message: Any) -> Body:
+    """A completion as OpenAI writes it; usage: `...` for an ordinary one, None to leave it out."""
+    said = {"role": "assistant", "content": text, **message}
+    found: Body = {"id": "1", "object": "chat.completion", "model": "m-1", "choices": [{"index": 0, "message": said}]}
+    found["choices"][0]["finish_reason"] = finish
+    if usage is ...:
+        usage = {"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22}
+    return found if usage is None else {**found, "usage": usage}
+
+
+def message(text: str = "yes", **fields: Any) -> Body:
+    """A message as Anthropic writes it."""
+    usage = {"input_tokens": 20, "output_tokens": 2}
+    content = [{"type": "text", "text": text}]
+    return {"type": "message", "model": "c-1", "content": content, "stop_reason": "end_turn", "usage": usage, **fields}
+
+
+def error(text: str, **fields: Any) -> Body:
+    """An error as OpenAI writes it."""
+    return {"error": {"message": text, **fields}}
+
+
+def once(*replies: Said) -> Reaction:
+    """These replies in turn, then ordinary ones."""
+    left = list(replies)
+    return lambda body, prompt: left.pop(0) if left else None
+
+
+def while_there(name: str, *said: Any) -> Reaction:
+    """This reply as long as the request has that parameter."""
+    return lambda body, prompt: (said[0], said[1]) if name in body else None
+
+
+# --------------------------------------------------------------------------- one row is refused
+
+ROW: dict[str, Said] = {
+    "OpenAI, a policy": (400, error("Invalid prompt: your prompt was flagged as potentially violating our usage "
+        "policy.",
+        code="invalid_prompt")),
+    "OpenAI, words nobody knows": (400, error("We could not process this one.", code="unprocessable")),
+    "OpenAI, limits of a minute": (429, error(
+        "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 41022. The "
+        "input or output tokens must be reduced in order to run successfully.", type="tokens",
+        code="rate_limit_exceeded")),
+    "Azure, the prompt": (400, {"error": {"message": "The response was filtered due to the prompt triggering Azure "
+        "OpenAI's content management policy.", "param": "prompt", "code": "content_filter", "status": 400,
+        "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+    "Azure, inside a 200": (200, {"error": {"message": "The response was filtered.", "param": "prompt", "status": 400,
+        "code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+    "OpenRouter, inside a 200": (200, {"error": {"code": 400, "message": "Provider returned error",
+        "metadata": {"raw": "{\"error\": {\"message\": \"Row is odd\"}}", "provider_name": "X"}}}),
+    "OpenRouter, moderation": (403, {"error": {"code": 403, "message": "Your input was flagged",
+        "metadata": {"reasons": ["violence"], "provider_name": "X"}}}),
+    "OpenRouter, in the choice": (200, {"choices": [{"error": {"code": 400, "message": "Row is odd"},
+        "message": {"role": "assistant", "content": ""}, "finish_reason": "error"}]}),
+    "DashScope, inspection": (400, error("Input data may contain inappropriate content.",
+        code="data_inspection_failed")),
+    "Mistral, its validation": (422, {"object": "error", "message": {"detail": [{"type": "value_error",
+        "loc": ["body", "messages", 0], "msg": "Row is odd"}]}, "type": "invalid_request_error"}),
+    "Groq, too large": (413, error("Request too large for model on tokens per minute (TPM): Limit 6000, Requested 9001",
+        type="tokens", code="rate_limit_exceeded")),
+    "vLLM, too long": (400, {"object": "error", "message": "This model's maximum context length is 2048 tokens. "
+        "However, "
+        "you requested 3000 tokens in the messages, Please reduce the length of the messages.", "code": 400}),
+    "vLLM, max_tokens": (400, {"object": "error", "message": "'max_tokens' or 'max_completion_tokens' is too "
+        "large: 20. "
+        "This model's maximum context length is 2048 tokens and your request has 2040 input tokens.", "param": None,
+        "type": "BadRequestError", "code": 400}),
+    "SGLang, too long": (400, {"object": "error", "message": "The input (3000 tokens) is longer than the model's "
+        "context "
+        "length (2048 tokens).", "type": "BadRequestError", "code": 400}),
+    "llama.cpp, too long": (400, {"error": {"code": 400, "message": "the request exceeds the available context "
+        "size, try "
+        "increasing it", "type": "exceed_context_size_error", "n_prompt_tokens": 3000, "n_ctx": 2048}}),
+    "llama.cpp, once": (500, error("input is too large to process. increase the physical batch size", code=500)),
+    "TGI, too long": (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. "
+        "Given: "
+        "3000 `inputs` tokens and 20 `max_new_tokens`", "error_type": "validation"}),
+    "a gateway's own": (400, b"<html>no</html>"),
+}  # fmt: skip
+"""Refusals of one request, in the chat-completions dialect."""
+
+ROW_ANTHROPIC: dict[str, Said] = {
+    "an empty cell": (400, {"type": "error", "error": {"type": "invalid_request_error",
+        "message": "messages.0: user messages must have non-empty content"}}),
+    "blank text": (400, {"type": "error", "error": {"type": "invalid_request_error",
+        "message": "messages: text content blocks must contain non-whitespace text"}}),
+    "too long": (400, {"type": "error", "error": {"type": "invalid_request_error",
+        "message": "prompt is too long: 213462 tokens > 200000 maximum"}}),
+    "filtered": (400, {"type": "error", "error": {"type": "invalid_request_error",
+        "message": "Output blocked by content filtering policy"}}),
+    "inside a 200": (200, {"type": "error", "error": {"type": "invalid_request_error", "message": "Row is odd"}}),
+}  # fmt: skip
+
+# --------------------------------------------------------------------------- no text
+
+NO_TEXT: dict[str, Said] = {
+    "Azure without a message": (200, {"model": "m", "choices": [{"index": 0, "finish_reason": "content_filter",
+        "content_filter_results": {"hate": {"filtered": True, "severity": "high"}}}], "usage": {"prompt_tokens": 9,
+        "completion_tokens": 0}}),
+    "Azure, filters alone": (200, {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant"},
+        "content_filter_results": {"violence": {"filtered": True}}}]}),
+    "Gemini, null": (200, {"choices": [{"finish_reason": "stop", "index": 0, "message": None}], "model": "g"}),
+    "Gemini, no choices": (200, {"choices": [], "model": "g", "usage": {"prompt_tokens": 9, "total_tokens": 9}}),
+    "Gemini, null choices": (200, {"choices": None, "model": "g"}),
+    "Gemini, its filter": (200, {"choices": [{"finish_reason": "content_filter: PROHIBITED_CONTENT", "index": 0,
+        "message": {"role": "assistant"}}], "model": "g"}),
+    "Gemini, thoughts alone": (200, {"choices": [{"finish_reason": "length", "index": 0,
+        "message": {"role": "assistant"}}], "usage": {"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 29}}),
+    "a choice of null": (200, {"choices": [None]}),
+    "a refusal": (200, completion(None, refusal="I cannot.")),
+    "GLM, its filter": (200, completion("", finish="sensitive")),
+}  # fmt: skip
+"""Replies that hold no text: paid, and one call each."""
+
+NO_TEXT_ANTHROPIC: dict[str, Said] = {
+    "nothing": (200, message(content=[])),
+    "null": (200, message(content=None)),
+    "a block of null": (200, message(content=[None])),
+    "null text": (200, message(content=[{"type": "text", "text": None}])),
+    "a refusal": (200, message(content=[], stop_reason="refusal")),
+}
+
+# --------------------------------------------------------------------------- wait, or stop
+
+WAIT: dict[str, Said] = {
+    "OpenRouter, inside a 200": (200, {"error": {"code": 429, "message": "Provider returned error",
+        "metadata": {"raw": "x is temporarily rate-limited upstream", "provider_name": "X"}}}),
+    "OpenAI": (429, error("Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000, Requested "
+        "2000. Please try again in 10ms.", code="rate_limit_exceeded"), {"Retry-After": "0.01"}),
+    "Anthropic's words": (429, error("This request would exceed your organization's rate limit of 20,000 input "
+        "tokens per "
+        "minute. Please reduce the prompt length or the maximum tokens requested, or try again later."),
+        {"Retry-After": "0.01"}),
+    "llama.cpp loads": (503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}),
+    "Hugging Face loads": (503, {"error": "Model x/y is currently loading", "estimated_time": 0.02}),
+    "Ollama loads": (503, error("llm server loading model")),
+}  # fmt: skip
+"""Everybody is to wait; a try is not used up."""
+
+STOP: dict[str, Said] = {
+    "OpenRouter, credits": (200, {"error": {"code": 402, "message": "Insufficient credits. Add more at the shop."}}),
+    "OpenRouter, the key": (200, {"error": {"code": 401, "message": "No auth credentials found"}}),
+    "Anthropic's type": (200, {"type": "error", "error": {"type": "authentication_error", "message": "who are you"}}),
+}
+"""Inside a 200: the run stops with the provider's words."""
+
+# --------------------------------------------------------------------------- parameters
+
+SCHEMA_REFUSED: dict[str, Said] = {
+    "vLLM": (400, {"object": "error", "message": "The provided JSON schema contains features not supported by "
+        "xgrammar.",
+        "type": "BadRequestError", "code": 400}),
+    "vLLM, outlines": (400, {"object": "error", "message": "Grammar error: Unsupported regex", "code": 400}),
+    "llama.cpp": (400, {"error": {"code": 400, "message": "JSON schema conversion failed:\nUnrecognized schema: {}",
+        "type": "invalid_request_error"}}),
+    "llama.cpp, grammar": (400, {"error": {"code": 400, "message": "Failed to parse grammar",
+        "type": "invalid_request_error"}}),
+    "Gemini": (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Invalid JSON payload received. "
+        "Unknown name \"additionalProperties\" at 'generation_config.response_schema': Cannot find field."}}]),
+    "Gemini, states": (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "The specified schema "
+        "produces a constraint that has too many states for serving."}}]),
+    "Groq": (400, error("This model does not support response format `json_schema`.", type="invalid_request_error")),
+    "Groq, generation": (400, error("Failed to generate JSON. Please adjust your prompt.", code="json_validate_failed",
+        failed_generation="{")),
+    "OpenAI": (400, error("Invalid schema for response_format 'answer': In context=(), 'required' is required.",
+        param="response_format", code="invalid_json_schema")),
+}  # fmt: skip
