@@ -57,10 +57,10 @@ def test_what_the_user_says_wins(tmp_path: Path) -> None:
 
 def test_short_names_stand_for_the_whole_spec(tmp_path: Path) -> None:
     """A short name resolves to the full one, so that the ledger never confuses two models that had the same."""
-    text = f'[small]\nmodel = "openai:qwen"\nurl = "{URL}"\nin = 0.1\nout = 0.2\nkey_env = "MY_KEY"\n'
+    text = f'[small]\nmodel = "openai:qwen"\nurl = "{URL}"\nin = 0.1\nout = 0.2\nkey_env = "MY_API_KEY"\n'
     (tmp_path / "models.toml").write_text(text)
     model = resolve("small", book=read_book(tmp_path / "models.toml"))
-    assert model == Model(f"openai:qwen@{URL}", "openai", "qwen", Rate(0.1, 0.2), URL, "MY_KEY")
+    assert model == Model(f"openai:qwen@{URL}", "openai", "qwen", Rate(0.1, 0.2), URL, "MY_API_KEY")
 
 
 @pytest.mark.parametrize("text", ["in = 1", "[a]\nin = 1\nout = 1", "not toml", '["fake:a"]\nprice = 1'])
@@ -226,3 +226,73 @@ def test_settings_that_decide_answers_are_in_the_name_or_in_the_keys(monkeypatch
         assert placed(deployed).settings == {"at": f"{host}/openai/v1"}
     keys = {request_key(Request("m", "p", 9, thinking=thinking)) for thinking in (0, 1, 2)}
     assert len({*found, *keys}) == 5
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["localhost:8000/v1", "HTTP://localhost:8000/v1", "file:///etc/passwd", "ftp://h/v1", "//h:1/v1", "127.0.0.1", "",
+     "h", "http:/h/v1", "http:h", "Https://h", "me:secret@h/v1", "[::1]:8000/v1", "v1@h"],
+)  # fmt: skip
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "groq", "azure", "anyllm"])
+def test_an_at_that_is_no_address_is_an_error(provider: str, at: str, tmp_path: Path) -> None:
+    """A model at an address that is not understood is never asked at its provider's own, however it is written."""
+    (tmp_path / "models.toml").write_text(f'[m]\nmodel = "{provider}:qwen"\nurl = "{at}"\nin = 1\nout = 1\n')
+    for spec, book in ((f"{provider}:qwen@{at}?in=1&out=1", {}), ("m", read_book(tmp_path / "models.toml"))):
+        with pytest.raises(InputError, match=r"after the @ is not an address|not understood") as caught:
+            resolve(spec, book=book)
+        assert "secret" not in str(caught.value)
+
+
+def test_the_message_says_what_was_probably_meant() -> None:
+    """A forgotten scheme is written out."""
+    with pytest.raises(InputError, match="openai:qwen@http://localhost:8000/v1 "):
+        resolve("openai:qwen@localhost:8000/v1?in=1&out=1")
+
+
+@pytest.mark.parametrize(
+    ("variable", "host", "allowed"),
+    [
+        ("MY_API_KEY", "example.com", True),
+        ("GATEWAY_TOKEN", "example.com", True),
+        ("FIREWORKS_API_KEY", "api.fireworks.ai", True),
+        ("FIREWORKS_API_KEY", "example.com", False),
+        ("AWS_SECRET_ACCESS_KEY", "example.com", False),
+        ("AWS_SESSION_TOKEN", "example.com", False),
+        ("GITHUB_TOKEN", "example.com", False),
+        ("GITHUB_TOKEN", "github.example.com", True),
+        ("OPENAI_API_KEY", "openai.example.com", False),
+        ("DATABASE_URL", "example.com", False),
+        ("PATH", "example.com", False),
+    ],
+)
+def test_a_file_of_models_may_name_few_variables(tmp_path: Path, variable: str, host: str, allowed: bool) -> None:
+    """A file of models cannot send away what was not made for it; the user can, on the command line."""
+    text = f'[m]\nmodel = "openai:x"\nurl = "https://{host}/v1"\nin = 1\nout = 1\nkey_env = "{variable}"\n'
+    (tmp_path / "models.toml").write_text(text)
+    book = read_book(tmp_path / "models.toml")
+    if allowed:
+        assert resolve("m", book=book).key_env == variable
+    else:
+        with pytest.raises(InputError, match=variable):
+            resolve("m", book=book)
+    if variable != "OPENAI_API_KEY":
+        assert resolve(f"m?key_env={variable}", book=book).key_env == variable
+
+
+def test_another_host_than_the_name_says_is_told(tmp_path: Path) -> None:
+    """A file that moves a known provider's model to another host is allowed to, and that is said."""
+    (tmp_path / "models.toml").write_text('["openai:gpt-4o"]\nurl = "https://elsewhere.example/v1"\nin = 1\nout = 1\n')
+    with pytest.warns(UserWarning, match=r"openai:gpt-4o is asked at elsewhere\.example"):
+        resolve("openai:gpt-4o", book=read_book(tmp_path / "models.toml"))
+
+
+@pytest.mark.parametrize("secret", ["sk-a\nX-Evil: 1", "sk-a\r\n\r\n", "sk-ü", "sk\x00a", "sk-a\tb\x7f"])
+def test_a_key_that_no_header_can_hold_is_told(secret: str) -> None:
+    """A key with a line break in it is bad input, in a line that does not show it."""
+    model = resolve("openai:gpt-4o")
+    if secret.strip().isprintable() and secret.isascii():
+        assert key(model, {"OPENAI_API_KEY": secret}) == secret.strip()
+        return
+    with pytest.raises(InputError, match="the key in OPENAI_API_KEY") as caught:
+        key(model, {"OPENAI_API_KEY": secret})
+    assert "sk" not in str(caught.value)

@@ -45,16 +45,24 @@ class Retryable(ProviderError):
     """Trying again may help: rate limit, timeout, overload, dropped connection, broken reply.
 
     `retry_after` is in seconds, where the provider named a time; `throttled` marks a rate limit (429), which
-    never uses up the tries; `paid` says that the provider may have charged for the attempt.
+    never uses up the tries; `paid` says that the provider may have charged for the attempt; `late` that nothing came
+    within the time limit.
     """
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, throttled: bool = False, paid: bool = False
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        throttled: bool = False,
+        paid: bool = False,
+        late: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.throttled = throttled
         self.paid = paid
+        self.late = late
 
 
 class Refused(ProviderError):

@@ -5,8 +5,9 @@ Where a price comes from, first that there is: the query, the book (`--models F.
 genai-prices data. It is frozen into the `Model`, so that nothing about money changes during a run.
 
 Keys: a provider's key belongs to that provider's host. An `@URL` endpoint gets the key of the variable it names in
-`key_env`, which must not be a known provider's, else none. Keys are read from the environment when a provider is made;
-a `Model` holds the variable's name only, so it can be printed, recorded and hashed.
+`key_env`, which must not be a known provider's, else none; which ones a file of models may name is in `lent_keys`. Keys
+are read from the environment when a provider is made; a `Model` holds the variable's name only, so it can be printed,
+recorded and hashed.
 
 Thinking: a model that thinks spends output tokens before it says a word, so it is given room for that on top of what
 the answer needs (`thinking=TOKENS`, by name and `effort` unless given). `effort` is part of the model's name: the same
@@ -25,6 +26,7 @@ import math
 import os
 import re
 import tomllib
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -36,6 +38,7 @@ from smart_llm.errors import InputError, meant
 from smart_llm.providers.base import Provider
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
+from smart_llm.providers.lent_keys import refusal
 from smart_llm.providers.spread import Spread
 from smart_llm.providers.thinking import room
 from smart_llm.types import Model, Rate
@@ -43,6 +46,9 @@ from smart_llm.types import Model, Rate
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 _SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
+_AT_ADDRESS = re.compile(r"[^@]@https?://")
+_VERSION = re.compile(r"[0-9]{4,}|latest|default")
+"""After the @ in the name of a model of Google's."""
 _PRICES = {
     "in": "input",
     "out": "output",
@@ -67,6 +73,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
     Raises `InputError` for a spec that cannot be read, an unknown provider, or a model without a price.
     """
     name, options = _expand(spec, book or {})
+    _check_at(name)
     match = _SPEC.fullmatch(name)
     if match is None:
         raise InputError(
@@ -117,6 +124,10 @@ def key(model: Model, environ: Mapping[str, str] | None = None) -> str | None:
     value = (os.environ if environ is None else environ).get(model.key_env, "").strip()
     if not value:
         raise InputError(f"Model {model.name}: no key. Set the environment variable {model.key_env}.")
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(
+            f"Model {model.name}: the key in {model.key_env} has a line break or another letter no key has."
+        )
     return value
 
 
@@ -191,9 +202,50 @@ def _expand(spec: str, book: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     name, _, query = spec.strip().partition("?")
     options = _options(name, query)
     if name in book:
-        name, _, query = book[name].partition("?")
-        options = {**_options(name, query), **options}
+        asked, (name, _, query) = name, book[name].partition("?")
+        booked = _options(name, query)
+        _check_book(asked, name, {**booked, "key_env": ""} if "key_env" in options else booked)
+        options = {**booked, **options}
     return name, options
+
+
+def _check_book(asked: str, name: str, booked: Mapping[str, str]) -> None:
+    """What a file of models may not do without being told so on the command line; another host than a name says is
+    told at once."""
+    urls = [url for url in (name.partition("@")[2], *booked.get("also", "").split(",")) if url]
+    provider = name.partition(":")[0]
+    if variable := booked.get("key_env"):
+        own = ENDPOINTS[provider] if provider in ENDPOINTS and not urls else None
+        for url in urls or [own.url if own else ""]:
+            reason = None if own and variable == own.key_env else refusal(variable, _host(url))
+            if reason:
+                raise InputError(f"Model {asked}: key_env = {variable!r}: {reason}. Say so: {asked}?key_env={variable}")
+    if urls and "@" not in asked and asked.partition(":")[0] in ENDPOINTS:
+        hosts = ", ".join(dict.fromkeys(map(_host, urls)))
+        warnings.warn(f"{asked} is asked at {hosts}, as the file of models says, not at its own address.", stacklevel=5)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _check_at(name: str) -> None:
+    """What follows an @ is an address: a model at an address that is not understood must not be asked elsewhere."""
+    provider, _, rest = name.partition(":")
+    rest = rest.replace("\uff20", "@")
+    if "@" not in rest or _AT_ADDRESS.search(rest) or provider == "fake":
+        return
+    model, _, after = rest.partition("@")
+    if provider == "anyllm" and _VERSION.fullmatch(after):
+        return
+    meant = re.sub(r"^[A-Za-z]*:?/*(?=[^/])", "", after) if "//" in after else after
+    raise InputError(
+        f"Model {_shown(name)}: {_shown(f'@{after}')[1:] or 'nothing'} after the @ is not an address; write "
+        f"{provider}:{model}@http://{meant.rpartition('@')[2] or 'HOST:PORT/v1'} (or https://, in small letters)."
+    )
 
 
 def _options(name: str, query: str) -> dict[str, str]:
@@ -206,7 +258,7 @@ def _options(name: str, query: str) -> dict[str, str]:
 
 def _shown(name: str) -> str:
     """A name safe to print: a password someone put into a URL is left out."""
-    return re.sub(r"//[^/@]*@", "//…@", name)
+    return re.sub(r"(//|@)[^/@]*@", r"\1…@", name)
 
 
 def _check_provider(name: str, provider: str, url: str | None) -> None:
@@ -340,4 +392,4 @@ def _book_spec(path: str, name: str, table: object) -> str:
     model, url = fields.pop("model", name), fields.pop("url", None)
     if ":" not in model:
         raise InputError(f'{path}: [{name}] does not say which model it is; add model = "provider:model".')
-    return f"{model}{f'@{url}' if url else ''}?{urlencode(fields)}"
+    return f"{model}{'' if url is None else f'@{url}'}?{urlencode(fields)}"

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smart_llm.errors import InputError, LedgerError
+from smart_llm.errors import InputError, LedgerError, SmartError
 from smart_llm.ledger import Ledger, Reader, keys, request_key, tagged
 from smart_llm.types import Answer, Request, Usage
 
@@ -271,3 +271,16 @@ def test_costs_come_back_to_the_last_bit(ledger: Ledger) -> None:
     odd = dataclasses.replace(ANSWER, cost=0.1 + 0.2, logprobs=(("a", -math.pi),))
     asyncio.run(ledger.put(KEY, REQUEST, odd))
     assert ledger.get(KEY) == odd
+
+
+def test_what_is_no_file_is_no_ledger(tmp_path: Path) -> None:
+    """A dangling link, a folder or a device is an error in a line; nothing is made beside it or changed in it."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "nowhere" / "x.db")
+    (tmp_path / "folder").mkdir(mode=0o755)
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    before = {each.name: each.lstat().st_mode for each in tmp_path.iterdir()}
+    for name in before:
+        with pytest.raises(SmartError) as caught:
+            Ledger.open(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert {each.name: each.lstat().st_mode for each in tmp_path.iterdir()} == before

@@ -38,21 +38,32 @@ async def admitted(pace: Pace, tries: int) -> int:
     return done
 
 
-async def test_one_rate_limit_is_one_decrease() -> None:
-    """A burst of rate limits for calls of the same moment counts once; a later one counts again."""
-    both = await pace(49)
-    epochs = [await both.enter() for _ in range(49)]
-    for epoch in epochs:
-        both.throttled(epoch, 0.0)
-        both.leave()
+async def refuse_all(pace: Pace, calls: int) -> None:
+    """So many calls leave at once, and all of them meet a rate limit that asks for no wait."""
+    turns = [await pace.enter() for _ in range(calls)]
+    for turn in turns:
+        pace.throttled(turn, 0.0)
+        pace.leave()
     await asyncio.sleep(0.001)
-    assert await admitted(both, 60) == int(49 * DECREASE)
+
+
+async def test_one_rate_limit_is_one_decrease() -> None:
+    """A burst of rate limits for calls of the same moment counts once; a later one counts again, and for more where
+    nearly all of the latest calls were refused."""
     both = await pace(49)
-    for _ in range(2):
-        both.throttled(await both.enter(), 0.0)
-        both.leave()
-        await asyncio.sleep(0.001)
-    assert await admitted(both, 60) == int(49 * DECREASE**2)
+    await refuse_all(both, 49)
+    first = await admitted(both, 60)
+    assert 49 * DECREASE <= first < 49
+    await refuse_all(both, first)
+    assert await admitted(both, 60) == pytest.approx(first * DECREASE, abs=1)
+
+
+async def test_a_refusal_among_many_answers_takes_hardly_anything() -> None:
+    """A single 429 after many answers neither stops other calls nor makes them fewer."""
+    gate = await pace(64)
+    gate.throttled(await gate.enter(), 100.0)
+    gate.leave()
+    assert await admitted(gate, 100) == 64
 
 
 async def test_successes_raise_it_to_the_ceiling_and_no_further() -> None:
@@ -93,8 +104,8 @@ async def test_cancelled_waiters_lose_no_turn(cancelled: int) -> None:
 
 
 async def test_the_longest_pause_holds() -> None:
-    """A shorter Retry-After does not cut a longer one short."""
-    gate = await pace(2)
+    """Where all calls are refused, a shorter Retry-After does not cut a longer one short."""
+    gate = Pace(2, Random(0))
     loop = asyncio.get_running_loop()
     start = loop.time()
     gate.throttled(await gate.enter(), 0.05)

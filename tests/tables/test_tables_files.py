@@ -403,3 +403,12 @@ def test_as_many_answers_as_rows(source: Table, tmp_path: Path) -> None:
     """A wrong number of answers is a fault of ours and never written."""
     with pytest.raises(ValueError, match="1 rows"):
         write(source, ["1", "2"], ["m"], ["ok"], tmp_path / "o.csv")
+
+
+def test_an_output_that_is_a_link_is_said(tmp_path: Path) -> None:
+    """Where a link leads is written to, and said before anything is spent."""
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    (tmp_path / "real.csv").write_text("precious\n")
+    (tmp_path / "out.csv").symlink_to("real.csv")
+    with pytest.warns(UserWarning, match=r"out\.csv is a link: .*real\.csv is what is written"):
+        check_output(tmp_path / "out.csv", read(tmp_path / "t.csv"))

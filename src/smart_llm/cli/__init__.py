@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -65,6 +66,7 @@ def _fitted(text: str) -> list[str]:
 
 def main() -> None:
     """Run a verb; errors become one or two lines on stderr and the exit code of their kind."""
+    warnings.formatwarning = lambda message, *_: f"smart: {message}\n"
     try:
         app()
     except SmartError as error:

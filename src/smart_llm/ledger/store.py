@@ -25,7 +25,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
-from smart_llm.errors import LedgerError
+from smart_llm.errors import InputError, LedgerError
 from smart_llm.ledger import lock
 from smart_llm.ledger.keys import answer_json, canonical, request_json, seal, tagged
 from smart_llm.ledger.migrations import migrate
@@ -64,6 +64,7 @@ class Ledger(Reader):
         self._take(path)
 
     def _take(self, path: Path) -> None:
+        _check_place(path)
         self._lock = lock.acquire(path)
         try:
             connection = _writable(path)
@@ -199,6 +200,14 @@ class Ledger(Reader):
         if self._db.execute("SELECT id FROM answers WHERE key = ?", (key,)).fetchone()[0] != number:
             await self.attempt(key, model, "superseded", cost, run=run, settles=attempt)
         return stands
+
+
+def _check_place(path: Path) -> None:
+    """A ledger is a file: nothing else has its permissions changed or a lock put beside it."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a link to {os.readlink(path)}, which is not there: name another ledger.")
+    if path.exists() and not path.is_file():
+        raise LedgerError(f"{path} is not a ledger: it is not a file.")
 
 
 def _writable(path: Path) -> sqlite3.Connection:

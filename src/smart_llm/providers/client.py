@@ -5,9 +5,9 @@
         attempt ── a turn (pace), money set aside (budget), a time limit, the provider; whatever may have been paid is
                    recorded before anything else happens
 
-A rate limit never uses up the tries; it is bounded in time. Nor does a model that answers nobody (`health`): it is
-waited for. An error of one row is an `Answer` with `error`, whose cost is what its calls may have cost; an error of the
-provider as a whole is raised and stops the run.
+A rate limit never uses up the tries; it holds back its own row, and is bounded in time. Nor does a model that answers
+nobody (`health`): it is waited for. An error of one row is an `Answer` with `error`, whose cost is what its calls may
+have cost; an error of the provider as a whole is raised and stops the run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from smart_llm.providers.headers import limits_from
 from smart_llm.providers.health import Trials
 from smart_llm.providers.journal import Journal
 from smart_llm.providers.lane import Lane, Speed, ceiling, guessed_tokens
-from smart_llm.providers.pace import Gate, Pace, Turn
+from smart_llm.providers.pace import Gate, Pace, Turn, capped, held_back
 from smart_llm.types import Answer, Model, Request
 
 FIRST_DELAY, LONGEST_DELAY, LATER_DELAY = 0.2, 20.0, 5.0
@@ -204,11 +204,13 @@ class Client:
                     throttled_since = throttled_since or _now()
                     if _now() - throttled_since > self._patience:
                         return await self._tired(lane, key, throttled_since, error, trials)
-                    continue  # the pace makes it wait
-                if self._is_own(lane, trials):
+                    trials.throttled, lane.named = trials.throttled + 1, error.retry_after
+                    delay = held_back(error.retry_after, trials.throttled, self._random)
+                elif self._is_own(lane, trials):
                     return await self._given_up(lane, key, error, trials)
-                await self._find_out(lane, trials)
-                delay = self._delay(trials.all, error.retry_after)
+                else:
+                    await self._find_out(lane, trials)
+                    delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
                 lane.trust.refused(error)  # raises what stops the run
                 return await self._failed(lane, key, str(error), trials)
@@ -216,7 +218,7 @@ class Client:
 
     async def _attempt(self, lane: Lane, key: str, request: Request, trials: Trials) -> Answer:
         """One call in its turn and within the budget; the answer is durable when this returns."""
-        bound = lane.bound(request, self._timeout)
+        bound = lane.bound(request, trials.time(self._timeout))
         async with lane.trust.led(self._budget.limit is not None):
             probe, turn = await self._turn_of(lane, request, bound)
             try:
@@ -261,7 +263,10 @@ class Client:
         except Retryable as error:
             if error.throttled:
                 lane.limited = str(error)
-                lane.pace.throttled(turn, error.retry_after)
+                lane.pace.throttled(turn, capped(error.retry_after))
+            elif error.late and trials.may_queue and lane.queues(turn, trials.time(self._timeout)):
+                trials.queued += 1
+                lane.pace.queued(turn)
             else:
                 lane.health.failed(turn.at, str(error))
                 trials.failed(turn.at, lane.health)
@@ -274,7 +279,7 @@ class Client:
             raise
         finally:
             lane.pace.leave()
-        lane.succeeded(turn)
+        lane.succeeded(turn, self._timeout)
         if not trials.all:
             lane.health.began(answered=True)
         return answer, number
@@ -289,7 +294,7 @@ class Client:
             lane.trust.check()
             cost = bound  # from here on it may be paid
             self.calls[name] += 1
-            async with lane.trust.limited(self._timeout):
+            async with lane.trust.limited(patient := trials.time(self._timeout)):
                 answer = lane.priced(request, await lane.provider.complete(request))
             self.cache_saved += lane.model.rate.saved(answer.usage)
             cost, lost = answer.cost, False
@@ -303,7 +308,7 @@ class Client:
         except TimeoutError:
             self._record(key, name, "timed out", cost, number)
             lane.trust.check()
-            raise Retryable(f"{name} did not answer within {self._timeout:g} s.", paid=True) from None
+            raise Retryable(f"{name} did not answer within {patient:g} s.", paid=True, late=True) from None
         except BaseException:  # cancelled, or a fault of our own
             self._record(key, name, "unknown", cost, number)
             raise
@@ -315,8 +320,7 @@ class Client:
             trials.cost += cost if lost else 0.0
 
     async def _announce(self, lane: Lane, key: str, bound: float) -> int | None:
-        """What a call may cost is durable before it leaves: with a budget call by call (the number is returned), else
-        by notes that cover all calls in flight."""
+        """What a call may cost is durable before it leaves: by a number with a budget, else by notes for all."""
         if self._budget.limit is not None:
             return await self._ledger.send(key, lane.model.name, bound, run=self._run)
         lane.announced.take(bound)
@@ -341,8 +345,7 @@ class Client:
         return trials.counted >= self._tries or (trials.vouched and trials.counted > 0)
 
     async def _find_out(self, lane: Lane, trials: Trials) -> None:
-        """Where a row has failed alone often enough, or the model seems to be down, find out whether it answers others.
-        If it does not, and patience is over, nobody is waited for any longer."""
+        """Where a row failed alone, or the model seems down: does it answer others? If not, patience may be over."""
         health = lane.health
         if not (trials.alone >= self._tries or health.doubted or health.late):
             return
@@ -377,7 +380,7 @@ class Client:
 
     def _delay(self, failures: int, retry_after: float | None) -> float:
         longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1)) if failures <= 8 else LATER_DELAY
-        return min(self._patience, max(retry_after or 0.0, longest * (0.5 + 0.5 * self._random.random())))
+        return min(self._patience, max(capped(retry_after) or 0.0, longest * (0.5 + 0.5 * self._random.random())))
 
     async def _tired(self, lane: Lane, key: str, since: float, error: Retryable, trials: Trials) -> Answer:
         """Rate-limited for too long: this row alone, or all of them?"""

@@ -91,7 +91,8 @@ class Governor:
     """Paces and budget of one run. rows, errors: rows the workers have settled, and those without an answer.
 
     Messages that want an answer: ("enter", number, model, tokens), ("reserve", number, USD), ("check", number).
-    Others: ("leave", model), ("succeeded", model, turn), ("throttled", model, turn, retry_after),
+    Others: ("leave", model), ("succeeded", model, turn, slow), ("queued", model, turn),
+    ("throttled", model, turn, retry_after),
     ("told", model, turn, limits, age), ("settle", USD set aside, USD cost), ("settled", rows, errors),
     ("stop", failure).
     """
@@ -189,10 +190,15 @@ class Governor:
             holder.in_flight[model] -= 1
             self.paces[model].leave()
 
-    def _succeeded(self, holder: Holder, model: str, turn: int) -> None:
+    def _succeeded(self, holder: Holder, model: str, turn: int, slow: bool) -> None:
         known = holder.turns.pop(turn, None)
         if known is not None:
-            self.paces[model].succeeded(known)
+            self.paces[model].succeeded(known, slow=slow)
+
+    def _queued(self, holder: Holder, model: str, turn: int) -> None:
+        known = holder.turns.pop(turn, None)
+        if known is not None:
+            self.paces[model].queued(known)
 
     def _throttled(self, holder: Holder, model: str, turn: int, retry_after: float | None) -> None:
         known = holder.turns.pop(turn, None)

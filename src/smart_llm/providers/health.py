@@ -37,6 +37,9 @@ NEVER = 30.0
 MEMORY, FINE, LEAST = 64, 0.999, 1 / 4
 """So many requests back it is remembered how many are answered at their first try; what stands for all of them; and
 what a failure counts for at least."""
+MOST_QUEUED, LONGER = 16, 4
+"""Calls of a row that may be late in a server's queue without being counted; and how many times as long as others the
+later ones may take."""
 
 
 @dataclass(slots=True)
@@ -44,7 +47,8 @@ class Trials:
     """The failures of one row. all: how many; counted: what those count that are its own; alone: those since then that
     nobody can judge; first: when the call left that failed first; since: the same of those that nobody can judge;
     vouched: whether the model was seen to answer others after as many of them as there are tries; cost: USD that its
-    calls may have cost."""
+    calls may have cost; throttled, queued: how often it met a rate
+    limit, and was late in a server's queue: no failures."""
 
     all: int = 0
     counted: float = 0.0
@@ -53,6 +57,17 @@ class Trials:
     since: float | None = None
     vouched: bool = False
     cost: float = 0.0
+    throttled: int = 0
+    queued: int = 0
+
+    @property
+    def may_queue(self) -> bool:
+        """Whether another call that is late in a server's queue is still not counted."""
+        return self.queued < MOST_QUEUED
+
+    def time(self, timeout: float) -> float:
+        """Seconds until a call is given up: more for a row that has waited in a server's queue in vain."""
+        return timeout * min(LONGER, 1 + self.queued)
 
     def failed(self, left: float, health: Health) -> None:
         """A call of this row that left then has failed, as its model knows by now."""

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
 from smart_llm.errors import ProviderError, Refused, Retryable
-from smart_llm.providers import lenient, problems
+from smart_llm.providers import bodies, lenient, problems
 from smart_llm.providers.base import Told
+from smart_llm.providers.harmless import hidden, shown
 from smart_llm.types import Answer, Model, Request
 
+LONGEST_NAME = 200
+"""Characters of the name that a model gives itself."""
 LEARNT_FROM = (200, 400, 403, 422)
 """Statuses that come with the name of a parameter that is not taken (200: with an error in the body)."""
 
@@ -51,7 +54,9 @@ class HttpEndpoint:
         session = self._session or self._open()
         try:
             async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
-                return HttpReply(response.status, await response.read(), response.headers)
+                return HttpReply(response.status, await bodies.body(response), response.headers)
+        except bodies.Unusable as error:
+            raise Retryable(f"{self.host} {error}.", paid=True) from None
         except aiohttp.ClientConnectorError as error:
             raise Retryable(f"{self.host} cannot be reached: {_reason(error)}.") from None
         except aiohttp.ClientError as error:
@@ -65,12 +70,33 @@ class HttpEndpoint:
 
     def error(self, reply: HttpReply, problem: problems.Problem) -> ProviderError:
         """What a reply other than 200 means for us."""
+        problem = replace(problem, message=shown(problem.message, self._secret))
         return problems.meaning(self.host, reply.status, problem, reply.headers, self._secret)
+
+    def safe(self, answer: Answer) -> Answer:
+        """An answer as it may be kept: the key is not in it, and nothing that is shown can do harm."""
+        snapshot, finish = shown(answer.snapshot, self._secret), shown(answer.finish, self._secret)
+        text = hidden(answer.text, self._secret) if answer.text else answer.text
+        error = shown(answer.error, self._secret) if answer.error else answer.error
+        same = (text, snapshot, finish, error) == (answer.text, answer.snapshot, answer.finish, answer.error)
+        if same:
+            return answer
+        kept = text == answer.text
+        return replace(
+            answer,
+            text=text,
+            snapshot=snapshot[:LONGEST_NAME],
+            finish=finish,
+            error=error,
+            logprobs=answer.logprobs if kept else (),
+            listed=answer.listed if kept else (),
+        )
 
     def inside(self, reply: HttpReply) -> tuple[problems.Problem, ProviderError]:
         """What a 200 without an answer means for us."""
         found = problems.inside(self.host, reply.data, self._secret)
         if found is not None:
+            found[1].args = (shown(str(found[1]), self._secret),)
             return found
         error = Retryable(f"{self.host} sent a reply that is not a completion.", paid=True)
         return problems.Problem(), error
@@ -78,7 +104,8 @@ class HttpEndpoint:
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            headers=self._headers,
+            headers={**bodies.ACCEPTED, **self._headers},
+            auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -149,7 +176,7 @@ class HttpProvider(ABC):
         """The answer, or None where a parameter was refused that was not among the quirks when it was sent."""
         if reply.status == 200:
             try:
-                return self.decode(reply.data)
+                return self._http.safe(self.decode(reply.data))
             except lenient.UNREADABLE:
                 problem, error = self._http.inside(reply)
         else:

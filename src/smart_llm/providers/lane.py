@@ -12,10 +12,14 @@ from smart_llm.providers.base import Provider
 from smart_llm.providers.budget import Announced
 from smart_llm.providers.headers import Limits
 from smart_llm.providers.health import Health
-from smart_llm.providers.pace import Gate, Turn
+from smart_llm.providers.pace import LONGEST_PAUSE, Gate, Turn
 from smart_llm.providers.trust import Trust
 from smart_llm.types import Answer, Model, Request
 
+LATEST = 16
+"""Answers whose mean time counts as how long they take now."""
+FASTER, SLOWER = 0.1, 0.002
+"""How far the time that answers take without a queue moves towards that of one which came faster, or slower."""
 FRAME_TOKENS = 64
 """Tokens a provider may add around system and prompt (roles, separators): counted into the upper bound."""
 LONGEST_TOKEN = 16
@@ -25,7 +29,8 @@ LONGEST_TOKEN = 16
 class Lane:
     """Everything the client knows about one model. witness: held while a row asks whether it answers others; expected:
     the snapshots of it that may answer (None: any); asking: requests on their way, however they wait; limited: what the
-    latest rate limit said, until an answer comes."""
+    latest rate limit said, until an answer comes; named: the seconds that it said to wait; usual, recent: seconds that
+    answers take without a queue, and now."""
 
     def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = 600.0) -> None:
         self.model = model
@@ -41,7 +46,9 @@ class Lane:
         self.asking = 0
         self.limited = ""
         self.answered, self.seconds = 0, 0.0
+        self.usual = self.recent = 0.0
         self.limits = Limits()
+        self.named: float | None = None
         self.trust = Trust(model.name)
 
     def asked(self) -> None:
@@ -50,12 +57,20 @@ class Lane:
             self.idle_at = _now()  # silence is counted from here, not from when this machine was switched on
         self.asking += 1
 
-    def succeeded(self, turn: Turn) -> None:
+    def succeeded(self, turn: Turn, timeout: float) -> None:
         """A call brought an answer."""
         self.last_success, self.limited = _now(), ""
         self.trust.answered()
-        self.answered, self.seconds = self.answered + 1, self.seconds + self.last_success - turn.at
-        self.pace.succeeded(turn)
+        took = self.last_success - turn.at
+        self.answered, self.seconds = self.answered + 1, self.seconds + took
+        self.usual += ((FASTER if took < self.usual else SLOWER) if self.recent else 1.0) * (took - self.usual)
+        self.recent += (took - self.recent) / min(self.answered, LATEST)
+        self.pace.succeeded(turn, slow=took > max(2 * self.usual, timeout / 4))
+
+    def queues(self, turn: Turn, timeout: float) -> bool:
+        """Whether a call whose time is over waited in the server's queue: others were answered meanwhile, and they had
+        to wait for long too."""
+        return self.last_success > turn.at and self.recent > timeout / 4
 
     def silent_for(self, now: float) -> float:
         """Seconds without an answer while there were calls to answer."""
@@ -124,6 +139,10 @@ class Lane:
         if self.limited:
             left = self.pace.resume_at - now
             then = f"Calls leave again in {math.ceil(left)} s." if left > 0 else "Calls are tried again as it allows."
+            if self.named is not None and self.named > LONGEST_PAUSE:
+                then = (
+                    f"It asked to wait {self.named:.3g} s; it is asked again every {LONGEST_PAUSE:.0f} s all the same."
+                )
             return f"it answers with its rate limit. {self.limited} {then}"
         return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
 

@@ -165,9 +165,9 @@ class LeasedPace:
         self.in_flight -= 1
         self._governed.tell("leave", self._model)
 
-    def succeeded(self, turn: Turn) -> None:
+    def succeeded(self, turn: Turn, *, slow: bool = False) -> None:
         """A call brought an answer."""
-        self._governed.tell("succeeded", self._model, turn.requests)
+        self._governed.tell("succeeded", self._model, turn.requests, slow)
 
     def told(self, turn: Turn, limits: Limits) -> None:
         """A reply said how its limits stand. The call left when its turn had come here, not when it was granted."""
@@ -177,6 +177,10 @@ class LeasedPace:
     def throttled(self, turn: Turn, retry_after: float | None) -> None:
         """A call met a rate limit."""
         self._governed.tell("throttled", self._model, turn.requests, retry_after)
+
+    def queued(self, turn: Turn) -> None:
+        """A call waited in the server's queue until its time was over."""
+        self._governed.tell("queued", self._model, turn.requests)
 
     def dismiss(self, reason: Exception) -> None:
         """The governor dismisses everybody."""

@@ -3,9 +3,9 @@
 Three limits, all learnt:
 
 * *In flight*, always: few at first and one more with every answer until the ceiling or the first rate limit; then
-  additive increase, multiplicative decrease. A round of successes adds a sixteenth of the ceiling, a rate limit takes a
-  seventh, once for all calls that were in flight when it came. (A sharper decrease would let a few calls that hang hold
-  up all others.)
+  additive increase, multiplicative decrease. A round of successes adds a sixteenth of the ceiling, many rate limits
+  take a seventh, once for all calls that were in flight when they came. Calls whose time was over in the server's own
+  queue take half (`Lane.queues`). No call is added while answers take so long that the next ones would be late.
 * *Told*, requests and tokens a minute where replies have headers (`headers.py`): a copy of the server's bucket is kept,
   set right by every reply for what was sent since. How many tokens the server counts for a call is learnt from how far
   its bucket fell.
@@ -13,8 +13,9 @@ Three limits, all learnt:
   them, both met with the server's bucket empty, the successes are what it let through, so that is its limit. Calls
   leave at a little less, then slowly at more.
 
-A 429 stops all calls to the model for as long as it says (Retry-After); where it says nothing, for a pause that doubles
-from half a second to a minute.
+A 429 holds back its own call (the client does that). Only where a limit was met (`refusals.py`) does it stop all calls
+to the model, for as long as it says (Retry-After); where it says nothing, for a pause that doubles from half a second
+to a minute.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from random import Random
 from typing import Protocol
 
 from smart_llm.providers.headers import Allowance, Limits
+from smart_llm.providers.refusals import Refusals
 
-DECREASE = 6 / 7
+DECREASE, HALF = 6 / 7, 1 / 2
 INCREASE = 1 / 16
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-"""Seconds."""
+"""Seconds; nobody waits for longer at a time, whatever a server says."""
 MARGIN = 0.02
 """Seconds a call waits longer than it should have to: the server's clock and the way there are not ours."""
 FIRST_CALLS = 4
@@ -40,14 +42,20 @@ UNDER = 0.98
 """A found-out limit is used to this share at first …"""
 GROWTH, GROWING = 0.015, 30.0
 """… and that grows by so much a second, twice as fast after so many seconds, and so on."""
+BEYOND = 1.05
+"""From this many times the found-out limit on, refusals are expected."""
+SHORT = 0.85
+"""Where fewer calls than this share of a found-out limit succeeded although more left, that was not the limit."""
 STRETCH, SHORTEST = 3.0, 0.2
 """Seconds between two 429s that tell a rate; from the second on, if it is far below the one believed in."""
+FEW, ENOUGH = 5, 8
+"""Answers in such a stretch, in a short one and in a long one, that tell a rate."""
 
 
 @dataclass(slots=True)
 class Turn:
     """A call that was let through. requests, tokens: all that were let through up to it; own: its own tokens; at: when;
-    left: tokens the server said were left after it."""
+    left: tokens the server said were left after it; used_up: whether it said that no request was left."""
 
     epoch: int = 0
     requests: int = 0
@@ -55,6 +63,19 @@ class Turn:
     own: float = 0.0
     at: float = 0.0
     left: float | None = None
+    used_up: bool = False
+
+
+def capped(retry_after: float | None) -> float | None:
+    """The seconds that a server said to wait, within reason; None where it said nothing that can be waited for."""
+    return None if retry_after is None or retry_after != retry_after else min(max(0.0, retry_after), LONGEST_PAUSE)
+
+
+def held_back(retry_after: float | None, times: int, random: Random) -> float:
+    """Seconds a rate-limited row waits before it asks for a turn again. times: rate limits it has met in a row."""
+    if (named := capped(retry_after)) is not None:
+        return named
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(times - 1, 16)) * (0.5 + 0.5 * random.random())
 
 
 class Gate(Protocol):
@@ -83,8 +104,8 @@ class Gate(Protocol):
         """A call is over."""
         ...
 
-    def succeeded(self, turn: Turn) -> None:
-        """A call brought an answer."""
+    def succeeded(self, turn: Turn, *, slow: bool = False) -> None:
+        """A call brought an answer. slow: it took so long that there must be a queue."""
         ...
 
     def told(self, turn: Turn, limits: Limits) -> None:
@@ -93,6 +114,10 @@ class Gate(Protocol):
 
     def throttled(self, turn: Turn, retry_after: float | None) -> None:
         """A call met a rate limit."""
+        ...
+
+    def queued(self, turn: Turn) -> None:
+        """A call waited in the server's queue until its time was over."""
         ...
 
     def dismiss(self, reason: Exception) -> None:
@@ -145,6 +170,7 @@ class Pace:
         self._told = Turn()
         self._weighed = Turn()
         self._refused: deque[Turn] = deque(maxlen=256)
+        self._refusals = Refusals()
         self._factor = 1.0  # tokens the server counts for one of ours
         self._dismissed: Exception | None = None
         self._done = 0
@@ -173,11 +199,12 @@ class Pace:
         if self._queue:
             self._admit()
 
-    def succeeded(self, turn: Turn) -> None:
-        """A call brought an answer: room for a little more."""
+    def succeeded(self, turn: Turn, *, slow: bool = False) -> None:
+        """A call brought an answer: room for a little more, unless it was slow to come."""
         self._in_a_row = 0
         self._done += 1
-        if self._limit < self._ceiling:
+        self._ended(turn, refused=False)
+        if self._limit < self._ceiling and not slow:
             more = self._step / self._limit if self._epoch else 1.0
             self._limit = min(self._ceiling, self._limit + more)
         if turn.left is not None:
@@ -190,6 +217,7 @@ class Pace:
         now = asyncio.get_running_loop().time()
         age = now - turn.at if age is None else age
         if limits.requests is not None:
+            turn.used_up = limits.requests.remaining < 1
             self._requests.told(limits.requests, self._sent.requests - turn.requests, age, now)
         if limits.tokens is not None:
             turn.left = limits.tokens.remaining
@@ -197,21 +225,30 @@ class Pace:
         self._told, self._gated = turn, True
 
     def throttled(self, turn: Turn, retry_after: float | None) -> None:
-        """A call met a rate limit: fewer calls, after a pause."""
+        """A call met a rate limit: fewer calls, and a pause for all where it is a limit on all."""
         loop = asyncio.get_running_loop()
         self._refused.append(turn)
+        self._ended(turn, refused=True)
         if turn.left is not None and turn.left > turn.own * self._factor > 0:
             self._factor = min(20.0, 1.1 * turn.left / turn.own)  # it should have fitted: it counts for more
-        if turn.epoch == self._epoch:
+        limited, many = self._refusals.most or turn.used_up, self._refusals.many
+        fresh = turn.epoch == self._epoch
+        if fresh and many:
             self._epoch += 1
             self._in_a_row += 1
             self._limit = max(1.0, self._limit * DECREASE)
-            if not self._told.requests and (retry_after is None or retry_after >= FIRST_PAUSE):
-                self._find_out(loop.time())
+        if fresh and not self._told.requests and (many or self._refusals.telling):
+            self._find_out(loop.time(), soon=limited)
         until = loop.time() + (self._pause() if retry_after is None else retry_after)
-        if until > self.resume_at:
+        if limited and until > self.resume_at:
             self.resume_at = until
             self._wake(until)
+
+    def queued(self, turn: Turn) -> None:
+        """A call waited in the server's queue until its time was over: half as many in flight."""
+        if turn.epoch == self._epoch:
+            self._epoch += 1
+            self._limit = max(1.0, min(self._limit, float(self.in_flight)) * HALF)
 
     def dismiss(self, reason: Exception) -> None:
         """Nobody gets a turn any more: `reason` is raised there."""
@@ -237,14 +274,32 @@ class Pace:
         if turn.requests > last.requests:
             self._weighed = turn
 
-    def _find_out(self, now: float) -> None:
-        """The rate that calls succeeded at since the last 429 is what the server allows."""
+    def _ended(self, turn: Turn, *, refused: bool) -> None:
+        """Count a call as answered or refused; what left before the rate that holds now was found out does not judge
+        it."""
+        self._refusals.ended(refused=refused)
+        if not self._base or turn.at < self._mark[0]:
+            return
+        if self._grown(turn.at) > self._base * BEYOND:
+            self._refusals.above(refused=refused)
+        elif self._refusals.below(refused=refused):
+            self._find_out(asyncio.get_running_loop().time(), contradicted=True)
+        if self._refusals.wrong:
+            self._base, self._found.rate, self._gated = 0.0, 0.0, self._told.requests > 0
+            self._refusals.forget()
+
+    def _find_out(self, now: float, *, soon: bool = False, contradicted: bool = False) -> None:
+        """The rate that calls succeeded at since the last 429 is what the server allows, but for those that it refuses
+        in any case. soon: after a short stretch too, if the rate is far below the one believed in; contradicted: it
+        is known that the limit is another."""
         since, done = self._mark
         seconds, successes = now - since, self._done - done
-        rate = successes / seconds if seconds else 0.0
+        rate = successes / seconds / (1 - self._refusals.usual) if seconds else 0.0
         known = self._grown(now)
-        far_off = successes >= 5 and seconds >= SHORTEST and (not known or rate < known / 2)
-        if successes and (seconds >= STRETCH or far_off):
+        far_off = soon and successes >= FEW and seconds >= SHORTEST and (not known or rate < known / 2)
+        if far_off or (successes >= ENOUGH and seconds >= STRETCH):
+            contradicted = contradicted or (not soon and rate < self._base * SHORT)
+            self._refusals.found_out(anew=far_off, contradicted=contradicted)
             self._base = max(0.01, rate * UNDER)
             self._found.size, self._found.level, self._found.at = max(1.0, self._base / 4), 0.0, now
             self._mark, self._gated = (now, self._done), True

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from smart_llm.errors import Retryable
 from smart_llm.providers.base import Provider
+from smart_llm.providers.pace import capped
 from smart_llm.types import Answer, Request
 
 FIRST_REST, LONGEST_REST = 0.5, 30.0
@@ -39,7 +40,8 @@ class Server:
             return
         rest = min(LONGEST_REST, FIRST_REST * 2.0**self.failures)
         self.failures = min(self.failures + 1, 16)
-        self.until = now + (rest if retry_after is None else retry_after)
+        named = capped(retry_after)
+        self.until = now + (rest if named is None else named)
 
 
 class Spread:

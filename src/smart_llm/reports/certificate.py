@@ -20,6 +20,8 @@ from smart_llm.reports.wrapping import USUAL, wrapped
 from smart_llm.types import Json
 
 FORMAT = "smart-certificate/2"
+LARGEST = 64 * 2**20
+"""Bytes of a certificate: its evidence is counts, not rows."""
 ASSUMPTION = (
     "A model's answer to a row does not depend on the order of the rows, on the phase of the run, on the endpoint or "
     "on neighbouring rows; the same request and model snapshot are used throughout."
@@ -83,7 +85,9 @@ class Certificate:
 def read(path: Path | str) -> dict[str, Json]:
     """A certificate file as JSON; `InputError` when it is none."""
     try:
-        value = msgspec.json.decode(Path(path).read_bytes())
+        value = msgspec.json.decode(_bytes(Path(path)))
+    except RecursionError as error:
+        raise InputError(f"{path}: not a certificate (nested too deeply).") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except msgspec.DecodeError as error:
@@ -94,6 +98,15 @@ def read(path: Path | str) -> dict[str, Json]:
         raise InputError(f"{path}: not a certificate{other}.")
     fields: dict[str, Json] = value
     return fields
+
+
+def _bytes(path: Path) -> bytes:
+    """The whole file, unless it is far larger than any certificate, or has no end."""
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise InputError(f"{path}: not a certificate (larger than {LARGEST // 2**20} MB).")
+    return data
 
 
 def stored(value: Json) -> Certificate:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,8 @@ def check_output(path: Path | str, table: Table) -> None:
         raise InputError(f"the output {path} is write-protected: choose another name")
     _check_folder(path, target)
     _check_format(path, kind, table)
+    if Path(path).is_symlink():
+        warnings.warn(f"the output {path} is a link: {target} is what is written.", stacklevel=2)
 
 
 def write(

@@ -23,6 +23,7 @@ from functools import cache
 from typing import Any
 
 from smart_llm.errors import InputError
+from smart_llm.tasks import patterns
 from smart_llm.tasks.equivalence import shallow
 from smart_llm.tasks.phrases import CONDITION, DENIAL, any_of, takes_back
 from smart_llm.tasks.replies import fenced
@@ -75,7 +76,10 @@ def checker(schema: object) -> Check:
         raise InputError(f"the schema is not valid at {error.json_path}: {error.message}") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"the schema is not JSON: {error}") from None
-    validator = kind(schema, registry=Registry())
+    for pattern, names in _patterns(schema):
+        patterns.check(pattern, names=names)
+    bounded = jsonschema.validators.extend(kind, {"pattern": _pattern, "patternProperties": _pattern_properties})
+    validator = bounded(schema, registry=Registry())
     try:
         for reference in _references(schema):
             validator._resolver.lookup(reference)
@@ -93,10 +97,40 @@ def _holds(validator: Any, value: Json) -> bool:
         return False
 
 
+def _pattern(validator: Any, pattern: str, value: Json, schema: Json) -> Iterator[Any]:
+    """The keyword `pattern`, in bounded time."""
+    from jsonschema import ValidationError
+
+    if isinstance(value, str) and not patterns.found(pattern, value):
+        yield ValidationError("does not match the pattern")
+
+
+def _pattern_properties(validator: Any, schemas: dict[str, Json], value: Json, schema: Json) -> Iterator[Any]:
+    """The keyword `patternProperties`, in bounded time."""
+    for pattern, inner in schemas.items() if isinstance(value, dict) else ():
+        for name, each in value.items():
+            if patterns.found(pattern, name):
+                yield from validator.descend(each, inner, path=name, schema_path=pattern)
+
+
+def _patterns(schema: Json) -> Iterator[tuple[str, bool]]:
+    """All expressions in a schema, and whether they are for names of properties."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("pattern"), str):
+            yield schema["pattern"], False
+        if isinstance(named := schema.get("patternProperties"), dict):
+            yield from ((pattern, True) for pattern in named)
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _patterns(part)
+
+
 def _references(schema: Json) -> Iterator[str]:
     if isinstance(schema, dict):
-        if isinstance(schema.get("$ref"), str):
-            yield schema["$ref"]
+        yield from (
+            schema[name] for name in ("$ref", "$dynamicRef", "$recursiveRef") if isinstance(schema.get(name), str)
+        )
         schema = list(schema.values())
     if isinstance(schema, list):
         for part in schema:

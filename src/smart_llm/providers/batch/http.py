@@ -16,7 +16,7 @@ import msgspec
 from yarl import URL
 
 from smart_llm.errors import ProviderError, Refused, Retryable
-from smart_llm.providers import problems
+from smart_llm.providers import bodies, problems
 from smart_llm.providers.batch.base import Gone
 from smart_llm.providers.http import HttpReply
 from smart_llm.types import Json
@@ -82,6 +82,8 @@ class BatchHttp:
             rest = b""
             while piece := await self._timed(response.content.read(1 << 20)):
                 *whole, rest = (rest + piece).split(b"\n")
+                if len(rest) > bodies.MOST:
+                    raise Retryable(f"{self.host} sent a line of more than {bodies.MOST:,} bytes.", paid=True)
                 for line in whole:
                     if line.strip():
                         yield line
