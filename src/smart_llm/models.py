@@ -1,5 +1,5 @@
-"""Models as the user writes them: `provider:model[@URL][?in=…&out=…&effort=…&draws=…&key_env=…]`, resolved once into a
-`Model`.
+"""Models as the user writes them: `provider:model[@URL][?in=…&out=…&effort=…&enforce=…&key_env=…]`, resolved once into
+a `Model`.
 
 Where a price comes from, first that there is: the query, the book (`--models F.toml`), `overrides`, the bundled
 genai-prices data. It is frozen into the `Model`, so that nothing about money changes during a run.
@@ -12,9 +12,10 @@ recorded and hashed.
 Thinking: a model that thinks spends output tokens before it says a word, so it is given room for that on top of what
 the answer needs (`thinking=TOKENS`, by name and `effort` unless given). `effort` is part of the model's name: the same
 model told to think less is another model, and often a good candidate. So it is with `thinking` where it is given, which
-cuts thoughts off, and with `draws`: a candidate asked several times over costs more, and shows how sure it is where it
-has no log-probabilities. Settings that no name shows (room given by default, an address from the environment) are in
-the ledger's keys and in the plan (`Model.settings`), so that no answer under one setting passes for one under another.
+cuts thoughts off, with `enforce`, by which its server keeps it to the labels, and with `draws`: a candidate asked
+several times over costs more, and shows how sure it is where it has no log-probabilities. Settings that no name shows
+(room given by default, an address from the environment) are in the ledger's keys and in the plan (`Model.settings`), so
+that no answer under one setting passes for one under another.
 
 Several servers: `also=URL,URL` are further addresses where the very same model answers, one per node say. They are no
 part of the name, so a node may come or go between two sessions of a run.
@@ -35,15 +36,13 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from smart_llm.errors import InputError, meant
+from smart_llm.providers import settings
 from smart_llm.providers.base import Provider
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
 from smart_llm.providers.lent_keys import refusal
 from smart_llm.providers.spread import Spread
-from smart_llm.providers.thinking import room
 from smart_llm.types import Model, Rate
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 _SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
 _AT_ADDRESS = re.compile(r"[^@]@https?://")
@@ -60,8 +59,7 @@ _PRICES = {
     "batch_written": "batch_written",
     "cpu_hour": "cpu_hour",
 }
-_OPTIONS = (*_PRICES, "key_env", "effort", "thinking", "also", "draws")
-MOST_DRAWS = 20
+_OPTIONS = (*_PRICES, "key_env", "effort", "thinking", "also", "draws", "enforce")
 
 Place: TypeAlias = tuple[str, str, str | None, bool]
 """Provider, address, key, whether it is one of several that serve a model: the limits it states are then not all."""
@@ -85,11 +83,11 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
     endpoint = ENDPOINTS.get(provider) if not url else None
     key_env = options.get("key_env") or (endpoint.key_env if endpoint else None)
     _check_key_env(name, key_env, endpoint.key_env if endpoint else None)
-    effort = _effort(name, provider, options)
-    draws = _draws(name, provider, options)
-    thinking = _room(name, provider, model, url, effort, options)
+    effort, draws = settings.effort(name, provider, options), settings.draws(name, provider, options)
+    thinking = settings.thinking(name, provider, model, url, effort, options)
+    enforce = settings.enforce(name, provider, options)
     told = [f"effort={effort}"] * bool(effort) + [f"thinking={thinking}"] * ("thinking" in options)
-    told += [f"draws={draws}"] * bool(draws)
+    told += [f"draws={draws}"] * bool(draws) + [f"enforce={enforce}"] * bool(enforce)
     address = url or (endpoint.url if endpoint and not endpoint.url_env else None)
     return Model(
         f"{name}?{'&'.join(told)}" if told else name,
@@ -102,6 +100,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
         thinking,
         _also(name, provider, url, options),
         draws,
+        enforce=enforce,
     )
 
 
@@ -310,38 +309,6 @@ def _check_key_env(name: str, key_env: str | None, own: str | None) -> None:
         raise InputError(
             f"Model {name}: the key in {key_env} goes to {owners[key_env]} only; name another variable in key_env."
         )
-
-
-def _effort(name: str, provider: str, options: Mapping[str, str]) -> str | None:
-    """How much a model is told to think, where the user says so."""
-    effort = options.get("effort")
-    if effort is None:
-        return None
-    if effort not in EFFORTS:
-        raise InputError(f"Model {name}: effort={effort} is not known; write one of {', '.join(EFFORTS)}.")
-    if provider in ("local", "fake"):
-        raise InputError(f"Model {name}: {provider} models are not told how much to think; leave effort out.")
-    return effort
-
-
-def _room(name: str, provider: str, model: str, url: str | None, effort: str | None, options: Mapping[str, str]) -> int:
-    """Tokens a model may think on top of the answer's."""
-    if "thinking" not in options:
-        return room(model, effort, hosted=url is None and provider not in ("local", "fake"))
-    text = options["thinking"]
-    if not (text.isascii() and text.isdigit()):
-        raise InputError(f"Model {name}: thinking={text} is not a number of tokens; write a whole number, 0 or more.")
-    return int(text)
-
-
-def _draws(name: str, provider: str, options: Mapping[str, str]) -> int:
-    """Further answers drawn to every row."""
-    text = options.get("draws", "0")
-    if not (text.isascii() and text.isdigit() and int(text) <= MOST_DRAWS):
-        raise InputError(f"Model {name}: draws={text} is not a number of answers; write 0 to {MOST_DRAWS}.")
-    if int(text) and provider == "local":
-        raise InputError(f"Model {name}: local models tell how sure they are by log-probabilities; leave draws out.")
-    return int(text)
 
 
 def _given_rate(name: str, options: Mapping[str, str]) -> Rate | None:

@@ -103,7 +103,8 @@ class Model:
     thinking: tokens it may think before it answers, on top of a request's `max_tokens`; part of the name where the user
     gave it. also: further addresses that serve the very same model; no part of its name, so that they may come and go.
     draws: further answers drawn to every row, to see how often it repeats itself (a candidate's score; part of the
-    name, since it is another price). at: the address, where it is known from the environment alone.
+    name, since it is another price). at: the address, where it is known from the environment alone. enforce: how its
+    server is made to keep to the labels, "choice" or "schema" (empty: it is not; else part of the name).
     """
 
     name: str
@@ -117,6 +118,7 @@ class Model:
     also: tuple[str, ...] = ()
     draws: int = 0
     at: str | None = None
+    enforce: str = ""
 
     @property
     def settings(self) -> dict[str, Json]:

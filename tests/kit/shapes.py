@@ -7,6 +7,7 @@ show it: over real sockets, in OpenAI's and in Anthropic's dialect.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -30,6 +31,10 @@ class Shaped(MockServer):
         self.bodies: list[Body] = []
         self.seen: Counter[str] = Counter()
 
+    def text(self, body: Body) -> str:
+        """An ordinary answer to this request."""
+        return self._text
+
     def handle(self, call: Call) -> Reply:
         """One request."""
         body = json.loads(call.body)
@@ -39,9 +44,55 @@ class Shaped(MockServer):
         reaction = next((each for text, each in self._reactions.items() if text in prompt), None)
         said = reaction(body, prompt) if callable(reaction) else reaction
         if said is None:
-            said = (200, message(self._text) if call.path.endswith("/messages") else completion(self._text))
+            text = self.text(body)
+            said = (200, message(text) if call.path.endswith("/messages") else completion(text))
         status, data, *headers = said
         return Reply(reply(status, data if isinstance(data, bytes) else json.dumps(data).encode(), *headers))
+
+
+class Enforcing(Shaped):
+    """A server with a model that chats instead of giving a label, unless the server is told to keep it to some, in its
+    own way: it passes over what others know. It says the first of them then, as the kind of server writes it."""
+
+    WAYS: Mapping[str, Callable[[Body], str | None]] = {
+        "vLLM": lambda body: _first(body.get("structured_outputs", {}).get("choice")),
+        "vLLM before 0.12": lambda body: _first(body.get("guided_choice")),
+        "SGLang": lambda body: _matching(body.get("regex")),
+        "schema": lambda body: _by_schema(body, "response_format"),
+        "Anthropic": lambda body: _by_schema(body, "output_config"),
+    }
+
+    def __init__(self, kind: str, reactions: Mapping[str, Reaction] | None = None) -> None:
+        super().__init__(reactions or {}, text="That is hard to say, as so often.")
+        self._way = self.WAYS[kind]
+
+    def text(self, body: Body) -> str:
+        """What the model says."""
+        return self._way(body) or self._text
+
+
+def _first(choice: list[str] | None) -> str | None:
+    return choice[0] if choice else None
+
+
+def _matching(regex: str | None) -> str | None:
+    """The first alternative of a regular expression that has nothing but alternatives."""
+    if regex is None:
+        return None
+    text = regex.removeprefix("(").removesuffix(")").split("|")[0].replace("\\", "")
+    assert re.fullmatch(regex, text)
+    return text
+
+
+def _by_schema(body: Body, where: str) -> str | None:
+    """JSON that fits a schema of one label, with letters escaped as some servers do."""
+    found = body.get(where) or {}
+    schema = (found.get("json_schema") or found.get("format") or {}).get("schema")
+    if schema is None:
+        return None
+    bare = "enum" in schema
+    label = (schema if bare else schema["properties"]["label"])["enum"][0]
+    return json.dumps(label if bare else {"label": label})
 
 
 def completion(text: str | None = "yes", *, usage: Any = ..., finish: Any = "stop", **message: Any) -> Body:

@@ -29,7 +29,7 @@ def most_cost(model: Model, live: Live) -> float:
     if model.rate.cpu_hour:
         return inf
     return max(
-        model.rate.bound(sent_bytes(request), request.max_tokens + model.thinking) * (1 + model.draws)
+        model.rate.bound(sent_bytes(request, model), request.max_tokens + model.thinking) * (1 + model.draws)
         for request in _sample(model, live)
     )
 

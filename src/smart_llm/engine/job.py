@@ -72,6 +72,7 @@ def check(job: Job) -> Job:
     agreement, confidence = decimal("--agreement", job.agreement), decimal("--confidence", job.confidence)
     job = replace(job, agreement=agreement, confidence=confidence)
     _check_floor(job)
+    _check_enforced(job)
     job = _check_labels(job)
     names = [model.name for model in job.models]
     if len(names) < 2 and job.procedure != "reference-only":
@@ -89,6 +90,11 @@ def check(job: Job) -> Job:
 def _check_floor(job: Job) -> None:
     if floor_share(job.floor) > Fraction(1, 2) and job.procedure.startswith("smart/2024"):
         raise InputError(f"--floor goes with the default procedure; {job.procedure} is kept as it was published.")
+
+
+def _check_enforced(job: Job) -> None:
+    if not job.task.contract.labels and (named := [model.name for model in job.models if model.enforce]):
+        raise InputError(f"{named[0]}: enforce= keeps a model to labels, and this task has none; leave it out.")
 
 
 def _check_labels(job: Job) -> Job:

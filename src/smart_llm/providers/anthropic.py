@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from smart_llm.providers import messages, parameters, problems
+from smart_llm.providers import enforced, messages, parameters, problems
 from smart_llm.providers.base import Told
 from smart_llm.providers.http import HttpEndpoint, HttpProvider
 from smart_llm.types import Answer, Model, Request
@@ -48,9 +48,9 @@ class AnthropicProvider(HttpProvider):
         """Nothing: what goes by name is in `messages`."""
         return frozenset()
 
-    def refused(self, problem: problems.Problem) -> frozenset[str]:
+    def refused(self, problem: problems.Problem, quirks: frozenset[str]) -> frozenset[str]:
         """What the endpoint speaks of."""
         said = problem.message.lower()
         if any(word in said for word in _FORMAT_WORDS) and parameters.no_schema(problem):
-            return frozenset({"format"})
+            return frozenset({enforced.SCHEMA})
         return parameters.unsupported(problem, ("temperature",))

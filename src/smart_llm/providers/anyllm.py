@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from smart_llm.errors import InputError, ProviderError, Refused, Retryable
-from smart_llm.providers import lenient, problems, replies, wire
+from smart_llm.providers import enforced, lenient, problems, replies, wire
 from smart_llm.types import Answer, Model, Request
 
 STATUS = {
@@ -71,8 +71,9 @@ class AnyLLMProvider:
             asked["reasoning_effort"] = self._model.effort
         elif not self._model.thinking:
             asked["temperature"] = request.temperature
-        if request.schema is not None:
-            asked["response_format"] = msgspec.json.decode(msgspec.json.encode(wire.response_format(request.schema)))
+        schema = enforced.schema(request.labels) if request.labels and self._model.enforce else request.schema
+        if schema is not None:
+            asked["response_format"] = msgspec.json.decode(msgspec.json.encode(wire.response_format(schema)))
         return asked
 
     async def close(self) -> None:

@@ -5,11 +5,12 @@ proxies and netrc are not read, cookies are not kept, and no message ever quotes
 
 Models differ in the parameters they take. What is known of a model by its name is known beforehand; what an endpoint
 refuses with words that name the parameter is learnt, and the request sent again without it. What the user asked for
-(`effort`) is never left out.
+(`effort`) is never left out; where the labels cannot be enforced although the user wants it (`enforced`), that is said.
 """
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import aiohttp
 from yarl import URL
 
 from smart_llm.errors import ProviderError, Refused, Retryable
-from smart_llm.providers import bodies, lenient, problems
+from smart_llm.providers import bodies, enforced, lenient, problems
 from smart_llm.providers.base import Told
 from smart_llm.providers.harmless import hidden, shown
 from smart_llm.types import Answer, Model, Request
@@ -124,6 +125,8 @@ class HttpProvider(ABC):
         self._http = endpoint
         self._models = {model.name: model for model in models}
         self._quirks = {name: self.known(model) for name, model in self._models.items()}
+        self._enforcing = {name for name, model in self._models.items() if model.enforce}
+        self._fixed = set[str]()  # of these, who has answered: what is asked of them stays as it is
         self._prefix = prefix
         self.told = told
 
@@ -140,8 +143,8 @@ class HttpProvider(ABC):
         """The parameters a model is known not to take, by its name."""
 
     @abstractmethod
-    def refused(self, problem: problems.Problem) -> frozenset[str]:
-        """The parameters an endpoint says it does not take, of those we can do without."""
+    def refused(self, problem: problems.Problem, quirks: frozenset[str]) -> frozenset[str]:
+        """The parameters an endpoint says it does not take, of those we can do without. quirks: what was left out."""
 
     def headers(self, model: str) -> Mapping[str, str] | None:
         """Headers that go with this model's calls."""
@@ -176,18 +179,28 @@ class HttpProvider(ABC):
         """The answer, or None where a parameter was refused that was not among the quirks when it was sent."""
         if reply.status == 200:
             try:
-                return self._http.safe(self.decode(reply.data))
+                answer = self._http.safe(self.decode(reply.data))
+                self._fixed |= {model} & self._enforcing
+                return answer
             except lenient.UNREADABLE:
                 problem, error = self._http.inside(reply)
         else:
             problem = problems.read(reply.data)
             error = self._http.error(reply, problem)
         learning = reply.status in LEARNT_FROM and isinstance(error, Refused)
-        learnt = self.refused(problem) - quirks if learning else frozenset[str]()
-        if not learnt:
+        learnt = self.refused(problem, quirks) - quirks if learning else frozenset[str]()
+        if not learnt or (model in self._fixed and not learnt.isdisjoint(enforced.ALL)):
             raise error
-        self._quirks[model] |= learnt
+        self._leave_out(model, learnt, error)
         return None
+
+    def _leave_out(self, model: str, learnt: frozenset[str], error: ProviderError) -> None:
+        """Send these parameters to this model no more. Where its labels cannot be enforced then, say so, once."""
+        before, way = self._quirks[model], self._models[model].enforce
+        self._quirks[model] = after = before | learnt
+        if enforced.gone(way, after) and not enforced.gone(way, before):
+            text = f"{model}: its server does not take enforce={way}, so nothing keeps it to the labels: {error}"
+            warnings.warn(text, stacklevel=2)
 
 
 def _reason(error: Exception) -> str:

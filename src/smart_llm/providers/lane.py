@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, replace
 
 from smart_llm.errors import Refused
+from smart_llm.providers import enforced
 from smart_llm.providers.base import Provider
 from smart_llm.providers.budget import Announced
 from smart_llm.providers.headers import Limits
@@ -81,7 +82,7 @@ class Lane:
     def bound(self, request: Request, timeout: float) -> float:
         """USD one attempt can cost at most: a token per byte sent, all output tokens, every core until the timeout."""
         rate = self.model.rate
-        tokens = rate.bound(sent_bytes(request), request.max_tokens + self.model.thinking)
+        tokens = rate.bound(sent_bytes(request, self.model), request.max_tokens + self.model.thinking)
         seconds = timeout * (os.cpu_count() or 1) if rate.cpu_hour else 0.0
         return tokens + seconds * rate.cpu_hour / 3600
 
@@ -91,7 +92,7 @@ class Lane:
         if not usage.cpu_seconds and not (usage.input_tokens and usage.output_tokens):
             usage = replace(
                 usage,
-                input_tokens=usage.input_tokens or sent_bytes(request),
+                input_tokens=usage.input_tokens or sent_bytes(request, self.model),
                 output_tokens=usage.output_tokens or self._unstated(request, answer),
             )
         return replace(answer, usage=usage, cost=self.model.rate.cost(usage))
@@ -173,9 +174,10 @@ def guessed_tokens(request: Request) -> float:
     return (len(request.prompt) + len(request.system or "")) / 4 + request.max_tokens
 
 
-def sent_bytes(request: Request) -> int:
+def sent_bytes(request: Request, model: Model) -> int:
     """Bytes of everything that is billed as input; no tokenizer makes more than a token of a byte."""
-    return FRAME_TOKENS + sum(len(part.encode()) for part in (request.prompt, request.system, request.schema) if part)
+    schema = enforced.schema(request.labels) if request.labels and model.enforce == "schema" else request.schema
+    return FRAME_TOKENS + sum(len(part.encode()) for part in (request.prompt, request.system, schema) if part)
 
 
 def _now() -> float:

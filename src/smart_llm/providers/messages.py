@@ -1,9 +1,9 @@
 """Anthropic's Messages protocol as typed JSON: what is sent, what comes back. No I/O.
 
 Structured output is `output_config.format`, sent where the schema keeps to the part of JSON Schema that is supported
-there; elsewhere the prompt asks and the task checks, as with labels. There are no log-probabilities, so scores fall
-back on what they can do without. The stable beginning (system prompt, and the prompt's text before the first cell) is
-marked for the cache when it is long enough for that to pay.
+there; elsewhere the prompt asks and the task checks, as with labels that are not enforced (`enforced`). There are no
+log-probabilities, so scores fall back on what they can do without. The stable beginning (system prompt, and the
+prompt's text before the first cell) is marked for the cache when it is long enough for that to pay.
 
 API versions: 2026-10-21 knows no sampling parameters. Models that still take a temperature are asked in the version
 before it, since a reference that answers the same way twice is worth more here than a new header.
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from smart_llm.providers import lenient
+from smart_llm.providers import enforced, lenient
 from smart_llm.providers.replies import EMPTY, NoAnswer
 from smart_llm.providers.wire import stable_end
 from smart_llm.types import Answer, Model, Request, Usage
@@ -114,8 +114,8 @@ _decode_json = msgspec.json.Decoder().decode
 
 
 def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), prefix: str = "") -> bytes:
-    """The request as sent. quirks: "temperature", "format" that this model refuses. prefix: what the prompt begins with
-    in every row.
+    """The request as sent. quirks: "temperature", "response_format" that this model refuses. prefix: what the prompt
+    begins with in every row.
     """
     end = stable_end(request, prefix)
     content = [Message("user", _content(request.prompt, end))]
@@ -126,7 +126,7 @@ def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), p
         wire.temperature = request.temperature
     wire.thinking = _thinking(model)
     effort = None if model.effort == "none" else model.effort
-    schema = _format(request.schema) if request.schema is not None and "format" not in quirks else None
+    schema = None if enforced.SCHEMA in quirks else _wanted(request, model)
     if effort or schema:
         wire.output_config = OutputConfig(effort, schema)
     return encode(wire)
@@ -171,6 +171,13 @@ def _usage(found: object) -> Usage:
         return Usage(0, output)
     thought = lenient.first_of(lenient.part(found, "output_tokens_details"), "thinking_tokens") or 0
     return Usage(fresh + read + written, output, read, min(thought, output), written_tokens=written)
+
+
+def _wanted(request: Request, model: Model) -> Format | None:
+    """The structured output that is asked for."""
+    if request.labels and model.enforce:
+        return _format(enforced.schema(request.labels))
+    return None if request.schema is None else _format(request.schema)
 
 
 def _content(prompt: str, end: int | None) -> str | list[Text]:

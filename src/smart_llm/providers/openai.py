@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from smart_llm.errors import Retryable
-from smart_llm.providers import parameters, problems, replies, wire
+from smart_llm.providers import enforced, parameters, problems, replies, wire
 from smart_llm.providers.base import Told
 from smart_llm.providers.http import HttpEndpoint, HttpProvider
 from smart_llm.types import Answer, Model, Request
@@ -67,11 +67,20 @@ class OpenAIProvider(HttpProvider):
         if model.effort == "none":
             quirks &= {"max_tokens"}
         quirks |= _BY_HOST.get(self._http.host, frozenset())
+        if model.url is None or own or model.enforce != "schema":
+            quirks |= {enforced.BARE}
+        quirks |= frozenset(enforced.CHOICE if model.enforce != "choice" else ())
         return quirks if own and wire.CHARGED_WRITES.match(model.model) else quirks | _UNCHARGED
 
-    def refused(self, problem: problems.Problem) -> frozenset[str]:
+    def refused(self, problem: problems.Problem, quirks: frozenset[str]) -> frozenset[str]:
         """The parameters an endpoint names, or speaks of."""
         if any(word in (problem.param or problem.message.lower()) for word in _CACHE_WORDS):
             return frozenset({"prompt_cache_options"})
-        found = parameters.unsupported(problem, _LEARNABLE)
-        return found or (frozenset({"response_format"}) if parameters.no_schema(problem) else found)
+        found = parameters.unsupported(problem, (*_LEARNABLE, *enforced.CHOICE)) - quirks
+        if first := enforced.first_named(found):
+            return found - frozenset(enforced.CHOICE) | {first}
+        if enforced.SCHEMA not in found and not (not found and parameters.no_schema(problem)):
+            return found
+        if enforced.BARE not in quirks:  # a string at the root of a schema is not taken; an object may be
+            return frozenset({enforced.BARE})
+        return found or frozenset({enforced.SCHEMA, *enforced.CHOICE})

@@ -16,7 +16,7 @@ NOT_TAKEN = re.compile(
     r"unsupported|not (yet |currently )?(be )?(support|allow|permit|enabled|available|recogni[sz]ed|accept|implemented)"
     r"|n't (support|allow|recogni[sz]e|accept)|no longer|deprecated|unrecogni[sz]ed|unknown|unexpected|not (a )?valid"
     r"|extra (inputs?|fields?|propert|param)|extra_forbidden|(can ?not|can't|may not) be (used|set|specified)"
-    r"|incompatible|only the default|invalid (parameter|argument|field|name)|disabled"
+    r"|incompatible|(was|were|been) removed|only the default|invalid (parameter|argument|field|name)|disabled"
     r"|\buse\b.{0,4}max_completion_tokens",
     re.IGNORECASE,
 )

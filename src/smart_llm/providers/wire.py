@@ -1,7 +1,7 @@
 """The OpenAI chat-completions protocol as typed JSON: what is sent (what comes back is read in `replies`). No I/O.
 
-Labels need no structured output (the prompt names them and the task parses the answer); a `schema` is sent as
-`response_format: json_schema`.
+Labels need no structured output (the prompt names them and the task parses the answer) unless the user wants the server
+to keep to them (`enforced`); a `schema` is sent as `response_format: json_schema`.
 
 From GPT-5.6 on, OpenAI charges for writing its cache, and by itself writes the whole prompt, row and all, which no
 other row will ever read: such models are told to cache the stable beginning only (`explicit`).
@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from smart_llm.providers import enforced
 from smart_llm.providers.base import ALTERNATIVES
 from smart_llm.types import Model, Request
 
@@ -73,6 +74,9 @@ class Body(msgspec.Struct, omit_defaults=True):
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
     thinking: dict[str, str] | None = None
+    structured_outputs: dict[str, tuple[str, ...]] | None = None
+    guided_choice: tuple[str, ...] | None = None
+    regex: str | None = None
     prompt_cache_options: dict[str, str] | None = None
 
 
@@ -102,8 +106,20 @@ def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), p
         wire.top_logprobs = ALTERNATIVES
     if request.schema is not None and "response_format" not in quirks:
         wire.response_format = response_format(request.schema)
+    if request.labels and model.enforce:
+        _enforce(wire, request.labels, model.enforce, quirks)
     wire.prompt_cache_options = EXPLICIT if marked else None
     return encode(wire)
+
+
+def _enforce(wire: Body, labels: tuple[str, ...], way: str, quirks: frozenset[str]) -> None:
+    """Tell the server to keep to the labels."""
+    if way == "schema" and enforced.SCHEMA not in quirks:
+        wire.response_format = response_format(enforced.schema(labels, bare=enforced.BARE not in quirks))
+    if way == "choice":
+        wire.structured_outputs = {"choice": labels} if "structured_outputs" not in quirks else None
+        wire.guided_choice = labels if "guided_choice" not in quirks else None
+        wire.regex = enforced.regex(labels) if "regex" not in quirks else None
 
 
 def stable_end(request: Request, prefix: str) -> int | None:

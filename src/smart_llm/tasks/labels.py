@@ -110,7 +110,7 @@ class LabelReader:
         found = self._exact(reply)
         if found is None:
             text = opened(reply)
-            found = self._json(text) if text[:1] in ("{", "[") else None
+            found = self._json(text) if text[:1] in ("{", "[") else self._string(text)
             if found is None and self.forms.word.search(running(text)):
                 found = self._answered(text)
         return self.by_fold[found] if found else None
@@ -222,6 +222,15 @@ class LabelReader:
         """The labels that a text names; everyday words and letters only where they are set off."""
         hits = self.forms.word.finditer(said)
         return {hit["label"] for hit in hits if not _common(hit["label"]) or is_set_off(said, hit.end())}
+
+    def _string(self, text: str) -> str | None:
+        """The label that a text in JSON is: "na\\u00efve"."""
+        if text[:1] != '"' or len(text) > 6 * self.longest:
+            return None
+        try:
+            return self._exact(json.loads(text))
+        except ValueError:
+            return None
 
     def _json(self, text: str) -> str | None:
         """The label that JSON gives: under a key such as "label", or as the only label in it."""
