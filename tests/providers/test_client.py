@@ -22,7 +22,7 @@ from smart_llm.models import make_providers, resolve
 from smart_llm.providers import client as module
 from smart_llm.providers.client import Client
 from smart_llm.providers.fake import FakeProvider
-from smart_llm.providers.lane import FRAME_TOKENS
+from smart_llm.providers.lane import FRAME_TOKENS, HOPELESS
 from smart_llm.types import Answer, Model, Rate, Request, Usage
 
 MODEL = Model("fake:m", "fake", "m", Rate(1e6, 1e6))  # one dollar a token
@@ -190,7 +190,7 @@ async def test_refusals_of_all_stop_the_run(ledger: Ledger) -> None:
 async def test_a_model_that_never_answers_stops_the_run(ledger: Ledger) -> None:
     """When the first rows all fail for good there is no point in trying a million."""
     asking = client(ledger, lambda _: Retryable("nobody there"), tries=1)
-    for number in range(module.HOPELESS - 1):
+    for number in range(HOPELESS - 1):
         assert (await asking.ask(request(str(number)))).error
     with pytest.raises(Refused, match="nobody there"):
         await asking.ask(request("last"))

@@ -21,7 +21,8 @@ from random import Random
 from smart_llm.errors import Refused, Retryable
 from smart_llm.ledger import request_key
 from smart_llm.providers.base import Provider, Telling
-from smart_llm.providers.budget import Budget, Send
+from smart_llm.providers.books import Books
+from smart_llm.providers.budget import Budget
 from smart_llm.providers.headers import limits_from
 from smart_llm.providers.health import Trials
 from smart_llm.providers.journal import Journal
@@ -32,10 +33,6 @@ from smart_llm.types import Answer, Model, Request
 FIRST_DELAY, LONGEST_DELAY, LATER_DELAY = 0.2, 20.0, 5.0
 """Seconds between tries: doubles from the first to the longest, half of it at random; the same from the ninth on."""
 
-HOPELESS = 10
-"""Rows that finally fail before a model has ever answered anything, until the run is stopped."""
-NOTE = "in flight"
-"""Stands for the key in the notes that announce many calls at once."""
 
 _turn: ContextVar[tuple[Lane, Turn]] = ContextVar("turn")
 """The lane and turn of the call that is being made: headers come while it is awaited, to whichever client the provider
@@ -82,7 +79,7 @@ class Client:
         self._check = check
         self._tries, self._timeout, self._patience = tries, timeout, patience
         self._budget = purse or Budget(budget, ledger.spent(run) if budget is not None else 0.0)
-        self._run = run
+        self._books, self._run = Books(ledger, run, self._budget), run
         self._random = random
         self._flights: dict[str, asyncio.Future[Answer | None]] = {}
         self.calls, self.hits = dict.fromkeys(self._lanes, 0), dict.fromkeys(self._lanes, 0)
@@ -143,9 +140,7 @@ class Client:
 
     async def settle(self) -> None:
         """Nothing is in flight any more: what was announced is taken back."""
-        notes = [(name, note) for name, lane in self._lanes.items() for note in lane.announced.settled()]
-        back = [self._ledger.attempt(NOTE, name, "back", 0.0, run=self._run, settles=note) for name, note in notes]
-        await asyncio.gather(*back)
+        await self._books.settle(self._lanes.values())
 
     def speeds(self) -> dict[str, Speed]:
         """How fast every model that answered anything was."""
@@ -154,12 +149,8 @@ class Client:
     def silence(self, seconds: float) -> list[str]:
         """What to say of models that have answered nothing for so long although there is something to answer. To be
         asked now and then: a model that had nothing to do when it was last asked counts from then on."""
-        now = _now()
-        return [
-            f"{lane.model.name} has answered nothing for {silent:.0f} s: {lane.held_up(now, self._timeout)}"
-            for lane in self._lanes.values()
-            if (silent := lane.silent_for(now)) >= seconds
-        ]
+        said = [lane.silence(_now(), seconds, self._timeout) for lane in self._lanes.values()]
+        return [each for each in said if each is not None]
 
     def dismiss(self, reason: Exception) -> None:
         """Raise `reason` for every request that waits for its turn; calls that are out go on."""
@@ -206,7 +197,7 @@ class Client:
                         return await self._tired(lane, key, throttled_since, error, trials)
                     trials.throttled, lane.named = trials.throttled + 1, error.retry_after
                     delay = held_back(error.retry_after, trials.throttled, self._random)
-                elif self._is_own(lane, trials):
+                elif trials.own(lane.health, self._tries):
                     return await self._given_up(lane, key, error, trials)
                 else:
                     await self._find_out(lane, trials)
@@ -226,11 +217,11 @@ class Client:
             finally:
                 lane.health.leave(probe)
         if answer.error is not None:
-            self._record(key, request.model, "error", answer.cost, number)
+            self._books.record(key, request.model, "error", answer.cost, number)
             return answer
         lane.health.reacted(turn.at, request)
         if lane.unexpected(answer):
-            self._record(key, request.model, "another snapshot", answer.cost, number)
+            self._books.record(key, request.model, "another snapshot", answer.cost, number)
             raise Refused(lane.changed(answer))
         stands = await self._ledger.put(key, request, answer, run=self._run, attempt=number)
         lane.trust.check()
@@ -241,8 +232,7 @@ class Client:
         while True:
             probe = lane.health.doubtful and await lane.health.enter()
             try:
-                if self._budget.limit is None and not lane.announced.has_room(bound):
-                    await lane.announced.make_room(bound, self._note_of(lane.model.name))
+                await self._books.make_room(lane, bound)
                 turn = await lane.pace.enter(guessed_tokens(request))
             except BaseException:
                 lane.health.leave(probe)
@@ -290,7 +280,7 @@ class Client:
         """The provider, under a time limit; settles what was set aside at what the call cost or may have cost."""
         name, number, cost, lost = request.model, None, 0.0, True
         try:
-            number = await self._announce(lane, key, bound)
+            number = await self._books.announce(lane, key, bound)
             lane.trust.check()
             cost = bound  # from here on it may be paid
             self.calls[name] += 1
@@ -303,46 +293,21 @@ class Client:
             return answer, number
         except (Retryable, Refused) as error:
             cost = bound if isinstance(error, Retryable) and error.paid else 0.0
-            self._record(key, name, "refused" if isinstance(error, Refused) else "failed", cost, number)
+            self._books.record(key, name, "refused" if isinstance(error, Refused) else "failed", cost, number)
             raise
         except TimeoutError:
-            self._record(key, name, "timed out", cost, number)
+            self._books.record(key, name, "timed out", cost, number)
             lane.trust.check()
             raise Retryable(f"{name} did not answer within {patient:g} s.", paid=True, late=True) from None
         except BaseException:  # cancelled, or a fault of our own
-            self._record(key, name, "unknown", cost, number)
+            self._books.record(key, name, "unknown", cost, number)
             raise
         finally:
-            if self._budget.limit is None:
-                lane.announced.give(bound)
-            self._budget.settle(bound, cost)
+            self._books.ended(lane, bound, cost)
             self.spent[name] += cost
             trials.cost += cost if lost else 0.0
 
-    async def _announce(self, lane: Lane, key: str, bound: float) -> int | None:
-        """What a call may cost is durable before it leaves: by a number with a budget, else by notes for all."""
-        if self._budget.limit is not None:
-            return await self._ledger.send(key, lane.model.name, bound, run=self._run)
-        lane.announced.take(bound)
-        if not lane.announced.covers:
-            await lane.announced.cover(self._note_of(lane.model.name))
-        return None
-
-    def _note_of(self, model: str) -> Send:
-        return lambda more: self._ledger.send(NOTE, model, more, run=self._run)
-
-    def _record(self, key: str, model: str, outcome: str, cost: float, number: int | None) -> None:
-        """Queue an attempt without an answer, if it cost money or was announced; durable before any later answer."""
-        if cost or number is not None:
-            self._ledger.attempt(key, model, outcome, cost, run=self._run, settles=number)
-
     # ------------------------------------------------------------------ rows that fail
-
-    def _is_own(self, lane: Lane, trials: Trials) -> bool:
-        """Whether a row's failures are its own: the model answered others, or a witness, or never anything at all."""
-        if not lane.health.alive:
-            return trials.all >= self._tries
-        return trials.counted >= self._tries or (trials.vouched and trials.counted > 0)
 
     async def _find_out(self, lane: Lane, trials: Trials) -> None:
         """Where a row failed alone, or the model seems down: does it answer others? If not, patience may be over."""
@@ -374,7 +339,7 @@ class Client:
             if error.row_only or error.maybe_row:  # so it did react
                 return True
             raise
-        self._record(key, request.model, "witness", answer.cost, number)
+        self._books.record(key, request.model, "witness", answer.cost, number)
         lane.health.reacted(turn.at, request)
         return True
 
@@ -385,21 +350,16 @@ class Client:
     async def _tired(self, lane: Lane, key: str, since: float, error: Retryable, trials: Trials) -> Answer:
         """Rate-limited for too long: this row alone, or all of them?"""
         if lane.last_success < since:
-            raise Refused(
-                f"{lane.model.name} has answered nothing but rate limits for {self._patience:g} s: {error} "
-                "Everything bought is kept; run again later to go on."
-            )
+            raise lane.limited_for(self._patience, error)
         return await self._failed(lane, key, f"rate-limited for {self._patience:g} s: {error}", trials)
 
     async def _given_up(self, lane: Lane, key: str, error: Retryable, trials: Trials) -> Answer:
-        lane.failed_rows += 1
-        if not lane.health.alive and lane.failed_rows >= HOPELESS:
-            raise Refused(f"{lane.model.name}: the first {lane.failed_rows} rows all failed. The last: {error}")
+        lane.gave_up(error)  # raises what stops the run
         return await self._failed(lane, key, f"{error} ({trials.all} tries)", trials)
 
     async def _failed(self, lane: Lane, key: str, message: str, trials: Trials) -> Answer:
         """The row's error, once everything its attempts may have cost is durable."""
-        await self._ledger.attempt(key, lane.model.name, "gave up", 0.0, run=self._run)
+        await self._books.gave_up(key, lane.model.name)
         return Answer(None, cost=trials.cost, error=message)
 
 

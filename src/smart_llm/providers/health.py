@@ -81,6 +81,13 @@ class Trials:
             self.since = self.since if self.alone else left
             self.alone += 1
 
+    def own(self, health: Health, tries: int) -> bool:
+        """Whether these failures are the row's own: the model answered others, or a witness, or never anything at
+        all."""
+        if not health.alive:
+            return self.all >= tries
+        return self.counted >= tries or (self.vouched and self.counted > 0)
+
     def judged(self, vouched: bool) -> None:
         """Whether the model answers others is known now."""
         self.vouched = vouched and self.alone > 0

@@ -17,6 +17,8 @@ from smart_llm.providers.pace import LONGEST_PAUSE, Gate, Turn
 from smart_llm.providers.trust import Trust
 from smart_llm.types import Answer, Model, Request
 
+HOPELESS = 10
+"""Rows that finally fail before a model has ever answered anything, until the run is stopped."""
 LATEST = 16
 """Answers whose mean time counts as how long they take now."""
 FASTER, SLOWER = 0.1, 0.002
@@ -126,6 +128,26 @@ class Lane:
             "another snapshot delivers. What was bought is kept. Name a model that stays the same (a dated one), or "
             "begin anew with --ledger NEWFILE."
         )
+
+    def limited_for(self, seconds: float, error: Exception) -> Refused:
+        """What stops a run whose model does nothing but refuse."""
+        return Refused(
+            f"{self.model.name} has answered nothing but rate limits for {seconds:g} s: {error} "
+            "Everything bought is kept; run again later to go on."
+        )
+
+    def gave_up(self, error: Exception) -> None:
+        """A row has failed for good. `Refused` where the model has failed on many and never answered any."""
+        self.failed_rows += 1
+        if not self.health.alive and self.failed_rows >= HOPELESS:
+            raise Refused(f"{self.model.name}: the first {self.failed_rows} rows all failed. The last: {error}")
+
+    def silence(self, now: float, seconds: float, timeout: float) -> str | None:
+        """What to say if it has answered nothing for so many seconds although there is something to answer."""
+        silent = self.silent_for(now)
+        if silent < seconds:
+            return None
+        return f"{self.model.name} has answered nothing for {silent:.0f} s: {self.held_up(now, timeout)}"
 
     def locked_out(self, error: Refused) -> Refused:
         """The refusal of a key, with the variable to set."""
