@@ -6,9 +6,11 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from shapes import Shaped, error
 
 from smart_llm.engine.pool import Stop, all_of, each
 from smart_llm.errors import Interrupted
@@ -80,3 +82,28 @@ async def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Pat
         assert json.loads(out)["certificate"]["claim"]["unsettled"] == 0
         stats = server.stats()
         assert stats["answered"] == sum(model["distinct"] for model in stats["models"].values())
+
+
+@pytest.mark.parametrize("named", ["1e300", "60"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+async def test_a_stop_does_not_wait_for_what_a_server_asks(tmp_path: Path, named: str, how: signal.Signals) -> None:
+    """All calls wait because a server names a time without end, or a minute: Ctrl-C ends the run within seconds."""
+    (tmp_path / "t.csv").write_text("text\n" + "".join(f"row {i}\n" for i in range(40)))
+    server = Shaped({"": (429, error("Rate limit reached."), {"Retry-After": named})})
+    async with server as url:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "smart_llm.cli", "run", str(tmp_path / "t.csv"), "--prompt", "? {text}"),
+            *("--labels", "yes,no", "--reference", f"openai:big@{url}?in=10&out=10", "--json"),
+            *("--candidate", f"openai:small@{url}?in=1&out=1", "--seed", "1"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        while not server.bodies:  # noqa: ASYNC110  the server has no event to wait for
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        process.send_signal(how)
+        begun = time.monotonic()
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 130
+    assert time.monotonic() - begun < 5
+    assert b"again" in err
