@@ -151,7 +151,7 @@ async def aplan(
 ) -> Plan:
     """What `arun` with the same arguments would do and cost. Nothing is spent and nothing written without `pilot`.
 
-    pilot: ask the reference and every candidate about so many rows first. The run delivers those answers, but these
+    pilot: ask the reference and every candidate about this many rows first. The run delivers those answers, but these
     rows are never evidence, under this or a later prompt. `self_check` rows of the pilot (which it makes at least as
     long) are asked of the reference twice. brief: only the agreement asked for, with less simulating.
     Raises `InputError`; with `pilot` also what `arun` raises.

@@ -136,19 +136,19 @@ def run(
     floor: deliver no candidate that may agree on less than this share (0.5).
     procedure: "ladder" (the default), "reference-only", or one of the paper's, "smart/2024".
     seed: of the order in which rows are profiled; drawn if not given.
-    self_check: ask the reference twice about so many rows, to see how often it agrees with itself.
+    self_check: ask the reference twice about this many rows, to see how often it agrees with itself.
 
     Options, money and time:
 
     budget: US dollars, a hard stop. concurrency: calls in flight per model, at most (64).
     timeout: seconds a call may take (120). patience: seconds that a model which answers nobody is waited for (600).
-    retry: ask again what failed ("errors") or broke the output contract ("broken"), once its cause is mended.
+    retry: ask again what failed ("errors") or broke the output contract ("broken"), once its cause is fixed.
     batch: ask by batch, at about half the price, within a day; True, or `BatchOptions`.
 
     Options, the table and what is written:
 
-    encoding, quotes ("auto", "double", "backslash", "none"), header: of a file; found out if not given.
-    skip_empty: rows whose cells in the prompt are all empty are not asked. rows: only the first so many.
+    encoding, quotes ("auto", "double", "backslash", "none"), header: of a file; detected if not given.
+    skip_empty: rows whose cells in the prompt are all empty are not asked. rows: only the first of this many.
     answer_column: what the column of answers is called, if not `answer`. explode: fields of JSON answers as columns.
     output: the file for the answered table, with a certificate beside it.
     report: a file for the report, one HTML page, also where the run is stopped.
@@ -194,7 +194,7 @@ def plan(
 ) -> Plan:
     """What `run` with the same arguments would do and cost. Nothing is spent and nothing written without `pilot`.
 
-    pilot: ask the reference and every candidate about so many rows first. The run delivers those answers, but these
+    pilot: ask the reference and every candidate about this many rows first. The run delivers those answers, but these
     rows are never evidence, under this or a later prompt. `self_check` rows of the pilot (which it makes at least as
     long) are asked of the reference twice. brief: only the agreement asked for, with less simulating. All other
     arguments are those of `run`. Raises `InputError`; with `pilot` also what `run` raises.

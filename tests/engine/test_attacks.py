@@ -198,3 +198,39 @@ def test_shares_are_kept_as_decimals(tmp_path: Path, agreement: str) -> None:
     assert smart.verify(done.certificate, done.ledger) == []
     with pytest.raises(smart.InputError, match="decimal"):
         run(tmp_path, 300, models, agreement="2/3")
+
+
+def test_a_reference_that_answers_half_claims_nothing(tmp_path: Path) -> None:
+    """More rows without an answer than may differ: the words claim nothing, though only the reference was asked."""
+    truth = truths(300)
+    models = {
+        "fake:big?in=100&out=100": lambda request: truth[number(request)] if number(request) % 2 else "no idea",
+        "fake:small?in=1&out=1": lambda _: "a",
+    }
+    done = run(tmp_path, 300, models)
+    assert done.certificate.claim["words"].startswith("Nothing is claimed")
+    assert smart.verify(done.certificate, done.ledger) == []
+
+
+def test_a_provider_of_no_model_is_refused(tmp_path: Path) -> None:
+    """A misnamed stand-in must not leave the real model to be asked."""
+    given = {"fake:bgi": smart.FakeProvider(lambda _: "a"), "fake:small": smart.FakeProvider(lambda _: "a")}
+    with pytest.raises(smart.InputError, match=r"fake:bgi is no model of this run.*fake:big"):
+        smart.run(
+            [{"id": 1}, {"id": 2}],
+            TASK,
+            reference="fake:big?in=9&out=9",
+            candidates=["fake:small?in=1&out=1"],
+            providers=given,
+            ledger=tmp_path / "l.db",
+        )
+
+
+@pytest.mark.parametrize("answer", [None, 7, ["a"]])
+def test_a_stand_in_that_returns_nothing_of_use_is_told(tmp_path: Path, answer: Any) -> None:
+    """A sentence, not an error from the inside; what is not a function is refused at once."""
+    models = {"fake:big?in=9&out=9": lambda _: answer, "fake:small?in=1&out=1": lambda _: "a"}
+    with pytest.raises(smart.InputError, match="FakeProvider: the function returned"):
+        run(tmp_path, 30, models)
+    with pytest.raises(smart.InputError, match="give a function"):
+        smart.FakeProvider("a")  # type: ignore[arg-type]

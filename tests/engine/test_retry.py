@@ -114,3 +114,14 @@ def test_only_these_two(tmp_path: Path) -> None:
     """Anything else is refused in a line."""
     with pytest.raises(smart.InputError, match="errors or broken"):
         usual(rows(10), tmp_path, retry="all")
+
+
+def test_a_decision_on_nonsense_is_none(tmp_path: Path) -> None:
+    """Where the reference has answered no profiled row at all, the run counts as undecided, though it went on to
+    deliver: with --retry broken the command begins anew, and every row gets its answer."""
+    nonsense = smart.FakeProvider(sick(1.0, answering(0.0)))
+    with pytest.raises(smart.Refused):
+        usual(rows(600), tmp_path, providers={**providers(), "fake:big": nonsense, "fake:small": nonsense})
+    done = usual(rows(600), tmp_path, retry="broken")
+    assert {row["status"] for row in done.table} == {"ok"}
+    assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []

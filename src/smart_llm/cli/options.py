@@ -97,7 +97,7 @@ class RunOptions:
     batch: Annotated[bool, typer.Option(help="Ask by batch, at the batch price, within a day.")] = False
     batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0
     batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000
-    self_check: Annotated[int, typer.Option(help="Ask the reference twice about so many rows.")] = 0
+    self_check: Annotated[int, typer.Option(help="Ask the reference twice about N rows.")] = 0
     retry: Annotated[
         str | None, typer.Option(help="Ask again: errors (calls that failed), or broken (these, and answers unread).")
     ] = None
@@ -107,13 +107,13 @@ class RunOptions:
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
     report: Annotated[Path | None, typer.Option(help="Also write a report: one HTML file.")] = None
     id_column: Annotated[str | None, typer.Option(help="The column by which the report calls a row.")] = None
-    encoding: Annotated[str | None, typer.Option(help="Of the table's text; found out if not given.")] = None
+    encoding: Annotated[str | None, typer.Option(help="Of the table's text; detected if not given.")] = None
     quotes: Annotated[
         str, typer.Option(help="What quotes in the table mean: auto, double, backslash or none (plain text).")
     ] = "auto"
     header: Annotated[
         bool | None,
-        typer.Option("--header/--no-header", help="Whether the first line names columns; found out if not given."),
+        typer.Option("--header/--no-header", help="Whether the first line names columns; detected if not given."),
     ] = None
     answer_column: Annotated[
         str, typer.Option(help="Name of the column of answers; then also NAME_by, NAME_status.")
@@ -159,7 +159,7 @@ class RunOptions:
 
 def source_of(table: str) -> Path | str:
     """The table's file or folder, or its address elsewhere; stdin is spooled into the user's folder, so that the run
-    can be taken up again."""
+    can be continued."""
     from smart_llm.tables.places import is_address
 
     if is_address(table):

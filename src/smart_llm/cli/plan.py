@@ -23,7 +23,7 @@ def plan(
     task: TaskOptions,
     how: RunOptions,
     pilot: Annotated[
-        int | None, typer.Option(help="Ask all models about so many rows first; they will never be evidence.")
+        int | None, typer.Option(help="Ask all models about N rows first; they will never be evidence.")
     ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -59,7 +59,7 @@ def plan(
 
 
 def _confirm(source: Path | str, task: Task, how: RunOptions, rows: int) -> None:
-    """What a pilot of so many rows costs, and a question before it is bought."""
+    """What a pilot of this many rows costs, and a question before it is bought."""
     from smart_llm import api
     from smart_llm.reports.figures import count, usd
 

@@ -198,6 +198,9 @@ def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
     setting of it that was not brought itself."""
     bare = {model.name: model.name.partition("?")[0] for model in job.models if model.name not in given}
     brought = {name: given[plain] for name, plain in bare.items() if plain in given}
+    names = {*(model.name for model in job.models), *bare.values()}
+    if len(bare) > len(brought) and (odd := sorted(given.keys() - names)):
+        raise InputError(f"providers: {odd[0]} is no model of this run.{meant(odd[0], names)}")
     wanted = [model for model in job.models if model.name in bare and model.name not in brought]
     return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns)) | brought
 

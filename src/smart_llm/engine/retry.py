@@ -31,10 +31,13 @@ ROWS = 4096
 
 
 def spoiled(record: RunRecord, reader: Reader, retry: Retry) -> bool:
-    """Whether a run has certified nothing yet, and has met what is to be asked about again."""
-    if reader.latest(record.run_id, DELIVERY) is not None:
+    """Whether a run has certified nothing yet, and has met what is to be asked about again. What was decided on rows
+    of which the reference has answered none counts as nothing."""
+    readings = list(_readings(record.run_id, reader))
+    idle = bool(readings) and all(marks[0] == ERROR for marks, _ in readings)
+    if reader.latest(record.run_id, DELIVERY) is not None and not idle:
         return False
-    return any(_met(reading, retry) for reading in _readings(record.run_id, reader))
+    return any(_met(reading, retry) for reading in readings)
 
 
 def _readings(run_id: str, reader: Reader) -> Iterator[tuple[list[int], bool]]:

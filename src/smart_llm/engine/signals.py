@@ -83,15 +83,21 @@ def stopping() -> Iterator[Stop]:
 
 def wait(work: Coroutine[Any, Any, Result]) -> Result:
     """The result of a coroutine, from code that is not async; inside a running loop (a notebook) it gets a thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _in_a_loop():
         return _here(work)
     pool = ThreadPoolExecutor(1)
     try:
         return _beside(pool.submit(asyncio.run, work))
     finally:
         pool.shutdown(wait=False)
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _here(work: Coroutine[Any, Any, Result]) -> Result:

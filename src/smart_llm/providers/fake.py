@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
 
+from smart_llm.errors import InputError
 from smart_llm.types import Answer, Request, Usage
 
 
@@ -19,6 +20,8 @@ class FakeProvider:
     """
 
     def __init__(self, answer: Callable[[Request], str | Answer | Exception], *, latency: float = 0.0) -> None:
+        if not callable(answer):
+            raise InputError(f"FakeProvider: give a function that takes a request, not {type(answer).__name__}.")
         self._answer = answer
         self._latency = latency
         self.calls = 0
@@ -32,6 +35,11 @@ class FakeProvider:
         if isinstance(result, Exception):
             raise result
         answer = Answer(result) if isinstance(result, str) else result
+        if not isinstance(answer, Answer):
+            raise InputError(
+                f"FakeProvider: the function returned {type(result).__name__}; return a text, a smart.Answer, or an "
+                "exception to raise."
+            )
         return answer if answer.usage != Usage() else replace(answer, usage=_usage(request, answer.text or ""))
 
     async def close(self) -> None:

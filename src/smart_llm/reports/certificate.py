@@ -133,6 +133,11 @@ def words(claim: Mapping[str, Json], status: str) -> str:
             f"With {percent} confidence, at most {differ:,} of the {rows:,} delivered answers differ from what "
             f"{claim['reference']} answers.{lost}{_per_label(claim)}"
         )
+    if status == "reference-only" and errors > differ:
+        return (
+            f"Nothing is claimed: {errors:,} of {rows:,} rows have no answer from {claim['reference']} itself, more "
+            f"than the {differ:,} that may differ."
+        )
     if status == "reference-only":
         return f"All {rows:,} rows were asked of {claim['reference']} itself: agreement holds by definition.{lost}"
     if status == "pending":

@@ -257,9 +257,14 @@ def errors(facts: Facts) -> Section:
                 f"{c['claim']['reserve']:,} were provided for."
             )
         )
-    failed = [each for each in facts.account if each.outcome != "answered"]
+    failed = [each for each in facts.account if each.outcome not in ("answered", "back")]
     if failed:
-        names = {"sent": "outcome unknown", "superseded": "answered twice", "gave up": "row given up"}
+        names = {
+            "sent": "outcome unknown",
+            "superseded": "answered twice",
+            "gave up": "row given up",
+            "set apart": "asked again",
+        }
         rows = [
             (facts.short(each.model), names.get(each.outcome, each.outcome), f"{each.calls:,}", usd(each.cost))
             for each in failed
