@@ -330,3 +330,40 @@ def test_an_outage_while_delivering_uses_no_row_up(tmp_path: Path, concurrency: 
     done = fake(tmp_path / "l.db", Model(0.0), Model(0.04), rows=900)
     assert done.table == calm.table
     assert done.cost == pytest.approx(calm.cost)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_server_that_was_never_there_costs_no_row(tmp_path: Path, port: int) -> None:
+    """The first row is asked about alone; nobody answering it is no failure of the row."""
+    with pytest.raises(smart.Refused, match="cannot be reached"):
+        await run(f"http://127.0.0.1:{port}/v1", tmp_path / "l.db")
+    async with Weather(port=port) as url:
+        done = await run(url, tmp_path / "l.db")
+    assert {row["status"] for row in done.table} == {"ok"}
+    assert done.certificate.errors["rows"] == 0
+    with Reader.open(tmp_path / "l.db") as reader:
+        asks = [event.payload for run in reader.runs() for event in reader.events(run.run_id) if event.kind == "ask"]
+    assert asks
+    assert all(ask["failed"] == [] for ask in asks)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_first_row_that_no_server_bears_does_not_stop_the_run(tmp_path: Path) -> None:
+    """A row that always fails and happens to come first is that row's error: the model answers another."""
+    poison: list[str] = []
+
+    def big(request: smart.Request) -> str | Exception:
+        poison.extend([request.prompt] * (not poison))
+        return smart.Retryable("internal error") if request.prompt in poison else "yes"
+
+    done = await smart.arun(
+        ROWS,
+        TASK,
+        reference="fake:big?in=10&out=10",
+        candidates=["fake:small?in=1&out=1"],
+        providers={"fake:big": smart.FakeProvider(big), "fake:small": smart.FakeProvider(lambda _: "yes")},
+        agreement=0.9,
+        ledger=tmp_path / "l.db",
+    )
+    assert done.certificate.errors["rows"] == 1
+    assert smart.verify(done.certificate, tmp_path / "l.db") == []

@@ -252,7 +252,7 @@ class Live:
 
         asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
         await all_of([asked, self.buy(self.aside.population[also], ask.models, workers)])
-        self._check_alive(ask, positions)
+        await self._check_alive(ask, positions)
         self.batches.append((positions, sheet))
         for position, row in zip(positions.tolist(), keys, strict=True):
             for m, (key, *_) in zip(ask.models, row, strict=True):
@@ -270,15 +270,23 @@ class Live:
                 sheet.score[k, m] = np.nan
         return values
 
-    def _check_alive(self, ask: Ask, positions: Ints) -> None:
-        """A model that has failed on every row and never reacted to any is not there: its rows are not given up."""
+    async def _check_alive(self, ask: Ask, positions: Ints) -> None:
+        """A model that fails on every row, or on one and another one, and never reacts is not there: no row is lost."""
         for m in ask.models:
             lost = [self.failed[at, m] for at in self.different(positions).tolist() if (at, m) in self.failed]
-            if len(lost) > 1 and not self.client.alive(self.models[m].name):
+            if not lost or self.client.alive(self.models[m].name):
+                continue
+            if len(lost) > 1 or not await self._answers_another(m, positions[0]):
                 raise Refused(
-                    f"{self.models[m].name} has answered none of the {len(lost)} rows it was asked about ({lost[0]}). "
-                    "What was bought is kept and no row was given up: run again to go on."
+                    f"{self.models[m].name} has answered none of the rows it was asked about ({lost[0]}). What was "
+                    "bought is kept and no row was given up: run again to go on."
                 )
+
+    async def _answers_another(self, model: int, position: int) -> bool:
+        """Whether a model answers a row that asks something else, if there is one. The answer is kept for later."""
+        others = np.flatnonzero(self.groups != self.groups[position])[:1]
+        told = [await self.answer(int(others[0]), model, prompt) for prompt in self.prompts(others)]
+        return all(reply.error is None for _, reply in told)
 
     async def fill(self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]) -> dict[int, Told]:
         """Ask these models about one row, and write marks, costs, scores and traits into line k of the sheet."""

@@ -51,7 +51,8 @@ class Once:
         answer = await self._asked(request)
         if answer.error is not None:  # what it cost is no answer's cost: the client has recorded it
             self.failed.setdefault(request_key(request), answer.error)
-        self._heard.add(request.model)
+        else:
+            self._heard.add(request.model)
         return self._known(request) or answer  # an equal row may have been told meanwhile that there is none
 
     async def held(self, request: Request) -> int | None:
