@@ -28,13 +28,15 @@ async def test_few_calls_leave_before_the_first_answer() -> None:
 
 
 async def admitted(pace: Pace, tries: int) -> int:
-    """How many of these many calls get a turn at once."""
+    """How many of these many calls get a turn at once; they are over when this returns."""
     turns = [asyncio.ensure_future(pace.enter()) for _ in range(tries)]
     await asyncio.sleep(0.01)
     done = sum(turn.done() for turn in turns)
-    for turn in turns:
+    for turn in turns[done:]:
         turn.cancel()
     await asyncio.gather(*turns, return_exceptions=True)
+    for _ in range(done):
+        pace.leave()
     return done
 
 
