@@ -16,6 +16,8 @@ from smart_llm.types import Json
 
 LATER = frozenset({"drawn", "given_up", "seed", "models", "reserve", "set_aside"})
 """What a plan says besides what the user decided."""
+SAME_ANSWERS = frozenset({"batch"})
+"""What the user decided that does not decide answers: a row asked by batch is asked the same."""
 BITS = 53
 """Of a seed: so many that any reader of JSON keeps it whole."""
 
@@ -27,7 +29,8 @@ def decided(plan: Mapping[str, Json]) -> dict[str, Json]:
 
 def order_seed(plan: Mapping[str, Json], drawn: int | None) -> int:
     """The seed of the orders of a run with this plan. drawn: from the operating system, or None."""
-    made = blake2b(canonical([drawn, decided(plan)]), digest_size=8, person=b"smart-llm order").digest()
+    part = {name: value for name, value in decided(plan).items() if name not in SAME_ANSWERS}
+    made = blake2b(canonical([drawn, part]), digest_size=8, person=b"smart-llm order").digest()
     return int.from_bytes(made, "big") >> (64 - BITS)
 
 
