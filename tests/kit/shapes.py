@@ -258,8 +258,18 @@ SCHEMA_REFUSED: dict[str, Said] = {
     "Gemini, states": (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "The specified schema "
         "produces a constraint that has too many states for serving."}}]),
     "Groq": (400, error("This model does not support response format `json_schema`.", type="invalid_request_error")),
-    "Groq, generation": (400, error("Failed to generate JSON. Please adjust your prompt.", code="json_validate_failed",
-        failed_generation="{")),
     "OpenAI": (400, error("Invalid schema for response_format 'answer': In context=(), 'required' is required.",
         param="response_format", code="invalid_json_schema")),
 }  # fmt: skip
+
+SPOILT: dict[str, Said] = {
+    "Groq": (400, error("Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for more details.",
+        code="json_validate_failed", failed_generation="{")),
+    "Groq, validation": (400, error("Failed to validate JSON. Please adjust your prompt.",
+        type="invalid_request_error", code="json_validate_failed")),
+    "Groq, its schema": (400, error("Generated JSON does not match the expected schema. Please adjust your prompt.",
+        type="invalid_request_error", code="json_validate_failed")),
+    "OpenRouter to Groq": (200, {"error": {"code": 400, "message": "Provider returned error", "metadata": {
+        "raw": "{\"error\": {\"message\": \"Failed to generate JSON.\", \"code\": \"json_validate_failed\"}}"}}}),
+}  # fmt: skip
+"""The model did not keep to the schema in this one row."""

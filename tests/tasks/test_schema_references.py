@@ -57,7 +57,9 @@ def test_how_far_a_value_leads_is_bounded_too() -> None:
     assert holds({"a": {}, "b": 1})  # the count begins anew with every value
 
 
-@pytest.mark.parametrize("draft", ["http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema"])
+@pytest.mark.parametrize(
+    "draft", ["http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema"]
+)
 def test_a_tree_refers_to_itself_and_is_fine(draft: str) -> None:
     """A recursive schema whose values end is checked as before, however many nodes it has."""
     tree = {"type": "object", "properties": {"child": {"type": "array", "items": {"$ref": "#"}}}, "required": ["child"]}
