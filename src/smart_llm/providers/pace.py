@@ -4,8 +4,8 @@ Three limits, all learnt:
 
 * *In flight*, always: few at first and one more with every answer until the ceiling or the first rate limit; then
   additive increase, multiplicative decrease. A round of successes adds a sixteenth of the ceiling, many rate limits
-  take a seventh, once for all calls that were in flight when they came; after a pause for all, few leave at first, as
-  in the beginning, and one more with every answer. Calls whose time was over in the server's own
+  take a seventh, once for all calls that were in flight when they came; after a pause for all, one leaves at first,
+  and one more with every answer. Calls whose time was over in the server's own
   queue take half (`Lane.queues`). No call is added while answers take so long that the next ones would be late.
 * *Told*, requests and tokens a minute where replies have headers (`headers.py`): a copy of the server's bucket is kept,
   set right by every reply for what was sent since. How many tokens the server counts for a call is learnt from how far
