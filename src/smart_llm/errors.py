@@ -15,6 +15,8 @@ A message is one or two lines: what happened, on which row, option or model, and
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from smart_llm.wording import worded
+
 
 def meant(written: str, known: Iterable[str]) -> str:
     """ " Did you mean …?" where something that is known is spelt much the same; else nothing."""
@@ -27,6 +29,9 @@ class SmartError(Exception):
     """Anything this package raises on purpose; `exit_code` is what the command line ends with."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return worded(super().__str__())
 
 
 class InputError(SmartError):

@@ -18,12 +18,12 @@ import numpy as np
 
 from smart_llm import procedures
 from smart_llm.engine.drive import Outcome, Population, simulate
-from smart_llm.engine.options import floor_share, share
 from smart_llm.engine.recorded import Equivalent, Recorded, load
 from smart_llm.errors import InputError
 from smart_llm.stats.clopper_pearson import upper_limit
 from smart_llm.stats.hindsight import best_mix
 from smart_llm.types import BAD, DEFER, ERROR, Json, Problem
+from smart_llm.types.share import floor_share, share
 
 
 @dataclass(frozen=True, slots=True)
