@@ -12,8 +12,10 @@ SmartError
 A message is one or two lines: what happened, on which row, option or model, and what to do next.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from smart_llm.wording import worded
 
@@ -23,6 +25,30 @@ def meant(written: str, known: Iterable[str]) -> str:
     names = {name.casefold(): name for name in known}
     near = get_close_matches(written.casefold(), names, n=1, cutoff=0.6)
     return f" Did you mean {names[near[0]]}?" if near else ""
+
+
+def check_names(given: Iterable[str], known: Iterable[str]) -> None:
+    """`TypeError` for a keyword that is not known; it names the nearest."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise TypeError(f"there is no option {name!r}.{meant(name, known)}")
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def named(function: Function) -> Function:
+    """The function, which says what an unknown keyword was probably meant to be."""
+    code = function.__code__
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    @wraps(function)
+    def called(*given: Any, **options: Any) -> Any:
+        check_names(options, known)
+        return function(*given, **options)
+
+    return cast("Function", called)
 
 
 class SmartError(Exception):

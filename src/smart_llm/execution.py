@@ -65,9 +65,10 @@ class Run(Generic[Frame]):
     def _repr_html_(self) -> str:
         return runs.html(self.certificate, self.run_id, self.table)
 
-    def report(self, path: Place) -> None:
-        """Write the run's report: one HTML page that needs nothing else. `InputError` where it cannot be written."""
-        report(self.run_id, path, ledger=self.ledger, task=self.task)
+    def report(self, path: Place | None = None) -> Path:
+        """Write the run's report, by default report-RUN.html in this folder: one HTML page that needs nothing else.
+        `InputError` where it cannot be written."""
+        return report(self, path)
 
 
 async def run(table: Any, task: Task, options: Options) -> Run[Any]:

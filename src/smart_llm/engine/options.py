@@ -7,13 +7,13 @@ module is quick to import, because the command line takes its defaults from here
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict
 
 from smart_llm.defaults import CONCURRENCY, PATIENCE, TIMEOUT
-from smart_llm.errors import InputError, meant
+from smart_llm.errors import InputError, check_names
 
 if TYPE_CHECKING:
     from smart_llm.events import Listener
@@ -89,7 +89,7 @@ class Asked(Keywords, total=False):
     confidence: float | str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Options:
     """Everything that `run` and `plan` take besides the table and the task, checked: names, kinds and ranges.
 
@@ -134,7 +134,7 @@ class Options:
     explode: bool = False
 
     def __post_init__(self) -> None:
-        _check_models(self.reference, self.candidates)
+        check_models(self.reference, self.candidates)
         for field in fields(self):
             _check_kind(field, getattr(self, field.name))
         _check_providers(self.providers)
@@ -148,6 +148,11 @@ class Options:
             raise InputError("--batch and --engine ray: workers on Ray ask by calls; give one of the two.")
         if isinstance(self.batch, BatchOptions) and not (self.batch.poll > 0 and self.batch.rows >= 1):
             raise InputError("--batch-poll, --batch-rows: give seconds, more than 0, and at least 1 row.")
+
+    def __repr__(self) -> str:
+        """Those that are not as they are by default."""
+        changed = {name: value for name in OPTIONS if (value := getattr(self, name)) != DEFAULT[name]}
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     @classmethod
     def of(cls, given: Mapping[str, Any], *also: str) -> Options:
@@ -169,14 +174,6 @@ OPTIONS: Mapping[str, Field[Any]] = {field.name: field for field in fields(Optio
 
 DEFAULT: Mapping[str, Any] = {name: field.default for name, field in OPTIONS.items()}
 """What an option is, unless it is given."""
-
-
-def check_names(given: Iterable[str], known: Iterable[str]) -> None:
-    """`TypeError` for a keyword that is not known; it names the nearest."""
-    known = list(known)
-    for name in given:
-        if name not in known:
-            raise TypeError(f"there is no option {name!r}.{meant(name, known)}")
 
 
 _RANGES: Sequence[tuple[str, Callable[[Any], bool], str]] = (
@@ -236,7 +233,7 @@ def _check_kind(field: Field[Any], value: object) -> None:
     raise InputError(f"--{field.name.replace('_', '-')} {value!r:.80}: give {kind}.")
 
 
-def _check_models(reference: object, candidates: object) -> None:
+def check_models(reference: object, candidates: object) -> None:
     """The mistakes that would otherwise be taken for models with odd names."""
     if not isinstance(reference, str):
         raise InputError(

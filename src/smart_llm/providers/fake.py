@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
 
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, named
 from smart_llm.types import Answer, Request, Usage
 
 
@@ -19,6 +19,7 @@ class FakeProvider:
     a token per four bytes.
     """
 
+    @named
     def __init__(self, answer: Callable[[Request], str | Answer | Exception], *, latency: float = 0.0) -> None:
         if not callable(answer):
             raise InputError(f"FakeProvider: give a function that takes a request, not {type(answer).__name__}.")
