@@ -187,3 +187,29 @@ def test_small_values_are_short_to_look_at() -> None:
     page = smart.replay(RECORDED, reference="big")._repr_html_()
     assert page.startswith("<div>")
     assert "violations" in page
+
+
+def test_what_needs_the_frames_extra_says_so(tmp_path: Path) -> None:
+    """Folders and DuckDB relations without pyarrow: an error that names the extra."""
+    pytest.importorskip("duckdb")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.csv").write_text("text\na\nb\n", encoding="utf-8")
+    code = f"""
+import sys
+sys.modules["pyarrow"] = None
+import duckdb, smart_llm as smart
+task = smart.Task("Good? {{text}}", labels=["yes", "no"])
+for table in ({str(tmp_path / "folder")!r}, duckdb.sql("select 'row ' || range as text from range(50)")):
+    try:
+        smart.plan(table, task, **{GOOD!r})
+    except smart.InputError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.count("pip install 'smart-llm[frames]'") == 2, done.stderr
+
+
+def test_a_misspelt_name_names_the_nearest() -> None:
+    """Of the package, too."""
+    with pytest.raises(AttributeError, match=r"Did you mean Task\?"):
+        smart.Tassk  # noqa: B018

@@ -110,7 +110,9 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("importlib.metadata").version("smart-llm")
     if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from smart_llm.errors import meant
+
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{meant(name, __all__)}")
     return getattr(import_module(_HOME[name]), name)
 
 
