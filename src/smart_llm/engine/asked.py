@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from numbers import Integral, Real
-=======
 from collections.abc import Mapping
->>>>>>> x-python
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -88,22 +82,16 @@ def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell
 
 def _models(options: Options) -> tuple[Model, ...]:
     """The models meant, reference first; `InputError` for a spec that means none."""
-<<<<<<< HEAD
-    _check_specs(reference, candidates)
-    book = model_specs.read_book(path) if (path := options.get("models")) else None
-    models = [model_specs.placed(model_specs.resolve(spec, book=book)) for spec in (reference, *candidates)]
-    return tuple(_of_process(model, options.get("providers") or {}) for model in models)
+    book = model_specs.read_book(options.models) if options.models else None
+    specs = (options.reference, *options.candidates)
+    models = [model_specs.placed(model_specs.resolve(spec, book=book)) for spec in specs]
+    return tuple(_of_process(model, options.providers or {}) for model in models)
 
 
 def _of_process(model: Model, given: Mapping[str, Provider]) -> Model:
     """The model; where a `FakeProvider` answers for it, as one of this process alone, unless its answers are kept."""
     provider = given.get(model.name) or given.get(model.name.partition("?")[0])
     return replace(model, at=provider.at) if isinstance(provider, FakeProvider) and provider.at else model
-=======
-    book = model_specs.read_book(options.models) if options.models else None
-    specs = (options.reference, *options.candidates)
-    return tuple(model_specs.placed(model_specs.resolve(spec, book=book)) for spec in specs)
->>>>>>> x-python
 
 
 def providers_of(job: Job, options: Options) -> dict[str, Provider]:

@@ -171,7 +171,8 @@ def lost(entry: Entry) -> set[str]:
 
 def _entry(number: int, ask: Ask, live: Live, keys: Keys, sheet: Answers) -> dict[str, Json]:
     """An ask as it is recorded. failed: (place, model) of calls without an answer; draws: keys of further draws, by row
-    and model; undrawn: of those that failed; paid: what failed calls cost all the same, USD by key; text: characters of the rows' prompts, for scores made of them."""
+    and model; undrawn: of those that failed; paid: what failed calls cost all the same, USD by key; text: characters
+    of the rows' prompts, for scores made of them."""
     gone = live.client.failed
     rows = [reading(sheet, k, ask.models) for k in range(len(keys))]
     draws = [[further for _, *further in row] for row in keys]

@@ -15,12 +15,7 @@ from fractions import Fraction
 
 from smart_llm import procedures
 from smart_llm.engine.aside import piloted
-<<<<<<< HEAD
-from smart_llm.engine.options import decimal, floor_share, share
 from smart_llm.engine.seeds import BITS, decided, lasting, needs_chance, order_seed
-=======
-from smart_llm.engine.seeds import BITS, decided, needs_chance, order_seed
->>>>>>> x-python
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.tables import Table
