@@ -173,11 +173,12 @@ def _cost(account: Account, profiled: Any) -> dict[str, Json]:
 
 
 def _paid(account: Account, run_id: str, ledger: Ledger) -> dict[str, Json]:
-    """Whose money it was: what this run has paid, failed calls included; and what the answers cost that it took from
-    earlier runs for nothing."""
-    paid, lost, total = ledger.spent(run_id), ledger.lost(run_id), account.live.total()
-    reused = total - (paid - lost)
-    return {"paid": paid, "reused": reused if reused > 1e-9 * total else 0.0, "lost_at_most": lost}
+    """Whose money it was: what this run has paid for its answers, what those cost that it took from earlier runs for
+    nothing, and what it may have paid besides. The last alone depends on how often a run was killed."""
+    spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), account.live.total()
+    reused = total - (spent - lost)
+    reused = reused if reused > 1e-9 * total else 0.0
+    return {"paid": total - reused, "reused": reused, "lost_at_most": lost}
 
 
 def _errors(live: Live, profiled: Any) -> dict[str, Json]:
