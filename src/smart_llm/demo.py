@@ -179,7 +179,7 @@ def by_words(request: Request) -> str:
 
 
 def _stand_ins(show: Show) -> dict[str, Provider]:
-    return {c.partition("?")[0]: FakeProvider(by_words) for c in show.candidates if c.startswith("fake:")}
+    return {c.partition("?")[0]: FakeProvider(by_words, keep=True) for c in show.candidates if c.startswith("fake:")}
 
 
 # --------------------------------------------------------------------------- what is said

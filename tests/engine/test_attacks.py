@@ -234,3 +234,43 @@ def test_a_stand_in_that_returns_nothing_of_use_is_told(tmp_path: Path, answer: 
         run(tmp_path, 30, models)
     with pytest.raises(smart.InputError, match="give a function"):
         smart.FakeProvider("a")  # type: ignore[arg-type]
+
+
+def test_failed_calls_that_are_paid_count_in_what_a_candidate_costs(tmp_path: Path) -> None:
+    """A candidate fails on a third of the rows, and these calls cost eight times what the reference costs: it is given
+    up, and the run costs hardly more than the reference alone, failed calls included. Run again, nothing changes."""
+    truth = [random.Random(f"paid {i}").choice("ab") for i in range(1000)]
+    number = [random.Random(f"fails {i}").random() for i in range(1000)]
+    rows = [{"id": i} for i in range(1000)]
+    calls = 0
+
+    def small(request: smart.Request) -> smart.Answer:
+        nonlocal calls
+        calls += 1
+        i = int(request.prompt.split()[-1])
+        if number[i] < 1 / 3:
+            return smart.Answer(None, error="cut off", usage=smart.Usage(100, 88_000))
+        return smart.Answer(truth[i], usage=smart.Usage(100, 10))
+
+    def big(request: smart.Request) -> smart.Answer:
+        return smart.Answer(truth[int(request.prompt.split()[-1])], usage=smart.Usage(100, 10))
+
+    def run() -> smart.Run:
+        return smart.run(
+            rows,
+            smart.Task("Classify number {id}", labels=["a", "b"]),
+            reference="fake:big?in=100&out=100",
+            candidates=["fake:small?in=1&out=1"],
+            agreement=0.9,
+            seed=3,
+            providers={"fake:big": smart.FakeProvider(big), "fake:small": smart.FakeProvider(small)},
+            ledger=tmp_path / "ledger.db",
+        )
+
+    first = run()
+    cost, alone = first.certificate.cost, 1000 * 11_000 * 1e-6
+    assert cost["lost_at_most"] > 0
+    assert cost["total"] + cost["lost_at_most"] <= 1.06 * alone
+    before = calls
+    again = run()
+    assert (again.certificate, calls) == (first.certificate, before)

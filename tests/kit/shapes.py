@@ -258,8 +258,92 @@ SCHEMA_REFUSED: dict[str, Said] = {
     "Gemini, states": (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "The specified schema "
         "produces a constraint that has too many states for serving."}}]),
     "Groq": (400, error("This model does not support response format `json_schema`.", type="invalid_request_error")),
-    "Groq, generation": (400, error("Failed to generate JSON. Please adjust your prompt.", code="json_validate_failed",
-        failed_generation="{")),
     "OpenAI": (400, error("Invalid schema for response_format 'answer': In context=(), 'required' is required.",
         param="response_format", code="invalid_json_schema")),
+}  # fmt: skip
+
+SPOILT: dict[str, Said] = {
+    "Groq": (400, error("Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for more details.",
+        code="json_validate_failed", failed_generation="{")),
+    "Groq, validation": (400, error("Failed to validate JSON. Please adjust your prompt.",
+        type="invalid_request_error", code="json_validate_failed")),
+    "Groq, its schema": (400, error("Generated JSON does not match the expected schema. Please adjust your prompt.",
+        type="invalid_request_error", code="json_validate_failed")),
+    "OpenRouter to Groq": (200, {"error": {"code": 400, "message": "Provider returned error", "metadata": {
+        "raw": "{\"error\": {\"message\": \"Failed to generate JSON.\", \"code\": \"json_validate_failed\"}}"}}}),
+}  # fmt: skip
+"""The model did not keep to the schema in this one row."""
+
+# --------------------------------------------------------------------------- further shapes of the same
+
+ROW |= {
+    "Azure, jailbreak": (400, {"error": {"message": "The prompt was rejected.", "type": None, "param": "prompt",
+        "code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {
+        "jailbreak": {"detected": True, "filtered": True}}}}}),
+    "Azure, API Management": (413, {"statusCode": 413, "message": "Request body exceeds the limit"}),
+    "Mistral, too long": (400, {"object": "error", "message": "Prompt contains 140000 tokens and 0 draft tokens, too "
+        "large for model with 131072 maximum context length", "type": "invalid_request_error", "code": "3051"}),
+    "OpenRouter, the provider's 413": (200, {"error": {"code": 413, "message": "Provider returned error",
+        "metadata": {"raw": "prompt too big", "provider_name": "X"}}}),
+    "OpenRouter, context": (400, {"error": {"code": 400, "message": "This endpoint's maximum context length is 8192 "
+        "tokens. However, you requested about 9000 tokens."}, "user_id": "u"}),
+    "vLLM, new style": (400, {"error": {"message": "You passed 3001 input tokens and requested 20 output tokens. "
+        "However, the model's context length is only 2048 tokens", "type": "BadRequestError", "param": "input_tokens",
+        "code": 400}}),
+    "vLLM, bad text": (400, {"error": {"message": "Invalid unicode in prompt", "type": "BadRequestError",
+        "code": 400}}),
+    "llama.cpp, its template": (400, {"error": {"code": 400, "type": "invalid_request_error",
+        "message": "Unable to render the chat template: unexpected end of input"}}),
+    "llama.cpp, its tokens": (500, {"error": {"code": 500, "message": "context size exceeded",
+        "type": "server_error"}}),
+    "Ollama, in words": (400, {"error": "the input length exceeds the context length"}),
+    "Ollama, once": (500, {"error": "input length exceeds maximum context length"}),
+    "Gemini, its tokens": (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "The input token "
+        "count (1200000) exceeds the maximum number of tokens allowed (1048576)."}}]),
+    "Gemini, argument": (400, {"error": {"code": 400, "status": "INVALID_ARGUMENT",
+        "message": "Request contains an invalid argument."}}),
+    "Groq, the content": (400, error("'messages.0' : for 'role:user' the following must be satisfied[('messages.0."
+        "content' : value must not be empty)]", type="invalid_request_error")),
+    "Together, its input": (422, {"id": "x", "error": {"message": "Input validation error: `inputs` must have less "
+        "than 8192 tokens. Given: 9001", "type": "invalid_request_error", "param": None, "code": None}}),
+    "Together, moderated": (400, error("Input was flagged by the safety model", type="invalid_request_error")),
+    "a Bedrock gateway, validation": (400, {"__type": "ValidationException", "message": "The model returned the "
+        "following errors: Input is too long for requested model."}),
+    "a Bedrock gateway, Message": (400, {"Message": "Malformed input request, please reformat your input"}),
+    "a Bedrock gateway, guardrail": (400, {"detail": "ValidationException: blocked by guardrail"}),
+    "LiteLLM, content policy": (400, {"error": {"message": "litellm.ContentPolicyViolationError: blocked",
+        "type": None, "param": None, "code": "400"}}),
+    "DeepSeek, content": (400, error("Content Exists Risk", type="invalid_request_error",
+        code="invalid_request_error")),
+    "Cohere, FastAPI": (422, {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "ensure this value has at "
+        "least 1 characters", "type": "value_error.any_str.min_length"}]}),
+    "Cloudflare, a wall": (403, b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"),
+    "a firewall": (403, b"<html><head><title>403 Forbidden</title></head></html>"),
+    "a proxy, the size": (413, b"<html><h1>413 Request Entity Too Large</h1></html>"),
+    "a list of strings": (400, ["bad row"]),
+    "null": (400, b"null"),
+    "nothing": (422, b""),
+}  # fmt: skip
+ROW_ANTHROPIC |= {
+    "too large": (413, {"type": "error", "error": {"type": "request_too_large", "message": "Request exceeds the "
+        "maximum size"}, "request_id": "r"}),
+    "invalid text": (400, {"type": "error", "error": {"type": "invalid_request_error", "message": "The request body "
+        "is not valid JSON: no low surrogate in string"}}),
+    "a Bedrock gateway": (400, {"message": "Input is too long for requested model."}),
+}  # fmt: skip
+WAIT |= {
+    "Mistral": (429, {"object": "error", "message": "Requests rate limit exceeded", "type": "rate_limited",
+        "code": "1300"}, {"Retry-After": "0"}),
+    "Mistral, capacity": (429, {"object": "error", "message": "Service tier capacity exceeded for this model.",
+        "code": "3505"}, {"Retry-After": "0"}),
+    "Together": (429, error("Request was rejected due to request rate limiting. You have exceeded your rate limit.",
+        code="rate_limit", type="request_rate_limited"), {"Retry-After": "0.01"}),
+    "a Bedrock gateway": (429, {"__type": "ThrottlingException", "message": "Too many tokens, please wait before "
+        "trying again."}, {"Retry-After": "0.01"}),
+    "Together, overloaded": (503, error("The server is overloaded or not ready yet.", type="service_unavailable"),
+        {"Retry-After": "0.01"}),
+    "Gemini": (429, [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Quota exceeded per minute",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.01s"}]}}]),
+    "Anthropic behind a gateway": (529, {"type": "error", "error": {"type": "overloaded_error",
+        "message": "Overloaded"}}, {"Retry-After": "0.01"}),
 }  # fmt: skip

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from smart_llm.engine.pool import Stop, each
 from smart_llm.ledger import Ledger
 from smart_llm.mock import Faults, MockServer
 from smart_llm.mock.http import Call, Reply, reply
 from smart_llm.mock.scripted import Scripted
 from smart_llm.models import make_providers, resolve
 from smart_llm.providers.client import Client
-from smart_llm.types import Request
+from smart_llm.providers.pace import Pace
+from smart_llm.types import Answer, Request
+
+_spec = importlib.util.spec_from_file_location("virtual", Path(__file__).with_name("virtual.py"))
+assert _spec is not None
+assert _spec.loader is not None
+virtual = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(virtual)
 
 DONE = {"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
 
@@ -38,6 +48,56 @@ async def test_random_refusals_hold_back_their_own_calls(ledger: Ledger, share: 
         took = await seconds(ledger, url, 600)
     assert server.stats()["faults"]["throttle"] > 20
     assert took < 4.0
+
+
+async def test_rows_that_wait_leave_their_place_to_others(ledger: Ledger) -> None:
+    """Where a few rows are asked at a time, those that have to wait for long do not keep others from being asked."""
+    server = MockServer(faults=Faults(throttle=0.1), latency=0.02, pause=2.0, seed=3)
+    async with server as url:
+        model = resolve(f"openai:m@{url}?in=1&out=1")
+        client = Client(ledger, [model], make_providers([model]))
+        answered: list[Answer] = []
+
+        async def work(row: int) -> None:
+            answered.append(await client.ask(Request(model.name, str(row), 8)))
+
+        start = asyncio.get_running_loop().time()
+        await each(range(400), work, workers=8, stop=Stop())
+        took = asyncio.get_running_loop().time() - start
+        await client.close()
+    assert [answer.text is None for answer in answered] == [False] * 400
+    assert took < 7.0  # 400 · .1 · 2 s / 8 = 10 s of waiting if they kept their places
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2])
+def test_a_long_wait_is_the_refused_calls_own(share: float) -> None:
+    """Calls refused at random that are told to wait ten seconds: all others leave as if nothing had been."""
+    random, answered = Random(1), 0
+
+    async def work(pace: Pace) -> None:
+        nonlocal answered
+        while True:
+            turn = await pace.enter()
+            refused = random.random() < share
+            await asyncio.sleep(0.002 if refused else 0.3)
+            pace.leave()
+            if refused:
+                pace.throttled(turn, 10.0)
+                await asyncio.sleep(10.0)
+            else:
+                pace.succeeded(turn)
+                answered += 1
+
+    async def play() -> float:
+        pace = Pace(64, Random(0))
+        workers = [asyncio.ensure_future(work(pace)) for _ in range(1000)]
+        await asyncio.sleep(60)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        return answered / 60
+
+    assert virtual.run(play()) >= 0.85 * 64 / 0.3
 
 
 class Bad(Scripted):

@@ -3,6 +3,7 @@ requests."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from shapes import (
     ROW,
     ROW_ANTHROPIC,
     SCHEMA_REFUSED,
+    SPOILT,
     STOP,
     WAIT,
     Said,
@@ -153,6 +155,27 @@ async def test_a_schema_that_is_refused_is_left_out(reply: Said, ledger: Ledger)
     answers = await ask(server, ledger, "one", "two", schema='{"type": "object"}')
     assert [answer.text for answer in answers] == ['{"a": 1}'] * 2
     assert ["response_format" in body for body in server.bodies] == [True, False, False]
+
+
+@pytest.mark.parametrize("reply", SPOILT.values(), ids=SPOILT)
+async def test_a_row_that_fails_by_the_schema_is_asked_without_it(reply: Said, ledger: Ledger) -> None:
+    """It is that row's matter: the row is asked once more without the schema, all others go on with it."""
+    assert reply is not None
+    server = Shaped({"odd": while_there("response_format", *reply)}, text='{"a": 1}')
+    answers = await ask(server, ledger, "odd", "two", "odd as well", "four", schema='{"type": "object"}')
+    assert [answer.text for answer in answers] == ['{"a": 1}'] * 4
+    asked = Counter((str(body["messages"][-1]["content"]), "response_format" in body) for body in server.bodies)
+    assert asked == {("odd", True): 1, ("odd", False): 1, ("two", True): 1, ("odd as well", True): 1,
+                     ("odd as well", False): 1, ("four", True): 1}  # fmt: skip
+
+
+async def test_a_row_that_fails_without_a_schema_too_is_its_own_error(ledger: Ledger) -> None:
+    """It is asked twice at most, and the run goes on."""
+    server = Shaped({"odd": SPOILT["Groq"]}, text='{"a": 1}')
+    odd, two = await ask(server, ledger, "odd", "two", schema='{"type": "object"}')
+    assert (odd.text, two.text) == (None, '{"a": 1}')
+    assert "Failed to generate JSON" in str(odd.error)
+    assert server.seen["odd"] == 2
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, cast
@@ -21,6 +22,7 @@ from smart_llm.events import Listener
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Ledger
 from smart_llm.providers.base import Provider
+from smart_llm.providers.fake import FakeProvider
 from smart_llm.tasks import Task
 from smart_llm.types import Model
 
@@ -176,7 +178,14 @@ def models_of(reference: str, candidates: Sequence[str], options: Options) -> tu
     """The models meant, reference first; `InputError` for a spec that means none."""
     _check_specs(reference, candidates)
     book = model_specs.read_book(path) if (path := options.get("models")) else None
-    return tuple(model_specs.placed(model_specs.resolve(spec, book=book)) for spec in (reference, *candidates))
+    models = [model_specs.placed(model_specs.resolve(spec, book=book)) for spec in (reference, *candidates)]
+    return tuple(_of_process(model, options.get("providers") or {}) for model in models)
+
+
+def _of_process(model: Model, given: Mapping[str, Provider]) -> Model:
+    """The model; where a `FakeProvider` answers for it, as one of this process alone, unless its answers are kept."""
+    provider = given.get(model.name) or given.get(model.name.partition("?")[0])
+    return replace(model, at=provider.at) if isinstance(provider, FakeProvider) and provider.at else model
 
 
 def _check_specs(reference: object, candidates: object) -> None:

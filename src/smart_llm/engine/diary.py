@@ -171,10 +171,12 @@ def lost(entry: Entry) -> set[str]:
 
 def _entry(number: int, ask: Ask, live: Live, keys: Keys, sheet: Answers) -> dict[str, Json]:
     """An ask as it is recorded. failed: (place, model) of calls without an answer; draws: keys of further draws, by row
-    and model; undrawn: of those that failed; text: characters of the rows' prompts, for scores made of them."""
+    and model; undrawn: of those that failed; paid: what failed calls cost all the same, USD by key; text: characters of the rows' prompts, for scores made of them."""
     gone = live.client.failed
     rows = [reading(sheet, k, ask.models) for k in range(len(keys))]
     draws = [[further for _, *further in row] for row in keys]
+    undrawn = sorted({key for row in draws for of in row for key in of if key in gone})
+    paid = {key: cost for row in keys for of in row for key in of if (cost := live.client.paid.get(key, 0.0))}
     return {
         "number": number,
         "stage": ask.stage,
@@ -187,11 +189,8 @@ def _entry(number: int, ask: Ask, live: Live, keys: Keys, sheet: Answers) -> dic
             [k, m] for k, row in enumerate(keys) for m, (key, *_) in zip(ask.models, row, strict=True) if key in gone
         ],
         **({"draws": draws} if any(map(any, draws)) else {}),
-        **(
-            {"undrawn": undrawn}
-            if (undrawn := sorted({key for row in draws for of in row for key in of if key in gone}))
-            else {}
-        ),
+        **({"undrawn": undrawn} if undrawn else {}),
+        **({"paid": paid} if paid else {}),
     }
 
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 from smart_llm import procedures
 from smart_llm.engine.aside import piloted
 from smart_llm.engine.options import decimal, floor_share, share
-from smart_llm.engine.seeds import BITS, decided, needs_chance, order_seed
+from smart_llm.engine.seeds import BITS, decided, lasting, needs_chance, order_seed
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.tables import Table
@@ -143,12 +143,22 @@ def renewed(record: RunRecord, reader: Reader) -> str | None:
     plan = record.plan
     for run in reversed(reader.runs()):
         known = run.plan.get("format") == PLAN and run.run_id != record.run_id
+        if known and run.plan["settings"] != plan["settings"] and _lasting(run.plan) == _lasting(plan):
+            return (
+                f"Not taking up run {run.run_id}: a FakeProvider of another process answered there, and what it said "
+                "is kept for a later one only if you say so: FakeProvider(..., keep=True). A new run begins."
+            )
         if known and _bare(run.plan) == _bare(plan) and (names := differing(run.plan["task"], plan["task"])):
             return (
                 f"Not taking up run {run.run_id}: its {', '.join(names)} has changed. A new run begins, in a new "
                 "order; its certificate counts the earlier one."
             )
     return None
+
+
+def _lasting(plan: Json) -> Json:
+    """What the user decided, without the processes that fake answers are of."""
+    return {**decided(plan), "settings": lasting(plan["settings"])}
 
 
 def _bare(plan: Json) -> Json:

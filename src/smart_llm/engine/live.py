@@ -266,7 +266,7 @@ class Live:
         for m, (_, reply, _) in values.items():
             if reply.error is not None:
                 self.failed[position, m] = reply.error
-                sheet.marks[k, m], sheet.cost[k, m] = (BAD, 0.0) if m else (ERROR, 0.0)
+                sheet.marks[k, m] = BAD if m else ERROR
                 sheet.score[k, m] = np.nan
         return values
 

@@ -16,6 +16,7 @@ from smart_llm.types import Answer, Request
 
 STANDS = "it had no answer when it was asked"
 """The error of a request that failed in an earlier session."""
+NOTHING: Mapping[str, float] = {}
 
 
 class Client(Protocol):
@@ -35,22 +36,24 @@ class Client(Protocol):
 
 
 class Once:
-    """A client that remembers failures. failed: the errors of what failed here, or failed before and still stands, by
-    the ledger's keys."""
+    """A client that remembers failures, by the ledger's keys. failed: the errors of what failed here, or failed before
+    and still stands; paid: USD that was paid for it all the same, at most."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._recorded: Callable[[str], Answer | None] | None = None
         self._heard: set[str] = set()  # models of which there was any answer, also a recorded one
         self.failed: dict[str, str] = {}
+        self.paid: dict[str, float] = {}
 
     async def ask(self, request: Request) -> Answer:
         """The answer to a request; what has failed once fails again at once."""
         if (known := self._known(request)) is not None:
             return known
         answer = await self._asked(request)
-        if answer.error is not None:  # what it cost is no answer's cost: the client has recorded it
+        if answer.error is not None:
             self.failed.setdefault(request_key(request), answer.error)
+            self.paid.setdefault(request_key(request), answer.cost)
         else:
             self._heard.add(request.model)
         return self._known(request) or answer  # an equal row may have been told meanwhile that there is none
@@ -63,14 +66,16 @@ class Once:
         """Whether this model has reacted to anything yet, or had when what is told again was recorded."""
         return self._recorded is not None or model in self._heard or self._client.alive(model)
 
-    def hold(self, failed: Mapping[str, str]) -> None:
-        """These requests have failed before, with these errors, and that stands."""
+    def hold(self, failed: Mapping[str, str], paid: Mapping[str, float] = NOTHING) -> None:
+        """These requests have failed before, with these errors, and that stands. paid: USD, by key."""
         self.failed.update(failed)
+        self.paid.update(paid)
 
     def release(self, keys: Iterable[str]) -> None:
         """These may be asked again."""
         for key in keys:
             self.failed.pop(key, None)
+            self.paid.pop(key, None)
 
     @contextmanager
     def recorded(self, get: Callable[[str], Answer | None]) -> Iterator[None]:
@@ -82,8 +87,8 @@ class Once:
             self._recorded = None
 
     def _known(self, request: Request) -> Answer | None:
-        error = self.failed.get(request_key(request)) if self.failed else None
-        return None if error is None else Answer(None, error=error)
+        error = self.failed.get(key := request_key(request)) if self.failed else None
+        return None if error is None else Answer(None, error=error, cost=self.paid.get(key, 0.0))
 
     async def _asked(self, request: Request) -> Answer:
         if self._recorded is None:

@@ -37,7 +37,7 @@ async def profiled(
     """Rows set aside, then profiling. What failed in an earlier session stands as long as evidence is made."""
     live, diary = account.live, Diary(means.ledger, record.run_id)
     live.proven = diary.answered or record.state == DONE
-    live.client.hold(stands.before_delivery)
+    live.client.hold(stands.before_delivery, stands.paid)
     account.lost = await _set_aside(record, live, means)
     account.close("set_aside")
     verdict = await _profile(job, record, account, means, ahead, diary)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 
 from smart_llm.ledger import canonical
+from smart_llm.providers.fake import OF_A_PROCESS
 from smart_llm.types import Json
 
 LATER = frozenset({"drawn", "given_up", "seed", "models", "reserve", "set_aside"})
@@ -30,8 +31,20 @@ def decided(plan: Mapping[str, Json]) -> dict[str, Json]:
 def order_seed(plan: Mapping[str, Json], drawn: int | None) -> int:
     """The seed of the orders of a run with this plan. drawn: from the operating system, or None."""
     part = {name: value for name, value in decided(plan).items() if name not in SAME_ANSWERS}
+    part = {**part, "settings": lasting(part["settings"])} if "settings" in part else part
     made = blake2b(canonical([drawn, part]), digest_size=8, person=b"smart-llm order").digest()
     return int.from_bytes(made, "big") >> (64 - BITS)
+
+
+def lasting(settings: Mapping[str, Json]) -> dict[str, Json]:
+    """The settings of models without the process that the answers of a `FakeProvider` are of: a test that gives a seed
+    has the same order in every process."""
+    kept = {model: {k: v for k, v in each.items() if not _of_process(k, v)} for model, each in settings.items()}
+    return {model: each for model, each in kept.items() if each}
+
+
+def _of_process(name: str, value: Json) -> bool:
+    return name == "at" and str(value).startswith(OF_A_PROCESS)
 
 
 def needs_chance(plan: Mapping[str, Json], given_up: int) -> bool:

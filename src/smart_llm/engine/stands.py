@@ -30,12 +30,14 @@ FAILURES = "failures"
 
 @dataclass(frozen=True)
 class Stands:
-    """Failed requests, by key. evidence: as evidence, or of rows set aside. delivered: of a finished run, all that
+    """Failed requests, by key. evidence: as evidence, or of rows set aside. paid: what evidence that failed cost all
+    the same, USD; it is part of what the procedure knew. delivered: of a finished run, all that
     stood at its end, with their errors. lost: of these, those of rows without an answer."""
 
     evidence: frozenset[str]
     delivered: Mapping[str, str] = field(default_factory=dict)
     lost: frozenset[str] = frozenset()
+    paid: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, record: RunRecord, ledger: Ledger) -> Stands:
@@ -43,11 +45,13 @@ class Stands:
         events = ledger.events(record.run_id)
         evidence = {key for event in events if event.kind == ASK for key in lost(event.payload)}
         evidence |= {key for event in events if event.kind == SET_ASIDE for key in event.payload["failed"]}
+        asks = [event.payload for event in events if event.kind == ASK]
+        paid = {key: cost for ask in asks for key, cost in ask.get("paid", {}).items()}
         told = ledger.latest(record.run_id, FAILURES) if record.state == DONE else None
         if told is None:
-            return cls(frozenset(evidence))
+            return cls(frozenset(evidence), paid=paid)
         failed = {key: error for error, keys in told["failed"].items() for key in keys}
-        return cls(frozenset(evidence), failed, frozenset(told["lost"]))
+        return cls(frozenset(evidence), failed, frozenset(told["lost"]), paid)
 
     @property
     def before_delivery(self) -> dict[str, str]:

@@ -28,6 +28,7 @@ from smart_llm.providers.health import Trials
 from smart_llm.providers.journal import Journal
 from smart_llm.providers.lane import Lane, Speed, ceiling, guessed_tokens
 from smart_llm.providers.pace import Gate, Pace, Turn, capped, held_back
+from smart_llm.providers.resting import resting
 from smart_llm.types import Answer, Model, Request
 
 FIRST_DELAY, LONGEST_DELAY, LATER_DELAY = 0.2, 20.0, 5.0
@@ -197,6 +198,10 @@ class Client:
                         return await self._tired(lane, key, throttled_since, error, trials)
                     trials.throttled, lane.named = trials.throttled + 1, error.retry_after
                     delay = held_back(error.retry_after, trials.throttled, self._random)
+                    if not lane.pace.waiting:  # there is room for another row
+                        with resting():
+                            await lane.health.rest(delay)
+                        continue
                 elif trials.own(lane.health, self._tries):
                     return await self._given_up(lane, key, error, trials)
                 else:

@@ -20,7 +20,7 @@ import aiohttp
 from yarl import URL
 
 from smart_llm.errors import ProviderError, Refused, Retryable
-from smart_llm.providers import bodies, enforced, lenient, problems
+from smart_llm.providers import bodies, enforced, lenient, parameters, problems
 from smart_llm.providers.base import Told
 from smart_llm.providers.harmless import hidden, shown
 from smart_llm.types import Answer, Model, Request
@@ -29,6 +29,10 @@ LONGEST_NAME = 200
 """Characters of the name that a model gives itself."""
 LEARNT_FROM = (200, 400, 403, 422)
 """Statuses that come with the name of a parameter that is not taken (200: with an error in the body)."""
+
+
+class Spoilt(Refused):
+    """What the model wrote for this row did not keep to the schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +155,20 @@ class HttpProvider(ABC):
         return None
 
     async def complete(self, request: Request) -> Answer:
-        """One attempt, or a few where the endpoint first has to say which parameters it does not take."""
+        """One attempt, or a few where the endpoint first has to say which parameters it does not take. A row that the
+        model fails to write by the schema is asked without it; the task checks the answer in any case."""
         name, answer = request.model, None
         while answer is None:
             quirks = self._quirks[name]
             reply = await self._http.post(self.body(request), self.headers(name))
             if self.told is not None:
                 self.told(name, reply.headers)
-            answer = self._read(name, quirks, reply)
+            try:
+                answer = self._read(name, quirks, reply)
+            except Spoilt:
+                if request.schema is None:
+                    raise
+                request = replace(request, schema=None)
         return answer
 
     def read(self, model: str, reply: HttpReply) -> Answer:
@@ -188,6 +198,8 @@ class HttpProvider(ABC):
             problem = problems.read(reply.data)
             error = self._http.error(reply, problem)
         learning = reply.status in LEARNT_FROM and isinstance(error, Refused)
+        if learning and parameters.spoilt(problem):
+            raise Spoilt(str(error), maybe_row=True)
         learnt = self.refused(problem, quirks) - quirks if learning else frozenset[str]()
         if not learnt or (model in self._fixed and not learnt.isdisjoint(enforced.ALL)):
             raise error

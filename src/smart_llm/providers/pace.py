@@ -4,7 +4,8 @@ Three limits, all learnt:
 
 * *In flight*, always: few at first and one more with every answer until the ceiling or the first rate limit; then
   additive increase, multiplicative decrease. A round of successes adds a sixteenth of the ceiling, many rate limits
-  take a seventh, once for all calls that were in flight when they came. Calls whose time was over in the server's own
+  take a seventh, once for all calls that were in flight when they came; after a pause for all, one leaves at first,
+  and one more with every answer. Calls whose time was over in the server's own
   queue take half (`Lane.queues`). No call is added while answers take so long that the next ones would be late.
 * *Told*, requests and tokens a minute where replies have headers (`headers.py`): a copy of the server's bucket is kept,
   set right by every reply for what was sent since. How many tokens the server counts for a call is learnt from how far
@@ -155,6 +156,7 @@ class Pace:
     def __init__(self, ceiling: int, random: Random) -> None:
         self._ceiling = float(ceiling)
         self._limit = float(min(ceiling, FIRST_CALLS))
+        self._regained = 0.0  # up to here every answer lets one more through: so many left before all had to wait
         self._step = max(1.0, ceiling * INCREASE)
         self._random = random
         self.in_flight = 0
@@ -203,9 +205,12 @@ class Pace:
         """A call brought an answer: room for a little more, unless it was slow to come."""
         self._in_a_row = 0
         self._done += 1
+        if self._refusals.untried and self._resume is not None:
+            self.resume_at = 0.0  # all wait because the first of all was refused: another of the first was not
+            self._wake(asyncio.get_running_loop().time())
         self._ended(turn, refused=False)
         if self._limit < self._ceiling and not slow:
-            more = self._step / self._limit if self._epoch else 1.0
+            more = self._step / self._limit if self._epoch and self._limit >= self._regained else 1.0
             self._limit = min(self._ceiling, self._limit + more)
         if turn.left is not None:
             self._weigh(turn)
@@ -236,13 +241,17 @@ class Pace:
         if fresh and many:
             self._epoch += 1
             self._in_a_row += 1
+            self._regained *= DECREASE
             self._limit = max(1.0, self._limit * DECREASE)
         if fresh and not self._told.requests and (many or self._refusals.telling):
             self._find_out(loop.time(), soon=limited)
-        until = loop.time() + (self._pause() if retry_after is None else retry_after)
-        if limited and until > self.resume_at:
-            self.resume_at = until
-            self._wake(until)
+        wait = self._pause() if retry_after is None else retry_after
+        if limited and loop.time() + wait > self.resume_at:
+            self.resume_at = loop.time() + wait
+            self._wake(self.resume_at)
+            if wait:
+                self._regained = max(self._regained, self._limit)
+                self._limit = 1.0
 
     def queued(self, turn: Turn) -> None:
         """A call waited in the server's queue until its time was over: half as many in flight."""
@@ -297,7 +306,7 @@ class Pace:
         rate = successes / seconds / (1 - self._refusals.usual) if seconds else 0.0
         known = self._grown(now)
         far_off = soon and successes >= FEW and seconds >= SHORTEST and (not known or rate < known / 2)
-        if far_off or (successes >= ENOUGH and seconds >= STRETCH):
+        if far_off or (successes >= ENOUGH and seconds >= (SHORTEST if contradicted else STRETCH)):
             contradicted = contradicted or (not soon and rate < self._base * SHORT)
             self._refusals.found_out(anew=far_off, contradicted=contradicted)
             self._base = max(0.01, rate * UNDER)

@@ -31,10 +31,16 @@ BESIDE = re.compile(r"\b(with|without|requires?|when|if|instead of)\s+[`'\"]?\w+
 """A parameter that is named only to say where another one is not taken."""
 SCHEMA = re.compile(
     r"response.?format|output.?(format|config)|json.?schema|response.?schema|\bschemas?\b|\bgrammar|guided|structured.?output|xgrammar|outlines"
-    r"|llguidance|json_validate_failed|failed_generation",
+    r"|llguidance",
     re.IGNORECASE,
 )
 """A schema is refused, in the words of OpenAI, Anthropic, vLLM, SGLang, llama.cpp, Gemini, Groq."""
+SPOILT = re.compile(
+    r"json_validate_failed|failed_generation|failed to (generate|validate) (valid )?json"
+    r"|generated (json|output|text)\b.{0,60}\b(not|fail|invalid)",
+    re.IGNORECASE,
+)
+"""What the model wrote this once does not keep to the schema (Groq): nothing is said of other rows."""
 LIMITS = ("max_tokens",)
 """Parameters whose values are refused for one row alone: to leave them out takes words that say so."""
 
@@ -59,3 +65,8 @@ def no_schema(problem: Problem) -> bool:
     """Whether it is the schema that is refused."""
     said = f"{' '.join(problem.codes)} {problem.param or ''} {problem.message}"
     return bool(SCHEMA.search(said)) and not ROW_ONLY.search(said)
+
+
+def spoilt(problem: Problem) -> bool:
+    """Whether what the model wrote for this row does not keep to the schema."""
+    return bool(SPOILT.search(f"{' '.join(problem.codes)} {problem.message}"))

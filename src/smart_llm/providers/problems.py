@@ -53,6 +53,8 @@ OVERLOADED = re.compile(
 )
 """Of a 503: everybody is to wait, also while the model is loaded."""
 BAD_KEY = re.compile(r"API_KEY_INVALID|invalid_api_key|authentication_error", re.IGNORECASE)
+WALL = re.compile(r"^\s*<(!doctype|html)", re.IGNORECASE)
+"""A page where an error was expected: with 403, a firewall before the server, which looks at what is in the prompt."""
 OUTSIZED = re.compile(r"request (is )?too large|tokens must be reduced", re.IGNORECASE)
 ASKED_AND_LIMIT = re.compile(r"\blimit:?\s+([\d,]+).{0,80}?\brequested:?\s+([\d,]+)", re.IGNORECASE)
 """What a 429 says of one request that is larger than the whole limit: waiting will not make it smaller."""
@@ -186,12 +188,12 @@ def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str]
         words = MASKED.sub("…", said)
         return Refused(f"{host} does not accept the key (status {status}){words}.", key=True)
     row_only = status == 413 or bool(ROW_ONLY.search(f"{codes} {problem.message}"))
-    if status == 403 and not row_only:
+    if status == 403 and not row_only and not WALL.search(problem.message):
         return Refused(f"{host} does not let this key do that (status 403){said}. Check the key and its permissions.")
     if status == 404:
         return Refused(f"{host} does not know this model or address (status 404){said}.")
     return Refused(
-        f"{host} refuses the request (status {status}){said}.", row_only=row_only, maybe_row=status in (400, 422)
+        f"{host} refuses the request (status {status}){said}.", row_only=row_only, maybe_row=status in (400, 403, 422)
     )
 
 

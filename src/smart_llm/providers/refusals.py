@@ -8,14 +8,17 @@ are refused below that rate, and again below a lower one, there is no such limit
 
 from __future__ import annotations
 
-LATEST, ENOUGH = 32, 24
+LATEST, ENOUGH = 32, 32
 """Calls back that the share of the latest refusals remembers, and calls by which a found-out rate is judged."""
 MANY, MOST = 0.3, 0.5
 """Shares of the latest calls refused, beyond what is usual: from which on the rate of a limit is looked for, and from
 which on all calls should wait."""
+AT_LEAST = 6
+"""Refusals among the latest calls that such a share is judged by: fewer happen by chance. Before any answer came, one
+is enough."""
 AT_ALL = 0.1
 """The share of refusals below a rate, beyond what is usual, that says that this rate is not the limit."""
-STRIKES = 4
+STRIKES = 3
 """Rates that are found out and prove wrong, one after the other, until there is no limit."""
 OFTEN = 1 / 3
 """The largest share that may pass for usual: more is a limit, whatever it looks like."""
@@ -29,19 +32,24 @@ class Refusals:
 
     def __init__(self) -> None:
         self.latest, self.usual = UNKNOWN, 0.0
-        self._seen, self._strikes = 1, 0
+        self._seen, self._strikes, self._answered = 1, 0, 0
         self._beyond, self._refused_beyond = 0, 0
         self._below, self._refused_below = 0, 0
 
     @property
     def many(self) -> bool:
         """Whether fewer calls should be in flight, and the rate of a limit be looked for."""
-        return self.latest > self.usual + MANY
+        return self._above(MANY)
 
     @property
     def most(self) -> bool:
         """Whether all calls should wait."""
-        return self.latest > self.usual + MOST
+        return self._above(MOST)
+
+    @property
+    def untried(self) -> bool:
+        """Whether no call was answered yet."""
+        return not self._answered
 
     @property
     def telling(self) -> bool:
@@ -57,6 +65,7 @@ class Refusals:
         """A call was answered or refused."""
         self._seen = min(LATEST, self._seen + 1)
         self.latest += (refused - self.latest) / self._seen
+        self._answered += not refused
 
     def above(self, *, refused: bool) -> None:
         """The call had left above the rate that was found out."""
@@ -70,7 +79,7 @@ class Refusals:
         share, self._below, self._refused_below = self._refused_below / self._below, 0, 0
         calm = share <= self.usual + AT_ALL
         if calm:
-            self._strikes, self.usual = 0, min(OFTEN, (self.usual + share) / 2)
+            self._strikes, self.usual = 0, min(self.usual, (self.usual + share) / 2)
         return not calm
 
     def found_out(self, *, anew: bool, contradicted: bool) -> None:
@@ -85,3 +94,7 @@ class Refusals:
         """The rate that was found out is none."""
         self._strikes, self.usual = 0, min(OFTEN, self.latest)
         self._beyond = self._refused_beyond = self._below = self._refused_below = 0
+
+    def _above(self, share: float) -> bool:
+        enough = self._seen * self.latest >= AT_LEAST + UNKNOWN or not self._answered
+        return enough and self.latest > self.usual + share

@@ -23,7 +23,7 @@ from functools import cache
 from typing import Any
 
 from smart_llm.errors import InputError
-from smart_llm.tasks import patterns
+from smart_llm.tasks import patterns, references
 from smart_llm.tasks.equivalence import shallow
 from smart_llm.tasks.phrases import CONDITION, DENIAL, any_of, takes_back
 from smart_llm.tasks.replies import fenced
@@ -76,25 +76,41 @@ def checker(schema: object) -> Check:
         raise InputError(f"the schema is not valid at {error.json_path}: {error.message}") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"the schema is not JSON: {error}") from None
-    for pattern, names in _patterns(schema):
-        patterns.check(pattern, names=names)
-    bounded = jsonschema.validators.extend(kind, {"pattern": _pattern, "patternProperties": _pattern_properties})
-    validator = bounded(schema, registry=Registry())
+    except RecursionError:
+        raise InputError("the schema is nested too deep") from None
+    followed = references.Followed()
+    validator = _bounded(kind, followed)(schema, registry=Registry())
     try:
-        for reference in _references(schema):
+        for pattern, names in _patterns(schema):
+            patterns.check(pattern, names=names)
+        for reference in references.of(schema):
             validator._resolver.lookup(reference)
+        references.check(schema, validator._resolver)
+    except RecursionError:
+        raise InputError("the schema is nested too deep") from None
     except Unresolvable as error:
         raise InputError(
             f"the schema refers to {error.ref!r}, which is not in it: put it under $defs (nothing is fetched)"
         ) from None
-    return lambda value: _holds(validator, value)
+
+    def holds(value: Json) -> bool:
+        followed.begin()
+        try:
+            return bool(validator.is_valid(value))
+        except (RecursionError, references.TooMany):  # nested too deep, or too long to check: fail closed
+            return False
+
+    return holds
 
 
-def _holds(validator: Any, value: Json) -> bool:
-    try:
-        return bool(validator.is_valid(value))
-    except RecursionError:  # the schema or the value is nested too deep to check: fail closed
-        return False
+def _bounded(kind: Any, followed: references.Followed) -> Any:
+    """The validator of this draft, with what may take for ever bounded."""
+    import jsonschema
+
+    keywords = {name: followed.counting(kind.VALIDATORS[name]) for name in references.NAMES if name in kind.VALIDATORS}
+    return jsonschema.validators.extend(
+        kind, {**keywords, "pattern": _pattern, "patternProperties": _pattern_properties}
+    )
 
 
 def _pattern(validator: Any, pattern: str, value: Json, schema: Json) -> Iterator[Any]:
@@ -124,17 +140,6 @@ def _patterns(schema: Json) -> Iterator[tuple[str, bool]]:
     if isinstance(schema, list):
         for part in schema:
             yield from _patterns(part)
-
-
-def _references(schema: Json) -> Iterator[str]:
-    if isinstance(schema, dict):
-        yield from (
-            schema[name] for name in ("$ref", "$dynamicRef", "$recursiveRef") if isinstance(schema.get(name), str)
-        )
-        schema = list(schema.values())
-    if isinstance(schema, list):
-        for part in schema:
-            yield from _references(part)
 
 
 def _whole(texts: list[str]) -> Iterator[Json]:
