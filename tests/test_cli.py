@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from commands import BIG, on_a_terminal, usual
 
-from smart_llm import api
+from smart_llm import execution
 from smart_llm.mock.server import MockServer
 
 Command = Callable[..., tuple[int, str, str]]
@@ -69,13 +69,13 @@ def test_json_prints_one_object(command: Command, table: Path) -> None:
 
 def test_what_libraries_print_is_not_ours(command: Command, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What anything prints while a run is under way (Ray does, of a dead worker) goes to stderr."""
-    real = api.run
+    real = execution.run
 
-    def chatty(*arguments: Any, **options: Any) -> Any:
+    async def chatty(*arguments: Any, **options: Any) -> Any:
         print("a worker died")
-        return real(*arguments, **options)
+        return await real(*arguments, **options)
 
-    monkeypatch.setattr(api, "run", chatty)
+    monkeypatch.setattr(execution, "run", chatty)
     _, printed, said = command(*usual(table), "--json")
     assert json.loads(printed)["certificate"]
     assert "a worker died" in said
@@ -234,7 +234,7 @@ def test_plan_asks_nobody(tmp_path: Path) -> None:
     assert server.stats()["requests"] == 0
     assert "Yes? row 1999" in text
     assert "saving" in text
-    assert set(json.loads(told)) == {field.name for field in dataclasses.fields(api.Plan)}
+    assert set(json.loads(told)) == {field.name for field in dataclasses.fields(execution.Plan)}
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 

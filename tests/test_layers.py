@@ -10,12 +10,12 @@ import smart_llm
 ROOT = Path(smart_llm.__file__).parent
 LAYERS = {
     0: ["stats"],
-    1: ["types", "errors", "events", "folders"],
+    1: ["types", "defaults", "errors", "events", "folders", "wording"],
     2: ["tasks"],
     3: ["cascades", "planning*", "procedures", "verifying"],
     4: ["ledger", "providers", "tables", "models", "mock"],
     5: ["engine", "reports"],
-    6: ["__init__", "__main__", "api", "calls", "cli", "demo"],
+    6: ["__init__", "__main__", "api", "cli", "demo", "execution"],
 }
 SIDEWAYS = {("providers", "models"), ("models", "providers"), ("providers", "ledger")}
 

@@ -259,7 +259,7 @@ def test_objects_come_back_and_are_taken_apart(tmp_path: Path) -> None:
     assert (first["answer.name"], first["answer.price"], first["answer.new"]) == ("x", 5.0, True)
     again = asked(tmp_path / "t.csv", task, answer, tmp_path, explode=True)
     assert again.table["answer.price"].to_list() == [5.0, 7.25]
-    with pytest.raises(InputError, match="--explode goes with JSON"):
+    with pytest.raises(InputError, match="explode=True goes with JSON"):
         asked(tmp_path / "t.csv", smart.Task("{text}", answer="number"), answer, tmp_path, explode=True)
     with pytest.raises(InputError, match="JSON schema or a pydantic model"):
         smart.Task("{text}", schema=int)
@@ -313,11 +313,11 @@ def test_a_name_for_the_answers(tmp_path: Path) -> None:
     """A table with an `answer` column is refused with the option that helps, and taken with it."""
     rows = [{"text": "x", "answer": "old"}]
     task = smart.Task("{text}", labels=["a", "b"])
-    with pytest.raises(InputError, match="--answer-column NAME"):
+    with pytest.raises(InputError, match="answer_column=NAME"):
         asked(rows, task, lambda r: "a", tmp_path)
     done = asked(rows, task, lambda r: "a", tmp_path, answer_column="new")
     assert done.table == [{"text": "x", "answer": "old", "new": "a", "new_by": "fake:r", "new_status": "ok"}]
-    with pytest.raises(InputError, match="--answer-column"):
+    with pytest.raises(InputError, match="answer_column="):
         asked(rows, task, lambda r: "a", tmp_path, answer_column="text")
     with pytest.raises(InputError, match="give a name"):
         asked(rows, task, lambda r: "a", tmp_path, answer_column=" ")

@@ -15,9 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smart_llm.api import Run
-    from smart_llm.calls import aplan, arun, plan, run
-    from smart_llm.engine.asked import Options
+    from smart_llm.api import aplan, arun, plan, run
+    from smart_llm.engine.options import BatchOptions, Keywords, Options
     from smart_llm.engine.plan import Plan
     from smart_llm.engine.replay import Figures, replay
     from smart_llm.engine.verify import verify
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         SmartError,
     )
     from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
+    from smart_llm.execution import Run
     from smart_llm.providers.base import Provider
     from smart_llm.providers.fake import FakeProvider
     from smart_llm.reports.certificate import Certificate
@@ -42,9 +42,8 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "smart_llm.engine.asked": ["Options"],
-    "smart_llm.api": ["Run"],
-    "smart_llm.calls": ["aplan", "arun", "plan", "run"],
+    "smart_llm.api": ["aplan", "arun", "plan", "run"],
+    "smart_llm.engine.options": ["BatchOptions", "Keywords", "Options"],
     "smart_llm.engine.plan": ["Plan"],
     "smart_llm.engine.replay": ["Figures", "replay"],
     "smart_llm.engine.verify": ["verify"],
@@ -59,6 +58,7 @@ _HOMES = {
         "SmartError",
     ],
     "smart_llm.events": ["Decided", "Delivering", "Ended", "Event", "Profiling", "Said"],
+    "smart_llm.execution": ["Run"],
     "smart_llm.providers.base": ["Provider"],
     "smart_llm.providers.fake": ["FakeProvider"],
     "smart_llm.reports.certificate": ["Certificate"],
@@ -70,6 +70,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Answer",
+    "BatchOptions",
     "BudgetExhausted",
     "Certificate",
     "Decided",
@@ -80,6 +81,7 @@ __all__ = [
     "Figures",
     "InputError",
     "Interrupted",
+    "Keywords",
     "LedgerError",
     "Options",
     "Plan",
@@ -108,7 +110,9 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("importlib.metadata").version("smart-llm")
     if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from smart_llm.errors import meant
+
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{meant(name, __all__)}")
     return getattr(import_module(_HOME[name]), name)
 
 

@@ -29,6 +29,7 @@ from smart_llm.engine.outputs import certificate_path
 from smart_llm.engine.verify import verify
 from smart_llm.errors import InputError
 from smart_llm.events import Listener, nobody
+from smart_llm.execution import Run
 from smart_llm.folders import user_dir
 from smart_llm.providers import registry, weights
 from smart_llm.providers.base import Provider
@@ -85,7 +86,7 @@ def demo(
     output: Path = Path("demo-output"),
     say: Callable[[str], None] = print,
     on_event: Listener = nobody,
-) -> api.Run[Path]:
+) -> Run[Path]:
     """Fetch, run, certify, verify; `say` is told every step. Running it again continues from the ledger in `output`.
 
     Errors: `InputError` where something cannot be fetched, and whatever `run` raises.
@@ -199,7 +200,7 @@ def _intention(show: Show, rows: int, output: Path) -> list[str]:
     return lines
 
 
-def _outcome(done: api.Run[Path], answered: Path) -> list[str]:
+def _outcome(done: Run[Path], answered: Path) -> list[str]:
     certificate = certificate_path(answered)
     problems = verify(certificate, done.ledger)
     cost = done.certificate.cost

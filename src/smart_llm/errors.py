@@ -12,8 +12,12 @@ SmartError
 A message is one or two lines: what happened, on which row, option or model, and what to do next.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from smart_llm.wording import worded
 
 
 def meant(written: str, known: Iterable[str]) -> str:
@@ -23,10 +27,37 @@ def meant(written: str, known: Iterable[str]) -> str:
     return f" Did you mean {names[near[0]]}?" if near else ""
 
 
+def check_names(given: Iterable[str], known: Iterable[str]) -> None:
+    """`TypeError` for a keyword that is not known; it names the nearest."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise TypeError(f"there is no option {name!r}.{meant(name, known)}")
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def named(function: Function) -> Function:
+    """The function, which says what an unknown keyword was probably meant to be."""
+    code = function.__code__
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    @wraps(function)
+    def called(*given: Any, **options: Any) -> Any:
+        check_names(options, known)
+        return function(*given, **options)
+
+    return cast("Function", called)
+
+
 class SmartError(Exception):
     """Anything this package raises on purpose; `exit_code` is what the command line ends with."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return worded(super().__str__())
 
 
 class InputError(SmartError):

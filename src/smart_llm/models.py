@@ -104,7 +104,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
     )
 
 
-def read_book(path: Path | str) -> dict[str, str]:
+def read_book(path: str | os.PathLike[str]) -> dict[str, str]:
     """A TOML file of models as full specs by name: `[NAME]` with in, out, effort and the other options, url, model.
 
     NAME is a spec itself, or a short name, which then says which `model` (a spec) it stands for.

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 import smart_llm as smart
-from smart_llm.engine.batch import BatchOptions
+from smart_llm.engine.options import BatchOptions
 from smart_llm.events import Event, Said
 from smart_llm.ledger import Ledger
 from smart_llm.ledger.batches import BatchBook

@@ -17,9 +17,10 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.engine.ahead import Ahead
-from smart_llm.engine.batch import BatchClient, BatchOptions, batching, by_batch, tell_of_batches
+from smart_llm.engine.batch import BatchClient, batching, by_batch, tell_of_batches
 from smart_llm.engine.desk import Desk, Item
 from smart_llm.engine.job import batch_rate
+from smart_llm.engine.options import BatchOptions
 from smart_llm.engine.pool import Stop
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused
 from smart_llm.events import Event, Said, nobody

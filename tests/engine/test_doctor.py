@@ -152,7 +152,7 @@ async def test_models_that_cannot_be_used(tmp_path: Path) -> None:
 
 async def test_the_time_allowed_must_be_one(tmp_path: Path) -> None:
     """A time limit of nothing is a mistake."""
-    with pytest.raises(smart.InputError, match="--timeout"):
+    with pytest.raises(smart.InputError, match="timeout="):
         await examine(folder=tmp_path, seconds=0)
 
 

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 import smart_llm as smart
+from smart_llm.engine.options import Options
+from smart_llm.engine.signals import wait
+from smart_llm.execution import outline
 from smart_llm.ledger import Reader
 from smart_llm.types import Answer, Request
 
@@ -66,6 +69,14 @@ def planned(path: Path, table: Any = None, task: smart.Task = TASK, **options: A
     return smart.plan(rows(600) if table is None else table, task, **usual(path, **options))
 
 
+def outlined(
+    path: Path, table: Any = None, task: smart.Task = TASK, pilot: int | None = None, **options: Any
+) -> smart.Plan:
+    """The same for the agreement asked for alone, which is quicker."""
+    asked = Options.of(usual(path, **options))
+    return wait(outline(rows(600) if table is None else table, task, asked, pilot=pilot))
+
+
 # --------------------------------------------------------------------------- a plan
 
 
@@ -73,7 +84,7 @@ def test_a_plan_asks_nobody_and_writes_nothing(tmp_path: Path) -> None:
     """Without a pilot no request is sent and no file is made, whatever is asked for."""
     given, folder = providers(), tmp_path / "empty"
     folder.mkdir()
-    for more in ({}, {"brief": True}, {"procedure": "reference-only"}, {"per_label": "0.8"}):
+    for more in ({}, {"procedure": "reference-only"}, {"per_label": "0.8"}):
         planned(folder, providers=given, **more)
     assert calls(given) == 0
     assert list(folder.iterdir()) == []
@@ -167,16 +178,16 @@ def test_a_small_table_is_said_to_be_small(tmp_path: Path) -> None:
 def test_a_pilot_sharpens_the_plan_and_is_paid_once(tmp_path: Path) -> None:
     """It asks every model about its rows, the interval narrows, and asking again buys nothing."""
     given = providers()
-    before, plan = planned(tmp_path, brief=True), planned(tmp_path, pilot=40, brief=True, providers=given)
+    before, plan = outlined(tmp_path), outlined(tmp_path, pilot=40, providers=given)
     assert [provider.calls for provider in given.values()] == [40, 40, 40]
     assert plan.pilot is not None
     assert plan.pilot["rows"] == plan.set_aside == 40
     assert plan.asked.runs > 0
     assert plan.asked.high - plan.asked.low < before.asked.high - before.asked.low
     again = providers()
-    assert planned(tmp_path, pilot=40, brief=True, providers=again).pilot == plan.pilot
+    assert outlined(tmp_path, pilot=40, providers=again).pilot == plan.pilot
     assert calls(again) == 0
-    assert planned(tmp_path, pilot=50, brief=True, providers=again).set_aside == 50
+    assert outlined(tmp_path, pilot=50, providers=again).set_aside == 50
     assert [provider.calls for provider in again.values()] == [10, 10, 10]
 
 
@@ -184,7 +195,7 @@ def test_a_poor_candidate_shows_in_the_pilot(tmp_path: Path) -> None:
     """A candidate that agrees less than half of the time is named, and one that breaks the contract too."""
     given = {**providers(), "fake:small": smart.FakeProvider(lambda _: "perhaps")}
     given["fake:tiny"] = smart.FakeProvider(astray(0.9, "tiny"))
-    warnings = " ".join(planned(tmp_path, pilot=40, brief=True, providers=given).warnings)
+    warnings = " ".join(outlined(tmp_path, pilot=40, providers=given).warnings)
     assert "fake:tiny agreed on" in warnings
     assert "fake:small broke the output contract on 40 piloted rows" in warnings
 
@@ -193,14 +204,14 @@ def test_a_poor_candidate_shows_in_the_pilot(tmp_path: Path) -> None:
 def test_a_pilot_has_bounds(tmp_path: Path, pilot: int) -> None:
     """At least a row, at most half of the table; nothing is asked otherwise."""
     given = providers()
-    with pytest.raises(smart.InputError, match="--pilot"):
+    with pytest.raises(smart.InputError, match="pilot="):
         planned(tmp_path, pilot=pilot, providers=given)
     assert calls(given) == 0
 
 
 def test_piloted_rows_are_delivered_and_never_evidence(tmp_path: Path) -> None:
     """The run delivers the reference's answers without paying again, profiles other rows only, and verifies."""
-    planned(tmp_path, rows(1500), pilot=60, brief=True)
+    outlined(tmp_path, rows(1500), pilot=60)
     given = providers()
     done = smart.run(rows(1500), TASK, **usual(tmp_path, providers=given))
     aside = done.certificate.plan["set_aside"]
@@ -218,7 +229,7 @@ def test_piloted_rows_are_delivered_and_never_evidence(tmp_path: Path) -> None:
 
 def test_a_pilot_under_another_prompt_counts_as_well(tmp_path: Path) -> None:
     """Whoever tuned a prompt on rows cannot count them: they are set aside under every later prompt and agreement."""
-    planned(tmp_path, pilot=40, brief=True, task=OTHER)
+    outlined(tmp_path, pilot=40, task=OTHER)
     for agreement in ("0.9", "0.8"):
         done = smart.run(rows(600), TASK, **usual(tmp_path, agreement=agreement))
         assert done.certificate.claim["set_aside"] == 40
@@ -228,7 +239,7 @@ def test_a_pilot_under_another_prompt_counts_as_well(tmp_path: Path) -> None:
 def test_a_pilot_after_the_run_changes_nothing_of_it(tmp_path: Path) -> None:
     """Rows piloted later are not set aside by a run that was already made; it is taken up as it was."""
     first = smart.run(rows(600), TASK, **usual(tmp_path))
-    planned(tmp_path, pilot=40, brief=True)
+    outlined(tmp_path, pilot=40)
     second = smart.run(rows(600), TASK, **usual(tmp_path))
     assert second.certificate == first.certificate
     assert smart.verify(second.certificate, second.ledger) == []
@@ -238,7 +249,7 @@ def test_a_certificate_that_hides_a_pilot_is_refused(tmp_path: Path) -> None:
     """A certificate of a run without rows set aside does not verify against a ledger that holds an earlier pilot."""
     (tmp_path / "other").mkdir()
     plain = smart.run(rows(600), TASK, **usual(tmp_path / "other"))
-    planned(tmp_path, pilot=40, brief=True)
+    outlined(tmp_path, pilot=40)
     smart.run(rows(600), TASK, **usual(tmp_path))
     assert smart.verify(plain.certificate, tmp_path / "ledger.db") != []
 
@@ -246,9 +257,9 @@ def test_a_certificate_that_hides_a_pilot_is_refused(tmp_path: Path) -> None:
 def test_a_run_after_a_pilot_is_taken_up(tmp_path: Path) -> None:
     """A budget that ends the run among rows set aside or later keeps everything; more money ends it as if in one go."""
     (tmp_path / "whole").mkdir()
-    planned(tmp_path / "whole", pilot=40, brief=True)
+    outlined(tmp_path / "whole", pilot=40)
     whole = smart.run(rows(600), TASK, **usual(tmp_path / "whole"))
-    planned(tmp_path, pilot=40, brief=True)
+    outlined(tmp_path, pilot=40)
     with pytest.raises(smart.BudgetExhausted):
         smart.run(rows(600), TASK, **usual(tmp_path, budget=whole.cost / 2))
     done = smart.run(rows(600), TASK, **usual(tmp_path))
@@ -263,7 +274,7 @@ def test_rows_set_aside_without_an_answer_count_against_the_promise(tmp_path: Pa
         bad = draw(request.prompt, "failing") < 0.1
         return smart.Refused("too long", row_only=True) if bad else right(request)
 
-    planned(tmp_path, pilot=60, brief=True, providers=providers(big=failing))
+    outlined(tmp_path, pilot=60, providers=providers(big=failing))
     done = smart.run(rows(600), TASK, **usual(tmp_path, agreement="0.7", providers=providers(big=failing)))
     claim = done.certificate.claim
     assert claim["set_aside_errors"] == sum(
@@ -307,7 +318,7 @@ def test_asked_twice_is_paid_twice_and_not_three_times(tmp_path: Path) -> None:
 
 def test_a_target_above_the_ceiling_is_warned_of(tmp_path: Path) -> None:
     """A plan whose pilot was asked twice says so when the reference contradicts itself more often than allowed."""
-    plan = planned(tmp_path, pilot=30, self_check=30, brief=True, providers=providers(big=moody(0.4)))
+    plan = outlined(tmp_path, pilot=30, self_check=30, providers=providers(big=moody(0.4)))
     assert plan.self_agreement is not None
     assert plan.set_aside == 30
     assert any("above that ceiling" in warning for warning in plan.warnings)

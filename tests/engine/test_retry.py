@@ -32,9 +32,9 @@ def test_a_mended_server_is_asked_again(tmp_path: Path) -> None:
     """A run that stopped because the reference answered nonsense stops again, and names the option that helps; with it
     the command begins anew, is certified, counts the earlier run, and verifies."""
     ill = {**providers(), "fake:big": smart.FakeProvider(sick(1.0, answering(0.0)))}
-    with pytest.raises(smart.Refused, match="--retry broken"):
+    with pytest.raises(smart.Refused, match="retry='broken'"):
         usual(rows(600), tmp_path, providers=ill)
-    with pytest.raises(smart.Refused, match="--retry broken"):
+    with pytest.raises(smart.Refused, match="retry='broken'"):
         usual(rows(600), tmp_path, providers=ill)
     done = usual(rows(600), tmp_path, retry="broken")
     assert {row["status"] for row in done.table} == {"ok"}

@@ -274,7 +274,7 @@ def test_a_promise_per_label_is_granted_said_and_verified(tmp_path: Path) -> Non
 
 def test_a_promise_per_label_needs_labels(tmp_path: Path) -> None:
     """Without a closed set of labels there is nothing to promise for."""
-    with pytest.raises(smart.InputError, match="--per-label"):
+    with pytest.raises(smart.InputError, match="per_label="):
         run(rows(10), tmp_path, per_label=0.8, task=smart.Task("{text}", answer="number"))
 
 

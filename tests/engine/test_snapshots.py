@@ -86,7 +86,7 @@ def test_another_snapshot_after_a_resume_stops_the_run(tmp_path: Path, sure: boo
     for _ in range(2):
         with pytest.raises(Refused, match=r"(?s)s-2.*s-1") as stopped:
             run(tmp_path, Changing(lambda _: "s-2", SECOND, sure=sure))
-        assert "--ledger" in str(stopped.value)
+        assert "ledger=NEWFILE" in str(stopped.value)
     with Reader.open(tmp_path / "l.db") as reader:
         (record,) = reader.runs()
         assert record.certificate is not None
@@ -226,7 +226,7 @@ async def test_the_command_line_says_so(tmp_path: Path) -> None:
 
 async def test_by_batch_another_snapshot_stops_the_run(tmp_path: Path) -> None:
     """The same where answers come by batch."""
-    from smart_llm.engine.batch import BatchOptions
+    from smart_llm.engine.options import BatchOptions
 
     options = BatchOptions(poll=0.02, quiet=0.02, patient=0.05)
 

@@ -241,7 +241,7 @@ async def test_budget_counts_what_earlier_sessions_spent(ledger: Ledger) -> None
     await client(ledger, lambda _: yes(50), budget=bound, run="r").ask(request("a"))
     again = client(ledger, lambda _: yes(50), budget=50 + bound - 1, run="r")
     assert (await again.ask(request("a"))).cost == 50  # bought already: costs nothing now
-    with pytest.raises(BudgetExhausted, match="--budget"):
+    with pytest.raises(BudgetExhausted, match="budget="):
         await again.ask(request("b"))
     more = client(ledger, lambda _: yes(50), budget=50 + bound, run="r")
     assert (await more.ask(request("b"))).text == "yes"

@@ -280,7 +280,7 @@ def test_no_key_is_on_the_page(run: Made, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("place", ["none/r.html", "."])
 def test_a_place_that_cannot_be_written_is_found_before_paying(run: Made, tmp_path: Path, place: str) -> None:
     """A wrong path is an `InputError` that names the option, and nothing is bought."""
-    with pytest.raises(smart.InputError, match="--report"):
+    with pytest.raises(smart.InputError, match="report="):
         run(40, report=tmp_path / place)
     assert not (tmp_path / "texts.csv.ledger.db").exists()
 

@@ -81,7 +81,7 @@ def test_a_run_writes_harmless_output_on_request(tmp_path: Path) -> None:
 def test_safe_csv_without_csv_is_a_mistake(tmp_path: Path, output: str | None) -> None:
     """Where there is no CSV to make safe, the option is refused before anything is spent."""
     place = tmp_path / output if output else None
-    with pytest.raises(smart.InputError, match="--safe-csv"):
+    with pytest.raises(smart.InputError, match="safe_csv=True"):
         smart.run(
             [{"text": "a"}],
             smart.Task("{text}", answer="text"),

@@ -69,7 +69,7 @@ def listen(event: smart.Event) -> None:
 
 # Runs: what comes out is of the type that went in.
 
-options: smart.Options = {"budget": 20.0, "seed": 1, "providers": providers, "on_event": listen, "progress": True}
+options: smart.Keywords = {"budget": 20.0, "seed": 1, "providers": providers, "on_event": listen, "progress": True}
 frame = pl.DataFrame({"text": ["x"]})
 run = smart.run(frame, task, reference="fake:big", candidates=["fake:small"], agreement=0.95, **options)
 assert_type(run, smart.Run[pl.DataFrame])
@@ -80,8 +80,10 @@ assert_type(run.ledger, Path)
 assert_type(run.certificate, smart.Certificate)
 assert_type(run.certificate.granted, bool)
 print(run.certificate.text(), run.certificate.to_json())
-assert_type(run.report("report.html"), None)
+assert_type(run.report("report.html"), Path)
 smart.report(run.run_id, Path("report.html"), ledger=run.ledger, task=run.task)
+assert_type(smart.report(run), Path)
+assert_type(smart.verify(run), list[str])
 
 lazy = smart.run(frame.lazy(), free, reference="fake:big", candidates=("fake:small",), confidence="0.9")
 assert_type(lazy.table, pl.LazyFrame)
@@ -133,6 +135,9 @@ except (smart.InputError, smart.ProviderError, smart.SmartError):
 smart.run(frame, task, reference="fake:big")  # type: ignore[call-overload]
 smart.run(frame, "a prompt", reference="fake:big", candidates=["fake:small"])  # type: ignore[call-overload]
 smart.run(frame, task, reference="fake:big", candidates=["fake:small"], bugdet=3.0)  # type: ignore[call-overload]
+smart.run(frame, task, reference="fake:big", candidates=["fake:small"], budjet=1.0)  # type: ignore[call-overload]
+smart.arun(frame, task, reference="fake:big", candidates=["fake:small"], budjet=1.0)  # type: ignore[call-overload]
+smart.plan(frame, task, reference="fake:big", candidates=["fake:small"], budjet=1.0)  # type: ignore[call-arg]
 smart.run(frame, task, reference="fake:big", candidates=["fake:small"], budget="3")  # type: ignore[call-overload]
 smart.Task("{text}", labels="yes", max_tokens="8")  # type: ignore[arg-type]
 smart.Task("{text}", parse=close_enough)  # type: ignore[arg-type]
@@ -141,4 +146,6 @@ run.cost = 0.0  # type: ignore[misc]
 run.table.no_such_method()  # type: ignore[attr-defined]
 smart.Said("x").texts  # type: ignore[attr-defined]
 providers["fake:other"] = object()  # type: ignore[assignment]
-smart.Options(budget=1.0, seeds=2)  # type: ignore[typeddict-unknown-key]
+smart.Keywords(budget=1.0, seeds=2)  # type: ignore[typeddict-unknown-key]
+smart.Options(reference="fake:big", candidates=[], seeds=2)  # type: ignore[call-arg]
+smart.plan(frame, task, reference="fake:big", candidates=["fake:small"], brief=True)  # type: ignore[call-arg]

@@ -19,6 +19,7 @@ from smart_llm.cli.plan import plan
 from smart_llm.cli.printing import readable, say
 from smart_llm.cli.run import run
 from smart_llm.errors import SmartError
+from smart_llm.wording import on_the_command_line
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # designs multiply small matrices: more threads only wait
 
@@ -67,11 +68,12 @@ def _fitted(text: str) -> list[str]:
 def main() -> None:
     """Run a verb; errors become one or two lines on stderr and the exit code of their kind."""
     warnings.formatwarning = lambda message, *_: f"smart: {message}\n"
-    try:
-        app()
-    except SmartError as error:
-        say("\n".join(_fitted(f"smart: {error}")))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("smart: stopped. What was bought is kept: run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+    with on_the_command_line():
+        try:
+            app()
+        except SmartError as error:
+            say("\n".join(_fitted(f"smart: {error}")))
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            print("smart: stopped. What was bought is kept: run the same command again to go on.", file=sys.stderr)
+            sys.exit(130)

@@ -10,6 +10,7 @@ import typer
 
 from smart_llm.cli.options import Agreement, AsJson, Candidates, Confidence, Procedure, Reference
 from smart_llm.cli.printing import print_json, short
+from smart_llm.engine.options import DEFAULT
 
 
 def replay(
@@ -19,12 +20,14 @@ def replay(
     *,
     reference: Reference,
     candidate: Candidates = None,
-    agreement: Agreement = "0.95",
-    confidence: Confidence = "0.95",
+    agreement: Agreement = DEFAULT["agreement"],
+    confidence: Confidence = DEFAULT["confidence"],
     trials: Annotated[int, typer.Option(help="How many runs, with seeds SEED, SEED+1, …")] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
-    procedure: Procedure = "ladder",
-    floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = "0.5",
+    procedure: Procedure = DEFAULT["procedure"],
+    floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = DEFAULT[
+        "floor"
+    ],
     no_scores: Annotated[bool, typer.Option(help="Hide the models' own confidence.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smart_llm.engine.options import DEFAULT, OPTIONS, BatchOptions, Options
 from smart_llm.errors import InputError
 
 if TYPE_CHECKING:
-    from smart_llm.engine.asked import Options
     from smart_llm.tasks import Task
 
 SAME = (
@@ -76,8 +76,8 @@ class RunOptions:
 
     reference: Reference
     candidate: Candidates = None
-    agreement: Agreement = "0.95"
-    confidence: Confidence = "0.95"
+    agreement: Agreement = DEFAULT["agreement"]
+    confidence: Confidence = DEFAULT["confidence"]
     output: Annotated[
         str | None, typer.Option(help="Where the answered table goes: a file; with Ray also a folder.")
     ] = None
@@ -87,21 +87,25 @@ class RunOptions:
     ] = None
     rows: Annotated[int | None, typer.Option(help="Only the first ROWS rows.")] = None
     per_label: Annotated[str | None, typer.Option(help="Also promise this agreement for every common label.")] = None
-    floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = "0.5"
-    procedure: Procedure = "ladder"
+    floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = DEFAULT[
+        "floor"
+    ]
+    procedure: Procedure = DEFAULT["procedure"]
     ledger: Annotated[Path | None, typer.Option(help="Default: TABLE.ledger.db beside the table.")] = None
     models: Annotated[Path | None, typer.Option(help="TOML file of models and prices.")] = None
-    concurrency: Annotated[int, typer.Option(help="Calls in flight per model, at most.")] = 64
-    timeout: Annotated[float, typer.Option(help="Seconds a call may take.")] = 120.0
-    patience: Annotated[float, typer.Option(help="Seconds to wait for a model that answers nobody.")] = 600.0
+    concurrency: Annotated[int, typer.Option(help="Calls in flight per model, at most.")] = DEFAULT["concurrency"]
+    timeout: Annotated[float, typer.Option(help="Seconds a call may take.")] = DEFAULT["timeout"]
+    patience: Annotated[float, typer.Option(help="Seconds to wait for a model that answers nobody.")] = DEFAULT[
+        "patience"
+    ]
     batch: Annotated[bool, typer.Option(help="Ask by batch, at the batch price, within a day.")] = False
-    batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = 5.0
-    batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = 25_000
-    self_check: Annotated[int, typer.Option(help="Ask the reference twice about N rows.")] = 0
+    batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = BatchOptions().poll
+    batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = BatchOptions().rows
+    self_check: Annotated[int, typer.Option(help="Ask the reference twice about N rows.")] = DEFAULT["self_check"]
     retry: Annotated[
         str | None, typer.Option(help="Ask again: errors (calls that failed), or broken (these, and answers unread).")
     ] = None
-    engine: Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS of a cluster.")] = "local"
+    engine: Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS of a cluster.")] = DEFAULT["engine"]
     workers: Annotated[int | None, typer.Option(help="With Ray: actors that ask. Default: one per CPU.")] = None
     partition: Annotated[int | None, typer.Option(help="With Ray: rows handed to an actor at a time.")] = None
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
@@ -110,51 +114,25 @@ class RunOptions:
     encoding: Annotated[str | None, typer.Option(help="Of the table's text; detected if not given.")] = None
     quotes: Annotated[
         str, typer.Option(help="What quotes in the table mean: auto, double, backslash or none (plain text).")
-    ] = "auto"
+    ] = DEFAULT["quotes"]
     header: Annotated[
         bool | None,
         typer.Option("--header/--no-header", help="Whether the first line names columns; detected if not given."),
     ] = None
     answer_column: Annotated[
         str, typer.Option(help="Name of the column of answers; then also NAME_by, NAME_status.")
-    ] = "answer"
+    ] = DEFAULT["answer_column"]
     skip_empty: Annotated[bool, typer.Option(help="Do not ask about rows that are empty in the prompt.")] = False
     explode: Annotated[bool, typer.Option(help="Every field of a JSON answer also as a column.")] = False
     safe_csv: Annotated[bool, typer.Option(help="Write cells that look like formulas as text.")] = False
 
-    def keywords(self) -> Options:
-        """As keywords of `smart.run`, but for models, agreement and confidence."""
-        from smart_llm.engine.batch import BatchOptions
-
-        return {
-            "budget": self.budget,
-            "seed": self.seed,
-            "rows": self.rows,
-            "per_label": self.per_label,
-            "floor": self.floor,
-            "procedure": self.procedure,
-            "ledger": self.ledger,
-            "models": self.models,
-            "concurrency": self.concurrency,
-            "timeout": self.timeout,
-            "patience": self.patience,
-            "self_check": self.self_check,
-            "retry": self.retry,
-            "engine": self.engine,
-            "workers": self.workers,
-            "partition": self.partition,
-            "store_text": not self.no_store_text,
-            "report": self.report,
-            "safe_csv": self.safe_csv,
-            "id_column": self.id_column,
-            "encoding": self.encoding,
-            "quotes": self.quotes,
-            "header": self.header,
-            "answer_column": self.answer_column,
-            "skip_empty": self.skip_empty,
-            "explode": self.explode,
-            "batch": BatchOptions(poll=self.batch_poll, rows=self.batch_rows) if self.batch else False,
-        }
+    def options(self, **more: Any) -> Options:
+        """As `smart.run` knows them, checked; more: those that are not given as they are."""
+        known = {field.name: getattr(self, field.name) for field in fields(self) if field.name in OPTIONS}
+        known["candidates"], known["store_text"] = self.candidate or [], not self.no_store_text
+        if self.batch:
+            known["batch"] = BatchOptions(poll=self.batch_poll, rows=self.batch_rows)
+        return Options(**{**known, **more})
 
 
 def source_of(table: str) -> Path | str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,8 +32,8 @@ def plan(
 
     Only --pilot and --self-check ask models, and cost what the question before them says.
     """
-    from smart_llm import api
-    from smart_llm.engine.asked import Options
+    from smart_llm import execution
+    from smart_llm.engine.signals import wait
     from smart_llm.reports.progress import shown
 
     asked, source = task.task(), source_of(table)
@@ -41,17 +41,7 @@ def plan(
     if rows and not yes and somebody_there():
         _confirm(source, asked, how, rows)
     with shown() as listener:
-        options: Options = {**how.keywords(), "on_event": listener}
-        found = api.plan(
-            source,
-            asked,
-            reference=how.reference,
-            candidates=how.candidate or [],
-            agreement=how.agreement,
-            confidence=how.confidence,
-            pilot=pilot,
-            **options,
-        )
+        found = wait(execution.plan(source, asked, how.options(on_event=listener), pilot=pilot))
     if as_json:
         print_json(found.to_json())
     else:
@@ -60,20 +50,11 @@ def plan(
 
 def _confirm(source: Path | str, task: Task, how: RunOptions, rows: int) -> None:
     """What a pilot of this many rows costs, and a question before it is bought."""
-    from smart_llm import api
+    from smart_llm import execution
+    from smart_llm.engine.signals import wait
     from smart_llm.reports.figures import count, usd
 
-    options: Any = {**how.keywords(), "self_check": 0}
-    plan = api.plan(
-        source,
-        task,
-        reference=how.reference,
-        candidates=how.candidate or [],
-        agreement=how.agreement,
-        confidence=how.confidence,
-        brief=True,
-        **options,
-    )
+    plan = wait(execution.outline(source, task, how.options(self_check=0)))
     asked = min(rows, plan.rows)
     twice = min(how.self_check, plan.rows) * plan.models[0].cost
     cost = asked * sum(model.cost for model in plan.models) + twice

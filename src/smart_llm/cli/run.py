@@ -14,15 +14,15 @@ from smart_llm.cli.spread import spread
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smart_llm.api import Run
+    from smart_llm.execution import Run
     from smart_llm.tasks import Task
 
 
 @spread
 def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, as_json: AsJson = False) -> None:
     """Answer every row of TABLE, as cheaply as the promise allows."""
-    from smart_llm import api
-    from smart_llm.engine.asked import Options
+    from smart_llm import execution
+    from smart_llm.engine.signals import wait
     from smart_llm.reports.progress import shown
 
     asked, source = task.task(), source_of(table)
@@ -30,16 +30,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     if not yes and somebody_there():
         _confirm(source, asked, how)
     with redirect_stdout(sys.stderr), shown(how.budget) as listener:  # libraries print too: Ray, when a worker died
-        options: Options = {**how.keywords(), "output": output, "on_event": listener}
-        done = api.run(
-            source,
-            asked,
-            reference=how.reference,
-            candidates=how.candidate or [],
-            agreement=how.agreement,
-            confidence=how.confidence,
-            **options,
-        )
+        done = wait(execution.run(source, asked, how.options(output=output, on_event=listener)))
     _print(done, output, how.report, as_json)
 
 
@@ -75,18 +66,10 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
 
 def _confirm(source: Path | str, task: Task, how: RunOptions) -> None:
     """The plan's short form, and a question before money is spent."""
-    from smart_llm import api
+    from smart_llm import execution
+    from smart_llm.engine.signals import wait
 
-    plan = api.plan(
-        source,
-        task,
-        reference=how.reference,
-        candidates=how.candidate or [],
-        agreement=how.agreement,
-        confidence=how.confidence,
-        brief=True,
-        **how.keywords(),
-    )
+    plan = wait(execution.outline(source, task, how.options()))
     say(plan.short(width()))
     limit = f"at most ${how.budget:g}" if how.budget is not None else "no budget set"
     confirmed(f"Go on ({limit})?")

@@ -15,8 +15,12 @@ from fractions import Fraction
 
 from smart_llm import procedures
 from smart_llm.engine.aside import piloted
+<<<<<<< HEAD
 from smart_llm.engine.options import decimal, floor_share, share
 from smart_llm.engine.seeds import BITS, decided, lasting, needs_chance, order_seed
+=======
+from smart_llm.engine.seeds import BITS, decided, needs_chance, order_seed
+>>>>>>> x-python
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.tables import Table
@@ -24,6 +28,7 @@ from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
 from smart_llm.tasks.scores import answer_key
 from smart_llm.types import Json, Model, Problem, Rate, SidePromise
+from smart_llm.types.share import decimal, floor_share, share
 
 ENOUGH = 20
 """A promise per label is about labels that the reference gives to at least one in so many rows."""

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from smart_llm.engine.batch import BatchOptions
 from smart_llm.engine.deliver import asked_elsewhere, deliver
 from smart_llm.engine.live import Live
+from smart_llm.engine.options import BatchOptions, Retry
 from smart_llm.engine.pool import Stop
-from smart_llm.engine.retry import Retry
 from smart_llm.engine.routing import Routing
 from smart_llm.events import Listener
 from smart_llm.ledger import Ledger, RunRecord

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from smart_llm import tables
+from smart_llm.engine.options import Place
 from smart_llm.engine.ray.sources import Folder
 from smart_llm.engine.run import Finished
 from smart_llm.errors import InputError
@@ -31,8 +33,9 @@ def certificate_path(output: Path) -> Path:
     return output.with_name(output.name + CERTIFICATE)
 
 
-def checked(output: str | Path | None, table: tables.Table, safe: bool, *, on_ray: bool = False) -> Output:
+def checked(output: Place | None, table: tables.Table, safe: bool, *, on_ray: bool = False) -> Output:
     """Where the answers go, if they can: a file, or, on Ray, a folder of files."""
+    output = os.fspath(output) if output is not None else None
     folder = on_ray and output is not None and _names_folder(output)
     if safe and (output is None or folder or tables.format_of(output) not in tables.SEPARATORS):
         raise InputError("--safe-csv: there is no CSV or TSV output; name one with --output, or leave it out.")
@@ -47,7 +50,7 @@ def checked(output: str | Path | None, table: tables.Table, safe: bool, *, on_ra
     return Path(output)
 
 
-def _names_folder(output: str | Path) -> bool:
+def _names_folder(output: str) -> bool:
     return is_address(output) or Path(output).suffix.lower() not in tables.FORMATS
 
 

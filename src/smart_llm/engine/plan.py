@@ -27,17 +27,30 @@ from smart_llm.providers.lane import Speed
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tasks import words
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json, Model, Request
+from smart_llm.wording import worded
 
 AGREEMENTS = ("0.80", "0.85", "0.90", "0.95", "0.97", "0.99")
 """Targets the cost is shown for, besides the one asked for."""
 SHOWN = 3
 """Rows whose prompt is shown."""
-MAIN, OTHERS, BRIEF = Effort(), Effort(runs=8, seconds=3.0, least=3), Effort(runs=12, seconds=6.0)
-"""How much simulating the asked agreement is worth, each other one, and the one of a question before a run."""
+OTHERS = Effort(runs=8, seconds=3.0, least=3)
+"""How much simulating an agreement is worth that was not asked for."""
 GUESSED = Speed(1.0)
 """A call's duration where none was ever seen."""
 CONFIDENCE = 0.95
 """Of the limits of what a pilot saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much is worked out. agreements: those shown besides the one asked for, which is worth the effort."""
+
+    agreements: tuple[str, ...]
+    effort: Effort
+
+
+THOROUGH, QUICK = Scope(AGREEMENTS, Effort()), Scope((), Effort(runs=12, seconds=6.0))
+"""The whole plan, and the few lines that stand before a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +147,20 @@ async def draw_up(
     reader: Reader | None,
     providers: Mapping[str, Provider],
     *,
-    concurrency: int = 64,
+    concurrency: int,
     budget: float | None = None,
     self_check: int = 0,
-    brief: bool = False,
+    scope: Scope = THOROUGH,
 ) -> Plan:
-    """The plan of a checked job. reader: of its ledger, where there is one. providers: those that can estimate. brief:
-    only the agreement asked for, with less simulating."""
+    """The plan of a checked job. reader: of its ledger, where there is one. providers: those that can estimate."""
     priced = replace(job, models=tuple(_priced(model, job) for model in job.models))
     live = Live(job.table, job.task, priced.models, _nobody, stop=Stop())
     aside = piloted(reader, job.table.table_hash) if reader is not None else []
     seen = await known(priced, reader) if reader is not None else None
     models = _models(live, providers, seen)
     shape = _Shape(priced, live, models, aside, seen, concurrency, self_check)
-    asked = shape.line(job.agreement, BRIEF if brief else MAIN)
-    others = [] if brief else [each for each in AGREEMENTS if Fraction(each) != Fraction(job.agreement)]
+    asked = shape.line(job.agreement, scope.effort)
+    others = [each for each in scope.agreements if Fraction(each) != Fraction(job.agreement)]
     lines = sorted([asked, *(shape.line(each, OTHERS) for each in others)], key=lambda line: Fraction(line.agreement))
     check = seen.check if seen else None
     facts = Facts(priced, live, tuple(models), asked, shape.reference_only, seen, check, budget)
@@ -171,7 +183,7 @@ async def draw_up(
         pilot={"rows": len(seen.positions), "cost": seen.cost} if seen else None,
         self_agreement=check,
         set_aside=len(aside),
-        warnings=tuple(cautions(facts)),
+        warnings=tuple(map(worded, cautions(facts))),
         run=_run(job, reader),
     )
 

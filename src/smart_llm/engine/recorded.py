@@ -9,7 +9,7 @@ Rows stand in the order in which items first appear: the file order that the pub
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -94,10 +94,38 @@ def _read(source: Any) -> pl.DataFrame:
 
 def _frame(source: Any) -> pl.DataFrame:
     """A polars frame from a pandas, Arrow or polars one, or from a list of dicts."""
-    if isinstance(source, list):
-        return pl.DataFrame(source, infer_schema_length=None)
-    frame: pl.DataFrame = nw.from_native(source, eager_only=True).to_polars()
+    if nw.dependencies.is_pandas_dataframe(source):
+        return _pandas(source)
+    try:
+        if isinstance(source, list):
+            return pl.DataFrame([_filled(each) for each in source], infer_schema_length=None)
+        if isinstance(source, pl.LazyFrame):
+            return source.collect()
+        frame: pl.DataFrame = nw.from_native(source, eager_only=True).to_polars()
+    except (TypeError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"recorded table: a path, a frame or a list of dicts is read, not {type(source).__name__} "
+            f"({str(error).splitlines()[0][:120]})."
+        ) from None
     return frame
+
+
+def _filled(row: Any) -> Any:
+    """A dict as it is, but None for "not a number", which is how pandas writes a missing answer into one."""
+    if not isinstance(row, Mapping):
+        return row
+    return {name: None if isinstance(value, float) and value != value else value for name, value in row.items()}
+
+
+def _pandas(frame: Any) -> pl.DataFrame:
+    """A pandas frame, value by value: narwhals would want pyarrow for its texts. Columns that are not needed stay
+    empty."""
+    columns: dict[str, list[Any]] = {}
+    for name in frame.columns:
+        column = frame[name].astype(object)
+        needed = name in {*TEXT, *NUMBERS, "input"}
+        columns[str(name)] = column.where(column.notna(), None).tolist() if needed else [None] * len(frame)
+    return pl.DataFrame({name: pl.Series(values, strict=False) for name, values in columns.items()})
 
 
 def _typed(lines: pl.DataFrame) -> pl.DataFrame:

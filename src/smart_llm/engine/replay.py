@@ -18,15 +18,16 @@ import numpy as np
 
 from smart_llm import procedures
 from smart_llm.engine.drive import Outcome, Population, simulate
-from smart_llm.engine.options import floor_share, share
+from smart_llm.engine.options import DEFAULT, check_models, check_whole
 from smart_llm.engine.recorded import Equivalent, Recorded, load
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, named
 from smart_llm.stats.clopper_pearson import upper_limit
 from smart_llm.stats.hindsight import best_mix
 from smart_llm.types import BAD, DEFER, ERROR, Json, Problem
+from smart_llm.types.share import floor_share, share
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Figures:
     """What T trials cost and delivered. Costs are shares of "reference on every row"; names as in the JSON."""
 
@@ -54,26 +55,45 @@ class Figures:
         """The fields, by name; plain JSON values."""
         return {**asdict(self), "candidates": list(self.candidates)}
 
+    def __repr__(self) -> str:
+        return (
+            f"<Figures: {self.trials} × {self.procedure} on {self.rows:,} rows, agreement ≥ {self.agreement:g}: "
+            f"{self.saving:.2f}× cheaper, agreement {self.agreement_mean:.4g} on average, {self.violations} violations>"
+        )
 
+    def _repr_html_(self) -> str:
+        from smart_llm.reports.rich_html import listed
+
+        return listed(repr(self)[1:-1], self.to_json())
+
+
+@named
 def replay(
     recorded: Any,
     *,
     reference: str,
     candidates: Sequence[str] | None = None,
-    agreement: str | float | Fraction,
-    confidence: str | float | Fraction,
+    agreement: str | float | Fraction = DEFAULT["agreement"],
+    confidence: str | float | Fraction = DEFAULT["confidence"],
     trials: int = 1,
     seed: int = 0,
-    procedure: str = "ladder",
+    procedure: str = DEFAULT["procedure"],
     scores: bool = True,
-    floor: str | float | Fraction = "0.5",
+    floor: str | float | Fraction = DEFAULT["floor"],
     equivalent: Equivalent | None = None,
 ) -> Figures:
-    """Replay a procedure on recorded answers (a path or a frame); `scores=False` hides the models' own confidence;
-    floor: the agreement below which no candidate is delivered.
+    """Replay a procedure on recorded answers: what it would have cost, and whether it would have kept its promise.
+
+    recorded: a path (Parquet, CSV, TSV, JSONL), a frame, or a list of dicts, one line per item and model, with item_id,
+    model, answer, cost_usd, and perhaps score and input. candidates: by default every other model in it. trials: how
+    many runs, with seeds `seed`, `seed` + 1, …; scores=False hides the models' own confidence; floor: the agreement
+    below which no candidate is delivered.
 
     Raises `InputError` for a table, model or option that cannot be used as given.
     """
+    check_models(reference, [] if candidates is None else candidates)
+    check_whole("trials", trials)
+    check_whole("seed", seed)
     if trials < 1:
         raise InputError(f"--trials {trials}: at least 1.")
     name = procedures.resolve(procedure)

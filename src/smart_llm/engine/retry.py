@@ -11,7 +11,6 @@ set apart.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -19,11 +18,10 @@ from smart_llm.engine.aside import SET_ASIDE
 from smart_llm.engine.diary import ASK
 from smart_llm.engine.job import GIVEN_UP
 from smart_llm.engine.live import Live
+from smart_llm.engine.options import Retry
 from smart_llm.ledger import Ledger, Reader, RunRecord
 from smart_llm.types import DEFER, ERROR, Json
 
-Retry: TypeAlias = Literal["errors", "broken"]
-"""What may be asked about again: calls that failed; these, and answers that broke the output contract."""
 DELIVERY = "delivery"
 """Kind of the event that records the beginning of a run's delivery."""
 ROWS = 4096

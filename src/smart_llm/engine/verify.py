@@ -9,8 +9,10 @@ be the same.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from smart_llm import verifying
 from smart_llm.engine.account import earlier
@@ -18,6 +20,7 @@ from smart_llm.engine.aside import piloted
 from smart_llm.engine.bought import recount
 from smart_llm.engine.late import covered
 from smart_llm.engine.seeds import decided, needs_chance, order_seed
+from smart_llm.errors import InputError, named
 from smart_llm.ledger import Reader, RunRecord, canonical, tagged
 from smart_llm.reports import certificate as certificates
 from smart_llm.reports.certificate import Certificate
@@ -25,17 +28,42 @@ from smart_llm.tasks import Task
 from smart_llm.types import Json
 
 
+class Ran(Protocol):
+    """What `smart.run` returns, as far as it is needed here."""
+
+    @property
+    def certificate(self) -> Certificate:
+        """Its certificate."""
+
+    @property
+    def ledger(self) -> Path:
+        """What was bought."""
+
+    @property
+    def task(self) -> Task:
+        """What was asked."""
+
+
+@named
 def verify(
-    certificate: Certificate | Path | str | Mapping[str, Json],
+    certificate: Ran | Certificate | Path | str | Mapping[str, Json],
     ledger: Path | str | None = None,
     *,
     task: Task | None = None,
 ) -> list[str]:
     """What does not hold, one line each; empty when the certificate verifies. `InputError` for unreadable files.
 
-    certificate: a run's, or the path of one, or its JSON fields. task: needed, with a ledger, only where the task has
-    functions of the user's own.
+    certificate: what `smart.run` returned, which is checked against its ledger; or a certificate, the path of one, or
+    its JSON fields. task: needed, with a ledger, only where the task has functions of the user's own.
     """
+    if not isinstance(certificate, Certificate | str | os.PathLike | Mapping):
+        if not all(hasattr(certificate, name) for name in ("certificate", "ledger", "task")):
+            kind = type(certificate).__name__
+            raise InputError(f"verify: give what smart.run returned, a certificate or the path of one, not {kind}.")
+        ledger, task = ledger or certificate.ledger, task or certificate.task
+        certificate = certificate.certificate
+    if ledger is not None and not isinstance(ledger, str | os.PathLike):
+        raise InputError(f"verify: the ledger is a path, not {type(ledger).__name__}.")
     value = _fields(certificate)
     try:
         problems = [*_sealed(value), *_claimed(value), *_proved(value)]

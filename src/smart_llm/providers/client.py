@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from random import Random
 
+from smart_llm.defaults import CONCURRENCY, PATIENCE, TIMEOUT
 from smart_llm.errors import Refused, Retryable
 from smart_llm.ledger import request_key
 from smart_llm.providers.base import Provider, Telling
@@ -53,11 +54,11 @@ class Client:
         models: Sequence[Model],
         providers: Mapping[str, Provider],
         *,
-        concurrency: int = 64,
+        concurrency: int = CONCURRENCY,
         tries: int = 8,
         budget: float | None = None,
-        timeout: float = 120.0,
-        patience: float = 600.0,
+        timeout: float = TIMEOUT,
+        patience: float = PATIENCE,
         run: str = "",
         seed: int = 0,
         check: Callable[[], None] = lambda: None,

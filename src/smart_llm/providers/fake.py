@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
 
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, named
 from smart_llm.types import Answer, Request, Usage
 
 OF_A_PROCESS = "process "
@@ -24,6 +24,7 @@ class FakeProvider:
     `calls` counts them. Where you return text or an answer without usage, usage is made up: a token per four bytes.
     """
 
+    @named
     def __init__(
         self, answer: Callable[[Request], str | Answer | Exception], *, latency: float = 0.0, keep: bool = False
     ) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 from dataclasses import dataclass, replace
 
+from smart_llm.defaults import PATIENCE
 from smart_llm.errors import Refused
 from smart_llm.providers import enforced
 from smart_llm.providers.base import Provider
@@ -35,7 +36,7 @@ class Lane:
     latest rate limit said, until an answer comes; named: the seconds that it said to wait; usual, recent: seconds that
     answers take without a queue, and now."""
 
-    def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = 600.0) -> None:
+    def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = PATIENCE) -> None:
         self.model = model
         self.provider = provider
         self.pace = pace

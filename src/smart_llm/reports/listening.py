@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from smart_llm.engine.pool import Stop
 from smart_llm.errors import Interrupted
-from smart_llm.events import Event, Listener
+from smart_llm.events import Event, Listener, Said
 from smart_llm.reports.progress import shown, worth_showing
+from smart_llm.wording import worded
 
 NOTE = "The function given as on_event failed, and the run was stopped. What was bought is kept: run again to go on."
 
@@ -53,5 +54,7 @@ def listening(on_event: Listener | None, progress: bool | None, budget: float | 
 
 
 def _tell(hearers: list[Listener], event: Event) -> None:
+    if isinstance(event, Said):
+        event = Said(worded(event.text))
     for hear in hearers:
         hear(event)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from smart_llm.reports.certificate import self_agreement
 from smart_llm.reports.rich_html import card
 from smart_llm.reports.wrapping import USUAL, wrapped
+from smart_llm.wording import worded
 
 if TYPE_CHECKING:
     from smart_llm.engine.plan import Line, Plan, Planned
@@ -131,7 +132,7 @@ def _cost(plan: Plan) -> list[str]:
     basis = (
         f"nominal 95 % interval, {line.runs} runs simulated from the pilot"
         if line.runs
-        else "a guess: nothing is known of these models yet; --pilot 50 sharpens it"
+        else worded("a guess: nothing is known of these models yet; --pilot 50 sharpens it")
     )
     if plan.procedure == "reference-only":
         basis = "the reference answers every row"

@@ -5,7 +5,7 @@ Everything is escaped, nothing is fetched, no script runs, and colours follow th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 
@@ -21,3 +21,18 @@ def card(head: str, sentence: str, figures: Sequence[tuple[str, str, str]], text
         f'<div style="display:flex;flex-wrap:wrap;margin:.5em 0">{cells}</div>'
         f'<details><summary>all of it</summary><pre style="white-space:pre-wrap">{escape(text)}</pre></details></div>'
     )
+
+
+def listed(head: str, values: Mapping[str, object]) -> str:
+    """head: what it is; under it every value by its name, figures in four digits."""
+    cell = '<td style="text-align:left">'
+    rows = "".join(
+        f"<tr>{cell}{escape(name)}</td>{cell}{escape(_short(value))}</td></tr>" for name, value in values.items()
+    )
+    return f'<div><div style="font-weight:bold">{escape(head)}</div><table>{rows}</table></div>'
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Column: TypeAlias = Sequence[Any]
 """One entry a row: text, number, truth value, a JSON value, or None."""
+SHOWN = 10
+"""Entries of a column that it shows of itself."""
 LARGEST = 2**63
 """What a whole number in a column must stay below."""
 
@@ -56,6 +58,11 @@ class View(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return (self[place] for place in range(len(self)))
+
+    def __repr__(self) -> str:
+        """The first entries, as a list shows them."""
+        more = ", …" if len(self) > SHOWN else ""
+        return f"[{', '.join(map(repr, self[:SHOWN]))}{more}] ({len(self):,} rows)"
 
 
 def text_of(value: Any) -> str | None:

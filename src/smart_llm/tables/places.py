@@ -93,9 +93,7 @@ def _reachable(place: str) -> Iterator[tuple[Any, str]]:
         import pyarrow as pa
         from pyarrow.fs import FileSystem, LocalFileSystem
     except ImportError:
-        raise InputError(
-            f"{place}: folders of files need pyarrow: pip install 'smart-llm[ray]' (or [frames])."
-        ) from None
+        raise InputError(f"{place}: folders of files need pyarrow: pip install 'smart-llm[frames]'.") from None
     try:
         if is_address(place):
             yield FileSystem.from_uri(place)

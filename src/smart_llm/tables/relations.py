@@ -58,6 +58,8 @@ class Duck:
             relation.query("given", "SELECT row FROM new").fetchall()
             return cls(Kept(relation))
         except duckdb.Error as error:
+            if "pyarrow" in str(error):
+                raise InputError("a DuckDB relation needs pyarrow: pip install 'smart-llm[frames]'.") from None
             raise InputError(f"the DuckDB relation cannot be read: {error}".splitlines()[0]) from None
 
     @property

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, named
 from smart_llm.tasks import equivalence as equivalences
 from smart_llm.tasks import given
 from smart_llm.tasks.contracts import Contract, choose
@@ -26,6 +26,9 @@ from smart_llm.types import Answer, Json
 
 CUT_BREAKS = ("text", "number")
 """Contracts that an answer breaks when it is cut off. A label or JSON that is cut off is not read as one."""
+
+SHOWN = 60
+"""Characters of a prompt, and of labels, that a task shows of itself."""
 
 _compiled = lru_cache(maxsize=256)(split)
 
@@ -73,6 +76,7 @@ class Task:
     _made: Callable[[Json], Any] | None
     _members: dict[str, Any]
 
+    @named
     def __init__(
         self,
         prompt: str,
@@ -121,7 +125,12 @@ class Task:
         return hash(self._described)
 
     def __repr__(self) -> str:
-        return f"Task({self.prompt!r}, {self.contract!r})"
+        contract = self.contract
+        kind = f"labels={list(contract.labels)!r}" if contract.labels else f"answer={contract.kind!r}"
+        if len(kind) > SHOWN:
+            kind = f"{kind[:SHOWN]}…, {len(contract.labels or ())} of them]"
+        prompt = " ".join(self.prompt.split())
+        return f"Task({prompt if len(prompt) <= SHOWN else prompt[:SHOWN] + '…'!r}, {kind})"
 
     def template(self, columns: Sequence[str]) -> Template:
         """The prompt split at these columns. InputError: it names an unknown column, or none."""

@@ -1,0 +1,210 @@
+"""The conversation with a procedure: it asks for rows of the population, is sent marks, and returns a verdict.
+
+Model indices: 0 is the reference, 1 … m are the candidates in the order the user gave them.
+Positions: 0 … N−1, the place of a row in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smart_llm.types.calls import Json
+from smart_llm.types.rules import Rule
+
+Ints: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+Marks: TypeAlias = NDArray[np.int8]
+NOT_ASKED = -1
+"""Mark: the model was not asked, or was asked alone (without the reference there is nothing to compare with)."""
+AGREE = 0
+"""Mark: the candidate's answer is equivalent to the reference's (always so for the reference itself)."""
+BAD = 1
+"""Mark: a rule that delivers this candidate here would deliver a miss (other answer, or the reference has none)."""
+DEFER = 2
+"""Mark: the candidate broke the output contract; its answer is never delivered, the row goes to the reference."""
+ERROR = 3
+"""Mark of the reference only: it finally failed or broke the contract; the row has no answer and is a miss."""
+
+
+@dataclass(frozen=True, slots=True)
+class SidePromise:
+    """Also: for every label that the reference gives to at least `least` rows, at least `share` of those rows agree.
+
+    labels: their answer keys (`tasks.scores.answer_key`).
+    """
+
+    share: Fraction
+    least: int
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a procedure knows before anything is asked.
+
+    rows: the rows it may sample and deliver. agreement, confidence: exact decimals in (0, 1). rates: expected USD per
+    call, reference first. reserve: rows of the allowance kept for rows that finally have no answer. set_aside: further
+    rows of the table, piloted earlier, that the reference answers; lost: those of them it has no answer for. floor: a
+    candidate is delivered only where it is likely to agree on more than this share of the rows it answers. bounds: USD
+    a call can cost at most, reference first (∞ where that is not known; empty where nothing is known).
+    """
+
+    rows: int
+    agreement: Fraction
+    confidence: Fraction
+    reference: str
+    candidates: tuple[str, ...]
+    rates: tuple[float, ...]
+    seed: int
+    reserve: int = 0
+    side: SidePromise | None = None
+    set_aside: int = 0
+    lost: int = 0
+    floor: Fraction = Fraction(1, 2)
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def promised(self) -> int:
+        """B = N − ⌈agreement · N⌉: how many delivered rows of the whole table may be misses."""
+        whole = self.rows + self.set_aside
+        return int(whole - -((-self.agreement * whole) // 1))
+
+    @property
+    def allowance(self) -> int:
+        """What is left of B for misses among `rows`, without what is kept for rows that finally have no answer.
+        Negative where the rows set aside have used up more than that: then nothing can be granted."""
+        return self.promised - self.lost - self.reserve
+
+    @property
+    def by_price(self) -> list[int]:
+        """The candidates, cheapest first."""
+        return sorted(range(1, len(self.rates)), key=lambda j: self.rates[j])
+
+    @property
+    def alpha(self) -> float:
+        """1 − confidence, rounded down."""
+        exact = 1 - self.confidence
+        value = float(exact)
+        return value if Fraction(value) <= exact else float(np.nextafter(value, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one candidate stands: for showing progress, never for deciding anything."""
+
+    model: str
+    profiled: int
+    agreeing: int
+    lower: float
+    upper: float
+    in_play: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a procedure expects while it is still asking. Costs are shares of reference-only cost."""
+
+    standings: tuple[Standing, ...]
+    expected_cost_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask these models about these rows. positions: shape (n,), no repeats; models: indices, 0 = reference.
+
+    fixed: where these rows are evidence, everything that was decided before they are seen (JSON). The driver records it
+    before it asks, so that a verifier can tell a design that came first from one that was fitted to its evidence.
+    """
+
+    positions: Ints
+    models: tuple[int, ...]
+    stage: str
+    outlook: Outlook | None = None
+    fixed: Mapping[str, Json] | None = None
+
+
+WORDS = 128
+"""Buckets that the words of a row are hashed into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known of rows and answers besides marks; scores are made of it, promises never depend on it.
+
+    key: shape (n, 1 + m), a number standing for the canonical answer (equal answers, equal numbers; 0 = none, or not
+    asked). length: shape (n, 1 + m), characters of the answer. text: shape (n,), characters of the row's input (NaN
+    where it is not known). words: shape (n, WORDS), its hashed words and pairs of words (`tasks.scores.words_of`; None
+    where they are not looked at).
+    """
+
+    key: Ints
+    length: Floats
+    text: Floats
+    words: Floats | None = None
+
+    def rows(self, at: Ints) -> Traits:
+        """Those of some rows."""
+        return Traits(self.key[at], self.length[at], self.text[at], None if self.words is None else self.words[at])
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What an `Ask` brought, all arrays of shape (n, 1 + m), column = model index.
+
+    marks: the codes above. cost: USD of each call (0 where not asked). score: the answer's own confidence, higher is
+    surer (NaN where there is none). traits: what else a score may look at (None where nothing is known).
+    """
+
+    marks: Marks
+    cost: Floats
+    score: Floats
+    traits: Traits | None = None
+
+    @classmethod
+    def blank(cls, shape: tuple[int, int], *, traits: bool = True, words: bool = False) -> Answers:
+        """Of that shape, with nothing in them yet."""
+        grams = np.full((shape[0], WORDS), np.nan) if words else None
+        key, text = np.zeros(shape, np.int64), np.full(shape[0], np.nan)
+        known = Traits(key, np.full(shape, np.nan), text, grams) if traits else None
+        return cls(np.full(shape, NOT_ASKED, np.int8), np.zeros(shape), np.full(shape, np.nan), known)
+
+    def fill(self, lines: Ints, models: Sequence[int], other: Answers) -> None:
+        """Write another batch's answers of these models into these lines."""
+        columns = np.array(models)
+        at = np.ix_(lines, columns)
+        self.marks[at], self.cost[at] = other.marks[:, columns], other.cost[:, columns]
+        self.score[at] = other.score[:, columns]
+        if self.traits is not None and other.traits is not None:
+            self.traits.key[at], self.traits.length[at] = other.traits.key[:, columns], other.traits.length[:, columns]
+            self.traits.text[lines] = other.traits.text
+            if self.traits.words is not None and other.traits.words is not None:
+                self.traits.words[lines] = other.traits.words
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a procedure returns. `granted` = a rule that uses a candidate was certified; else everything goes to the
+    reference. `profiled`: all positions whose reference answer was asked for. `evidence` (JSON) is enough to recompute
+    the verdict."""
+
+    granted: bool
+    rule: Rule
+    profiled: Ints
+    procedure: str
+    evidence: Mapping[str, Json]
+    outlook: Outlook | None = None
+    notes: tuple[str, ...] = ()
+
+
+Conversation: TypeAlias = Generator[Ask, Answers, Verdict]
+"""A running procedure: yields `Ask`, is sent `Answers`, returns a `Verdict`."""
+
+
+Procedure: TypeAlias = Callable[[Problem], Conversation]
+"""A procedure: pure and deterministic in its `Problem` and the answers it is sent."""

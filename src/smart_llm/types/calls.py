@@ -1,0 +1,153 @@
+"""Models and calls: what one costs, what is asked of it, what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Any  # a value msgspec can encode as JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What a model's calls cost. Unit: USD per million tokens; `cpu_hour` is USD per CPU-hour (local models).
+
+    cached, written: tokens read from and written to the provider's prompt cache (None: like other input). batch_*: the
+    same prices by batch (both directions None: no batch price). long_from, long_factor: a prompt of more tokens than
+    this (0: never) costs up to so many times as much, in both directions.
+    """
+
+    input: float = 0.0
+    output: float = 0.0
+    cached: float | None = None
+    cpu_hour: float = 0.0
+    source: str = "given"
+    written: float | None = None
+    batch_input: float | None = None
+    batch_output: float | None = None
+    batch_cached: float | None = None
+    batch_written: float | None = None
+    long_from: int = 0
+    long_factor: float = 1.0
+
+    def cost(self, usage: Usage) -> float:
+        """USD for one call's usage, never less than 0."""
+        cached = usage.cached_tokens if self.cached is not None else 0
+        written = usage.written_tokens if self.written is not None else 0
+        fresh = max(0, usage.input_tokens - cached - written)
+        tokens = fresh * self.input + usage.output_tokens * self.output
+        tokens += cached * (self.cached or 0.0) + written * (self.written or 0.0)
+        return self._long(usage.input_tokens) * tokens / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600
+
+    def bound(self, input_tokens: int, output_tokens: int) -> float:
+        """USD for so many tokens at most, however many of them are read from a cache or written to one."""
+        dearest = max(self.input, self.cached or 0.0, self.written or 0.0)
+        return self._long(input_tokens) * (input_tokens * dearest + output_tokens * self.output) / 1e6
+
+    def saved(self, usage: Usage) -> float:
+        """USD the provider's cache saved on this call; negative where writing to it cost more than reading saved."""
+        return replace(self, cached=None, written=None).cost(usage) - self.cost(usage)
+
+    def by_batch(self) -> Rate | None:
+        """The rate of the provider's batch API, or None where none is known."""
+        if self.batch_input is None or self.batch_output is None:
+            return None
+        return Rate(
+            self.batch_input,
+            self.batch_output,
+            self.batch_cached,
+            source=f"{self.source}, by batch",
+            written=self.batch_written,
+            long_from=self.long_from,
+            long_factor=self.long_factor,
+        )
+
+    def _long(self, input_tokens: int) -> float:
+        return self.long_factor if 0 < self.long_from < input_tokens else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as the user named it, resolved. `name` (unique in a run, no prices in it) is what `answered_by` says.
+
+    effort: how much it is told to think (None: the provider's own default); part of the name, since it decides answers.
+    thinking: tokens it may think before it answers, on top of a request's `max_tokens`; part of the name where the user
+    gave it. also: further addresses that serve the very same model; no part of its name, so that they may come and go.
+    draws: further answers drawn to every row, to see how often it repeats itself (a candidate's score; part of the
+    name, since it is another price). at: the address, where it is known from the environment alone. enforce: how its
+    server is made to keep to the labels, "choice" or "schema" (empty: it is not; else part of the name).
+    """
+
+    name: str
+    provider: str
+    model: str
+    rate: Rate
+    url: str | None = None
+    key_env: str | None = None
+    effort: str | None = None
+    thinking: int = 0
+    also: tuple[str, ...] = ()
+    draws: int = 0
+    at: str | None = None
+    enforce: str = ""
+
+    @property
+    def settings(self) -> dict[str, Json]:
+        """What decides its answers besides its name; left out where it says nothing."""
+        return {name: value for name in ("thinking", "at") if (value := getattr(self, name))}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that decides an answer; its canonical JSON is the ledger's key.
+
+    `draw` is 0 for the answer that counts; further draws (self-check, self-consistency) are neither evidence nor
+    delivered. `thinking` and `at` are the model's (`Model.settings`): providers know them, keys need them.
+    """
+
+    model: str
+    prompt: str
+    max_tokens: int
+    system: str | None = None
+    labels: tuple[str, ...] | None = None
+    schema: str | None = None
+    temperature: float = 0.0
+    logprobs: bool = False
+    draw: int = 0
+    thinking: int = 0
+    at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one call used. Tokens as billed.
+
+    Of `input_tokens`, `cached_tokens` were read from the provider's cache and `written_tokens` written to it; of
+    `output_tokens`, `reasoning_tokens` were thought, not said.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cpu_seconds: float = 0.0
+    written_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's reply to one request. `error` (then `text` is None) is final: retries are over.
+
+    `logprobs` holds (token, natural-log probability) of the answer's own tokens, empty where not given; `listed`, for
+    each of the first of them, the other tokens that were most probable in its place (requests with labels only).
+    `cost` is USD, filled in by the client from the model's rate.
+    """
+
+    text: str | None
+    usage: Usage = field(default_factory=Usage)
+    cost: float = 0.0
+    logprobs: tuple[tuple[str, float], ...] = ()
+    finish: str = "stop"
+    snapshot: str = ""
+    error: str | None = None
+    listed: tuple[tuple[tuple[str, float], ...], ...] = ()
