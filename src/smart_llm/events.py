@@ -18,7 +18,8 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Profiling:
-    """While profiling. done, asked: rows of the current ask; settled: rows profiled before it. spent: USD."""
+    """While profiling. done, asked: rows of the current ask; settled: rows profiled before it. spent: USD that this
+    run has paid, earlier sessions included. worth: USD that the answers it uses cost, whoever paid; None: the same."""
 
     stage: str
     done: int
@@ -26,18 +27,21 @@ class Profiling:
     settled: int
     outlook: Outlook | None
     spent: float
+    worth: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delivering:
     """While delivering. done, rows: settled rows and all rows of the table. errors: rows without an answer. alone: what
-    the reference alone would have cost for the rows settled so far, estimated. USD."""
+    the reference alone would have cost for the rows settled so far, estimated. spent: what this
+    run has paid. worth: what the answers it uses cost, whoever paid; None: the same. USD."""
 
     done: int
     rows: int
     errors: int
     spent: float
     alone: float = 0.0
+    worth: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,14 @@ class Decided:
 @dataclass(frozen=True, slots=True)
 class Ended:
     """Every row is settled. status: the certificate's. errors: rows without an answer. saving: reference-only cost ÷
-    cost. spent: USD."""
+    cost. spent: USD that this run has paid. reused: USD that the answers cost which it took from earlier runs."""
 
     status: str
     rows: int
     errors: int
     saving: float
     spent: float
+    reused: float = 0.0
 
 
 Event: TypeAlias = Said | Profiling | Decided | Delivering | Ended

@@ -36,11 +36,14 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
 
 def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: bool) -> None:
     from smart_llm.engine.outputs import CERTIFICATE
+    from smart_llm.reports.figures import usd
+    from smart_llm.reports.history import paid_by_all
 
-    certificate = f"{output}{CERTIFICATE}"
+    certificate, total = f"{output}{CERTIFICATE}", paid_by_all(done.ledger)
     if not as_json:
         print(done.certificate.text(width()))
-        print(f"written: {output}\ncertificate: {certificate}\nledger: {done.ledger}")
+        print(f"written: {output}\ncertificate: {certificate}")
+        print(f"ledger: {done.ledger} (all its runs have paid {usd(total)})")
         if report is not None:
             print(f"report: {report}")
         return
@@ -52,6 +55,9 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
             "report": str(report) if report is not None else None,
             "run": done.run_id,
             "cost": done.cost,
+            "paid": done.certificate.cost["paid"],
+            "reused": done.certificate.cost["reused"],
+            "ledger_total": total,
             "saving": done.saving,
             "certificate": asdict(done.certificate),
         }

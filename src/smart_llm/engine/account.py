@@ -57,7 +57,7 @@ def certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict 
         evidence=verdict.evidence if verdict else {},
         rule=rule(live, verdict),
         delivered=_delivered(live, profiled),
-        cost={**_cost(account, profiled), "lost_at_most": ledger.lost(record.run_id)},
+        cost={**_cost(account, profiled), **_paid(account, record.run_id, ledger)},
         errors=errors,
         labels=_labels(job, live, verdict, record.seed),
         notes=verdict.notes if verdict else (),
@@ -170,6 +170,15 @@ def _cost(account: Account, profiled: Any) -> dict[str, Json]:
         "saving": alone / total if total else 1.0,
         "unit": "USD",
     }
+
+
+def _paid(account: Account, run_id: str, ledger: Ledger) -> dict[str, Json]:
+    """Whose money it was: what this run has paid for its answers, what those cost that it took from earlier runs for
+    nothing, and what it may have paid besides. The last alone depends on how often a run was killed."""
+    spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), account.live.total()
+    reused = total - (spent - lost)
+    reused = reused if reused > 1e-9 * total else 0.0
+    return {"paid": total - reused, "reused": reused, "lost_at_most": lost}
 
 
 def _errors(live: Live, profiled: Any) -> dict[str, Json]:

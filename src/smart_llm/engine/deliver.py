@@ -50,7 +50,7 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         rows = rows[~live.settled[rows]] if len(rows) > 1 else rows
         live.settle_by(rows, *given)
         done += len(rows)
-        tell(Delivering(done, live.rows, len(live.errors), live.so_far, alone * done))
+        tell(Delivering(done, live.rows, len(live.errors), live.paid(), alone * done, live.so_far))
 
     await each(_left(live), one, workers=workers, stop=live.stop)
 

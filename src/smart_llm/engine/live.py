@@ -56,7 +56,6 @@ NONE: Ints = np.empty(0, np.int64)
 Told: TypeAlias = tuple[Any, Answer, float]
 """A parsed value (None: contract broken or failed), the reply (its cost that of every draw), the model's own score."""
 
-
 Made: TypeAlias = Callable[[int, list[list[str]], Answers], Awaitable[None]]
 """Told of a row of an ask once its marks are made: its place, the keys of its requests by model, the sheet."""
 
@@ -97,7 +96,8 @@ class Live:
         self.before = 0
         self.answered: dict[int, list[str]] = {}
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
-        self.so_far = 0.0  # USD in order of arrival: for showing, `spent` is the account
+        self.so_far = 0.0  # USD in order of arrival, whoever paid: for showing, `spent` is the account
+        self.paid: Callable[[], float] = lambda: self.so_far  # USD that this run has paid
         self._lost = 0  # requests that ended without an answer
         self.elsewhere = True  # whether the ledger may hold answers of the reference that this run did not ask for
         self.again: dict[int, float] = {}  # USD of second answers by the reference, by group of equal rows
@@ -248,7 +248,7 @@ class Live:
             if 0 in values:
                 self.settle_by(positions[k : k + 1], 0, *values[0][:2])
             done += 1
-            tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.so_far))
+            tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.paid(), self.so_far))
 
         asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
         await all_of([asked, self.buy(self.aside.population[also], ask.models, workers)])

@@ -151,7 +151,7 @@ def decided(verdict: Verdict, live: Live) -> Decided:
     ratio = verdict.outlook.expected_cost_ratio if verdict.outlook else 0.0
     names = [model.name for model in live.models]
     models = tuple(names[model] for model in used if model)
-    return Decided(names[0], models, len(verdict.profiled), 1 / ratio if ratio > 0 else None, live.so_far)
+    return Decided(names[0], models, len(verdict.profiled), 1 / ratio if ratio > 0 else None, live.paid())
 
 
 def score_notes(live: Live, verdict: Verdict) -> list[str]:

@@ -27,7 +27,7 @@ from smart_llm.engine.profiling import profiled
 from smart_llm.engine.retry import DELIVERY, set_apart, spoiled
 from smart_llm.engine.selfcheck import check_itself, second_look
 from smart_llm.engine.snapshots import covered
-from smart_llm.engine.stands import DONE, Stands, askable, note_failures
+from smart_llm.engine.stands import DONE, Stands, askable, note_failures, resuming
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Ended, Said
@@ -55,6 +55,11 @@ class Finished:
 class Buying(Asked, Protocol):
     """What a run needs of its client."""
 
+    @property
+    def budget(self) -> Budget:
+        """The money of the run."""
+        ...
+
     async def settle(self) -> None:
         """Nothing is in flight any more: what was announced is taken back."""
         ...
@@ -81,7 +86,7 @@ async def execute(job: Job, means: Means) -> Finished:
     for sentence in (*beforehand(job), *beyond(record.plan["task"])):
         means.tell(Said(sentence))
     if taken_up:
-        means.tell(Said(f"Taking up run {record.run_id}: what it bought is not bought again."))
+        means.tell(Said(resuming(record, means.ledger)))
     elif (why := renewed(record, means.ledger)) is not None:
         means.tell(Said(why))
     try:
@@ -122,7 +127,7 @@ async def _run(job: Job, record: RunRecord, means: Means) -> Finished:
         concurrency=means.concurrency,
         timeout=means.timeout,
         patience=means.patience,
-        purse=Budget(means.budget, spent(record.run_id, means.ledger) if means.budget is not None else 0.0),
+        purse=Budget(means.budget, spent(record.run_id, means.ledger)),
         run=record.run_id,
         check=means.stop.check,
     )
@@ -131,8 +136,9 @@ async def _run(job: Job, record: RunRecord, means: Means) -> Finished:
     if abs(client.cache_saved) >= 5e-7:
         means.tell(Said(f"Providers' prompt caches took ${client.cache_saved:.6f} off what was bought now."))
     certificate = finished.certificate
-    errors = certificate.claim["errors"]
-    means.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, finished.cost))
+    errors, cost = certificate.claim["errors"], certificate.cost
+    paid = cost["paid"] + cost["lost_at_most"]
+    means.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost["reused"]))
     return finished
 
 
@@ -152,6 +158,7 @@ async def _execute(
 ) -> Finished:
     """Settle what is set aside, profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop, aside=Aside.of(record.plan))
+    live.paid = lambda: client.budget.spent
     account, stands = Account(live), Stands.of(record, means.ledger)
     if means.retry == "broken" and (count := set_apart(live, record, means.ledger)):
         means.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
@@ -244,6 +251,6 @@ def _counted(stopped: SmartError, live: Live) -> SmartError:
     if not isinstance(stopped, Interrupted):
         return stopped
     return Interrupted(
-        f"Stopped with {int(live.settled.sum()):,} of {live.rows:,} rows answered and ${live.so_far:.6g} spent. "
+        f"Stopped with {int(live.settled.sum()):,} of {live.rows:,} rows answered and ${live.paid():.6g} spent. "
         + str(stopped).removeprefix("Stopped. ")
     )

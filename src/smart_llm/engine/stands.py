@@ -59,6 +59,18 @@ class Stands:
         return dict.fromkeys(self.evidence, STANDS) | dict(self.delivered)
 
 
+def resuming(record: RunRecord, ledger: Ledger) -> str:
+    """What to say of a run that is not new: how far it had come. One that was killed has left no count of its rows."""
+    head, rows = f"Resuming run {record.run_id}", record.plan["rows"]
+    if record.state == DONE:
+        return f"{head}: it is finished, and all its {rows:,} rows are settled."
+    if record.certificate is not None:
+        settled = rows - record.certificate["claim"]["unsettled"]
+        return f"{head}: {settled:,} of {rows:,} rows are already answered, and are not paid for again."
+    bought = sum(each.calls for each in ledger.account(record.run_id) if each.outcome == "answered")
+    return f"{head}: {bought:,} answers are already bought, and are not paid for again."
+
+
 def note_failures(live: Live, record: RunRecord, ledger: Ledger, *, before: Mapping[str, str]) -> None:
     """Record what failed in a run whose rows are all settled, and has no answer yet. An error may quote its row: where
     no text is stored, none is. before: what had failed when delivery began."""

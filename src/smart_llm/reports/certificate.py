@@ -182,6 +182,7 @@ def _lines(c: Certificate) -> list[str]:
         + (f"; {c.errors['rows']:,} without an answer" if c.errors["rows"] else ""),
         f"  cost       {usd(cost['total'])} (profiling {usd(cost['profiling'])}, delivery {usd(cost['delivery'])}); "
         f"reference on every row ≈ {usd(cost['reference_only'])}" + _saving(cost),
+        *_paid(cost),
         *(
             [f"             failed calls may have cost up to {usd(lost)} more"]
             if (lost := cost["lost_at_most"])
@@ -266,6 +267,16 @@ def _limits(each: Mapping[str, Json], name: str) -> str:
     if each[name] is None:
         return "–"
     return f"{each[name]:.3f} [{each[f'{name}_lower']:.3f}, {each[f'{name}_upper']:.3f}]"
+
+
+def _paid(cost: Mapping[str, Json]) -> list[str]:
+    """Whose money it was, where it was not all this run's."""
+    if not cost.get("reused"):
+        return []
+    return [
+        f"             this run paid {usd(cost['paid'])}; answers for {usd(cost['reused'])} were bought by earlier "
+        "runs and re-used for nothing"
+    ]
 
 
 def _saving(cost: Mapping[str, Json]) -> str:

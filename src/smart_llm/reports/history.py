@@ -24,7 +24,8 @@ QUESTION = 140
 @dataclass(frozen=True, slots=True)
 class Past:
     """One run. started: seconds since 1970. state: the certificate's status; `open` where there is none yet. question:
-    the prompt. cost: USD. saving: reference-only cost ÷ cost, of a run that has ended."""
+    the prompt. cost: USD of its answers, whoever paid. paid: USD that the
+    run has paid itself. saving: reference-only cost ÷ cost, of a run that has ended."""
 
     run: str
     ledger: str
@@ -39,6 +40,7 @@ class Past:
     candidates: tuple[str, ...]
     procedure: str
     cost: float
+    paid: float
     saving: float | None
 
     def to_json(self) -> dict[str, Json]:
@@ -73,6 +75,12 @@ def whereabouts(ledgers: Sequence[Path], name: str) -> tuple[Path, str]:
     return found[run.run_id][0], run.run_id
 
 
+def paid_by_all(ledger: Path) -> float:
+    """USD that all runs of a ledger have paid or may have paid."""
+    with Reader.open(ledger) as reader:
+        return sum(reader.spent(run.run_id) for run in reader.runs())
+
+
 def table(runs: Iterable[Past], width: int = USUAL) -> list[str]:
     """For people: a run in a few lines, none longer than `width`: what it is, what was asked, of whom."""
     return [line for each in runs for line in wrapped(_described(each), width, hang=4)]
@@ -82,7 +90,7 @@ def _described(each: Past) -> list[str]:
     saving = f", {each.saving:.2f}× cheaper" if each.saving is not None else ""
     question = " ".join(visible(each.question).split())
     return [
-        f"{each.run}  {each.state}  {usd(each.cost)}{saving}",
+        f"{each.run}  {each.state}  {usd(each.paid)} paid{saving}",
         f"  {each.table or '(a table in memory)'}, {count(each.rows, 'row')}, agreement {each.agreement}, "
         f"{moment(each.started)}",
         f"  {question if len(question) <= QUESTION else question[:QUESTION].rstrip() + '…'}",
@@ -107,5 +115,6 @@ def _past(reader: Reader, run: RunRecord) -> Past:
         tuple(plan["candidates"]),
         plan["procedure"],
         c["cost"]["total"] if c else reader.spent(run.run_id),
+        reader.spent(run.run_id),
         c["cost"]["saving"] if c and c["status"] != "pending" else None,
     )

@@ -102,15 +102,28 @@ class Picture:
         share = f" ({percent(now.spent / self._budget)} of the budget)" if self._budget else ""
         if isinstance(now, Delivering):
             lost = f"{now.errors:,} without an answer" if now.errors else ""
-            times = now.alone / now.spent if now.spent and self._cheaper else 0.0
-            return _joined(f"{usd(now.spent)} spent{share}", lost, f"{times:.2f}× cheaper so far" if times > 1 else "")
+            worth = now.spent if now.worth is None else now.worth
+            times = now.alone / worth if worth and self._cheaper else 0.0
+            return _joined(
+                f"{usd(now.spent)} spent{share}{reused(now)}", lost, f"{times:.2f}× cheaper so far" if times > 1 else ""
+            )
         ratio = self.outlook.expected_cost_ratio if self.outlook and self.rows >= SOME else 1.0
-        return _joined(f"{usd(now.spent)} spent{share}", f"expecting {1 / ratio:.2f}× cheaper" if 0 < ratio < 1 else "")
+        return _joined(
+            f"{usd(now.spent)} spent{share}{reused(now)}",
+            f"expecting {1 / ratio:.2f}× cheaper" if 0 < ratio < 1 else "",
+        )
 
     def table(self, width: int) -> list[str]:
         """Per candidate, while profiling: on how many rows it agreed. Only names are ever cut."""
         standings = self.outlook.standings if self.outlook and isinstance(self.now, Profiling) else ()
         return _table(standings, width) if standings else []
+
+
+def reused(event: Profiling | Delivering) -> str:
+    """What the answers cost that other runs have paid for, where there are any; only what is certain while a run that
+    is resumed has yet to read its own again."""
+    free = (event.worth or 0.0) - event.spent
+    return f", answers for {usd(free)} re-used" if free > 1e-9 * event.spent and free >= 5e-7 else ""
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:

@@ -13,8 +13,10 @@ def said(event: Said | Decided | Ended) -> str:
     if isinstance(event, Said):
         return event.text
     if isinstance(event, Ended):
+        free = f", answers for {usd(event.reused)} re-used" if event.reused else ""
         lost = f", {count(event.errors, 'row')} without an answer" if event.errors else ""
-        return f"{event.status}: {count(event.rows, 'row')}{lost}, {usd(event.spent)} spent{_cheaper(event.saving, '')}"
+        money = f"{usd(event.spent)} spent{free}{_cheaper(event.saving, '')}"
+        return f"{event.status}: {count(event.rows, 'row')}{lost}, {money}"
     head = f"{count(event.profiled, 'row')} profiled, {usd(event.spent)} spent"
     names = short_names([event.reference, *event.models])
     if not event.models:

@@ -108,7 +108,13 @@ def _figures(facts: Facts) -> Iterator[Figure]:
         return
     cost, by = c["cost"], c["delivered"]["by"]
     alone, reference = cost["reference_only"], c["plan"]["reference"]
-    yield Figure("paid", usd(total), f"instead of about {usd(alone)} for {facts.short(reference)} alone")
+    if free := cost.get("reused"):
+        yield Figure("paid by this run", usd(cost["paid"]), f"answers for {usd(free)} re-used from earlier runs")
+    yield Figure(
+        "cost of its answers" if free else "paid",
+        usd(total),
+        f"instead of about {usd(alone)} for {facts.short(reference)} alone",
+    )
     if alone > 0 and total > 0:
         saved = alone - total
         what = "saved" if saved >= 0 else "more than the reference alone"

@@ -84,7 +84,9 @@ class RayDelivery:
             raise Interrupted("Rows that ask the same are not delivered alike yet: run the same command to go on.")
         self.entries = finished.entries()
         alone = live.reference_only_cost(np.flatnonzero(live.settled))
-        means.tell(Delivering(live.rows, live.rows, len(live.errors), live.total(), alone))
+        means.tell(
+            Delivering(live.rows, live.rows, len(live.errors), spent(record.run_id, means.ledger), alone, live.total())
+        )
 
     def _delivered(self, number: int) -> bool:
         """Whether the rows of a finished partition are still where they were written."""
@@ -256,15 +258,16 @@ async def _shared(
 
 async def _tell(live: Live, means: Means, ledger: Any, governor: Any) -> None:
     """Pass on how far the workers are."""
-    before, paid = int(live.settled.sum()), float(live.spent().sum())
+    before, paid = int(live.settled.sum()), live.paid()
+    worth = live.so_far
     alone = live.reference_only_cost(np.flatnonzero(live.settled)) / live.rows
     while True:
         await asyncio.sleep(TICK)
         with contextlib.suppress(Exception):  # what happened to them is found out where it matters
             rows, errors, _ = await governor.state.remote()
-            spent = paid + await ledger.bought.remote()
+            bought = await ledger.bought.remote()
             done = min(live.rows, before + rows)
-            means.tell(Delivering(done, live.rows, errors, spent, alone * done))
+            means.tell(Delivering(done, live.rows, errors, paid + bought, alone * done, worth + bought))
 
 
 def unlike(live: Live, parts: Sequence[Part]) -> list[int]:
