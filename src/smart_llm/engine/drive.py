@@ -117,3 +117,13 @@ def simulate(procedure: Procedure, problem: Problem, population: Population) -> 
         reference_rows=int((by == 0).sum()),
         delivered_by=by,
     )
+
+
+def prospects(population: Population) -> tuple[list[float], list[float]]:
+    """Per model: price of a row sent to it, deferrals included, as a share of the reference's; true share of misses."""
+    reference = population.cost[:, :1]
+    deferred = (population.marks == DEFER) & (np.arange(population.marks.shape[1]) > 0)
+    cost = (population.cost + deferred * reference).sum(axis=0) / reference.sum()
+    error = population.marks[:, :1] == ERROR
+    missed = np.isin(population.marks, (BAD, ERROR)) | (deferred & error)
+    return cost.tolist(), missed.mean(axis=0).tolist()

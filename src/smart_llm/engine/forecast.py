@@ -26,8 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Population, simulate
-from smart_llm.engine.replay import prospects
+from smart_llm.engine.drive import Population, prospects, simulate
 from smart_llm.planning import Field, Seen
 from smart_llm.stats.hindsight import best_mix
 from smart_llm.types import AGREE, BAD, Answers, Floats, Ints, Marks, Problem

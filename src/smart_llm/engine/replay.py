@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Outcome, Population, simulate
+from smart_llm.engine.drive import Outcome, Population, prospects, simulate
 from smart_llm.engine.options import DEFAULT, check_models, check_whole
 from smart_llm.engine.recorded import Equivalent, Recorded, load
 from smart_llm.errors import InputError, named
 from smart_llm.stats.clopper_pearson import upper_limit
 from smart_llm.stats.hindsight import best_mix
-from smart_llm.types import BAD, DEFER, ERROR, Json, Problem
+from smart_llm.types import ERROR, Json, Problem
 from smart_llm.types.share import floor_share, share
 
 
@@ -172,13 +172,3 @@ def summarise(
         hindsight_cost_ratio=best_mix(*prospects(population), float((1 - problem.agreement) * rows // 1) / rows),
         seconds_per_trial=seconds,
     )
-
-
-def prospects(population: Population) -> tuple[list[float], list[float]]:
-    """Per model: price of a row sent to it, deferrals included, as a share of the reference's; true share of misses."""
-    reference = population.cost[:, :1]
-    deferred = (population.marks == DEFER) & (np.arange(population.marks.shape[1]) > 0)
-    cost = (population.cost + deferred * reference).sum(axis=0) / reference.sum()
-    error = population.marks[:, :1] == ERROR
-    missed = np.isin(population.marks, (BAD, ERROR)) | (deferred & error)
-    return cost.tolist(), missed.mean(axis=0).tolist()

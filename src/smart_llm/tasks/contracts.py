@@ -24,7 +24,6 @@ from typing import Any, ClassVar, Protocol
 
 from smart_llm.errors import InputError
 from smart_llm.tasks.labels import LabelReader, check_labels
-from smart_llm.tasks.numbers import read_number
 from smart_llm.tasks.numerals import LARGEST_EXPONENT
 from smart_llm.tasks.replies import spoken
 from smart_llm.tasks.structured import Check, checker, read_json
@@ -96,6 +95,8 @@ class NumberContract(_Open):
 
     def read(self, reply: str) -> Decimal | None:
         """The number the reply means."""
+        from smart_llm.tasks.numbers import read_number  # its patterns take a while to compile, and few tasks need them
+
         return read_number(reply)
 
     def admit(self, value: Any) -> Decimal | None:
