@@ -108,7 +108,7 @@ async def outline(table: Any, task: Task, options: Options, *, pilot: int | None
 
 
 async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) -> Plan:
-    """The plan of a checked job, after a pilot of so many rows."""
+    """The plan of a checked job, after a pilot of the given number of rows."""
     if options.batch:
         job = replace(job, batch=frozenset(model.name for model in job.models if _batchable(model)))
     path, given = ledger_of(job.table, options), options.providers or {}

@@ -188,11 +188,15 @@ async def _execute(
     note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
     granted = certificate(job, record, account, verdict, means.ledger)
     _issue(granted, record, means.ledger)
-    names = [model.name for model in models]
+    return _finished(live, granted, record)
+
+
+def _finished(live: Live, granted: Certificate, record: RunRecord) -> Finished:
+    """What a run hands out at its end."""
     return Finished(
         live.answers,
-        Names(live.by, names),
-        States(job.table.rows, live.errors),
+        Names(live.by, [model.name for model in live.models]),
+        States(live.rows, live.errors),
         granted,
         granted.cost["total"],
         granted.cost["saving"],

@@ -156,7 +156,7 @@ class Pace:
     def __init__(self, ceiling: int, random: Random) -> None:
         self._ceiling = float(ceiling)
         self._limit = float(min(ceiling, FIRST_CALLS))
-        self._regained = 0.0  # up to here every answer lets one more through: so many left before all had to wait
+        self._regained = 0.0  # the limit before the last pause for all: below it, every answer adds one call
         self._step = max(1.0, ceiling * INCREASE)
         self._random = random
         self.in_flight = 0

@@ -2,8 +2,8 @@
 
 A few lines of schema can refer to each other so that one value takes 2¹⁰⁰ steps: each part twice to the next. What does
 so whatever the value is refused before anything is asked: steps are counted part by part, never by taking them. Where
-it depends on the value how often a part is gone through (a choice between two that hold each other), a value is given
-up after so many references, and does not satisfy the schema.
+the number of steps depends on the value (a choice between two parts that hold each other), checking stops at a fixed
+number of references, and the value counts as not satisfying the schema.
 """
 
 from __future__ import annotations

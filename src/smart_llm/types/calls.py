@@ -14,7 +14,7 @@ class Rate:
 
     cached, written: tokens read from and written to the provider's prompt cache (None: like other input). batch_*: the
     same prices by batch (both directions None: no batch price). long_from, long_factor: a prompt of more tokens than
-    this (0: never) costs up to so many times as much, in both directions.
+    this (0: never) multiplies the price by up to that factor, in both directions.
     """
 
     input: float = 0.0
@@ -40,7 +40,7 @@ class Rate:
         return self._long(usage.input_tokens) * tokens / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600
 
     def bound(self, input_tokens: int, output_tokens: int) -> float:
-        """USD for so many tokens at most, however many of them are read from a cache or written to one."""
+        """The most that this many tokens can cost, USD, whatever share of them a cache reads or writes."""
         dearest = max(self.input, self.cached or 0.0, self.written or 0.0)
         return self._long(input_tokens) * (input_tokens * dearest + output_tokens * self.output) / 1e6
 
