@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
     from smart_llm.execution import Run
     from smart_llm.providers.base import Provider
+    from smart_llm.providers.candidate import Candidate
     from smart_llm.providers.fake import FakeProvider
     from smart_llm.reports.certificate import Certificate
     from smart_llm.reports.make import report
@@ -60,6 +61,7 @@ _HOMES = {
     "smart_llm.events": ["Decided", "Delivering", "Ended", "Event", "Profiling", "Said"],
     "smart_llm.execution": ["Run"],
     "smart_llm.providers.base": ["Provider"],
+    "smart_llm.providers.candidate": ["Candidate"],
     "smart_llm.providers.fake": ["FakeProvider"],
     "smart_llm.reports.certificate": ["Certificate"],
     "smart_llm.reports.make": ["report"],
@@ -72,6 +74,7 @@ __all__ = [
     "Answer",
     "BatchOptions",
     "BudgetExhausted",
+    "Candidate",
     "Certificate",
     "Decided",
     "Delivering",

@@ -13,7 +13,8 @@ Thinking: a model that thinks spends output tokens before it says a word, so it 
 the answer needs (`thinking=TOKENS`, by name and `effort` unless given). `effort` is part of the model's name: the same
 model told to think less is another model, and often a good candidate. So it is with `thinking` where it is given, which
 cuts thoughts off, with `enforce`, by which its server keeps it to the labels, and with `draws`: a candidate asked
-several times over costs more, and shows how sure it is where it has no log-probabilities. Settings that no name shows
+several times over costs more, and shows how sure it is where it has no log-probabilities; and with the ways of asking
+in `candidate`: rows in packs, a prompt of its own, a part of each row. Settings that no name shows
 (room given by default, an address from the environment) are in the ledger's keys and in the plan (`Model.settings`), so
 that no answer under one setting passes for one under another.
 
@@ -36,7 +37,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from smart_llm.errors import InputError, meant
-from smart_llm.providers import settings
+from smart_llm.providers import candidate, settings
 from smart_llm.providers.base import Provider
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
@@ -59,7 +60,7 @@ _PRICES = {
     "batch_written": "batch_written",
     "cpu_hour": "cpu_hour",
 }
-_OPTIONS = (*_PRICES, "key_env", "effort", "thinking", "also", "draws", "enforce")
+_OPTIONS = (*_PRICES, "key_env", "effort", "thinking", "also", "draws", "enforce", *candidate.OPTIONS)
 
 Place: TypeAlias = tuple[str, str, str | None, bool]
 """Provider, address, key, whether it is one of several that serve a model: the limits it states are then not all."""
@@ -88,6 +89,8 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
     enforce = settings.enforce(name, provider, options)
     told = [f"effort={effort}"] * bool(effort) + [f"thinking={thinking}"] * ("thinking" in options)
     told += [f"draws={draws}"] * bool(draws) + [f"enforce={enforce}"] * bool(enforce)
+    way, how = candidate.way(name, options)
+    told += how
     address = url or (endpoint.url if endpoint and not endpoint.url_env else None)
     return Model(
         f"{name}?{'&'.join(told)}" if told else name,
@@ -101,6 +104,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
         _also(name, provider, url, options),
         draws,
         enforce=enforce,
+        way=way,
     )
 
 

@@ -37,6 +37,9 @@ def mock_provider(
         list[str] | None, typer.Option(help="KIND=SHARE: error lost late truncated fail expire cancel line odd.")
     ] = None,
     queue_tokens: Annotated[int | None, typer.Option(help="Tokens a model may have queued in batches.")] = None,
+    pack: Annotated[
+        list[str] | None, typer.Option(help="KIND=SHARE, of rows asked in packs: worse together omit double spoil.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of faults, jitter and answers.")] = 0,
 ) -> None:
     """Stand in for a provider.
@@ -46,6 +49,7 @@ def mock_provider(
     """
     from smart_llm.mock.batches import BatchFaults, BatchSettings
     from smart_llm.mock.limits import Limits
+    from smart_llm.mock.packs import Packs
     from smart_llm.mock.server import Faults, serve
 
     serve(
@@ -66,6 +70,7 @@ def mock_provider(
             queue_tokens=queue_tokens,
             faults=BatchFaults(**_shares_of(BatchFaults, "--batch-fault", batch_fault)),
         ),
+        packs=Packs(**_shares_of(Packs, "--pack", pack)),
         seed=seed,
         host=host,
         port=port,

@@ -83,7 +83,7 @@ def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell
 def _models(options: Options) -> tuple[Model, ...]:
     """The models meant, reference first; `InputError` for a spec that means none."""
     book = model_specs.read_book(options.models) if options.models else None
-    specs = (options.reference, *options.candidates)
+    specs = (options.reference, *map(str, options.candidates))
     models = [model_specs.placed(model_specs.resolve(spec, book=book)) for spec in specs]
     return tuple(_of_process(model, options.providers or {}) for model in models)
 

@@ -24,9 +24,10 @@ from smart_llm.ledger import Reader
 from smart_llm.ledger.reader import Event
 from smart_llm.stats.sampling import permutation, uniforms
 from smart_llm.tasks import Task, format_value
+from smart_llm.tasks.marks import mark
 from smart_llm.tasks.scores import answer_key, self_consistency, words_of
 from smart_llm.tasks.tokens import own_score
-from smart_llm.types import AGREE, BAD, DEFER, ERROR, NOT_ASKED, Answer, Answers, Json
+from smart_llm.types import BAD, ERROR, Answer, Answers, Json
 from smart_llm.verifying import Round
 
 
@@ -246,14 +247,3 @@ class Reading:
         others = [self._task.read(draw) for draw in further if draw is not None]
         key, *keys = [0 if each is None else answer_key(format_value(each)) for each in (value, *others)]
         return self_consistency(key, keys)
-
-
-def mark(task: Task, model: int, value: object, values: Mapping[int, object]) -> int:
-    """What a model's answer is worth beside the others to the same row: model index → parsed value."""
-    if model == 0:
-        return ERROR if value is None else AGREE
-    if value is None:
-        return DEFER
-    if 0 not in values:
-        return NOT_ASKED
-    return AGREE if task.equivalent(value, values[0]) else BAD

@@ -10,7 +10,8 @@ import numpy as np
 from smart_llm.engine.live import Live
 from smart_llm.providers.base import Provider
 from smart_llm.providers.lane import sent_bytes
-from smart_llm.types import Model, Request, Usage
+from smart_llm.tasks import packs
+from smart_llm.types import Model, Part, Request, Usage
 
 SAMPLE = 64
 """Rows rendered before the start, to estimate what a call costs."""
@@ -24,8 +25,9 @@ def expected_cost(model: Model, provider: Provider, live: Live) -> float:
 
 
 def most_cost(model: Model, live: Live) -> float:
-    """USD of a row at most, further draws included: a token for every byte sent, all the tokens there is room for; ∞
-    where time is what costs. From the same sample of rows as `expected_cost`."""
+    """USD of asking about a row at most, further draws included, and of all rows that share its call: a token for every
+    byte sent, all the tokens there is room for; ∞ where time is what costs. From the same sample of rows as
+    `expected_cost`."""
     if model.rate.cpu_hour:
         return inf
     return max(
@@ -40,10 +42,10 @@ def row_cost(model: Model, usage: Usage) -> float:
 
 
 def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[Usage]:
-    """What calls about some rows use, before any was made: by the provider's own estimate, else four bytes a token, a
-    short answer, and a sixteenth of the room there is for thoughts."""
+    """What some rows use of their calls, before any was made: by the provider's own estimate, else four bytes a token,
+    a short answer, and a sixteenth of the room there is for thoughts."""
     expect = getattr(provider, "expect", partial(_expect, thoughts=model.thinking // THOUGHTS))
-    return [expect(request) for request in _sample(model, live)]
+    return [packs.used(expect(request), request) for request in _sample(model, live)]
 
 
 def _sample(model: Model, live: Live) -> list[Request]:
@@ -54,4 +56,5 @@ def _sample(model: Model, live: Live) -> list[Request]:
 
 def _expect(request: Request, thoughts: int) -> Usage:
     prompt = len(request.prompt.encode()) + len((request.system or "").encode())
-    return Usage(prompt // 4 + 8, thoughts + min(request.max_tokens, 64) // 4 + 1)
+    rows = request.count if isinstance(request, Part) else 1
+    return Usage(prompt // 4 + 8, thoughts + rows * (min(request.max_tokens // rows, 64) // 4 + 1))

@@ -16,6 +16,7 @@ from fractions import Fraction
 from smart_llm import procedures
 from smart_llm.engine.aside import piloted
 from smart_llm.engine.seeds import BITS, decided, lasting, needs_chance, order_seed
+from smart_llm.engine.ways import PACKING, template_of
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.tables import Table
@@ -79,12 +80,33 @@ def check(job: Job) -> Job:
         raise InputError("--candidate: name at least one cheaper model (or use --procedure reference-only).")
     if job.reference.draws:
         raise InputError(f"--reference {job.reference.name}: its first answer stands; draws= is for candidates.")
+    if not job.reference.way.plain:
+        raise InputError(
+            f"--reference {job.reference.name}: it answers as the task says, one row a call, since its answers define "
+            "the promise; pack=, prompt=, head= and the like are for candidates."
+        )
     if job.reference.name in names[1:]:
         raise InputError(f"--candidate {job.reference.name} is the reference itself: name a cheaper model.")
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"--candidate {min(twice)} is given twice.")
-    job.task.columns(job.table.columns)
+    _check_ways(job.candidates)
+    for model in job.models:
+        template_of(job.task, model, job.table.columns)
     return replace(job, procedure=procedures.resolve(job.procedure))
+
+
+def _check_ways(candidates: Sequence[Model]) -> None:
+    """No two candidates are the same: model and way."""
+    known = dict[str, Model]()
+    for model in candidates:
+        other = known.setdefault(model.name, model)
+        if other is not model and other.way != model.way:
+            raise InputError(f"--candidate {model.name}: two files have this name; call one of them something else.")
+        if other is not model:
+            raise InputError(f"--candidate {model.name} is given twice.")
+    same = dict[tuple[Json, ...], str]()
+    for model in candidates:
+        bare = (model.name.partition("?")[0], model.url, model.effort, model.thinking, model.draws, model.enforce)
+        if (name := same.setdefault((*bare, model.way), model.name)) != model.name:
+            raise InputError(f"--candidate {model.name} is the same way of answering as {name}: leave one out.")
 
 
 def _check_floor(job: Job) -> None:
@@ -189,6 +211,7 @@ def fixed(job: Job) -> dict[str, Json]:
         "reference": job.reference.name,
         "candidates": [model.name for model in job.candidates],
         "settings": {model.name: model.settings for model in job.models if model.settings},
+        **({"ways": ways} if (ways := _ways(job)) else {}),
         "agreement": job.agreement,
         "confidence": job.confidence,
         "procedure": job.procedure,
@@ -198,6 +221,11 @@ def fixed(job: Job) -> dict[str, Json]:
         "label_rows": -(-job.table.rows // ENOUGH) if job.per_label is not None else None,
         **({"batch": True} if job.batch else {}),
     }
+
+
+def _ways(job: Job) -> dict[str, Json]:
+    """By a candidate's name: how it is asked, where that is not as the task says."""
+    return {model.name: {**model.way.to_json(), "rules": PACKING} for model in job.models if not model.way.plain}
 
 
 def _model(model: Model, job: Job) -> dict[str, Json]:

@@ -24,19 +24,18 @@ from smart_llm.engine.once import Client, Once
 from smart_llm.engine.pool import Stop, all_of, each
 from smart_llm.engine.routing import Alike
 from smart_llm.engine.statuses import status, why_broken
+from smart_llm.engine.ways import Prompt, Way, plain_request, ways_of
 from smart_llm.errors import Refused
 from smart_llm.events import Listener, Profiling
 from smart_llm.ledger import request_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, format_value
+from smart_llm.tasks.marks import mark
 from smart_llm.tasks.scores import answer_key, self_consistency, words_of
 from smart_llm.tasks.tokens import own_score
 from smart_llm.types import (
-    AGREE,
     BAD,
-    DEFER,
     ERROR,
-    NOT_ASKED,
     Answer,
     Answers,
     Ask,
@@ -106,6 +105,7 @@ class Live:
         self.alike = Alike(self.groups)
         self.costs = np.full((len(models), self.alike.distinct), np.nan)
         self._drawn = np.zeros(self.costs.shape, bool)  # whether `costs` holds what further draws cost
+        self.ways, self._counted = ways_of(table, task, models), set[str]()
 
     def spent(self) -> Floats:
         """Shape (models,): USD, each distinct request once; the same sum in whatever order answers came."""
@@ -117,17 +117,9 @@ class Live:
 
     def request(self, model: int, prompt: str) -> Request:
         """The request for one row and model. Candidates are asked how sure they are, where they can say."""
-        task = self.task
-        return Request(
-            self.models[model].name,
-            prompt,
-            task.max_tokens,
-            system=task.system,
-            labels=task.contract.labels,
-            schema=task.contract.schema,
-            logprobs=model > 0,
-            **self.models[model].settings,
-        )
+        if (way := self.ways.get(model)) is not None:
+            return way.request(prompt)
+        return plain_request(self.task, self.models[model], prompt, logprobs=model > 0)
 
     def requests(self, model: int, prompt: str) -> list[Request]:
         """The request that counts, and the further draws that go with it."""
@@ -141,7 +133,10 @@ class Live:
 
     def prompts(self, positions: Ints) -> Iterator[str]:
         """The rendered prompts of these rows, lazily."""
-        return map(self._render, self._table.cells_at(positions, self.columns))
+        cells = self._table.cells_at(positions, self.columns)
+        if not self.ways:
+            return map(self._render, cells)
+        return (Prompt.of(self._render(row), at, row) for at, row in zip(positions.tolist(), cells, strict=True))
 
     # ------------------------------------------------------------------ beside the procedure
 
@@ -164,14 +159,28 @@ class Live:
 
     def count(self, position: int, model: int, cost: float) -> None:
         """An answer that belongs to this run's account, whoever bought it."""
-        group = self.groups[position]
-        if np.isnan(self.costs[model, group]):
-            self.costs[model, group] = cost
+        place = self.place(model, position)
+        if np.isnan(self.costs[model, place]):
+            self.costs[model, place] = cost
             self.so_far += cost
+
+    def place(self, model: int, position: int) -> int:
+        """The number of what a model is asked about a row; rows that it is asked alike have the same."""
+        return int((self.ways[model].places if model in self.ways else self.groups)[position])
+
+    def packed(self, model: int) -> Way | None:
+        """How a model is asked that is asked about several rows in one call."""
+        way = self.ways.get(model)
+        return way if way is not None and way.packed else None
+
+    def count_shared(self, model: int, prompt: str) -> None:
+        """Where a row shares calls with others: count those that were answered, for all their rows."""
+        if (way := self.packed(model)) is not None:
+            self.so_far += way.count(prompt, self.costs[model], self.client.shared, self._counted)
 
     def count_draws(self, position: int, model: int, costs: Sequence[float]) -> None:
         """Further draws that go with an answer, all that were bought; the answer itself is counted first."""
-        place = (model, self.groups[position])
+        place = (model, self.place(model, position))
         if costs and not self._drawn[place]:
             self._drawn[place] = True
             self.costs[place] = np.nan_to_num(self.costs[place]) + sum(costs)
@@ -295,25 +304,28 @@ class Live:
         sheet.traits.text[k] = len(prompt)
         if sheet.traits.words is not None:
             sheet.traits.words[k] = words_of(prompt)
+        said = {m: value for m, (value, _, _) in values.items()}
         for m, (value, reply, score) in values.items():
             sheet.cost[k, m] = reply.cost
-            sheet.marks[k, m] = BAD if m and reply.error else self._mark(m, value, values)
+            sheet.marks[k, m] = BAD if m and reply.error else mark(self.task, m, value, said)
             if value is not None:
-                said = format_value(value)
+                text = format_value(value)
                 sheet.score[k, m] = score
-                sheet.traits.key[k, m], sheet.traits.length[k, m] = answer_key(said), len(said)
+                sheet.traits.key[k, m], sheet.traits.length[k, m] = answer_key(text), len(text)
         return values
 
     async def answer(self, position: int, model: int, prompt: str) -> tuple[Any, Answer]:
         """One row's answer from one model: its parsed value (None = contract broken or failed) and the reply."""
         request = self.request(model, prompt)
         reply = await self.client.ask(request)
+        self.count_shared(model, prompt)
         if reply.error is not None:
             return None, reply
-        self.known.setdefault(request.model, request)
+        self.known.setdefault(request.model, request.call)
         if model == 0:
             self.reference_cost[position] = reply.cost
-        self.count(position, model, reply.cost)
+        if self.packed(model) is None:
+            self.count(position, model, reply.cost)
         return self.task.read(reply), reply
 
     async def _told(self, position: int, model: int, prompt: str) -> Told:
@@ -336,15 +348,6 @@ class Live:
         ]
         score = float("nan") if lost else self_consistency(key, others)  # an answer that is missing says nothing
         return value, replace(reply, cost=reply.cost + sum(other.cost for other in again)), score
-
-    def _mark(self, model: int, value: Any, values: dict[int, Told]) -> int:
-        if model == 0:
-            return ERROR if value is None else AGREE
-        if value is None:
-            return DEFER
-        if 0 not in values:
-            return NOT_ASKED
-        return AGREE if self.task.equivalent(value, values[0][0]) else BAD
 
     # ------------------------------------------------------------------ what is delivered
 

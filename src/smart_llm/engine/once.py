@@ -2,17 +2,24 @@
 
 `Live` asks through this. A request that failed is not sent again in this session, so that equal rows fare alike and
 what was evidence stays what it was. A run that is resumed, or run again, says which failures still stand (`hold`).
+
+A row that is asked about together with others is answered out of the reply to all of them, which is bought when the
+first of them is asked for; where nothing can be read in it, the call is made again for the row's half of them, and that
+is all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import request_key
-from smart_llm.types import Answer, Request
+from smart_llm.ledger.parts import PART, calls
+from smart_llm.tasks import packs
+from smart_llm.types import Answer, Part, Request
 
 STANDS = "it had no answer when it was asked"
 """The error of a request that failed in an earlier session."""
@@ -37,7 +44,8 @@ class Client(Protocol):
 
 class Once:
     """A client that remembers failures, by the ledger's keys. failed: the errors of what failed here, or failed before
-    and still stands; paid: USD that was paid for it all the same, at most."""
+    and still stands; paid: USD that was paid for it all the same, at most; shared: USD that answers about several rows
+    have cost, by their calls' keys."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -45,12 +53,13 @@ class Once:
         self._heard: set[str] = set()  # models of which there was any answer, also a recorded one
         self.failed: dict[str, str] = {}
         self.paid: dict[str, float] = {}
+        self.shared: dict[str, float] = {}
 
     async def ask(self, request: Request) -> Answer:
         """The answer to a request; what has failed once fails again at once."""
         if (known := self._known(request)) is not None:
             return known
-        answer = await self._asked(request)
+        answer = await (self._part(request) if isinstance(request, Part) else self._asked(request))
         if answer.error is not None:
             self.failed.setdefault(request_key(request), answer.error)
             self.paid.setdefault(request_key(request), answer.cost)
@@ -74,8 +83,9 @@ class Once:
     def release(self, keys: Iterable[str]) -> None:
         """These may be asked again."""
         for key in keys:
-            self.failed.pop(key, None)
-            self.paid.pop(key, None)
+            for each in (key, *calls([key])):
+                self.failed.pop(each, None)
+                self.paid.pop(each, None)
 
     @contextmanager
     def recorded(self, get: Callable[[str], Answer | None]) -> Iterator[None]:
@@ -90,6 +100,21 @@ class Once:
         error = self.failed.get(key := request_key(request)) if self.failed else None
         return None if error is None else Answer(None, error=error, cost=self.paid.get(key, 0.0))
 
+    async def _part(self, part: Part) -> Answer:
+        """A row's answer out of that to several rows."""
+        whole = await self._whole(part)
+        if whole.error is not None or part.half is None or packs.readable(whole, part.count):
+            return _item(part, whole)
+        half = await self._whole(part.half)
+        return packs.added(_item(part, whole), _item(part.half, half))
+
+    async def _whole(self, part: Part) -> Answer:
+        """The answer to all rows of a call."""
+        answer = await self.ask(part.call)
+        if answer.error is None:
+            self.shared[request_key(part).partition(PART)[0]] = answer.cost
+        return answer
+
     async def _asked(self, request: Request) -> Answer:
         if self._recorded is None:
             return await self._client.ask(request)
@@ -100,3 +125,10 @@ class Once:
                 "ledger, or begin with another one."
             )
         return answer
+
+
+def _item(part: Part, answer: Answer) -> Answer:
+    """The row's item; of a call that failed, its failure, and the row's share of what that may have cost."""
+    if answer.error is None:
+        return packs.item(answer, part.number, part.count)
+    return replace(answer, cost=packs.shares(answer.cost, part.count)[part.number - 1])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict
 
 from smart_llm.defaults import CONCURRENCY, PATIENCE, TIMEOUT
 from smart_llm.errors import InputError, check_names
+from smart_llm.providers.candidate import Candidate
 
 if TYPE_CHECKING:
     from smart_llm.events import Listener
@@ -84,7 +85,7 @@ class Asked(Keywords, total=False):
     """All that they take besides the table and the task."""
 
     reference: Required[str]
-    candidates: Required[Sequence[str]]
+    candidates: Required[Sequence[str | Candidate]]
     agreement: float | str
     confidence: float | str
 
@@ -98,7 +99,7 @@ class Options:
     """
 
     reference: str
-    candidates: Sequence[str]
+    candidates: Sequence[str | Candidate]
     agreement: float | str = "0.95"
     confidence: float | str = "0.95"
     output: Place | None = None
@@ -243,8 +244,10 @@ def check_models(reference: object, candidates: object) -> None:
         raise InputError(f"candidates: give a list of models, candidates=[{candidates!r}], not a text.")
     if not isinstance(candidates, Sequence | set | frozenset):
         raise InputError(f"candidates: give a list of models, not {type(candidates).__name__}.")
-    if wrong := [each for each in candidates if not isinstance(each, str)]:
-        raise InputError(f"candidates: every model is a text, such as 'openai:gpt-4.1-mini', not {wrong[0]!r}.")
+    if wrong := [each for each in candidates if not isinstance(each, str | Candidate)]:
+        raise InputError(
+            f"candidates: every model is a text, such as 'openai:gpt-4.1-mini', or a smart.Candidate, not {wrong[0]!r}."
+        )
 
 
 def _check_providers(providers: object) -> None:

@@ -75,6 +75,10 @@ def _count_piloted(live: Live, ledger: Ledger) -> None:
     """What candidates' answers to the rows set aside have cost belongs to this run."""
     for position, prompt in zip(live.aside.positions.tolist(), live.prompts(live.aside.positions), strict=True):
         for model in range(1, len(live.models)):
+            if (way := live.packed(model)) is not None:
+                live.client.shared.update(way.recall(prompt, ledger.get))
+                live.count_shared(model, prompt)
+                continue
             first, *further = [ledger.get(request_key(request)) for request in live.requests(model, prompt)]
             if first is not None:
                 live.count(position, model, first.cost)

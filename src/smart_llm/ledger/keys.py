@@ -8,12 +8,13 @@ that a later change is detectable.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
 
 from smart_llm.errors import InputError
-from smart_llm.types import Answer, Json, Request
+from smart_llm.types import Answer, Json, Part, Request
 
 TAG = "b2:"
 
@@ -71,7 +72,21 @@ def request_json(request: Request) -> bytes:
 
 
 def request_key(request: Request) -> str:
-    """The key of a request in the ledger."""
+    """The key of a request in the ledger; of a row's part in one, its address (`parts`)."""
+    if isinstance(request, Part):
+        return _address(request)
+    return tagged(request_json(request))
+
+
+def _address(part: Part) -> str:
+    """`KEY#NUMBER/COUNT`, and where the call may be made again in halves `|` and the same of the half."""
+    own = f"{_call_key(part.call)}#{part.number}/{part.count}"
+    return own if part.half is None else f"{own}|{_address(part.half)}"
+
+
+@lru_cache(maxsize=256)
+def _call_key(request: Request) -> str:
+    """Of the calls just made: all their rows ask for it."""
     return tagged(request_json(request))
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from smart_llm.errors import InputError, LedgerError
+from smart_llm.ledger import parts
 from smart_llm.ledger.keys import seal, tagged
 from smart_llm.ledger.migrations import check_version
 from smart_llm.types import Answer, Json
@@ -104,12 +105,17 @@ class Reader:
         return cls(Path(path))
 
     def get(self, key: str) -> Answer | None:
-        """The answer recorded for a request, or None."""
+        """The answer recorded for a request, or for a row's part in one (`parts`), or None."""
+        if parts.PART in key:
+            return parts.answer(key, self.get)
         row = self._db.execute(_GET, (key,)).fetchone()
         return None if row is None else read_answer(row[0])
 
     def number(self, key: str) -> int | None:
         """The number of that answer in the order in which they were recorded, or None."""
+        if parts.PART in key:
+            call = parts.held(key, self.get)
+            return None if call is None else self.number(call)
         row = self._db.execute("SELECT id FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else int(row[0])
 
@@ -119,7 +125,9 @@ class Reader:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The answers there are among these keys."""
-        return {key: read_answer(said) for key, said in self.said(keys).items()}
+        keys = list(keys)
+        known = {key: read_answer(said) for key, said in self.said(parts.calls(keys)).items()}
+        return parts.answers(keys, known)
 
     def said(self, keys: Iterable[str]) -> dict[str, str]:
         """The same as they are recorded: canonical JSON."""
@@ -133,7 +141,7 @@ class Reader:
         """Of the answers there are among these keys: their number in the order in which they were recorded, and what
         snapshot of its model gave them ("": it does not say)."""
         found: list[tuple[int, str]] = []
-        for part in _parts(keys):
+        for part in _parts(parts.calls(keys)):
             sql = f"SELECT id, answer FROM answers WHERE key IN ({','.join('?' * len(part))})"
             found += [(number, _snapshot(said).snapshot) for number, said in self._db.execute(sql, part)]
         return found

@@ -29,6 +29,7 @@ from smart_llm.errors import InputError, LedgerError
 from smart_llm.ledger import lock
 from smart_llm.ledger.keys import answer_json, canonical, request_json, seal, tagged
 from smart_llm.ledger.migrations import migrate
+from smart_llm.ledger.parts import PART
 from smart_llm.ledger.reader import Reader, RunRecord
 from smart_llm.ledger.seen import Seen
 from smart_llm.ledger.writer import Writer
@@ -90,11 +91,11 @@ class Ledger(Reader):
 
     def get(self, key: str) -> Answer | None:
         """The answer recorded for a request, or None."""
-        return super().get(key) if key in self._seen else None
+        return super().get(key) if PART in key or key in self._seen else None
 
     def number(self, key: str) -> int | None:
         """The number of that answer in the order in which they were recorded, or None."""
-        return super().number(key) if key in self._seen else None
+        return super().number(key) if PART in key or key in self._seen else None
 
     async def put(
         self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None

@@ -31,6 +31,7 @@ from smart_llm.mock.batch_mount import BatchMount
 from smart_llm.mock.batches import PROMPT, BatchSettings
 from smart_llm.mock.http import Call, Connection, Reply, reply
 from smart_llm.mock.limits import Limiter, Limits
+from smart_llm.mock.packs import Packs, PackSaid, Piece, answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,9 @@ class MockServer:
     """The server; `async with MockServer(…) as url` runs it on a free port. `url` ends in /v1.
 
     rule: what `answers.by_rule` takes; answer: a function (model, prompt) → text instead. errors: share of prompts a
-    model strays on. latency: seconds; jitter: seconds added at random, evenly spread. hang, pause: seconds a silent
-    call lasts, and seconds a 429 asks to wait. key: the key asked for, if any. `keys` holds the keys that were sent.
+    model strays on; packs: what goes wrong where several rows are asked about at once. latency: seconds; jitter:
+    seconds added at random, evenly spread. hang, pause: seconds a silent call lasts, and seconds a 429 asks to wait.
+    key: the key asked for, if any. `keys` holds the keys that were sent.
     """
 
     def __init__(
@@ -97,12 +99,14 @@ class MockServer:
         pause: float = 0.05,
         key: str | None = None,
         batches: BatchSettings | None = PROMPT,
+        packs: Packs | None = None,
         seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
         self._answer = answer or by_rule(rule, errors or {}, seed)
         self._breaking = frozenset(break_contract)
+        self._packs, self._seed = packs or Packs(), seed
         self._models = sorted({*getattr(answer, "models", ()), *(errors or ()), *self._breaking})
         self._refuse_logprobs = refuse_logprobs
         self._latency, self._jitter, self._hang, self._pause = latency, jitter, hang, pause
@@ -185,7 +189,12 @@ class MockServer:
     def _quiet(self) -> MockServer:
         """Its twin without faults and limits, which answers the requests of batches."""
         twin = MockServer(
-            self._answer, break_contract=self._breaking, refuse_logprobs=self._refuse_logprobs, batches=None
+            self._answer,
+            break_contract=self._breaking,
+            refuse_logprobs=self._refuse_logprobs,
+            batches=None,
+            packs=self._packs,
+            seed=self._seed,
         )
         twin._limiter = Limiter(Limits(), lambda: 0.0)
         return twin
@@ -226,12 +235,22 @@ class MockServer:
         return self._faulty(data, asked.model, anthropic.problem) or self._whole(data, asked.model, headers)
 
     def _said(self, model: str, prompt: str, *, drawn: bool = False) -> Said | None:
-        said = BROKEN if model in self._breaking else self._answer(model, prompt)
-        said = Said(said) if isinstance(said, str) else said
+        if model in self._breaking:
+            return Said(BROKEN)
+        if (
+            packed := answered(model, prompt, lambda row: self._alone(model, row), self._packs, self._seed)
+        ) is not None:
+            return packed
+        said = self._alone(model, prompt)
         if said is None or said.other is None or not drawn:
             return said
         self._draws[model, prompt] += 1
         return said.drawn(model, prompt, str(self._draws[model, prompt]))
+
+    def _alone(self, model: str, prompt: str) -> Said | None:
+        """What it says of one row."""
+        said = self._answer(model, prompt)
+        return Said(said) if isinstance(said, str) else said
 
     def _count(self, model: str, prompt: str) -> None:
         self._counts.setdefault(model, Counter())["requests"] += 1
@@ -297,32 +316,48 @@ def _cumulated(faults: Faults) -> list[tuple[str, float]]:
 def _completion(body: _Body, said: Said, tokens: int) -> dict[str, Any]:
     """A token is four characters; what passes the limit of tokens is cut off."""
     most = body.max_completion_tokens or body.max_tokens
-    pieces = _pieces(said.text)
-    cut = most is not None and len(pieces) > most
-    pieces = pieces[:most] if cut else pieces
+    tokens_said = _tokens(said)
+    cut = most is not None and len(tokens_said) > most
+    tokens_said = tokens_said[:most] if cut else tokens_said
     choice: dict[str, Any] = {
         "index": 0,
-        "message": {"role": "assistant", "content": "".join(pieces), "refusal": None},
+        "message": {"role": "assistant", "content": "".join(piece for piece, *_ in tokens_said), "refusal": None},
         "finish_reason": "length" if cut else "stop",
         "logprobs": None,
     }
     if body.logprobs:
-        choice["logprobs"] = {"content": _token_logprobs(pieces, said, body.top_logprobs or 0), "refusal": None}
-    usage = {"prompt_tokens": tokens, "completion_tokens": len(pieces), "total_tokens": tokens + len(pieces)}
+        choice["logprobs"] = {"content": _token_logprobs(tokens_said, body.top_logprobs or 0), "refusal": None}
+    written = len(tokens_said)
+    usage = {"prompt_tokens": tokens, "completion_tokens": written, "total_tokens": tokens + written}
     head = {"id": "chatcmpl-mock", "object": "chat.completion", "created": 0, "model": body.model}
     return {**head, "choices": [choice], "usage": usage}
 
 
-def _token_logprobs(pieces: list[str], said: Said, most: int) -> list[dict[str, Any]]:
-    """The doubt lies where what it says parts from what else it might have said, which is listed there."""
-    other = _pieces(said.other or "")
-    parting = next((i for i, pair in enumerate(zip(pieces, other, strict=False)) if pair[0] != pair[1]), None)
-    tokens = []
-    for i, piece in enumerate(pieces):
-        own: dict[str, Any] = {"token": piece, "logprob": said.logprob if i == (parting or 0) else -1e-4}
-        listed = [own, {"token": other[i], "logprob": said.against}] if said.other and i == parting else [own]
-        tokens.append({**own, "top_logprobs": sorted(listed, key=lambda each: -each["logprob"])[:most]})
-    return tokens
+def _tokens(said: Said) -> list[Piece]:
+    """Tokens of four characters. The doubt lies where what it says parts from what else it might have said."""
+    if not isinstance(said, PackSaid):
+        return _spelled(said.text, said.logprob, said.other, said.against)
+    return [token for piece in said.pieces for token in _spelled(*piece)]
+
+
+def _spelled(text: str, logprob: float, other: str | None, against: float) -> list[Piece]:
+    own, otherwise = _pieces(text), _pieces(other or "")
+    parting = next((i for i, pair in enumerate(zip(own, otherwise, strict=False)) if pair[0] != pair[1]), None)
+    doubt = parting or 0
+    return [
+        (piece, logprob if i == doubt else -1e-4, otherwise[i] if other and i == parting else None, against)
+        for i, piece in enumerate(own)
+    ]
+
+
+def _token_logprobs(tokens: list[Piece], most: int) -> list[dict[str, Any]]:
+    """As a reply lists them."""
+    listed = []
+    for piece, logprob, other, against in tokens:
+        own: dict[str, Any] = {"token": piece, "logprob": logprob}
+        both = [own, {"token": other, "logprob": against}] if other is not None else [own]
+        listed.append({**own, "top_logprobs": sorted(both, key=lambda each: -each["logprob"])[:most]})
+    return listed
 
 
 def _pieces(text: str) -> list[str]:

@@ -68,10 +68,13 @@ def look(plan: Mapping[str, Json], asks: Sequence[Mapping[str, Json]], reader: R
     for models, position, keys, marks, answers in _rows(asks, reader):
         replies = {m: answers.get(key) for m, key in zip(models, keys, strict=True)}
         values = {m: task.read(reply) for m, reply in replies.items()}
-        for m, key, mark in zip(models, keys, marks, strict=True):
+        asked = (
+            keys[models.index(0)] if 0 in models else ""
+        )  # what a row is shown by, however its candidates were asked
+        for m, mark in zip(models, marks, strict=True):
             told[m].count(position, replies[m])
             if 0 in values:
-                told[m].compare(_Row(position, key, mark, values[0], values[m], replies[m]))
+                told[m].compare(_Row(position, asked, mark, values[0], values[m], replies[m]))
     return Profiling(
         len(told[0].rows),
         told[0].lost,

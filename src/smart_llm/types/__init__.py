@@ -26,7 +26,7 @@ from smart_llm.types.asks import (
     Traits,
     Verdict,
 )
-from smart_llm.types.calls import Answer, Json, Model, Rate, Request, Usage
+from smart_llm.types.calls import Answer, Json, Model, Part, Rate, Request, Usage, Way
 from smart_llm.types.rules import Cascade, Gate, Mix, Rule, Score, Tier
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Mix",
     "Model",
     "Outlook",
+    "Part",
     "Problem",
     "Procedure",
     "Rate",
@@ -61,4 +62,5 @@ __all__ = [
     "Traits",
     "Usage",
     "Verdict",
+    "Way",
 ]

@@ -67,6 +67,35 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """How a candidate is asked, where that is not as the task says. What decides an answer besides this (what counts as
+    one, how it is read, when two are the same) stays the task's.
+
+    prompt, system: in place of the task's own. max_tokens: the longest answer. pack: rows in one call, at most; frame:
+    the text around them (None: ours). head, tail: characters shown of the beginning and the end of a column's text
+    (None: all of it).
+    """
+
+    prompt: str | None = None
+    system: str | None = None
+    max_tokens: int | None = None
+    pack: int = 1
+    frame: str | None = None
+    head: int | None = None
+    tail: int | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        """What is not as the task says."""
+        told = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in told.items() if value is not None and (name, value) != ("pack", 1)}
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the task's own way."""
+        return not self.to_json()
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model as the user named it, resolved. `name` (unique in a run, no prices in it) is what `answered_by` says.
 
@@ -75,7 +104,8 @@ class Model:
     gave it. also: further addresses that serve the very same model; no part of its name, so that they may come and go.
     draws: further answers drawn to every row, to see how often it repeats itself (a candidate's score; part of the
     name, since it is another price). at: the address, where it is known from the environment alone. enforce: how its
-    server is made to keep to the labels, "choice" or "schema" (empty: it is not; else part of the name).
+    server is made to keep to the labels, "choice" or "schema" (empty: it is not; else part of the name). way: how it is
+    asked (part of the name).
     """
 
     name: str
@@ -90,6 +120,7 @@ class Model:
     draws: int = 0
     at: str | None = None
     enforce: str = ""
+    way: Way = Way()
 
     @property
     def settings(self) -> dict[str, Json]:
@@ -116,6 +147,35 @@ class Request:
     draw: int = 0
     thinking: int = 0
     at: str | None = None
+
+    @property
+    def call(self) -> Request:
+        """The request that is sent."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Request):
+    """One row's part in a request that asks about several. Its fields are those of `whole`, the request that is sent;
+    number: of its item there, from 1; count: how many there are. half: its part in the request for one half of them,
+    which is sent where nothing can be read in the reply to the whole."""
+
+    whole: Request | None = None
+    number: int = 1
+    count: int = 1
+    half: Part | None = None
+
+    @classmethod
+    def of(cls, whole: Request, number: int, count: int, half: Part | None = None) -> Part:
+        """The part of a request that is sent."""
+        told = {name: getattr(whole, name) for name in Request.__slots__}
+        return cls(**told, whole=whole, number=number, count=count, half=half)
+
+    @property
+    def call(self) -> Request:
+        """The request that is sent."""
+        assert self.whole is not None
+        return self.whole
 
 
 @dataclass(frozen=True, slots=True)

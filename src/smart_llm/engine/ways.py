@@ -1,0 +1,253 @@
+"""The ways of answering of one table: how each candidate that has a way of its own is asked about a row.
+
+A way may have a prompt and a system text of its own, show the beginning or the end of a long text, and ask about many
+rows in one call. It says how an answer is asked for, never what counts as one: that is the task's. Its prompt names no
+other columns than the task's, so rows that the task cannot tell apart no way can either.
+
+Rows that a way asks alike share a *place*. Which places share a call is cut from an order that follows from a hash of
+table, task and way. So a row's answer is a fixed property of the table, whatever is drawn, in whatever order answers
+are wanted, and however much the rows of a call influence each other. A call's rows are known before anything is asked.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import TypeAlias
+
+import numpy as np
+
+from smart_llm.errors import InputError
+from smart_llm.ledger import canonical, request_key
+from smart_llm.stats.sampling import permutation
+from smart_llm.tables import Table
+from smart_llm.tasks import Task, packs
+from smart_llm.tasks.template import Template, split
+from smart_llm.types import Answer, Floats, Ints, Json, Model, Part, Request
+
+PACKING = "packs/1"
+"""The rules by which rows are put into calls. Others would be other answers."""
+KEPT = 2048
+"""Calls whose requests are kept, with all their rows' text."""
+CUT = "[… {count:,} characters are left out here …]"
+"""What stands for the part of a text that is not shown."""
+
+Cells: TypeAlias = Mapping[str, str]
+
+
+class Prompt(str):
+    """A row's prompt as the task has it, which also knows the row: candidates may be asked in other ways about it."""
+
+    __slots__ = ("cells", "position")
+
+    position: int
+    cells: Cells
+
+    @classmethod
+    def of(cls, text: str, position: int, cells: Cells) -> Prompt:
+        """The prompt of the row at that position."""
+        made = cls(text)
+        made.position, made.cells = position, cells
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Rows that share a call. places: of its items, in order; whole: the request; halves: those for either half of
+    them, where it can be halved."""
+
+    places: Ints
+    whole: Request
+    halves: tuple[Request, ...] = ()
+
+    @property
+    def half(self) -> int:
+        """Items in the first half."""
+        return -(-len(self.places) // 2)
+
+    def part(self, place: int) -> Part:
+        """The part of one place in it."""
+        at, count = int(np.flatnonzero(self.places == place)[0]), len(self.places)
+        if not self.halves:
+            return Part.of(self.whole, at + 1, count)
+        second = at >= self.half
+        size = count - self.half if second else self.half
+        half = Part.of(self.halves[second], at + 1 - second * self.half, size)
+        return Part.of(self.whole, at + 1, count, half)
+
+
+class Way:
+    """How one model is asked about the rows of one table, where it is not asked as the task says."""
+
+    def __init__(self, table: Table, task: Task, model: Model) -> None:
+        self._table, self._task, self._model, self._way = table, task, model, model.way
+        self._template = template_of(task, model, table.columns)
+        self._fields = task.columns(table.columns)
+        self._made: OrderedDict[int, Pack] = OrderedDict()
+
+    @property
+    def packed(self) -> bool:
+        """Whether several rows share a call."""
+        return self._way.pack > 1
+
+    @cached_property
+    def _measured(self) -> tuple[Ints, Ints]:
+        return self._table.measured(self._template.columns, lambda cells: self._template.render(self._shown(cells)))
+
+    @property
+    def places(self) -> Ints:
+        """Shape (rows,): the place of each row; rows that are asked alike have the same."""
+        return self._measured[0]
+
+    @cached_property
+    def _first(self) -> Ints:
+        """The first row of each place."""
+        return np.unique(self.places, return_index=True)[1]
+
+    @cached_property
+    def _packs(self) -> list[Ints]:
+        order = permutation(packing_seed(self._table, self._task, self._model), PACKING, len(self._first))
+        around = sum(len(text.encode()) for text in self._template.literals)
+        sizes = np.maximum(0, self._measured[1][self._first] - around)
+        return packs.cut(order, sizes, self._way.pack, self._room)
+
+    @cached_property
+    def pack_of(self) -> Ints:
+        """Shape (places,): the number of the call that a place is in."""
+        found = np.zeros(len(self._first), np.int64)
+        for number, places in enumerate(self._packs):
+            found[places] = number
+        return found
+
+    def calls_of(self, rows: Ints) -> Ints:
+        """The number of the call that each of these rows is in."""
+        return self.pack_of[self.places[rows]]
+
+    def request(self, prompt: str) -> Request:
+        """What is asked about a row: a request, or a part of one."""
+        assert isinstance(prompt, Prompt)
+        if not self.packed:
+            return self._request(self._template.render(self._shown(prompt.cells)), self._room)
+        place = int(self.places[prompt.position])
+        return self.pack(int(self.pack_of[place])).part(place)
+
+    def calls(self, prompt: str) -> Iterator[tuple[str, Ints]]:
+        """The calls that may answer a row: the key of each, and the places that bear its cost."""
+        assert isinstance(prompt, Prompt)
+        pack = self.pack(int(self.pack_of[self.places[prompt.position]]))
+        yield request_key(pack.whole), pack.places
+        if pack.halves:
+            second = bool(np.isin(self.places[prompt.position], pack.places[pack.half :]))
+            yield request_key(pack.halves[second]), pack.places[pack.half :] if second else pack.places[: pack.half]
+
+    def count(self, prompt: str, costs: Floats, shared: Mapping[str, float], counted: set[str]) -> float:
+        """Share what the calls that answer a row have cost among all their places, once; the USD that were shared.
+        costs: shape (places or more,), by place, and written to; shared: of the calls that were answered, USD."""
+        fresh = [(key, places) for key, places in self.calls(prompt) if key in shared and key not in counted]
+        for key, places in fresh:
+            counted.add(key)
+            costs[places] = np.nan_to_num(costs[places]) + packs.shares(shared[key], len(places))
+        return sum(shared[key] for key, _ in fresh)
+
+    def recall(self, prompt: str, get: Callable[[str], Answer | None]) -> dict[str, float]:
+        """What those of these calls have cost that were answered before, USD by key."""
+        known = {key: get(key) for key, _ in self.calls(prompt)}
+        return {key: answer.cost for key, answer in known.items() if answer is not None}
+
+    def pack(self, number: int) -> Pack:
+        """One of the calls."""
+        pack = self._made.get(number) or self._pack(self._packs[number])
+        self._made[number] = pack
+        self._made.move_to_end(number)
+        if len(self._made) > KEPT:
+            self._made.popitem(last=False)
+        return pack
+
+    def _pack(self, places: Ints) -> Pack:
+        cells = [self._shown(row) for row in self._table.cells_at(self._first[places], self._template.columns)]
+        half = -(-len(cells) // 2)
+        halves = (cells[:half], cells[half:]) if len(cells) > 1 else ()
+        return Pack(places, self._about(cells), tuple(map(self._about, halves)))
+
+    def _about(self, items: Sequence[Cells]) -> Request:
+        text = packs.prompt(self._template, self._way.frame, items)
+        return self._request(text, packs.max_tokens(self._room, len(items)), len(items))
+
+    @property
+    def _room(self) -> int:
+        """Tokens an answer may take."""
+        return self._way.max_tokens or self._task.max_tokens
+
+    def _request(self, text: str, room: int, items: int = 0) -> Request:
+        plain = plain_request(self._task, self._model, text, logprobs=True)
+        system = self._task.system if self._way.system is None else self._way.system
+        plain = replace(plain, max_tokens=room, system=system)
+        schema = packs.schema(self._task.contract, items) if items else None
+        return replace(plain, labels=None, schema=schema) if items else plain
+
+    def _shown(self, cells: Cells) -> Cells:
+        """The part of every text that is shown."""
+        head, tail = self._way.head, self._way.tail
+        if head is None and tail is None:
+            return cells
+        return {column: part_of(cells[column], head or 0, tail or 0) for column in self._template.columns}
+
+
+def plain_request(task: Task, model: Model, prompt: str, *, logprobs: bool) -> Request:
+    """A request about one row, as the task says."""
+    return Request(
+        model.name,
+        str(prompt),  # a plain text, not a `Prompt`
+        task.max_tokens,
+        system=task.system,
+        labels=task.contract.labels,
+        schema=task.contract.schema,
+        logprobs=logprobs,
+        **model.settings,
+    )
+
+
+def ways_of(table: Table, task: Task, models: Sequence[Model]) -> dict[int, Way]:
+    """By a model's number: how it is asked, where it has a way of its own."""
+    return {number: Way(table, task, model) for number, model in enumerate(models) if not model.way.plain}
+
+
+def template_of(task: Task, model: Model, columns: Sequence[str]) -> Template:
+    """The prompt of one row by a model's way, split. `InputError`: it names no column, or one the task's does not."""
+    if model.way.prompt is None:
+        return task.template(columns)
+    try:
+        template = split(model.way.prompt, columns)
+    except InputError as error:
+        raise InputError(f"Model {model.name}: {error}") from None
+    known = task.columns(columns)
+    if beyond := [name for name in template.columns if name not in known]:
+        raise InputError(
+            f"Model {model.name}: its prompt shows {{{beyond[0]}}}, which the task's own does not; show what the task "
+            f"shows ({', '.join(known)}), or less."
+        )
+    return template
+
+
+def packing_seed(table: Table, task: Task, model: Model) -> int:
+    """What decides which rows share a call: table, task and way, and nothing that is drawn."""
+    told: Json = [PACKING, table.table_hash, task.to_json(), model.name, model.way.to_json()]
+    return int.from_bytes(blake2b(canonical(told), digest_size=8).digest(), "big") >> 1
+
+
+def part_of(text: str, head: int, tail: int) -> str:
+    """The beginning and the end of a text, cut between words; what stands there says how much is left out."""
+    if len(text) <= head + tail:
+        return text
+    first, last = text[:head], text[len(text) - tail :]
+    if head and not text[head].isspace() and (place := max(first.rfind(" "), first.rfind("\n"))) > head // 2:
+        first = first[:place]
+    if tail and not text[-tail - 1].isspace():
+        places = [place for place in (last.find(" "), last.find("\n")) if 0 <= place < tail // 2]
+        last = last[min(places) :] if places else last
+    first, last = first.rstrip(), last.lstrip()
+    left_out = CUT.format(count=len(text) - len(first) - len(last))
+    return "\n".join(part for part in (first, left_out, last) if part)

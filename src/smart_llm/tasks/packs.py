@@ -1,0 +1,320 @@
+"""Packs: several rows in one call, so that the instructions are paid for once. Pure.
+
+What is sent: the task's own text once, its places left as they are written, then the items, each with its number and
+the text of the columns in those places. What is wanted: one JSON object, the number of the item → its answer. A
+provider that can is made to keep to that by a schema; what comes is read leniently all the same (an object anywhere in
+the reply, a list of objects, lines with numbers in front). An item that is missing, or stands there twice, has no
+answer: a broken contract of its row.
+
+Which rows share a call is cut from an order that the caller gives: at most so many, at most so many bytes to read and
+tokens to write. A row too long for company goes alone.
+
+The cost of a call is shared by its rows equally and without a remainder: the shares, added exactly, are the cost.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from math import floor, frexp, ldexp
+from typing import Any
+
+import numpy as np
+
+from smart_llm.errors import InputError
+from smart_llm.tasks.contracts import Contract
+from smart_llm.tasks.template import Template
+from smart_llm.types import Answer, Ints, Part, Request, Usage
+
+MOST = 200
+"""Rows in a call, at most."""
+ITEM_BYTES = 48_000
+"""Of all items of a call, at most: about 12,000 tokens, of which models still read every one."""
+ALONE = ITEM_BYTES // 4
+"""Bytes of an item from which on it goes alone."""
+ANSWER_TOKENS = 8_000
+"""There is room for in one reply: many models write no more than 8,192."""
+AROUND = 8
+"""Tokens of an item's number, quotes and comma."""
+SHORT_SCHEMA = 160
+"""Characters of an item's schema up to which it is written out for every item; a longer one stands under `$defs`."""
+BITS = 40
+"""Of a share of a cost: the first row's share takes what is left, exactly."""
+
+FRAME = """{instructions}
+
+The text above is the same for {count} items. The text of an item stands for {places} in it; the items follow. Give \
+the answer to each of them by itself, whatever the others say.
+
+{items}
+
+Reply with one JSON object and nothing else. Its keys are the numbers of the {count} items, and the value of each is \
+the answer to that item: {"1": …, "2": …}"""
+"""What a pack's prompt is, unless the user gives another one."""
+_PLACE = re.compile(r"\{(instructions|items|count|places)\}")
+
+_THOUGHT_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
+_NUMBER = re.compile(r'\s*"\s*(?:item\s*)?(\d{1,3})\s*"\s*:\s*', re.IGNORECASE)
+_NAME = re.compile(r'\s*"(?:[^"\\]|\\.)*"\s*:\s*')
+_COMMA = re.compile(r"\s*,?")
+_LINE = re.compile(r"^[^\S\n]*(?:item\s*)?[\[(*]*(\d{1,3})[\])*]*\s*[.:)\]—-]\s*(\S[^\n]*?)[^\S\n]*$", re.I | re.M)
+_TRIES = 16  # braces in a reply where the object may begin
+_NUMBERS, _ANSWERS = ("item", "number", "id", "index", "key"), ("answer", "value", "label", "result", "output")
+_decode = json.JSONDecoder().raw_decode
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a reply says of one item. start, end: where that stands in the reply (0, 0: nowhere by itself)."""
+
+    text: str
+    start: int = 0
+    end: int = 0
+
+
+# --------------------------------------------------------------------------- what is sent
+
+
+def check_frame(frame: str, whose: str) -> str:
+    """The template of a pack; `InputError` without a place for the items."""
+    if "{items}" not in frame:
+        raise InputError(
+            f"{whose}: the template of a pack has no {{items}}; put {{items}} where they go, and {{instructions}} "
+            "where the task's own text goes."
+        )
+    return frame
+
+
+def cut(order: Ints, sizes: Ints, most: int, room: int) -> list[Ints]:
+    """The packs: places, in the order given, at most so many together; last, those that go alone. sizes: bytes by
+    place; room: tokens that an answer may take."""
+    fit = max(1, min(most, ANSWER_TOKENS // (room + AROUND)))
+    ends, size, first = [0], 0, 0
+    company = order[sizes[order] <= ALONE]
+    for at, own in enumerate(sizes[company].tolist()):
+        if size + own > ITEM_BYTES or at - first == fit:
+            ends.append(at)
+            size, first = 0, at
+        size += own
+    packs = np.split(company, ends[1:]) if len(company) else []
+    return [*packs, *(np.array([place]) for place in order[sizes[order] > ALONE].tolist())]
+
+
+def prompt(template: Template, frame: str | None, items: Sequence[Mapping[str, str]]) -> str:
+    """The prompt of a pack. template: the prompt of one row; items: column → text."""
+    places = [f"{{{column}}}" for column in template.columns]
+    instructions = template.pattern % tuple([f"{{{field}}}" for field in template.fields])
+    told = {
+        "instructions": instructions.strip(),
+        "places": " and ".join([*([", ".join(places[:-1])] if places[1:] else []), places[-1]]),
+        "count": str(len(items)),
+        "items": "\n\n".join(_item(number, item, template.columns) for number, item in enumerate(items, 1)),
+    }
+    return _PLACE.sub(lambda found: told[found[1]], frame or FRAME)
+
+
+def _item(number: int, item: Mapping[str, str], columns: Sequence[str]) -> str:
+    text = item[columns[0]] if len(columns) == 1 else "\n".join(f"{column}: {item[column]}" for column in columns)
+    return f"<item {number}>\n{text}\n</item {number}>"
+
+
+def max_tokens(room: int, count: int) -> int:
+    """Tokens the reply to so many items may take. room: what an answer may take."""
+    return 2 * AROUND + count * (room + AROUND)
+
+
+def schema(contract: Contract, count: int) -> str | None:
+    """The JSON schema of the reply to so many items; None where the answers' own cannot stand inside another one."""
+    return _schema(contract.kind, contract.labels, contract.schema, count)
+
+
+@lru_cache(maxsize=1024)
+def _schema(kind: str, labels: tuple[str, ...] | None, given: str | None, count: int) -> str | None:
+    one = _answer_schema(kind, labels, given)
+    if one is None:
+        return None
+    inside = {name: one.pop(name) for name in ("$defs", "definitions") if name in one}
+    one.pop("$schema", None)
+    if len(json.dumps(one)) > SHORT_SCHEMA and "answer of an item" not in inside.get("$defs", {}):
+        inside["$defs"] = {**inside.get("$defs", {}), "answer of an item": one}
+        one = {"$ref": "#/$defs/answer of an item".replace(" ", "%20")}
+    keys = [str(number) for number in range(1, count + 1)]
+    whole = {"type": "object", "properties": dict.fromkeys(keys, one), "required": keys, "additionalProperties": False}
+    return json.dumps({**whole, **inside}, ensure_ascii=False, separators=(",", ":"))
+
+
+def _answer_schema(kind: str, labels: tuple[str, ...] | None, given: str | None) -> dict[str, Any] | None:
+    if labels:
+        return {"type": "string", "enum": list(labels)}
+    if kind != "json":
+        return {"type": "number" if kind == "number" else "string"}
+    if given is None:
+        return None
+    schema: dict[str, Any] = json.loads(given)
+    return None if any(not ref.startswith(("#/$defs/", "#/definitions/")) for ref in _references(schema)) else schema
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Every reference inside a schema, and what cannot stand inside another one."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if name in ("$ref", "$dynamicRef", "$recursiveRef", "$id", "$anchor") and isinstance(each, str):
+                yield each
+            yield from _references(each)
+
+
+# --------------------------------------------------------------------------- what comes back
+
+
+def readable(answer: Answer, count: int) -> bool:
+    """Whether anything can be read in the reply to so many items."""
+    return bool(_read(answer.text, count, cut=answer.finish == "length"))
+
+
+def item(answer: Answer, number: int, count: int) -> Answer:
+    """The answer to one item, counted from 1, with its share of what the call used and cost. One that is missing, or
+    given twice, is empty."""
+    said = _read(answer.text, count, cut=answer.finish == "length").get(number)
+    usage = Usage(**{name: _part(getattr(answer.usage, name), number, count) for name in Usage.__slots__})
+    own = replace(answer, usage=usage, cost=shares(answer.cost, count)[number - 1], logprobs=(), listed=())
+    if said is None:
+        return replace(own, text="", finish="missing" if answer.finish == "stop" else answer.finish)
+    return replace(own, text=said.text, finish="stop", logprobs=_tokens(answer, said))
+
+
+def used(usage: Usage, request: Request) -> Usage:
+    """A row's share of what a call uses; all of it, where the row has the call for itself."""
+    if not isinstance(request, Part):
+        return usage
+    told = {name: getattr(usage, name) for name in Usage.__slots__}
+    return Usage(**{name: _part(amount, request.number, request.count) for name, amount in told.items()})
+
+
+def added(whole: Answer, half: Answer) -> Answer:
+    """The answer to an item of a pack that was asked again in halves: what both cost, and what the second said."""
+    usage = Usage(**{n: getattr(whole.usage, n) + getattr(half.usage, n) for n in Usage.__slots__})
+    return replace(half, usage=usage, cost=whole.cost + half.cost)
+
+
+def shares(cost: float, count: int) -> tuple[float, ...]:
+    """What each of so many rows bears of a cost: the same share, cut off after `BITS` bits; the first row's is what is
+    left. Added exactly (`math.fsum`), they are the cost."""
+    if count == 1 or not cost:
+        return (cost,) * count
+    mantissa, exponent = frexp(cost / count)
+    each = ldexp(floor(mantissa * 2**BITS), exponent - BITS)
+    return (float(Fraction(cost) - (count - 1) * Fraction(each)), *(each,) * (count - 1))
+
+
+def _part(amount: float, number: int, count: int) -> Any:
+    """A share of a number of tokens, whole; of seconds."""
+    if isinstance(amount, float):
+        return amount / count
+    return amount // count + (number <= amount % count)
+
+
+def _tokens(answer: Answer, said: Said) -> tuple[tuple[str, float], ...]:
+    """The tokens that spell an item's answer, cut at its ends, with their log-probabilities."""
+    if not answer.logprobs or said.end <= said.start or answer.text is None:
+        return ()
+    at = "".join(token for token, _ in answer.logprobs).find(answer.text)
+    if at < 0:
+        return ()
+    found, place = [], -at
+    for token, logp in answer.logprobs:
+        begin, end = max(place, said.start), min(place + len(token), said.end)
+        if begin < end:
+            found.append((token[begin - place : end - place], logp))
+        place += len(token)
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str | None, count: int, *, cut: bool) -> Mapping[int, Said]:
+    """What a reply says, by item. cut: it was cut off, so its last line may be half of one."""
+    if text is None:
+        return {}
+    ends = [found.end() for found in _THOUGHT_END.finditer(text)]
+    begin = ends[-1] if ends else 0
+    for pairs in (*_objects(text, begin), _listed(text, begin, count), _lines(text, begin, cut=cut)):
+        within = [(number, said) for number, said in pairs if 1 <= number <= count]
+        if within:
+            numbers = [number for number, _ in within]
+            return {number: said for number, said in within if said is not None and numbers.count(number) == 1}
+    return {}
+
+
+def _objects(text: str, begin: int) -> Iterator[list[tuple[int, Said | None]]]:
+    """Every object that may be the reply's, the outermost first."""
+    for brace in list(re.finditer(r"\{", text[begin:]))[:_TRIES]:
+        yield _members(text, begin + brace.end())
+
+
+def _members(text: str, place: int) -> list[tuple[int, Said | None]]:
+    """The numbered members of an object, as far as it can be read."""
+    found = list[tuple[int, Said | None]]()
+    while True:
+        named = _NUMBER.match(text, place)
+        other = named or _NAME.match(text, place)
+        if other is None:
+            return found
+        try:
+            value, end = _decode(text, other.end())
+        except (ValueError, RecursionError):
+            return found
+        if named:
+            found.append((int(named[1]), _said(value, text, named.end(), end)))
+        comma = _COMMA.match(text, end)
+        place = comma.end() if comma else end
+
+
+def _said(value: Any, text: str, begin: int, end: int) -> Said | None:
+    """A value of the object: text as it is meant, everything else as it is written."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return Said(text[begin:end], begin, end)
+    plain = text[begin + 1 : end - 1]
+    return Said(value, begin + 1, end - 1) if plain == value else Said(value)
+
+
+def _listed(text: str, begin: int, count: int) -> list[tuple[int, Said | None]]:
+    """A list: of objects that give number and answer, or of as many answers as there are items."""
+    start = text.find("[", begin)
+    if start < 0:
+        return []
+    try:
+        values, _ = _decode(text, start)
+    except (ValueError, RecursionError):
+        return []
+    if all(isinstance(value, dict) for value in values):
+        return [pair for value in values if (pair := _numbered(value)) is not None]
+    plain = len(values) == count and not any(isinstance(value, dict | list) for value in values)
+    return list(enumerate([_value(value) for value in values], 1)) if plain and count > 1 else []
+
+
+def _numbered(value: Mapping[str, Any]) -> tuple[int, Said | None] | None:
+    number = next((value[name] for name in _NUMBERS if name in value), None)
+    answers = [value[name] for name in _ANSWERS if name in value]
+    if len(answers) != 1 or isinstance(number, bool) or not str(number).isdecimal():
+        return None
+    return int(str(number)), _value(answers[0])
+
+
+def _value(value: Any) -> Said | None:
+    if value is None:
+        return None
+    return Said(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _lines(text: str, begin: int, *, cut: bool) -> list[tuple[int, Said | None]]:
+    """Lines with a number in front."""
+    found = [match for match in _LINE.finditer(text, begin) if not (cut and match.end() == len(text))]
+    return [(int(match[1]), Said(match[2], *match.span(2))) for match in found]

@@ -1,0 +1,160 @@
+"""Packs: what is sent, what is read in the reply, and who bears the cost."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smart_llm.errors import InputError
+from smart_llm.tasks import Task, packs
+from smart_llm.tasks.template import split
+from smart_llm.types import Answer, Usage
+
+THREE = {1: "yes", 2: "no", 3: "yes"}
+
+
+def read(text: str, count: int = 3, *, finish: str = "stop") -> dict[int, str | None]:
+    """What every item of a reply says; None: nothing."""
+    answer = Answer(text, finish=finish)
+    items = [packs.item(answer, number, count) for number in range(1, count + 1)]
+    return {number: each.text or None for number, each in enumerate(items, 1)}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"1": "yes", "2": "no", "3": "yes"}',
+        '```json\n{"1": "yes",\n "2": "no",\n "3": "yes"}\n```',
+        'Here you are: {"3": "yes", "1": "yes", "2": "no"} and that is all.',
+        '<think>{"1": "no"} would be wrong</think>{"1": "yes", "2": "no", "3": "yes"}',
+        '{"answers": {"1": "yes", "2": "no", "3": "yes"}}',
+        '{"item 1": "yes", "item 2": "no", "item 3": "yes"}',
+        '[{"item": 1, "answer": "yes"}, {"item": 2, "answer": "no"}, {"item": 3, "answer": "yes"}]',
+        '["yes", "no", "yes"]',
+        "1. yes\n2. no\n3. yes",
+        "[1] yes\n[2] no\n[3] yes",
+        "Item 1: yes\nItem 2: no\nItem 3: yes",
+        '{"1": "yes", "2": "no", "3": "yes", "4": "no"}',
+    ],
+)
+def test_a_reply_is_read_in_whatever_form_it_comes(reply: str) -> None:
+    """An object anywhere, a list, or numbered lines: each item gets its own answer."""
+    assert read(reply) == THREE
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ('{"1": "yes", "3": "no"}', {1: "yes", 2: None, 3: "no"}),
+        ('{"1": "yes", "2": "no", "2": "no", "3": "yes"}', {1: "yes", 2: None, 3: "yes"}),
+        ('{"1": "yes", "2": null, "3": "yes"}', {1: "yes", 2: None, 3: "yes"}),
+        ('{"1": "yes", "2": "n', {1: "yes", 2: None, 3: None}),
+        ("I cannot help with that.", {1: None, 2: None, 3: None}),
+        ('["yes", "no"]', {1: None, 2: None, 3: None}),
+        ("", {1: None, 2: None, 3: None}),
+    ],
+)
+def test_what_is_missing_or_given_twice_is_no_answer(reply: str, said: dict[int, str | None]) -> None:
+    """Left out, null, doubled or cut off: the item has no answer, and the others keep theirs."""
+    assert read(reply) == said
+
+
+def test_a_last_line_that_was_cut_off_is_no_answer() -> None:
+    """Lines have no end mark, so the last one of a reply that was cut off may be half of an answer."""
+    assert read("1. 12\n2. 34\n3. 5", finish="length") == {1: "12", 2: "34", 3: None}
+
+
+def test_numbers_and_json_are_handed_on_as_they_are_written() -> None:
+    """A number keeps its digits, and nested JSON its spelling."""
+    assert read('{"1": 0.10, "2": {"a": [1, 2]}, "3": true}') == {1: "0.10", 2: '{"a": [1, 2]}', 3: "true"}
+
+
+@given(st.integers(1, 200), st.floats(0, 10, allow_subnormal=False))
+def test_shares_of_a_cost_are_equal_and_add_up_exactly(count: int, cost: float) -> None:
+    """Added exactly the shares are the cost, and no two differ by more than a part in 10⁹."""
+    shares = packs.shares(cost, count)
+    assert math.fsum(shares) == cost
+    assert max(shares) - min(shares) <= 1e-9 * max(shares)
+
+
+@given(st.integers(1, 60), st.integers(0, 10_000), st.integers(0, 5_000))
+def test_shares_of_tokens_add_up(count: int, sent: int, written: int) -> None:
+    """Tokens are shared out whole, and none is lost."""
+    answer = Answer("", Usage(sent, written))
+    items = [packs.item(answer, number, count).usage for number in range(1, count + 1)]
+    assert (sum(u.input_tokens for u in items), sum(u.output_tokens for u in items)) == (sent, written)
+
+
+@given(st.lists(st.integers(0, 30_000), min_size=1, max_size=60), st.integers(1, 20), st.integers(1, 5_000))
+def test_packs_keep_to_their_limits_and_leave_nobody_out(sizes: list[int], most: int, room: int) -> None:
+    """Every place is in one pack; no pack has too many rows, bytes or tokens to answer; long rows go alone."""
+    order = np.random.default_rng(0).permutation(len(sizes))
+    cut = packs.cut(order, np.array(sizes), most, room)
+    assert sorted(np.concatenate(cut).tolist()) == list(range(len(sizes)))
+    for pack in cut:
+        assert len(pack) <= most
+        assert len(pack) == 1 or len(pack) * (room + packs.AROUND) <= packs.ANSWER_TOKENS
+        assert len(pack) == 1 or sum(sizes[place] for place in pack) <= packs.ITEM_BYTES
+        assert len(pack) == 1 or max(sizes[place] for place in pack) <= packs.ALONE
+
+
+def test_the_prompt_holds_the_instructions_once_and_every_item() -> None:
+    """The task's text stands there once, with its place left open; items are numbered."""
+    template = split("Is {title} good? {{literal}} {text}", ["title", "text"])
+    prompt = packs.prompt(template, None, [{"title": "A", "text": "{items}"}, {"title": "B", "text": "y"}])
+    assert prompt.count("Is {title} good? {literal} {text}") == 1
+    assert "<item 1>\ntitle: A\ntext: {items}\n</item 1>" in prompt
+    assert "stands for {title} and {text} in it" in prompt
+
+
+def test_a_template_of_the_users_own() -> None:
+    """{instructions}, {items} and {count} are filled in, other braces stay."""
+    template = split("Good? {text}", ["text"])
+    made = packs.prompt(template, '{instructions}|{count}|{items}|{"1": {"a": 1}}', [{"text": "x"}])
+    assert made == 'Good? {text}|1|<item 1>\nx\n</item 1>|{"1": {"a": 1}}'
+    with pytest.raises(InputError, match=r"no \{items\}"):
+        packs.check_frame("{instructions}", "Model x")
+
+
+@pytest.mark.parametrize(
+    ("task", "item"),
+    [
+        (Task("{t}", labels=["a", "b"]), {"type": "string", "enum": ["a", "b"]}),
+        (Task("{t}", answer="number"), {"type": "number"}),
+        (Task("{t}", answer="text"), {"type": "string"}),
+        (Task("{t}", schema={"type": "object", "properties": {}}), {"type": "object", "properties": {}}),
+    ],
+)
+def test_the_schema_of_a_reply_holds_that_of_each_answer(task: Task, item: object) -> None:
+    """Labels as enums, numbers, nested schemas; every item is required and nothing else allowed."""
+    schema = json.loads(packs.schema(task.contract, 2) or "")
+    assert schema["properties"] == {"1": item, "2": item}
+    assert schema["required"] == ["1", "2"]
+    assert schema["additionalProperties"] is False
+
+
+def test_long_schemas_stand_once_and_references_still_hold() -> None:
+    """A long schema of an answer is referred to, its own definitions move to the root; one that refers to its root
+    cannot be nested."""
+    inner = {"$defs": {"s": {"type": "string", "maxLength": 4}}, "type": "object", "properties": {}}
+    inner["properties"] = {f"field {k}": {"$ref": "#/$defs/s"} for k in range(20)}
+    import jsonschema
+
+    schema = json.loads(packs.schema(Task("{t}", schema=inner).contract, 2) or "")
+    jsonschema.validate({"1": {"field 1": "abc"}, "2": {}}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"1": {"field 1": "abcde"}, "2": {}}, schema)
+    looped = {"type": "object", "properties": {"child": {"$ref": "#"}}}
+    assert packs.schema(Task("{t}", schema=looped).contract, 2) is None
+    assert packs.schema(Task("{t}", answer="json").contract, 2) is None
+
+
+def test_the_tokens_of_an_item_are_found_in_the_reply() -> None:
+    """Log-probabilities are those of the tokens that spell the answer, cut where they reach beyond it."""
+    tokens = (('{"1', -0.0), ('": "po', -0.5), ("sitive", -0.25), ('", "2": "nega', -1.0), ('tive"}', -0.125))
+    answer = Answer("".join(text for text, _ in tokens), logprobs=tokens)
+    assert packs.item(answer, 1, 2).logprobs == (("po", -0.5), ("sitive", -0.25))
+    assert packs.item(answer, 2, 2).logprobs == (("nega", -1.0), ("tive", -0.125))
