@@ -32,12 +32,21 @@ from smart_llm.types import (
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Every model's mark on every row, known beforehand. Arrays of shape (N, 1 + m), column 0 = reference."""
+    """Every model's mark on every row, known beforehand. Arrays of shape (N, 1 + m), column 0 = reference. calls: the
+    number of the call that a model's answer to a row comes in (None: every row has its own)."""
 
     marks: Marks
     cost: Floats
     score: Floats
     traits: Traits | None = None
+    calls: Ints | None = None
+
+    def bought(self, paid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What is paid for where these answers are: those of the other rows of their calls too."""
+        if self.calls is None:
+            return paid
+        made = [np.isin(calls, calls[asked]) for calls, asked in zip(self.calls.T, paid.T, strict=True)]
+        return np.stack(made, axis=1)
 
     def answer(self, ask: Ask) -> Answers:
         """What the models asked would have said."""
@@ -111,7 +120,7 @@ def simulate(procedure: Procedure, problem: Problem, population: Population) -> 
     delivered = population.marks[rows, by]
     return Outcome(
         verdict=verdict,
-        cost=float(population.cost[paid].sum()),
+        cost=float(population.cost[population.bought(paid)].sum()),
         misses=int(np.isin(delivered, (BAD, ERROR)).sum()),
         profiled=len(verdict.profiled),
         reference_rows=int((by == 0).sum()),

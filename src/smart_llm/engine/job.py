@@ -268,9 +268,11 @@ def planned_batches(plan: Json) -> frozenset[str]:
     return frozenset(each["name"] for each in plan["models"] if each.get("batch"))
 
 
-def problem(plan: Json, rates: Sequence[float], *, bounds: Sequence[float] = (), lost: int = 0) -> Problem:
+def problem(
+    plan: Json, rates: Sequence[float], *, bounds: Sequence[float] = (), packs: Sequence[float] = (), lost: int = 0
+) -> Problem:
     """The procedure's view of a plan. rates, bounds: what a row is expected to cost and costs at most, USD, reference
-    first. lost: rows set aside that the reference has no answer for."""
+    first; packs: rows that share a call. lost: rows set aside that the reference has no answer for."""
     aside = len(plan.get("set_aside", ()))
     return Problem(
         plan["rows"] - aside,
@@ -286,7 +288,15 @@ def problem(plan: Json, rates: Sequence[float], *, bounds: Sequence[float] = (),
         lost=lost,
         floor=Fraction(plan["floor"]),
         bounds=tuple(bounds),
+        packs=tuple(packs),
+        kin=_kin(plan),
     )
+
+
+def _kin(plan: Json) -> tuple[int, ...]:
+    """The number of the model behind every candidate, reference first, where some have ways of their own."""
+    bare = [name.partition("?")[0] for name in (plan["reference"], *plan["candidates"])]
+    return tuple(bare[1:].index(name) + 1 if k else 0 for k, name in enumerate(bare)) if plan.get("ways") else ()
 
 
 def _side(plan: Json) -> SidePromise | None:

@@ -168,6 +168,10 @@ class Live:
         """The number of what a model is asked about a row; rows that it is asked alike have the same."""
         return int((self.ways[model].places if model in self.ways else self.groups)[position])
 
+    def rows_a_call(self) -> list[float]:
+        """By model: how many rows share a call."""
+        return [way.rows_a_call if (way := self.ways.get(m)) is not None else 1.0 for m in range(len(self.models))]
+
     def packed(self, model: int) -> Way | None:
         """How a model is asked that is asked about several rows in one call."""
         way = self.ways.get(model)

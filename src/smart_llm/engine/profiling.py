@@ -87,8 +87,9 @@ def _count_piloted(live: Live, ledger: Ledger) -> None:
 
 async def _profile(job: Job, record: RunRecord, account: Account, means: Means, ahead: Ahead, diary: Diary) -> Verdict:
     """Drive the procedure. What was asked before is told again, from the ledger; what is new is recorded."""
-    rates, bounds = _rates(record, account.live, means)
-    conversation = procedures.get(job.procedure)(problem(record.plan, rates, bounds=bounds, lost=account.lost))
+    rates, bounds, packs = _rates(record, account.live, means)
+    shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=account.lost)
+    conversation = procedures.get(job.procedure)(shape)
     try:
         ask = next(conversation)
         while True:
@@ -115,16 +116,18 @@ async def _answers(ask: Ask, live: Live, means: Means, ahead: Ahead, diary: Diar
     return sheet
 
 
-def _rates(record: RunRecord, live: Live, means: Means) -> tuple[list[float], list[float]]:
-    """What a row was expected to cost, and to cost at most, when the run began, USD: the procedure's choices depend on
-    it. ∞, where nothing is known, is kept as null."""
+def _rates(record: RunRecord, live: Live, means: Means) -> tuple[list[float], list[float], list[float]]:
+    """What a row was expected to cost, and to cost at most, when the run began, USD, and how many rows share a call:
+    the procedure's choices depend on it. ∞, where nothing is known, is kept as null."""
     known = means.ledger.latest(record.run_id, EXPECTED)
     if known is None:
         rates = [expected_cost(model, means.providers[model.name], live) for model in live.models]
         bounds = [most_cost(model, live) for model in live.models]
         known = {"rates": rates, "bounds": [bound if isfinite(bound) else None for bound in bounds]}
+        known |= {"packs": live.rows_a_call()} if live.ways else {}
         means.ledger.event(record.run_id, EXPECTED, known)
-    return known["rates"], [inf if bound is None else bound for bound in known["bounds"]]
+    bounds = [inf if bound is None else bound for bound in known["bounds"]]
+    return known["rates"], bounds, known.get("packs", [])
 
 
 def _same_verdict(record: RunRecord, verdict: Verdict, live: Live) -> None:

@@ -122,6 +122,11 @@ class Way:
             found[places] = number
         return found
 
+    @property
+    def rows_a_call(self) -> float:
+        """How many rows share a call, in the mean."""
+        return len(self._first) / max(1, len(self._packs)) if self.packed else 1.0
+
     def calls_of(self, rows: Ints) -> Ints:
         """The number of the call that each of these rows is in."""
         return self.pack_of[self.places[rows]]

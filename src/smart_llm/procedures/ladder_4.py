@@ -1,5 +1,6 @@
 """`ladder/4`: per-row routing where a score pays, the exact mix where it does not.
 
+0. Where candidates are several ways of asking the same models, only a few of them are let in (`sieve`), on pilot rows.
 1. *Pilot*: a few rows answered by the reference and the candidates whose pilot costs next to nothing; an expensive
    candidate is brought in only if it could still win. Every way to order rows (a candidate's own score, or one learned
    from what the pilot shows of answers, lengths and other candidates' answers) gets a forecast of its cost, and so does
@@ -27,6 +28,7 @@ from smart_llm.procedures import mix, mix_pilot
 from smart_llm.procedures.look import cascade
 from smart_llm.procedures.money import AS_EXPENSIVE, at_most
 from smart_llm.procedures.scored_pilot import Pilot
+from smart_llm.procedures.sieve import sieve
 from smart_llm.procedures.tiers import tiered
 from smart_llm.procedures.ways import OWN, Way, weigh
 from smart_llm.stats.sampling import permutation
@@ -51,8 +53,9 @@ def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     """Pilot, choose, then one look, or the mix's designs; fresh rows for either."""
     state, notes = mix_pilot.start(problem)
     told: list[tuple[Ask, Answers]] = []
+    state = yield from overheard(sieve(state), told)
     state = yield from overheard(mix_pilot.pilot(state), told)
-    if state.asked and speaks(told) and worth_routing(pilot := Pilot.of(problem, told)):
+    if state.asked and speaks(told) and worth_routing(pilot := Pilot.of(state.problem, told)):
         return (yield from routed(pilot))
     return under_our_name((yield from mix.certify(state, notes, NAME)))
 

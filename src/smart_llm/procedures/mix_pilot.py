@@ -58,7 +58,7 @@ class State:
     @property
     def spent(self) -> float:
         """What candidate calls have cost so far, in reference calls."""
-        return sum(seen.rows * seen.price for seen in self.candidates.values())
+        return sum(self.problem.bought(j, seen.rows) * seen.price for j, seen in self.candidates.items())
 
     @property
     def playing(self) -> dict[int, Seen]:
@@ -92,6 +92,8 @@ def start(problem: Problem) -> tuple[State, list[str]]:
     """Before anything is asked: who can pay at all."""
     notes, candidates = [], {}
     for j, name in enumerate(problem.candidates, 1):
+        if j in problem.out:
+            continue
         if problem.rates[j] < AS_EXPENSIVE * problem.rates[0]:
             candidates[j] = Seen(problem.rates[j] / problem.rates[0], floor=float(problem.floor))
         else:
@@ -217,7 +219,7 @@ def heard(state: State, models: Sequence[int], answers: Answers, *, fresh: int) 
     """Count a batch in; `fresh` rows of it were not asked before."""
     lost = answers.marks[:, 0] == ERROR
     candidates = dict(state.candidates)
-    for j in models:
+    for j in candidates.keys() & set(models):
         marks, old = answers.marks[:, j], candidates[j]
         candidates[j] = replace(
             old,

@@ -36,7 +36,7 @@ class Pilot:
         sheet = Answers.blank((len(rows), len(problem.rates)), traits=known is not None, words=words)
         for ask, answers in told:
             sheet.fill(np.array([place[int(row)] for row in ask.positions]), ask.models, answers)
-        asked = tuple(j for j in range(1, len(problem.rates)) if (sheet.marks[:, j] != NOT_ASKED).all())
+        asked = tuple(j for j in sorted(problem.by_price) if (sheet.marks[:, j] != NOT_ASKED).all())
         return cls(problem, tuple(told), rows, sheet, asked)
 
     def after(self, ask: Ask) -> Generator[Ask, Answers, Pilot]:
@@ -82,7 +82,8 @@ class Pilot:
     def spent(self) -> float:
         """What candidate calls have cost so far, in reference calls."""
         marks = self.answers.marks
-        return sum(int((marks[:, model] != NOT_ASKED).sum()) * self._price(model) for model in range(1, marks.shape[1]))
+        rows = (marks != NOT_ASKED).sum(axis=0).tolist()
+        return sum(self.problem.bought(model, rows[model]) * self._price(model) for model in range(1, len(rows)))
 
     def doubtful(self, candidate: int) -> bool:
         """Whether a call of a candidate not asked yet may cost more than there is room for, where another's calls have

@@ -52,7 +52,9 @@ class Problem:
     call, reference first. reserve: rows of the allowance kept for rows that finally have no answer. set_aside: further
     rows of the table, piloted earlier, that the reference answers; lost: those of them it has no answer for. floor: a
     candidate is delivered only where it is likely to agree on more than this share of the rows it answers. bounds: USD
-    a call can cost at most, reference first (∞ where that is not known; empty where nothing is known).
+    a call can cost at most, reference first (∞ where that is not known; empty where nothing is known). packs: rows that
+    share a call, reference first (empty: every row has its own). kin: the number of the model behind each, where some
+    candidates are ways of one model (empty: none are). out: candidates that are not considered any more.
     """
 
     rows: int
@@ -68,6 +70,15 @@ class Problem:
     lost: int = 0
     floor: Fraction = Fraction(1, 2)
     bounds: tuple[float, ...] = ()
+    packs: tuple[float, ...] = ()
+    kin: tuple[int, ...] = ()
+    out: frozenset[int] = frozenset()
+
+    def bought(self, candidate: int, rows: float) -> float:
+        """About how many rows' answers are paid for where a candidate is asked about so many, drawn at random: those
+        that share their calls included."""
+        pack = self.packs[candidate] if self.packs else 1
+        return rows if pack <= 1 else self.rows * float(-np.expm1(pack * np.log1p(-min(rows / self.rows, 1 - 1e-12))))
 
     @property
     def promised(self) -> int:
@@ -84,7 +95,7 @@ class Problem:
     @property
     def by_price(self) -> list[int]:
         """The candidates, cheapest first."""
-        return sorted(range(1, len(self.rates)), key=lambda j: self.rates[j])
+        return sorted(set(range(1, len(self.rates))) - self.out, key=lambda j: self.rates[j])
 
     @property
     def alpha(self) -> float:
