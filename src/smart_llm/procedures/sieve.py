@@ -67,7 +67,7 @@ def many(problem: Problem) -> bool:
 
 def opening_rows(problem: Problem) -> int:
     """On how many rows ways are compared."""
-    return max(1, min(MOST, max(FEWEST, round(problem.rows ** (1 / 3))), problem.rows // 4))
+    return max(1, min(MOST, max(FEWEST, round(float(problem.rows) ** (1 / 3))), problem.rows // 4))
 
 
 def without(state: State, kept: Sequence[int]) -> State:
