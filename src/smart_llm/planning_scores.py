@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,21 +57,31 @@ class Curve:
     useless: float
 
 
+@lru_cache(maxsize=8)  # one run asks for the same ones many times
 def row_weights(seed: int, rows: int) -> Floats:
-    """Shape (DRAWS, rows): exponential weights of the pilot rows. The same for all ways to order rows, so that draws
-    of different ways belong together (Bayesian bootstrap)."""
-    return np.asarray(-np.log((uniforms(seed, "forecast weights", DRAWS * rows) + 0.5) / 2.0**64).reshape(DRAWS, rows))
+    """Shape (DRAWS, rows), read-only: exponential weights of the pilot rows. The same for all ways to order rows, so
+    that draws of different ways belong together (Bayesian bootstrap)."""
+    raw = uniforms(seed, "forecast weights", DRAWS * rows)
+    return _read_only(np.asarray(-np.log((raw + 0.5) / 2.0**64).reshape(DRAWS, rows)))
 
 
+@lru_cache(maxsize=32)
 def prior_draws(seed: int, what: str, weight: float) -> Floats:
-    """Shape (DRAWS,): gamma draws of that weight, one in each of DRAWS equal cells of probability."""
-    return np.asarray(gammaincinv(weight, quantiles(seed, what)))
+    """Shape (DRAWS,), read-only: gamma draws of that weight, one in each of DRAWS equal cells of probability."""
+    return _read_only(np.asarray(gammaincinv(weight, quantiles(seed, what))))
 
 
+@lru_cache(maxsize=64)
 def quantiles(seed: int, what: str) -> Floats:
-    """Shape (DRAWS,): one uniform in each of DRAWS equal cells, in seeded random order."""
+    """Shape (DRAWS,), read-only: one uniform in each of DRAWS equal cells, in seeded random order."""
     raw = uniforms(seed, f"forecast {what}", 2 * DRAWS)
-    return np.asarray((np.argsort(raw[:DRAWS], kind="stable") + raw[DRAWS:] / 2.0**64) / DRAWS)
+    return _read_only(np.asarray((np.argsort(raw[:DRAWS], kind="stable") + raw[DRAWS:] / 2.0**64) / DRAWS))
+
+
+def _read_only(values: Floats) -> Floats:
+    """The array itself, which nobody can change any more: it is shared by whoever asks for the same one."""
+    values.setflags(write=False)
+    return values
 
 
 @dataclass(frozen=True, slots=True)
