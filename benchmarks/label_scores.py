@@ -29,12 +29,14 @@ import numpy as np
 from common import finish, options, show, spread
 from scipy.stats import rankdata
 
-from smart_llm import demo
+from smart_llm.cli import demonstration as demo
 from smart_llm.engine.live import WARM
 from smart_llm.errors import InputError
-from smart_llm.providers import local, replies, weights
+from smart_llm.providers import replies
+from smart_llm.providers.local import provider as local
+from smart_llm.providers.local import weights
+from smart_llm.scores.own import answer_log_probability, label_log_odds, own_score
 from smart_llm.tasks import Task
-from smart_llm.tasks.tokens import answer_log_probability, label_log_odds, own_score
 from smart_llm.types import Answer
 
 Said: TypeAlias = list[Answer]

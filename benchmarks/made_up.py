@@ -28,7 +28,7 @@ from common import missed, ratio
 from numpy.typing import NDArray
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Outcome, Population, simulate
+from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, WORDS, Floats, Ints, Marks, Problem, Traits
 
 Mask = NDArray[np.bool_]

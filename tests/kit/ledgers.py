@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from smart_llm import procedures, verifying
-from smart_llm.engine.drive import Outcome, Population, simulate
+from smart_llm import procedures
+from smart_llm.certificates import checks as verifying
+from smart_llm.certificates.checks import Round
+from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import Answers, Conversation, Json, Problem, Procedure, Verdict
-from smart_llm.verifying import Round
 
 
 @dataclass

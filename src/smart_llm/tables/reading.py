@@ -24,14 +24,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from smart_llm.errors import InputError
-from smart_llm.tables import excel, stored
+from smart_llm.tables import excel
+from smart_llm.tables import large as stored
 from smart_llm.tables.arrays import lines_of
+from smart_llm.tables.cells import value_text
 from smart_llm.tables.delimited import read_delimited
 from smart_llm.tables.encodings import LOOKED_AT, MARKS, encoding_of
+from smart_llm.tables.large import Scratch, Stored
 from smart_llm.tables.manner import USUAL, Manner
 from smart_llm.tables.packed import OTHERS, PACKINGS, unpacked
-from smart_llm.tables.stored import Scratch, Stored
-from smart_llm.tables.table import Table, value_text
+from smart_llm.tables.table import Table
 from smart_llm.tables.twice import doubtful, single
 
 if TYPE_CHECKING:
