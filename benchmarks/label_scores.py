@@ -7,7 +7,7 @@ most probable tokens in each place are listed. Reference: the 1.5B model; candid
 snippets (`smart demo` fetches them). Rows where either breaks the contract are left out.
 
 tokens  log-probability of the answer's tokens
-odds    of the label against everything else that is listed (`tasks.tokens.own_score`)
+odds    of the label against everything else that is listed (`scores.own.own_score`)
 draws   with --draws: share of further draws at temperature 1 that repeat the label (`?draws=K`)
 
 auroc   how often a row on which the candidate agrees is surer than one on which it does not (ties count half)

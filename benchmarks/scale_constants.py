@@ -56,7 +56,7 @@ class Constants:
     driver_bytes: float
 
     def ledger_at(self, answers: float) -> float:
-        """CPU-seconds an answer. The filter that spares a look-up for what is new is full by and by (`ledger.seen`)."""
+        """CPU-seconds an answer. The filter that spares a look-up for what is new is full by and by (`ledger.key_filter`)."""
         taken = 1 - np.exp(-2 * answers / 2**BITS)
         return float(_extended(self.ledger, answers) + taken**2 * _extended(self.lookup, answers))
 

@@ -41,7 +41,7 @@ class Told:
 
     @property
     def claim(self) -> dict[str, Json]:
-        """As a certificate has it, of the rows that were not set aside (`verifying.of_population`)."""
+        """As a certificate has it, of the rows that were not set aside (`certificates.checks.of_population`)."""
         problem, side = self.problem, self.problem.side
         return {
             "rows": problem.rows,

@@ -2,8 +2,8 @@
 
     driver      profiles and certifies as on one machine; gives the ledger to an actor; hands out partitions (Ray Data)
     workers     an actor pool: each settles whole partitions with our own engine, many calls in flight (`worker`)
-    ledger      a named actor, the only writer: look-ups and claims, one group commit for all (`ledger.shared`)
-    governor    a named actor: turns and money are leased from it (`providers.governor`)
+    ledger      a named actor, the only writer: look-ups and claims, one group commit for all (`ray.shared`)
+    governor    a named actor: turns and money are leased from it (`ray.governor`)
 
 A partition is a run of consecutive rows with their positions. Ray Data places partitions, runs one again whose worker
 died, and streams what comes back; rows themselves are read where they are settled (a folder of files), or travel once

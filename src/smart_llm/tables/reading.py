@@ -5,7 +5,7 @@ CSV and TSV cells are texts as written: "007" stays, an empty cell stays empty, 
 back changes nothing; a column whose values are of several kinds is read as text.
 
 A file that cannot be read exactly is an `InputError` that names the place and says what to do. There are no partial
-reads. A large file is streamed to disk (`tables.stored`), a small one held in memory; what is read is the same. Held in
+reads. A large file is streamed to disk (`tables.large`), a small one held in memory; what is read is the same. Held in
 memory all the same: JSONL whose columns hold values of several kinds or that is not plain UTF-8, one JSON array, and
 workbooks.
 """

@@ -16,7 +16,7 @@ DECIMALS = 9
 def score_of(terms: Sequence[Json], answers: Answers, row: int, candidate: int) -> float:
     """The score of the candidate's answer to a row; NaN where a term is not known.
 
-    terms: [name, weight] pairs, in the spelling of `tasks.scores`.
+    terms: [name, weight] pairs, in the spelling of `scores.traits`.
     """
     if [list(term) for term in terms] == [["own", 1.0]]:
         return float(answers.score[row, candidate])

@@ -269,7 +269,7 @@ class BatchClient(Office):
 
 
 class Buying(Protocol):
-    """What a run works with, as far as batches need it (`engine.means.Means`)."""
+    """What a run works with, as far as batches need it (`engine.session.Means`)."""
 
     @property
     def ledger(self) -> Ledger:

@@ -213,7 +213,7 @@ SCALED = ("answer_length", "text_length", "word")
 def learn(names: Sequence[str], traits: Floats, bad: NDArray[np.bool_]) -> tuple[Score, Floats]:
     """A score fitted to pilot rows, and what it says of each of them when fitted without it (five folds).
 
-    names: the traits, in `tasks.scores` spelling. traits: shape (n, k), finite. bad: shape (n,). The fit is a logistic
+    names: the traits, in `scores.traits` spelling. traits: shape (n, k), finite. bad: shape (n,). The fit is a logistic
     regression with the priors above, so that it is sensible from the first row on.
     """
     centre, scale = np.zeros(traits.shape[1]), np.ones(traits.shape[1])

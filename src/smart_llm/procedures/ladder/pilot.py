@@ -65,7 +65,7 @@ class Pilot:
 
     @property
     def weights(self) -> Floats:
-        """For forecasts: see `planning_scores.row_weights`."""
+        """For forecasts: see `procedures.ladder.forecast.row_weights`."""
         return forecast.row_weights(self.problem.seed, len(self.rows))
 
     def price(self, models: Sequence[int]) -> float:
