@@ -15,11 +15,11 @@ import pytest
 
 import smart_llm
 from smart_llm import cli
-from smart_llm import models as model_specs
 from smart_llm.mock.answers import Said, uniform
 from smart_llm.mock.server import MockServer
-from smart_llm.providers import local
+from smart_llm.providers import specs as model_specs
 from smart_llm.providers.fake import FakeProvider
+from smart_llm.providers.local import provider as local
 from smart_llm.types import Answer, Request, Usage
 
 ROOT = Path(__file__).parents[1]

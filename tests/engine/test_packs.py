@@ -15,7 +15,7 @@ from smart_llm.errors import BudgetExhausted, InputError
 from smart_llm.ledger import Ledger, Reader, request_key
 from smart_llm.mock.packs import Packs
 from smart_llm.mock.server import MockServer
-from smart_llm.models import resolve
+from smart_llm.providers.specs import resolve
 from smart_llm.tables import open_table
 from smart_llm.types import Model, Part, Request
 

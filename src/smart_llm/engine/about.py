@@ -8,11 +8,10 @@ from pathlib import Path
 from smart_llm.engine.job import Job
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger
+from smart_llm.ledger.entries import GIVEN, IDS
 from smart_llm.tables import Table
 from smart_llm.types import Json
 
-ABOUT, GIVEN, IDS = "about", "answers given", "ids"
-"""Kinds of events."""
 MOST_IDS, LONGEST_ID = 20_000, 80
 """Rows whose ids are recorded, at most, and characters of one."""
 

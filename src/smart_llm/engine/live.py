@@ -18,32 +18,22 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from smart_llm.engine.aside import Aside
-from smart_llm.engine.delivered import Texts
+from smart_llm.engine.columns import Texts
 from smart_llm.engine.once import Client, Once
-from smart_llm.engine.pool import Stop, all_of, each
-from smart_llm.engine.routing import Alike
+from smart_llm.engine.pool import all_of, each
 from smart_llm.engine.statuses import status, why_broken
 from smart_llm.engine.ways import Prompt, Way, plain_request, ways_of
 from smart_llm.errors import Refused
-from smart_llm.events import Listener, Profiling
+from smart_llm.events import Listener, Profiling, Stop
 from smart_llm.ledger import request_key
+from smart_llm.ledger.aside import Aside
+from smart_llm.routing import Alike
+from smart_llm.scores.own import own_score
+from smart_llm.scores.traits import answer_key, self_consistency, words_of
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, format_value
 from smart_llm.tasks.marks import mark
-from smart_llm.tasks.scores import answer_key, self_consistency, words_of
-from smart_llm.tasks.tokens import own_score
-from smart_llm.types import (
-    BAD,
-    ERROR,
-    Answer,
-    Answers,
-    Ask,
-    Floats,
-    Ints,
-    Model,
-    Request,
-)
+from smart_llm.types import BAD, ERROR, Answer, Answers, Ask, Floats, Ints, Model, Request
 
 HOPELESS = 20
 """If so many rows come first of which none has an answer, the run stops: the rest would be paid for in vain."""

@@ -14,19 +14,18 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from smart_llm.engine.aside import PILOT, piloted
+from smart_llm.certificates.seeds import BITS, needs_chance, order_seed
+from smart_llm.certificates.self_agreement import self_agreement
+from smart_llm.client.client import Client
+from smart_llm.client.lane import Speed
 from smart_llm.engine.job import Job, fixed
 from smart_llm.engine.live import Live
-from smart_llm.engine.means import Means
-from smart_llm.engine.pool import Stop
-from smart_llm.engine.seeds import BITS, needs_chance, order_seed
-from smart_llm.engine.selfcheck import self_agreement
+from smart_llm.engine.session import Means
 from smart_llm.engine.watch import watched
 from smart_llm.errors import InputError
-from smart_llm.events import nobody
+from smart_llm.events import Stop, nobody
 from smart_llm.ledger import Ledger, Reader, request_key
-from smart_llm.providers.client import Client
-from smart_llm.providers.lane import Speed
+from smart_llm.ledger.aside import PILOT, piloted
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Answers, Ask, Floats, Ints, Json, Model, Request, Usage
 

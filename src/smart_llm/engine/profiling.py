@@ -13,18 +13,19 @@ from math import inf, isfinite
 import numpy as np
 
 from smart_llm import procedures
-from smart_llm.engine.account import Account, rule
-from smart_llm.engine.ahead import Ahead
-from smart_llm.engine.aside import SET_ASIDE
 from smart_llm.engine.diary import Changed, Diary
-from smart_llm.engine.expect import expected_cost, most_cost
+from smart_llm.engine.expected import expected_cost, most_cost
+from smart_llm.engine.issue import Account, rule
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
-from smart_llm.engine.means import Means
-from smart_llm.engine.stands import DONE, Stands
+from smart_llm.engine.session import Means
+from smart_llm.engine.stands import Stands
 from smart_llm.events import Decided, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
-from smart_llm.reports.rules import own
+from smart_llm.ledger.aside import SET_ASIDE
+from smart_llm.ledger.entries import DONE
+from smart_llm.procedures.order import Ahead
+from smart_llm.scores.own import own
 from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Json, Verdict
 
 EXPECTED = "expected"

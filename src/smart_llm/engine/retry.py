@@ -14,12 +14,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from smart_llm.engine.aside import SET_ASIDE
-from smart_llm.engine.diary import ASK
 from smart_llm.engine.job import GIVEN_UP
 from smart_llm.engine.live import Live
 from smart_llm.engine.options import Retry
 from smart_llm.ledger import Ledger, Reader, RunRecord
+from smart_llm.ledger.aside import SET_ASIDE
+from smart_llm.ledger.entries import ASK
 from smart_llm.types import DEFER, ERROR, Json
 
 DELIVERY = "delivery"

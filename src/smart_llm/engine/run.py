@@ -11,30 +11,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from smart_llm.engine.about import ABOUT, about, note_answers, note_ids
-from smart_llm.engine.account import Account, certificate
-from smart_llm.engine.ahead import Ahead
-from smart_llm.engine.aside import Aside, record_once
-from smart_llm.engine.batch import batching, tell_of_batches
-from smart_llm.engine.cautions import beforehand
-from smart_llm.engine.delivered import Names, States
+from smart_llm.certificates.certificate import ISSUED, Certificate, stored
+from smart_llm.client.batch.client import batching, tell_of_batches
+from smart_llm.client.budget import Budget
+from smart_llm.client.client import Client
+from smart_llm.engine.about import about, note_answers, note_ids
+from smart_llm.engine.columns import Names, States
 from smart_llm.engine.diary import Changed
-from smart_llm.engine.job import GIVEN_UP, Job, begin, find, fixed, planned_batches, planned_models, renewed, spent
+from smart_llm.engine.issue import Account, certificate
+from smart_llm.engine.job import (
+    GIVEN_UP,
+    Job,
+    beforehand,
+    begin,
+    find,
+    fixed,
+    planned_batches,
+    planned_models,
+    renewed,
+    spent,
+)
 from smart_llm.engine.live import Live
-from smart_llm.engine.means import Means
 from smart_llm.engine.once import Client as Asked
 from smart_llm.engine.profiling import profiled
 from smart_llm.engine.retry import DELIVERY, set_apart, spoiled
 from smart_llm.engine.selfcheck import check_itself, second_look
+from smart_llm.engine.session import Means
 from smart_llm.engine.snapshots import covered
-from smart_llm.engine.stands import DONE, Stands, askable, note_failures, resuming
+from smart_llm.engine.stands import Stands, askable, note_failures, resuming
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Ended, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
-from smart_llm.providers.budget import Budget
-from smart_llm.providers.client import Client
-from smart_llm.reports.certificate import ISSUED, Certificate, stored
+from smart_llm.ledger.aside import Aside, record_once
+from smart_llm.ledger.entries import ABOUT, DONE
+from smart_llm.procedures.order import Ahead
 from smart_llm.tasks.functions import beyond
 from smart_llm.types import Model, Verdict
 

@@ -14,18 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smart_llm.engine.aside import SET_ASIDE
-from smart_llm.engine.diary import ASK, lost
 from smart_llm.engine.live import Live
 from smart_llm.engine.once import STANDS
 from smart_llm.engine.statuses import BROKEN
 from smart_llm.ledger import Ledger, RunRecord
+from smart_llm.ledger.aside import SET_ASIDE
+from smart_llm.ledger.entries import ASK, DONE, FAILURES, lost
 from smart_llm.types import Ints
-
-DONE = "done"
-"""State of a run whose rows are all settled."""
-FAILURES = "failures"
-"""Kind of the event that records, once all rows are settled, what has failed."""
 
 
 @dataclass(frozen=True)
