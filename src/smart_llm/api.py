@@ -73,7 +73,8 @@ def run(table: Any, task: Task, **options: Unpack[Asked]) -> Run[Any]:
     table: a path (CSV, TSV, JSONL, Parquet) or a folder of such files, a pandas, polars or Arrow table, a DuckDB
         relation, or dicts. What comes back in `Run.table` is of the same kind, with `answer`, `answered_by`, `status`.
     task: a `smart.Task`: the prompt, what counts as an answer, when two answers are the same.
-    reference, candidates: models as `provider:model`, such as "openai:gpt-4.1"; candidates are a list.
+    reference, candidates: models as `provider:model`, such as "openai:gpt-4.1"; candidates are a list of these, or of
+        `smart.Candidate`, which also says how a model is asked (packs of rows, a prompt of its own, part of a text).
 
     Options, the promise:
 
@@ -81,6 +82,7 @@ def run(table: Any, task: Task, **options: Unpack[Asked]) -> Run[Any]:
     per_label: promise this agreement for every common label, too.
     floor: deliver no candidate that may agree on less than this share (0.5).
     procedure: "ladder" (the default), "reference-only", or one of the paper's, "smart/2024".
+    ways: "auto" also tries every candidate in packs of rows, and with the beginning of long texts; "given" does not.
     seed: of the order in which rows are profiled; drawn if not given.
     self_check: ask the reference twice about this many rows, to see how often it agrees with itself.
 

@@ -27,7 +27,7 @@ from smart_llm.providers import specs as model_specs
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import known
 from smart_llm.ray import options_of
-from smart_llm.ray.choice import delivering
+from smart_llm.ray.choice import check_ways, delivering
 from smart_llm.reports import runs
 from smart_llm.reports.progress.listening import listening
 from smart_llm.reports.report import check as check_page
@@ -77,6 +77,8 @@ async def run(table: Any, task: Task, options: Options) -> Run[Any]:
     when the run must stop."""
     job = job_of(table, task, options)
     ray = options_of(options.engine, options.workers, options.partition)
+    if ray is not None:
+        check_ways(job.models)
     output = outputs.checked(options.output, job.table, options.safe_csv, on_ray=ray is not None)
     if options.report:
         check_page(options.report)

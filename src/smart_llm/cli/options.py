@@ -92,6 +92,7 @@ class RunOptions:
         "floor"
     ]
     procedure: Procedure = DEFAULT["procedure"]
+    ways: Annotated[str, typer.Option(help="auto: also ask each candidate in packs of rows.")] = DEFAULT["ways"]
     ledger: Annotated[Path | None, typer.Option(help="Default: TABLE.ledger.db beside the table.")] = None
     models: Annotated[Path | None, typer.Option(help="TOML file of models and prices.")] = None
     concurrency: Annotated[int, typer.Option(help="Calls in flight per model, at most.")] = DEFAULT["concurrency"]

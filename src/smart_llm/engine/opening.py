@@ -12,6 +12,7 @@ from smart_llm.engine import outputs
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.options import Options, Retry
 from smart_llm.engine.session import Means
+from smart_llm.engine.spelled import spelled_out
 from smart_llm.errors import InputError, meant
 from smart_llm.events import Listener, Stop
 from smart_llm.files import user_dir
@@ -41,6 +42,7 @@ def job_of(table: Any, task: Task, options: Options) -> Job:
             f"task: give a smart.Task, not {type(task).__name__}: smart.Task('Spam? {{text}}', labels=['yes', 'no'])."
         )
     source = _source(table, task, options)
+    models = spelled_out(models, task, source) if options.ways == "auto" else models
     per_label, named = options.per_label, options.id_column
     if named is not None and named not in source.columns:
         shown = ", ".join(source.columns[:20])

@@ -36,6 +36,7 @@ class Keywords(TypedDict, total=False):
     floor: float | str
     rows: int | None
     procedure: str
+    ways: str
     ledger: Place | None
     models: Place | None
     providers: Mapping[str, Provider] | None
@@ -90,6 +91,7 @@ class Options:
     floor: float | str = "0.5"
     rows: int | None = None
     procedure: str = PROCEDURE
+    ways: str = "given"
     ledger: Place | None = None
     models: Place | None = None
     providers: Mapping[str, Provider] | None = None
@@ -163,6 +165,7 @@ _RANGES: Sequence[tuple[str, Callable[[Any], bool], str]] = (
     ("timeout", lambda value: value > 0, "give seconds, more than 0"),
     ("patience", lambda value: value > 0, "give seconds, more than 0"),
     ("self_check", lambda value: value >= 0, "give a number of rows"),
+    ("ways", lambda value: value in ("auto", "given"), "auto or given"),
     ("retry", lambda value: value in ("errors", "broken"), "errors or broken"),
     ("concurrency", lambda value: value >= 1, "at least 1 call in flight"),
 )
@@ -194,7 +197,7 @@ def _place(value: object) -> bool:
     return isinstance(value, str | os.PathLike)
 
 
-_TEXTS = ("procedure", "retry", "engine", "encoding", "quotes", "answer_column", "id_column")
+_TEXTS = ("procedure", "ways", "retry", "engine", "encoding", "quotes", "answer_column", "id_column")
 _SWITCHES = ("store_text", "safe_csv", "progress", "header", "skip_empty", "explode")
 _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     **dict.fromkeys(("seed", "rows", "concurrency", "self_check", "workers", "partition"), (_whole, "a whole number")),

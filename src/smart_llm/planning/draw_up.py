@@ -140,6 +140,11 @@ class _Shape:
         return [model.cost for model in self.models]
 
     @property
+    def packs(self) -> list[float]:
+        """Rows that share a call, reference first; empty where none do."""
+        return self.live.rows_a_call() if self.live.ways else []
+
+    @property
     def part(self) -> float:
         """Distinct requests per row: what is paid of what is asked."""
         return self.live.distinct / self.live.rows
@@ -169,7 +174,7 @@ class _Shape:
     def _forecast(self, agreement: str, effort: Effort) -> Forecast:
         job = replace(self.job, agreement=agreement)
         lost = int((self.seen.sheet.marks[:, 0] == ERROR).sum()) if self.seen else 0
-        task = problem(frozen(job, fixed(job), None, self.aside), self.rates, lost=lost)
+        task = problem(frozen(job, fixed(job), None, self.aside), self.rates, packs=self.packs, lost=lost)
         if not described(job.procedure).candidates:
             return Forecast(1.0, 1.0, 1.0, 0, None, 1.0)
         if self.seen is None:
@@ -179,7 +184,9 @@ class _Shape:
     def _seconds(self, share: float) -> float:
         """How long the slowest model is busy: the reference with its share of the rows, candidates with all of them."""
         calls = [share * self.live.distinct]
-        calls += [float(self.live.distinct * (1 + model.draws)) for model in self.live.models[1:]]
+        shared = self.live.rows_a_call()[1:]
+        candidates = zip(self.live.models[1:], shared, strict=True)
+        calls += [self.live.distinct * (1 + model.draws) / rows for model, rows in candidates]
         speeds = self.seen.speeds if self.seen else {}
         return max(
             _busy(count, model, speeds.get(model.name, GUESSED), self.concurrency)

@@ -163,18 +163,20 @@ def make_provider(model: Model, *, environ: Mapping[str, str] | None = None, pre
 def make_providers(
     models: Iterable[Model], *, environ: Mapping[str, str] | None = None, prefix: str = ""
 ) -> dict[str, Provider]:
-    """Providers by model name; models at the same address with the same key share one, and so its connections.
+    """Providers by model name; models at the same address with the same key share one, and so its connections; ways of
+    one model in this process share it.
 
     prefix: what the prompt of every row begins with, so that providers can be told what to cache.
     """
     hosts: dict[Place, list[Model]] = {}
     made: dict[str, Provider] = {}
     asked: dict[str, list[Place]] = {}
+    inside: dict[tuple[str, str], Provider] = {}
     for model in models:
         url = address(model, environ)
         if url is None:
-            maker = _load(IN_PROCESS[model.provider])
-            made[model.name] = maker(model if model.provider == "anyllm" else model.model)
+            known = (model.provider, model.name if model.provider == "anyllm" else model.model)
+            made[model.name] = inside[known] = inside.get(known) or _in_process(model)
             continue
         secret = key(model, environ)
         asked[model.name] = [(model.provider, each, secret, bool(model.also)) for each in (url, *model.also)]
@@ -184,6 +186,12 @@ def make_providers(
     for name, places in asked.items():
         made[name] = Spread([served[place] for place in places]) if len(places) > 1 else served[places[0]]
     return made
+
+
+def _in_process(model: Model) -> Provider:
+    """The provider of a model that is asked without an address of ours."""
+    provider: Provider = _load(IN_PROCESS[model.provider])(model if model.provider == "anyllm" else model.model)
+    return provider
 
 
 def _at(place: Place, models: list[Model], prefix: str) -> Provider:

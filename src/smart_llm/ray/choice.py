@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -10,12 +10,13 @@ from typing import Protocol
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.engine.live import Live
 from smart_llm.engine.session import Means, here
+from smart_llm.errors import InputError
 from smart_llm.ledger import RunRecord
 from smart_llm.providers.base import Provider
 from smart_llm.ray import RayOptions
 from smart_llm.tables import Table
 from smart_llm.tables.output_folder import Folder
-from smart_llm.types import Verdict
+from smart_llm.types import Model, Verdict
 
 
 class Delivering(Protocol):
@@ -39,6 +40,12 @@ class Here:
 
     def written(self, certificate: Certificate) -> None:
         """Nothing is left to do."""
+
+
+def check_ways(models: Sequence[Model]) -> None:
+    """`InputError` for candidates whose rows share calls: a worker has only some of the rows of a call."""
+    if packed := [model.name for model in models if model.way.pack > 1]:
+        raise InputError(f"{packed[0]}: --engine ray does not ask in packs yet; leave pack= out, or the engine.")
 
 
 @contextmanager

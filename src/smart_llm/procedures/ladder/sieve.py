@@ -14,12 +14,13 @@ its own that is asked row by row, nothing is done here.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import expit, logit
 
-from smart_llm.procedures.mix.pilot import State, heard, outlook
+from smart_llm.procedures.ladder.forecast import value_of_more
+from smart_llm.procedures.mix.pilot import State, Step, heard, outlook
 from smart_llm.procedures.money import AS_EXPENSIVE, PURSE, at_most
 from smart_llm.types import Answers, Ask, Floats, Problem
 
@@ -29,34 +30,62 @@ KEPT = 3
 """Ways that the ladder then chooses from."""
 MODEL = (float(logit(0.12)), 1.4)
 """Of the log-odds of a bad row by a model: mean and deviation of what is believed before anything is seen."""
-WAY = 0.5
+WAY = 0.35
 """Deviation of a way from its model's log-odds."""
 PACKED = 0.08
 """How much worse, in log-odds, a pack is believed to be for every doubling of its rows."""
 BROKEN = 0.01
 """Share of answers that a way not asked yet is believed to break the contract with."""
-HOPE = 0.7
+SAME = 0.7
+"""How far the ways of one model stumble over the same rows: what each of them shows is counted as so much less."""
+HOPE = 0.9
 """Of the rows that could not be delivered blindly: what routing by scores still defers."""
-TOLD = 0.5
+SURE = 1.65
+"""Deviations that an upper limit of the bad rows lies above what was seen."""
+TOLD = 0.3
 """Share of what knowing all would save that so few rows tell."""
-NEXT_TO_NOTHING = 0.0004
-"""Of reference-only cost: a way that costs no more to try is tried with others in one round."""
-AT_ONCE = 4
-"""Ways asked in one round, at most."""
+CHANCE, PLAYING = 0.03, 2
+"""How likely a way must be the best to be asked about more rows, and how many ways of a model are, at most."""
+LONGER = 3
+"""Times as many rows is what a way that the ladder may choose is likely to be asked about."""
 DRAWS, PARTICLES = 400, 6000
 """Joint draws of what ways may do, and those that they are drawn from."""
 
 
 def sieve(state: State) -> Generator[Ask, Answers, State]:
-    """Ask ways about a few rows until no other is worth asking; the state with the few that are left."""
+    """Ask ways about a few rows, and a few more rows, while that is worth it; the state with the few that are left."""
     if not many(state.problem) or not state.candidates:
         return state
     rows = opening_rows(state.problem)
-    while new := worth_asking(state, rows):
-        again = bool(state.rows)
-        answers = yield Ask(state.order[:rows], (0, *new), "pilot again" if again else "pilot", outlook(state))
-        state = heard(state, new, answers, fresh=0 if again else rows)
+    while (step := next_step(state, rows)) is not None:
+        first, rows, models = step
+        fresh = rows - max(first, state.rows)
+        answers = yield Ask(state.order[first:rows], (0, *models), "pilot" if fresh else "pilot again", outlook(state))
+        state = heard(state, models, answers, fresh=fresh)
     return without(state, chosen(state)) if state.rows else state
+
+
+def next_step(state: State, rows: int) -> Step | None:
+    """The cheapest way of every model first, then more rows for those that may be the best, then other ways that may
+    be better than these, all as far as it is worth its price; else nothing."""
+    rows = state.rows or rows
+    worth = worth_asking(state, rows)
+    first = tuple(j for j in worth if not met(state, j))
+    if first:
+        return 0, rows, first if state.rows else first[:1]
+    return longer(state) or ((0, rows, worth) if worth else None)
+
+
+def met(state: State, j: int) -> bool:
+    """Whether a way of its model has been asked."""
+    return any(state.candidates[i].rows for i in kin(state, j))
+
+
+def kin(state: State, j: int) -> list[int]:
+    """The ways of its model, the cheapest first."""
+    of = state.problem.kin
+    same = [i for i in state.candidates if i == j or (of and of[i] == of[j])]
+    return sorted(same, key=lambda i: state.candidates[i].rate)
 
 
 def many(problem: Problem) -> bool:
@@ -78,42 +107,67 @@ def without(state: State, kept: Sequence[int]) -> State:
     )
 
 
+def abreast(state: State) -> list[int]:
+    """The ways asked about all rows so far, the best first."""
+    cost = believed(state)
+    asked = [j for j, seen in state.asked.items() if seen.rows == state.rows]
+    return sorted(asked, key=lambda j: cost[j].mean())
+
+
 def chosen(state: State) -> list[int]:
-    """The ways that the ladder chooses from: the best, and those that are not clearly worse."""
-    beliefs = believed(state)
-    asked = sorted(state.asked, key=lambda j: beliefs.cost[j].mean())
+    """The ways that the ladder chooses from: the best, and those that may be worth their further calls."""
+    asked, cost, rows = abreast(state), believed(state), state.rows
     if not asked:
         return []
-    best = beliefs.cost[asked[0]]
-    close = [j for j in asked[1:] if float(np.maximum(0.0, best - beliefs.cost[j]).mean()) * state.left > 1.0]
+    gains = {j: TOLD * gain(cost[asked[0]], cost[j]) * state.left for j in asked[1:]}
+    close = [j for j in gains if gains[j] > trial(state, j, LONGER * rows) - trial(state, j, rows)]
     return [asked[0], *close[: KEPT - 1]]
 
 
-def worth_asking(state: State, rows: int) -> tuple[int, ...]:
-    """The ways to ask next; none: enough is known."""
-    beliefs = believed(state)
-    best = min((beliefs.cost[j] for j in state.asked), key=lambda cost: cost.mean(), default=None)
-    best = np.ones(DRAWS) if best is None or best.mean() > 1 else best
+def gain(best: Floats, other: Floats) -> float:
+    """What could be saved per row by knowing which of two ways is the cheaper, over taking the first."""
+    return float(np.maximum(0.0, best - other).mean())
+
+
+def longer(state: State) -> Step | None:
+    """Half as many rows again for the ways that may be the best, if a better choice is worth them."""
+    cost, asked = believed(state), abreast(state)
+    rows, more = state.rows, min(state.left, -(-state.rows // 2))
+    if len(asked) < 2 or not more:
+        return None
+    table = np.stack([cost[j] for j in asked])
+    wins = np.bincount(table.argmin(axis=0), minlength=len(asked)) / table.shape[1]
+    likely = [j for j, share in zip(asked, wins, strict=True) if share >= CHANCE or j == asked[0]]
+    playing = [j for j in likely if [i for i in likely if i in kin(state, j)].index(j) < PLAYING]
+    calls = sum(trial(state, j, rows + more) - trial(state, j, rows) for j in playing)
+    worth = value_of_more([cost[j][None, :] for j in playing], rows, more) * state.left
+    price = more * (1 - min(1.0, float(table.mean(axis=1).min()))) + calls
     room = PURSE * state.problem.rows - state.spent
-    found = list[tuple[float, int]]()
+    return (rows, rows + more, tuple(sorted(playing))) if worth > price and calls <= room else None
+
+
+def worth_asking(state: State, rows: int) -> tuple[int, ...]:
+    """The ways that are worth their trial, the most promising of each model (the cheapest, where none was asked)."""
+    cost, asked = believed(state), abreast(state)
+    best = cost[asked[0]] if asked and cost[asked[0]].mean() < 1 else np.ones(DRAWS)
+    room = PURSE * state.problem.rows - state.spent
+    found = dict[int, float]()
     for j, seen in state.candidates.items():
         price = trial(state, j, rows)
         if seen.rows or seen.rate >= AS_EXPENSIVE or price > room or surprising(state, j, room):
             continue
-        gain = TOLD * float(np.maximum(0.0, best - beliefs.cost[j]).mean()) * state.left
-        if gain > price:
-            found.append((gain - price, j))
-    if not found:
-        return ()
-    if not state.rows:  # the cheapest first, for whatever it shows tells about all ways of its model
-        return (min((j for _, j in found), key=lambda j: state.candidates[j].rate),)
-    found.sort(reverse=True)
-    first, *others = [j for _, j in found]
-    cheap = [j for j in others if trial(state, j, rows) <= NEXT_TO_NOTHING * state.problem.rows]
-    return (first, *cheap[: AT_ONCE - 1])
+        if (worth := TOLD * gain(best, cost[j]) * state.left - price) > 0:
+            found[j] = worth
+    picked, spent = list[int](), 0.0
+    for j in sorted(found, key=lambda j: state.candidates[j].rate if not met(state, j) else -found[j]):
+        if any(i in picked for i in kin(state, j)) or spent + trial(state, j, rows) > room:
+            continue
+        picked.append(j)
+        spent += trial(state, j, rows)
+    return tuple(picked)
 
 
-def trial(state: State, j: int, rows: int) -> float:
+def trial(state: State, j: int, rows: float) -> float:
     """What it costs to ask a way about so many rows, and all rows that share their calls, in reference calls."""
     return state.problem.bought(j, rows) * state.candidates[j].rate
 
@@ -121,21 +175,12 @@ def trial(state: State, j: int, rows: int) -> float:
 def surprising(state: State, j: int, room: float) -> bool:
     """Whether its calls may cost more than there is room for, by what is known of one, and nobody of its model has
     been asked."""
-    kin = state.problem.kin
-    met = any(seen.rows for i, seen in state.candidates.items() if kin and kin[i] == kin[j])
-    return not met and state.problem.bought(j, 1) * at_most(state.problem, j) > 10 * room
+    return not met(state, j) and state.problem.bought(j, 1) * at_most(state.problem, j) > 10 * room
 
 
-@dataclass(frozen=True, slots=True)
-class Beliefs:
+def believed(state: State) -> dict[int, Floats]:
     """By way, shape (DRAWS,): what finishing with it would cost per row, in reference calls, in draws that belong
-    together."""
-
-    cost: dict[int, Floats]
-
-
-def believed(state: State) -> Beliefs:
-    """What is believed of all ways, by what was seen of some."""
+    together, given what was seen of it and of others."""
     problem, cost = state.problem, dict[int, Floats]()
     share = max(0, state.allowance) / max(1, state.left)
     families = dict[int, list[int]]()
@@ -145,16 +190,20 @@ def believed(state: State) -> Beliefs:
         rates = bad_rates(state, family, ways)
         for column, j in enumerate(ways):
             cost[j] = finishing(state, j, rates[:, column], share)
-    return Beliefs(cost)
+    return cost
 
 
 def finishing(state: State, j: int, bad: Floats, share: float) -> Floats:
-    """Cost per row of finishing with a way that is bad on these shares of the rows."""
+    """Cost per row of finishing with a way that is bad on these shares of the rows: the best of a few looks, after
+    which as many rows are deferred as an upper limit of the bad ones asks for."""
     seen = state.candidates[j]
-    broken = (seen.deferred + BROKEN) / (seen.rows + 1)
-    deferred = np.minimum(1.0, HOPE * np.maximum(0.0, 1 - share / np.maximum(bad, 1e-9)) + broken)
+    looked = np.geomspace(10, max(11, state.left / 2), 12)[:, None]
+    limit = bad + SURE * np.sqrt(bad * (1 - bad) / looked) + 1 / looked
+    deferred = HOPE * np.maximum(0.0, 1 - share / limit) + (seen.deferred + BROKEN) / (seen.rows + 1)
+    part = looked / max(1, state.left)
+    cost = (part + seen.price + (1 - part) * np.minimum(1.0, deferred)).min(axis=0)
     useful = bad < 1 - float(state.problem.floor)
-    return np.asarray(np.where(useful, np.minimum(1.0, seen.price + deferred), 1.0))
+    return np.asarray(np.where(useful, np.minimum(1.0, cost), 1.0))
 
 
 def bad_rates(state: State, family: int, ways: Sequence[int]) -> Floats:
@@ -167,6 +216,7 @@ def bad_rates(state: State, family: int, ways: Sequence[int]) -> Floats:
     seen = [state.candidates[j] for j in ways]
     bad, good = (np.array([getattr(each, name) for each in seen], float) for name in ("bad", "agreed"))
     fits = (bad * -np.logaddexp(0.0, -odds) + good * -np.logaddexp(0.0, odds)).sum(axis=1)
+    fits /= 1 + SAME * max(0, sum(each.rows > 0 for each in seen) - 1)
     weights = np.exp(fits - fits.max())
     places = (np.arange(DRAWS) + 0.5) / DRAWS * weights.sum()
     drawn = np.minimum(np.searchsorted(np.cumsum(weights), places), PARTICLES - 1)
