@@ -26,6 +26,11 @@ ASSUMPTION = (
     "A model's answer to a row does not depend on the order of the rows, on the phase of the run, on the endpoint or "
     "on neighbouring rows; the same request and model snapshot are used throughout."
 )
+COMPANY = (
+    "Rows that are asked about in packs share calls by a hash of table, task and way: a row's answer may depend on the "
+    "rows of its call, which are the same whatever is drawn."
+)
+"""Added where a candidate is asked in packs."""
 RANDOMNESS = (
     "The probability is over the seeded random order in which rows are profiled, over all runs; nothing is assumed "
     "about the rows or about how the models' errors depend on one another."
@@ -120,7 +125,8 @@ ISSUED = "issued"
 
 def assumed(plan: Mapping[str, Json]) -> tuple[str, ...]:
     """What a run with this plan takes for granted."""
-    return (ASSUMPTION, RANDOMNESS, *([CHOSEN] if plan["drawn"] is None else []))
+    packed = any("pack" in way for way in plan.get("ways", {}).values())
+    return (ASSUMPTION, *([COMPANY] if packed else []), RANDOMNESS, *([CHOSEN] if plan["drawn"] is None else []))
 
 
 def words(claim: Mapping[str, Json], status: str) -> str:

@@ -13,26 +13,25 @@ its own that is asked row by row, nothing is done here.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.special import expit, logit
 
-from smart_llm.procedures.ladder.forecast import value_of_more
-from smart_llm.procedures.mix.pilot import State, Step, heard, outlook
+from smart_llm.procedures.mix.pilot import State, heard, outlook
 from smart_llm.procedures.money import AS_EXPENSIVE, PURSE, at_most
 from smart_llm.types import Answers, Ask, Floats, Problem
 
-FEWEST, MOST = 8, 60
-"""Pilot rows that ways are compared on: the cube root of the table, within these."""
+ROWS, FEWEST, MOST = 1.2, 8, 60
+"""Pilot rows that ways are compared on: times the cube root of the table, within these."""
 KEPT = 3
 """Ways that the ladder then chooses from."""
 MODEL = (float(logit(0.12)), 1.4)
 """Of the log-odds of a bad row by a model: mean and deviation of what is believed before anything is seen."""
-WAY = 0.35
+WAY = 0.25
 """Deviation of a way from its model's log-odds."""
-PACKED = 0.08
+PACKED = 0.05
 """How much worse, in log-odds, a pack is believed to be for every doubling of its rows."""
 BROKEN = 0.01
 """Share of answers that a way not asked yet is believed to break the contract with."""
@@ -44,36 +43,27 @@ SURE = 1.65
 """Deviations that an upper limit of the bad rows lies above what was seen."""
 TOLD = 0.3
 """Share of what knowing all would save that so few rows tell."""
-CHANCE, PLAYING = 0.03, 2
-"""How likely a way must be the best to be asked about more rows, and how many ways of a model are, at most."""
-LONGER = 3
-"""Times as many rows is what a way that the ladder may choose is likely to be asked about."""
+PART = 0.4
+"""Of what a pilot may cost in candidate calls: what trying ways may. The rest is for longer pilots of those kept."""
+CHANCE = 0.08
+"""How likely a model's best way must be about as good as the best of all for the ladder to consider it."""
+CLOSE, NEAR = 1.15, 0.01
+"""About as good: times the cost, and of reference-only cost."""
 DRAWS, PARTICLES = 400, 6000
 """Joint draws of what ways may do, and those that they are drawn from."""
 
 
 def sieve(state: State) -> Generator[Ask, Answers, State]:
-    """Ask ways about a few rows, and a few more rows, while that is worth it; the state with the few that are left."""
+    """Ask ways about a few rows while that is worth it; the state with the few that are left."""
     if not many(state.problem) or not state.candidates:
         return state
     rows = opening_rows(state.problem)
-    while (step := next_step(state, rows)) is not None:
-        first, rows, models = step
-        fresh = rows - max(first, state.rows)
-        answers = yield Ask(state.order[first:rows], (0, *models), "pilot" if fresh else "pilot again", outlook(state))
-        state = heard(state, models, answers, fresh=fresh)
+    while new := worth_asking(state, rows):
+        models = new if state.rows else new[:1]
+        stage = "pilot again" if state.rows else "pilot"
+        answers = yield Ask(state.order[:rows], (0, *models), stage, outlook(state))
+        state = heard(state, models, answers, fresh=rows - state.rows)
     return without(state, chosen(state)) if state.rows else state
-
-
-def next_step(state: State, rows: int) -> Step | None:
-    """The cheapest way of every model first, then more rows for those that may be the best, then other ways that may
-    be better than these, all as far as it is worth its price; else nothing."""
-    rows = state.rows or rows
-    worth = worth_asking(state, rows)
-    first = tuple(j for j in worth if not met(state, j))
-    if first:
-        return 0, rows, first if state.rows else first[:1]
-    return longer(state) or ((0, rows, worth) if worth else None)
 
 
 def met(state: State, j: int) -> bool:
@@ -96,7 +86,7 @@ def many(problem: Problem) -> bool:
 
 def opening_rows(problem: Problem) -> int:
     """On how many rows ways are compared."""
-    return int(max(1, min(MOST, max(FEWEST, problem.rows ** (1 / 3)), problem.rows // 4)))
+    return int(max(1, min(MOST, max(FEWEST, ROWS * problem.rows ** (1 / 3)), problem.rows // 4)))
 
 
 def without(state: State, kept: Sequence[int]) -> State:
@@ -107,21 +97,24 @@ def without(state: State, kept: Sequence[int]) -> State:
     )
 
 
-def abreast(state: State) -> list[int]:
-    """The ways asked about all rows so far, the best first."""
-    cost = believed(state)
-    asked = [j for j, seen in state.asked.items() if seen.rows == state.rows]
-    return sorted(asked, key=lambda j: cost[j].mean())
+def best_of(state: State, cost: Mapping[int, Floats]) -> dict[int, int]:
+    """By model: its way that is expected to cost least, of those asked."""
+    best = dict[int, int]()
+    for j in sorted(state.asked, key=lambda j: -cost[j].mean()):
+        best[kin(state, j)[0]] = j
+    return best
 
 
 def chosen(state: State) -> list[int]:
-    """The ways that the ladder chooses from: the best, and those that may be worth their further calls."""
-    asked, cost, rows = abreast(state), believed(state), state.rows
+    """The ways that the ladder chooses from, where they may be about as good as the best: of every model the best, then
+    others. What scores are worth is the ladder's to find out, and differs by model more than by way."""
+    cost = believed(state)
+    best, asked = set(best_of(state, cost).values()), sorted(state.asked, key=lambda j: cost[j].mean())
     if not asked:
         return []
-    gains = {j: TOLD * gain(cost[asked[0]], cost[j]) * state.left for j in asked[1:]}
-    close = [j for j in gains if gains[j] > trial(state, j, LONGER * rows) - trial(state, j, rows)]
-    return [asked[0], *close[: KEPT - 1]]
+    least = np.stack([cost[j] for j in asked]).min(axis=0)
+    close = [j for j in asked[1:] if float((cost[j] < CLOSE * least + NEAR).mean()) >= CHANCE]
+    return [asked[0], *sorted(close, key=lambda j: j not in best)[: KEPT - 1]]
 
 
 def gain(best: Floats, other: Floats) -> float:
@@ -129,37 +122,22 @@ def gain(best: Floats, other: Floats) -> float:
     return float(np.maximum(0.0, best - other).mean())
 
 
-def longer(state: State) -> Step | None:
-    """Half as many rows again for the ways that may be the best, if a better choice is worth them."""
-    cost, asked = believed(state), abreast(state)
-    rows, more = state.rows, min(state.left, -(-state.rows // 2))
-    if len(asked) < 2 or not more:
-        return None
-    table = np.stack([cost[j] for j in asked])
-    wins = np.bincount(table.argmin(axis=0), minlength=len(asked)) / table.shape[1]
-    likely = [j for j, share in zip(asked, wins, strict=True) if share >= CHANCE or j == asked[0]]
-    playing = [j for j in likely if [i for i in likely if i in kin(state, j)].index(j) < PLAYING]
-    calls = sum(trial(state, j, rows + more) - trial(state, j, rows) for j in playing)
-    worth = value_of_more([cost[j][None, :] for j in playing], rows, more) * state.left
-    price = more * (1 - min(1.0, float(table.mean(axis=1).min()))) + calls
-    room = PURSE * state.problem.rows - state.spent
-    return (rows, rows + more, tuple(sorted(playing))) if worth > price and calls <= room else None
-
-
 def worth_asking(state: State, rows: int) -> tuple[int, ...]:
-    """The ways that are worth their trial, the most promising of each model (the cheapest, where none was asked)."""
-    cost, asked = believed(state), abreast(state)
-    best = cost[asked[0]] if asked and cost[asked[0]].mean() < 1 else np.ones(DRAWS)
-    room = PURSE * state.problem.rows - state.spent
+    """The ways that are worth their trial, the most promising of each model (the one whose trial costs least,
+    where none was asked: what it shows tells about all of them)."""
+    cost, room = believed(state), PART * PURSE * state.problem.rows - state.spent
+    best = best_of(state, cost)
+    first = min((cost[j] for j in best.values()), key=lambda each: each.mean(), default=np.ones(DRAWS))
     found = dict[int, float]()
     for j, seen in state.candidates.items():
-        price = trial(state, j, rows)
+        price, own = trial(state, j, rows), best.get(kin(state, j)[0])
         if seen.rows or seen.rate >= AS_EXPENSIVE or price > room or surprising(state, j, room):
             continue
-        if (worth := TOLD * gain(best, cost[j]) * state.left - price) > 0:
+        others = first if own is None else np.minimum(first, cost[own])
+        if (worth := TOLD * gain(others, cost[j]) * state.left - price) > 0:
             found[j] = worth
     picked, spent = list[int](), 0.0
-    for j in sorted(found, key=lambda j: state.candidates[j].rate if not met(state, j) else -found[j]):
+    for j in sorted(found, key=lambda j: -found[j] if met(state, j) else trial(state, j, rows)):
         if any(i in picked for i in kin(state, j)) or spent + trial(state, j, rows) > room:
             continue
         picked.append(j)
