@@ -48,8 +48,8 @@ def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[
 
 def _sample(model: Model, live: Live) -> list[Request]:
     """What the model is asked about some rows, spread over the table."""
-    rows = np.linspace(0, live.rows - 1, num=min(SAMPLE, live.rows)).astype(np.int64)
-    return [live.request(live.models.index(model), prompt) for prompt in live.prompts(rows)]
+    rows = np.linspace(0, live.questions.rows - 1, num=min(SAMPLE, live.questions.rows)).astype(np.int64)
+    return [live.questions.request(live.models.index(model), prompt) for prompt in live.questions.prompts(rows)]
 
 
 def _expect(request: Request, thoughts: int) -> Usage:

@@ -168,7 +168,7 @@ def _rows(count: int) -> str:
 
 
 def _repeats(facts: Facts) -> Iterator[str]:
-    rows, distinct = facts.live.rows, facts.live.distinct
+    rows, distinct = facts.live.questions.rows, facts.live.questions.distinct
     if rows - distinct > MANY * rows:
         yield f"{rows - distinct:,} rows ask what another row asks: they share its answer, which is paid for once."
 

@@ -79,8 +79,8 @@ async def draw_up(
     facts = Facts(priced, live, tuple(models), asked, shape.reference_only, seen, check, budget)
     return Plan(
         table=job.table.name,
-        rows=live.rows,
-        distinct=live.distinct,
+        rows=live.questions.rows,
+        distinct=live.questions.distinct,
         agreement=job.agreement,
         confidence=job.confidence,
         procedure=job.procedure,
@@ -142,12 +142,12 @@ class _Shape:
     @property
     def part(self) -> float:
         """Distinct requests per row: what is paid of what is asked."""
-        return self.live.distinct / self.live.rows
+        return self.live.questions.distinct / self.live.questions.rows
 
     @property
     def reference_only(self) -> float:
         """USD of the reference on every row."""
-        return self.rates[0] * self.live.distinct
+        return self.rates[0] * self.live.questions.distinct
 
     @property
     def fixed(self) -> float:
@@ -159,7 +159,7 @@ class _Shape:
 
     def line(self, agreement: str, effort: Effort) -> Line:
         """Cost and time at one agreement."""
-        told, left = self._forecast(agreement, effort), self.live.rows - len(self.aside)
+        told, left = self._forecast(agreement, effort), self.live.questions.rows - len(self.aside)
         scale = self.rates[0] * left * self.part
         low, cost, high = (self.fixed + each * scale for each in (told.low, told.expected, told.high))
         saving, worst, best = (self.reference_only / each if each else 1.0 for each in (cost, high, low))
@@ -178,8 +178,8 @@ class _Shape:
 
     def _seconds(self, share: float) -> float:
         """How long the slowest model is busy: the reference with its share of the rows, candidates with all of them."""
-        calls = [share * self.live.distinct]
-        calls += [float(self.live.distinct * (1 + model.draws)) for model in self.live.models[1:]]
+        calls = [share * self.live.questions.distinct]
+        calls += [float(self.live.questions.distinct * (1 + model.draws)) for model in self.live.models[1:]]
         speeds = self.seen.speeds if self.seen else {}
         return max(
             _busy(count, model, speeds.get(model.name, GUESSED), self.concurrency)
@@ -232,8 +232,8 @@ def _standing(seen: Known, j: int) -> dict[str, Json]:
 
 
 def _prompts(live: Live) -> list[tuple[int, str]]:
-    rows = np.unique(np.linspace(0, live.rows - 1, num=min(SHOWN, live.rows)).astype(np.int64))
-    return list(zip(rows.tolist(), live.prompts(rows), strict=True))
+    rows = np.unique(np.linspace(0, live.questions.rows - 1, num=min(SHOWN, live.questions.rows)).astype(np.int64))
+    return list(zip(rows.tolist(), live.questions.prompts(rows), strict=True))
 
 
 def _run(job: Job, reader: Reader | None) -> dict[str, Json] | None:
