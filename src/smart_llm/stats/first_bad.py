@@ -90,7 +90,7 @@ def credit_left(credit: int, errors: int, reserve: int) -> int:
 def error_level(rows: int, allowance: int, credit: int, looked: int, *, errors: int, reserve: int) -> float:
     """Probability of more than allowance + reserve misses when `errors` rows of the population have no answer.
 
-    Guarantee: an upper bound for every population with that number of errors, in every order. Assumes: as `upper_level`.
+    Guarantee: an upper bound for every population with that many errors, in every order. Assumes: as `upper_level`.
     Rounds: up. Source: given the number of labelled errors, the lemma on the other rows.
     """
     seen = np.arange(max(0, looked - rows + errors), min(errors, looked) + 1)

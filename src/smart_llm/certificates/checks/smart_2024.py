@@ -169,7 +169,7 @@ def _standing(each: Mapping[str, Json], agreement: float) -> str:
 
 
 def _cheapest(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    """profile-all, profile-smart: everything left to the cheapest satisfied model (the list begins with the cheapest)."""
+    """profile-all, profile-smart: all that is left to the cheapest satisfied model (cheapest first)."""
     left = claim["rows"] - evidence["profiled"]
     best = next(each for each in evidence["models"] if each["standing"] == "satisfied")
     share = {"model": best["model"], "rows": left, "level": None, "lower": best["lower"]}
