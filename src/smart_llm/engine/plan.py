@@ -74,7 +74,8 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One model: role `reference` or `candidate`; rate: USD per million tokens; tokens of an average call, USD a row.
-    seen: what the pilot saw of a candidate (rows, agreeing, deferred, limits)."""
+    seen: what the pilot saw of a candidate (rows, agreeing, deferred, limits). enforce: how its server is made to keep
+    to the labels or the schema; "auto": the run learns that by a call."""
 
     name: str
     role: str
@@ -84,6 +85,7 @@ class Planned:
     cost: float
     seconds: float | None
     seen: Mapping[str, Json] | None
+    enforce: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -304,6 +306,7 @@ def _models(live: Live, providers: Mapping[str, Provider], seen: Known | None) -
                 cost=float(np.mean(seen.sheet.cost[:, j] if seen else [row_cost(model, usage) for usage in used])),
                 seconds=speed.seconds if speed else None,
                 seen=_standing(seen, j) if seen and j else None,
+                enforce=model.enforce,
             )
         )
     return out

@@ -97,6 +97,10 @@ def _cut(prompt: str) -> str:
 def _model(model: Planned) -> list[str]:
     about = f"{model.name} ({model.role}): ${_usd(model.cost)} a row, {model.input_tokens:,.0f} tokens in, "
     lines = [f"{about}{model.output_tokens:,.0f} out; {_rate(model)}"]
+    if model.enforce == "auto":
+        lines.append("  enforce: whether its server can keep it to the answers allowed will be learned by one call")
+    elif model.enforce:
+        lines.append(f"  enforce: {model.enforce}")
     if model.seen and model.seen["rows"]:
         seen = model.seen
         deferred = f"; broke the contract on {seen['deferred']}" if seen["deferred"] else ""
