@@ -15,6 +15,7 @@ from smart_llm.engine.labels import per_label
 from smart_llm.engine.late import covered
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord, canonical
+from smart_llm.providers.books import PROBE
 from smart_llm.reports.certificate import Certificate, assumed, words
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
@@ -174,11 +175,14 @@ def _cost(account: Account, profiled: Any) -> dict[str, Json]:
 
 def _paid(account: Account, run_id: str, ledger: Ledger) -> dict[str, Json]:
     """Whose money it was: what this run has paid for its answers, what those cost that it took from earlier runs for
-    nothing, and what it may have paid besides. The last alone depends on how often a run was killed."""
+    nothing, what it paid to learn how servers are told, and what it may have paid besides. The last alone depends on
+    how often a run was killed."""
     spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), account.live.total()
     reused = total - (spent - lost)
     reused = reused if reused > 1e-9 * total else 0.0
-    return {"paid": total - reused, "reused": reused, "lost_at_most": lost}
+    learning = sum(each.cost for each in ledger.account(run_id) if each.outcome == PROBE)
+    lost = lost - learning if lost - learning > 1e-9 * lost else 0.0
+    return {"paid": total - reused, "reused": reused, "learning": learning, "lost_at_most": lost}
 
 
 def _errors(live: Live, profiled: Any) -> dict[str, Json]:

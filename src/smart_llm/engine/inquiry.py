@@ -19,6 +19,7 @@ from smart_llm.engine.means import Means
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.ledger import request_key
 from smart_llm.providers.base import Provider
+from smart_llm.providers.books import PROBE
 from smart_llm.providers.budget import Budget
 from smart_llm.providers.enforced import NONE, TOLD, shows_schema
 from smart_llm.providers.http import HttpProvider
@@ -26,18 +27,19 @@ from smart_llm.providers.lane import Lane
 from smart_llm.providers.pace import Pace, held_back
 from smart_llm.types import Answer, Model, Request
 
-PROBE = "probe"
-"""The outcome, in the ledger, of a call that was made to learn something."""
 ROWS = 3
 """Rows that are tried where a server refuses one for itself."""
 SILENCE = 60.0
 """Seconds that the first call may take, at most: a model may have to be loaded first."""
 LONGER, LEAST = 10.0, 5.0
 """How many times as long as an answer without being told, and how many seconds more, one may take that is told."""
+ENOUGH = 5
+"""Answers of a server that is not told anything, with only failures when it is told, that show why it fails. Of a server
+that fails at random on half of the calls, one in 250 would be misjudged."""
 THERE = 30.0
 """Seconds that a server is waited for which answers nobody."""
-PAUSE = 0.2
-"""Seconds between looks at whether the user wants to stop."""
+PAUSE, LONGEST = 0.2, 2.0
+"""Seconds between looks at whether the user wants to stop, and between failures: longer with each, at most so long."""
 
 
 class _NotTaken(Refused):
@@ -72,7 +74,7 @@ class Inquiry:
     def __init__(self, model: Model, job: Job, means: Means, purse: Budget, run: str) -> None:
         self._model, self._job, self._means, self._purse, self._run = model, job, means, purse, run
         self._seconds = min(means.timeout, SILENCE)
-        self._random = Random(0)
+        self._random, self._failures = Random(0), 0
         columns = job.task.columns(job.table.columns)
         self._render, self._rows = job.task.template(columns).render, iter(range(min(ROWS, job.table.rows)))
         self._columns = columns
@@ -89,21 +91,31 @@ class Inquiry:
             return Outcome(NONE, str(unsure), sure=False)
         return Outcome(NONE, why)
 
-    async def _tried(self, way: str, *, again: bool = True) -> str:
-        """Why the server does not keep to what it is told in this way; empty: it does."""
-        said = await self._asked(way)
-        if isinstance(said, Answer):
-            return self._broken(way, said)
-        if isinstance(said, Refused):
-            if said.row_only and (prompt := self._next_prompt()) is not None:
-                self._prompt = prompt
-                return await self._tried(way)
-            if said.row_only or said.maybe_row:
+    async def _tried(self, way: str) -> str:
+        """Why the server does not keep to what it is told in this way; empty: it does. One that fails is asked the
+        same without being told, in turn with it: it may fail in any case, or not be there."""
+        until, otherwise = asyncio.get_running_loop().time() + min(self._means.patience, THERE), 0
+        while True:
+            said = await self._asked(way)
+            if isinstance(said, Answer):
+                return self._broken(way, said)
+            if isinstance(said, Refused):
+                if said.row_only and (prompt := self._next_prompt()) is not None:
+                    self._prompt = prompt
+                    continue
+                return self._refused(said)
+            if await self._answers_otherwise():
+                otherwise += ENOUGH // 2 + 1 if said.late else 1
+            if otherwise >= ENOUGH:
                 return str(said)
-            raise _Unsure(str(said))
-        if not await self._answers_otherwise():
-            raise _Unsure(str(said))
-        return await self._tried(way, again=False) if again else str(said)
+            if not otherwise and asyncio.get_running_loop().time() > until:
+                raise _Unsure(str(said))
+
+    def _refused(self, said: Refused) -> str:
+        """What a refusal of this one request says; `_Unsure` for one of all requests."""
+        if said.row_only or said.maybe_row:
+            return str(said)
+        raise _Unsure(str(said))
 
     def _broken(self, way: str, answer: Answer) -> str:
         """Why an answer does not show that the server keeps to what it was told; empty: it does."""
@@ -115,24 +127,20 @@ class Inquiry:
         return f"It said {text[:60]!r}."
 
     async def _answers_otherwise(self) -> bool:
-        """Whether the server answers when it is not told anything, after a while at the latest. From then on a call
-        that takes much longer is taken for one that hangs."""
-        loop, pause = asyncio.get_running_loop(), 2 * PAUSE
-        until = loop.time() + min(self._means.patience, THERE)
-        while True:
-            began = loop.time()
-            said = await self._asked(NONE)
-            if isinstance(said, Answer):
-                self._seconds = min(self._seconds, LEAST + LONGER * (loop.time() - began))
-                return True
-            if isinstance(said, Refused):
-                if said.row_only or said.maybe_row:
-                    return True
-                raise _Unsure(str(said))
-            if loop.time() + pause > until:
-                return False
-            await self._wait(pause)
-            pause *= 2
+        """Whether the server answers when it is not told anything. From then on a call that takes much longer is taken
+        for one that hangs."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        said = await self._asked(NONE)
+        if isinstance(said, Answer):
+            self._seconds = min(self._seconds, LEAST + LONGER * (loop.time() - began))
+        elif isinstance(said, Refused):
+            self._refused(said)
+        else:
+            self._failures += 1
+            await self._wait(min(LONGEST, PAUSE * self._failures))
+            return False
+        return True
 
     async def _asked(self, way: str) -> Answer | ProviderError:
         """One call, or a few while the server asks to slow down."""
@@ -159,19 +167,20 @@ class Inquiry:
         self._means.stop.check()
         bound, key = lane.bound(request, self._seconds), request_key(request)
         await self._purse.reserve(bound)
-        number, cost = await ledger.send(key, model.name, bound, run=self._run), bound
+        number, cost, became = await ledger.send(key, model.name, bound, run=self._run), bound, "timed out"
         try:
             async with asyncio.timeout(self._seconds):
                 answer = lane.priced(request, await provider.complete(request))
-            cost = answer.cost
+            cost, became = answer.cost, PROBE
         except TimeoutError:
             return Retryable(f"{model.name} did not answer within {self._seconds:g} s.", paid=True, late=True)
         except (Retryable, Refused) as error:
             cost = bound if isinstance(error, Retryable) and error.paid else 0.0
+            became = "failed" if isinstance(error, Retryable) else "refused"
             return error
         finally:
             self._purse.settle(bound, cost)
-            await ledger.attempt(key, model.name, PROBE, cost, run=self._run, settles=number)
+            await ledger.attempt(key, model.name, became, cost, run=self._run, settles=number)
         if self._purse.limit is not None and (beyond := lane.trust.broke(bound, answer)):
             raise beyond
         return answer
