@@ -13,18 +13,18 @@ from random import Random
 
 import numpy as np
 
-from smart_llm import models as model_specs
+from smart_llm.client.books import PROBE
+from smart_llm.client.budget import Budget
+from smart_llm.client.lane import Lane
+from smart_llm.client.pace import Pace, held_back
 from smart_llm.engine.job import Job
-from smart_llm.engine.means import Means
+from smart_llm.engine.session import Means
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.ledger import request_key
+from smart_llm.providers import specs as model_specs
 from smart_llm.providers.base import Provider
-from smart_llm.providers.books import PROBE
-from smart_llm.providers.budget import Budget
 from smart_llm.providers.enforced import NONE, TOLD, shows_schema
 from smart_llm.providers.http import HttpProvider
-from smart_llm.providers.lane import Lane
-from smart_llm.providers.pace import Pace, held_back
 from smart_llm.types import Answer, Model, Request
 
 ROWS = 3
@@ -34,8 +34,8 @@ SILENCE = 60.0
 LONGER, LEAST = 10.0, 5.0
 """How many times as long as an answer without being told, and how many seconds more, one may take that is told."""
 ENOUGH = 5
-"""Answers of a server that is not told anything, with only failures when it is told, that show why it fails. Of a server
-that fails at random on half of the calls, one in 250 would be misjudged."""
+"""Answers of a server that is not told anything, with only failures when it is told, that show why it fails. One in
+250 servers that fail at random on half of the calls is misjudged."""
 THERE = 30.0
 """Seconds that a server is waited for which answers nobody."""
 PAUSE, LONGEST = 0.2, 2.0
@@ -105,7 +105,7 @@ class Inquiry:
                     continue
                 return self._refused(said)
             if await self._answers_otherwise():
-                otherwise += ENOUGH // 2 + 1 if said.late else 1
+                otherwise += ENOUGH // 2 + 1 if isinstance(said, Retryable) and said.late else 1
             if otherwise >= ENOUGH:
                 return str(said)
             if not otherwise and asyncio.get_running_loop().time() > until:

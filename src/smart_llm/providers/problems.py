@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from smart_llm.errors import ProviderError, Refused, Retryable
-from smart_llm.providers.headers import seconds as after
+from smart_llm.providers.durations import seconds as after
 
 TOO_LONG = (
     r"(context|prompt|input|request|content|message|text)\b.{0,60}\btoo (long|large|big)"
