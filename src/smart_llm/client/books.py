@@ -13,9 +13,6 @@ from smart_llm.client.lane import Lane
 NOTE = "in flight"
 """Stands for the key in the notes that announce many calls at once."""
 
-PROBE = "probe"
-"""The outcome of a call that was answered, and made to learn something about its server alone."""
-
 
 class Books:
     """Of one client. With a budget every call is announced by a number of its own, else many together by a note."""

@@ -13,7 +13,6 @@ from random import Random
 
 import numpy as np
 
-from smart_llm.client.books import PROBE
 from smart_llm.client.budget import Budget
 from smart_llm.client.lane import Lane
 from smart_llm.client.pace import Pace, held_back
@@ -21,6 +20,7 @@ from smart_llm.engine.job import Job
 from smart_llm.engine.session import Means
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.ledger import request_key
+from smart_llm.ledger.reader import PROBE
 from smart_llm.providers import specs as model_specs
 from smart_llm.providers.base import Provider
 from smart_llm.providers.enforced import NONE, TOLD, shows_schema

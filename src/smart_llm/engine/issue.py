@@ -12,7 +12,6 @@ from scipy.special import betaincinv  # scipy.stats takes a second to load
 from smart_llm.certificates.certificate import Certificate, assumed, words
 from smart_llm.certificates.labels import per_label
 from smart_llm.certificates.late import covered
-from smart_llm.client.books import PROBE
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord
@@ -164,10 +163,9 @@ def _paid(live: Live, run_id: str, ledger: Ledger) -> dict[str, Json]:
     nothing, what it paid to learn how servers are told, and what it may have paid besides. The last alone depends on
     how often a run was killed."""
     spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), live.account.total()
-    reused = total - (spent - lost)
+    learning = ledger.learning(run_id)
+    reused = total - (spent - lost - learning)
     reused = reused if reused > 1e-9 * total else 0.0
-    learning = sum(each.cost for each in ledger.account(run_id) if each.outcome == PROBE)
-    lost = lost - learning if lost - learning > 1e-9 * lost else 0.0
     return {"paid": total - reused, "reused": reused, "learning": learning, "lost_at_most": lost}
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from smart_llm.client.books import PROBE
 from smart_llm.client.budget import Budget
 from smart_llm.engine.inquiry import Inquiry
 from smart_llm.engine.job import Job, find, fixed
@@ -22,6 +21,7 @@ from smart_llm.engine.pool import all_of
 from smart_llm.engine.session import Means
 from smart_llm.events import Said
 from smart_llm.ledger import Ledger, Reader, canonical, tagged
+from smart_llm.ledger.reader import PROBE
 from smart_llm.providers import specs as model_specs
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.types import Json, Model
