@@ -8,6 +8,7 @@ import sqlite3
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,8 +16,11 @@ from shapes import Body, Enforcing, Said, Shaped, completion, error
 
 import smart_llm as smart
 from smart_llm import events
+from smart_llm.engine.learning import learned
+from smart_llm.engine.opening import job_of, means_of, providers_of
 from smart_llm.errors import BudgetExhausted
-from smart_llm.ledger import Reader
+from smart_llm.events import Stop
+from smart_llm.ledger import Ledger, Reader
 from smart_llm.mock import MockServer
 
 ROWS = [{"text": f"row {i}"} for i in range(150)]
@@ -46,6 +50,11 @@ async def go(
         ledger=ledger,
         **options,
     )
+
+
+def models(big: str, small: str) -> dict[str, Any]:
+    """The models of a run at these addresses."""
+    return {"reference": f"openai:big@{big}?in=10&out=10", "candidates": [f"openai:small@{small}?in=1&out=1"]}
 
 
 def told(body: Body) -> str:
@@ -326,3 +335,68 @@ async def test_a_schema_that_a_server_cannot_bear(tmp_path: Path) -> None:
     (tmp_path / "fine").mkdir()
     done = await learn(fine, tmp_path / "fine", OBJECT)
     assert (setting(done), set(bodies(fine))) == ("", {"response_format"})
+
+
+async def test_a_pilot_learns_for_the_run(tmp_path: Path) -> None:
+    """Who pilots first asks then, on the pilot's account; the run takes what was learned and asks nobody again."""
+    server, ledger = Enforcing("schema"), tmp_path / "ledger.db"
+    async with Shaped({}, text="yes") as big, server as small:
+        await smart.aplan(
+            ROWS,
+            LABELS,
+            pilot=10,
+            reference=f"openai:big@{big}?in=10&out=10",
+            candidates=[f"openai:small@{small}?in=1&out=1"],
+            agreement="0.8",
+            seed=1,
+            ledger=ledger,
+        )
+        assert len(server.bodies) == 1 + 10
+        done = await go(big, small, ledger)
+    assert (setting(done), set(bodies(server))) == ("schema", {"response_format"})
+    assert done.certificate.cost["learning"] == 0
+
+
+async def test_a_server_that_was_not_there_is_asked_again(tmp_path: Path) -> None:
+    """A run that could not learn it and has bought nothing does not decide for ever."""
+    ledger, server = tmp_path / "ledger.db", Enforcing("schema")
+    async with Shaped({"": (500, error("down"))}) as big:
+        async with Shaped({}) as small:
+            pass  # its address is free again
+        with pytest.raises(smart.ProviderError):
+            await go(big, small, ledger, patience=0.5)
+        port = int(small.partition("127.0.0.1:")[2].partition("/")[0])
+        big_port = int(big.partition("127.0.0.1:")[2].partition("/")[0])
+    server._address = ("127.0.0.1", port)
+    mended = Shaped({}, text="yes")
+    mended._address = ("127.0.0.1", big_port)
+    async with mended as big, server as small:
+        done = await go(big, small, ledger)
+    assert setting(done) == "schema"
+
+
+async def test_a_key_that_is_refused_is_said_by_the_run(tmp_path: Path) -> None:
+    """What stops a run anyhow is no matter of labels: it stops in the words it always has."""
+    server = Shaped({"": (401, error("who are you", code="invalid_api_key"))})
+    async with Shaped({}, text="yes") as big, server as small:
+        with pytest.raises(smart.Refused, match="does not accept the key"):
+            await go(big, small, tmp_path / "ledger.db")
+
+
+async def test_flaky_servers_are_not_misjudged(tmp_path: Path) -> None:
+    """A server that fails on two thirds of all calls, told or not, is found to keep its model to the labels."""
+    for seed in range(8):
+        random, server = Random(seed), Enforcing("schema")
+        flaky = lambda body, prompt, random=random: (500, error("odd")) if random.random() < 0.66 else None  # noqa: E731
+        server._reactions = {"": flaky}
+        (tmp_path / str(seed)).mkdir()
+        async with Shaped({}, text="yes") as big, server as small:
+            job = job_of(ROWS, LABELS, smart.Options(**models(big, small), ledger=tmp_path / f"{seed}.db"))
+            with Ledger.open(tmp_path / f"{seed}.db") as ledger:
+                options = smart.Options(**models(big, small))
+                providers = providers_of(job, options)
+                means = means_of(ledger, providers, Stop(), events.nobody, options)
+                settled, means = await learned(job, means)
+                for provider in means.providers.values():
+                    await provider.close()
+        assert [model.enforce for model in settled.models] == ["", "schema"]

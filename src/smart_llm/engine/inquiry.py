@@ -22,7 +22,7 @@ from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.ledger import request_key
 from smart_llm.ledger.reader import PROBE
 from smart_llm.providers import specs as model_specs
-from smart_llm.providers.base import Provider
+from smart_llm.providers.base import Provider, answered
 from smart_llm.providers.enforced import NONE, TOLD, shows_schema
 from smart_llm.providers.http import HttpProvider
 from smart_llm.types import Answer, Model, Request
@@ -170,7 +170,7 @@ class Inquiry:
         number, cost, became = await ledger.send(key, model.name, bound, run=self._run), bound, "timed out"
         try:
             async with asyncio.timeout(self._seconds):
-                answer = lane.priced(request, await provider.complete(request))
+                answer = lane.priced(request, await answered(provider, request))
             cost, became = answer.cost, PROBE
         except TimeoutError:
             return Retryable(f"{model.name} did not answer within {self._seconds:g} s.", paid=True, late=True)
