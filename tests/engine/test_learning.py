@@ -400,3 +400,16 @@ async def test_flaky_servers_are_not_misjudged(tmp_path: Path) -> None:
                 for provider in means.providers.values():
                     await provider.close()
         assert [model.enforce for model in settled.models] == ["", "schema"]
+
+
+async def test_a_server_that_goes_away_meanwhile_is_not_asked_for_ever(tmp_path: Path) -> None:
+    """It answers once without being told, and then nobody: what cannot be learned is not, and the run says why."""
+    left = [1]
+
+    def going(body: Body, prompt: str) -> Said:
+        left[0] -= not told(body)
+        return (500, error("gone")) if told(body) or left[0] < 0 else None
+
+    async with Shaped({}, text="yes") as big, Shaped({"": going}) as small:
+        with pytest.raises(smart.ProviderError, match="small"):
+            await asyncio.wait_for(go(big, small, tmp_path / "ledger.db", patience=0.5), 30)

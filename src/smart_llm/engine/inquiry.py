@@ -106,10 +106,10 @@ class Inquiry:
                 return self._refused(said)
             if await self._answers_otherwise():
                 otherwise += ENOUGH // 2 + 1 if isinstance(said, Retryable) and said.late else 1
+            elif asyncio.get_running_loop().time() > until:
+                raise _Unsure(str(said))
             if otherwise >= ENOUGH:
                 return str(said)
-            if not otherwise and asyncio.get_running_loop().time() > until:
-                raise _Unsure(str(said))
 
     def _refused(self, said: Refused) -> str:
         """What a refusal of this one request says; `_Unsure` for one of all requests."""

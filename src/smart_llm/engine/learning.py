@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from smart_llm.client.budget import Budget
-from smart_llm.engine.inquiry import Inquiry
 from smart_llm.engine.job import Job, find, fixed
 from smart_llm.engine.pool import all_of
 from smart_llm.engine.session import Means
@@ -107,6 +106,8 @@ def _about(job: Job, model: Model) -> list[Json]:
 
 async def _learn(job: Job, means: Means, account: str | None) -> Json:
     """Ask about every model of which nothing is known, all at once, and keep what comes."""
+    from smart_llm.engine.inquiry import Inquiry  # only here: it loads what speaks HTTP
+
     ledger, payer = means.ledger, account or _payer(job, means.ledger)
     purse = Budget(means.budget, ledger.spent(payer))
     asked = [model for model in _open(job) if _known(job, model, ledger) is None]
