@@ -172,6 +172,7 @@ async def _pilot(job: Job, path: Path, rows: int, options: Options) -> None:
     try:
         with _working(path, providers, options) as means:
             job, means = await learned(job, means, account=account_of(job))
+            providers = dict(means.providers)
             await buy_pilot(job, means, rows)
     finally:
         await _close(providers.values())

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -97,7 +98,7 @@ async def test_a_small_model_that_breaks_the_contract(keeps: str, way: str, call
     cheap = [row for row in done.table if "small" in row["answered_by"]]
     assert setting(done) == way
     assert {row["answered_by"] for row in cheap} <= {f"openai:small@{url}"}
-    with sqlite3.connect(done.ledger) as db:
+    with closing(sqlite3.connect(done.ledger)) as db:
         said = [
             json.loads(text)["text"]
             for (text,) in db.execute("SELECT answer FROM answers WHERE model LIKE ?", ["%small%"])
