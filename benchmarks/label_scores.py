@@ -30,7 +30,7 @@ from common import finish, options, show, spread
 from scipy.stats import rankdata
 
 from smart_llm.cli import demonstration as demo
-from smart_llm.engine.live import WARM
+from smart_llm.engine.questions import WARM
 from smart_llm.errors import InputError
 from smart_llm.providers import replies
 from smart_llm.providers.local import provider as local

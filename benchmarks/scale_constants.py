@@ -56,7 +56,7 @@ class Constants:
     driver_bytes: float
 
     def ledger_at(self, answers: float) -> float:
-        """CPU-seconds an answer. The filter that spares a look-up for what is new is full by and by (`ledger.key_filter`)."""
+        """CPU-seconds an answer. The filter that spares a look-up for what is new fills up (`ledger.key_filter`)."""
         taken = 1 - np.exp(-2 * answers / 2**BITS)
         return float(_extended(self.ledger, answers) + taken**2 * _extended(self.lookup, answers))
 
@@ -168,7 +168,7 @@ def driver_cost(rows: int) -> tuple[float, float]:
     assert table.table_hash
     live = Live(table, task, MODELS, None, stop=Stop())  # type: ignore[arg-type]  # nobody is asked
     held = [permutation(1, "order", rows), uniforms(1, "shares", rows)]
-    held += [live.groups, live.costs, live.by, live.settled, live.reference_cost]
+    held += [live.questions.groups, live.account.costs, live.rows.by, live.rows.settled, live.account.reference]
     cpu = process_time() - before
     return cpu / rows, sum(each.nbytes for each in held) / rows + 16  # and where each answer stands
 

@@ -92,4 +92,4 @@ async def test_rows_with_words_that_a_gate_turns_away_are_not_put_to_a_candidate
     passed = {text for text in texts if words_of(text)[why] == 0}
     assert 50 < len(passed) < 68
     assert set(client.small) == passed
-    assert [int(model) for model in live.by] == [int(text in passed) for text in texts]
+    assert [int(model) for model in live.rows.by] == [int(text in passed) for text in texts]

@@ -265,7 +265,7 @@ async def test_what_failed_travels_to_workers_and_back(tmp_path: Path) -> None:
                 delivered = await worker.settle(part.number)
                 assert delivered.stopped is None, delivered.stopped
                 take(live, part.first, pl.read_parquet(delivered.account))
-            found.append((live.by.tolist(), dict(live.client.failed)))
+            found.append((live.rows.by.tolist(), dict(live.client.failed)))
             orders = replace(orders, failed=found[0][1])
     assert found[0][0] == [0 if n % 10 == 3 else 1 for n in range(40)]
     assert len(found[0][1]) == 4

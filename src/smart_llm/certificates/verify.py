@@ -1,9 +1,9 @@
 """`smart verify`: does a certificate follow from its own evidence and, with the ledger, from what was bought?
 
 Without the ledger: the plan's hash, the claim against the plan, the verdict recomputed by independent code
-(`certificates.checks`), the rule and counts against it. With the ledger: the seeded order is rebuilt, the rows asked must be its
-prefix, every answer is read again from the record and parsed and compared by the task of the plan, and the counts must
-be the same.
+(`certificates.checks`), the rule and counts against it. With the ledger: the seeded order is rebuilt, the rows asked
+must be its prefix, every answer is read again from the record and parsed and compared by the task of the plan, and the
+counts must be the same.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery | None]]
 
 async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) -> None:
     """Settle every row that is left."""
-    live.reopen()
-    done = int(live.settled.sum())
-    alone = live.reference_only_cost(np.flatnonzero(live.settled)) / live.rows
+    live.rows.reopen()
+    done = live.rows.done
+    alone = live.account.reference_only(np.flatnonzero(live.rows.settled)) / live.questions.rows
     settle = _by_share(live, routing) if routing.cascade is None else _by_tiers(live, routing.cascade, routing)
 
     async def one(row: tuple[int, str]) -> None:
@@ -45,26 +45,30 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         given = await settle(position, prompt) if routing.chosen[position] else None
         if given is None:
             given = (0, *await live.answer(position, 0, prompt))
-        rows = live.alike.members(position)
-        rows = rows[~live.settled[rows]] if len(rows) > 1 else rows
-        live.settle_by(rows, *given)
+        rows = live.questions.alike.members(position)
+        rows = rows[~live.rows.settled[rows]] if len(rows) > 1 else rows
+        live.rows.settle_by(rows, *given)
         done += len(rows)
-        tell(Delivering(done, live.rows, len(live.errors), live.paid(), alone * done, live.so_far))
+        tell(
+            Delivering(
+                done, live.questions.rows, len(live.rows.errors), live.account.paid(), alone * done, live.account.so_far
+            )
+        )
 
     await each(_left(live), one, workers=workers, stop=live.stop)
 
 
 def asked_elsewhere(live: Live, ledger: Reader) -> bool:
     """Whether the ledger holds answers of the reference to requests that nobody has made in this session."""
-    return ledger.count(live.models[0].name) > int((~np.isnan(live.costs[0])).sum())
+    return ledger.count(live.models[0].name) > int((~np.isnan(live.account.costs[0])).sum())
 
 
 def _left(live: Live) -> Iterator[tuple[int, str]]:
     """Of the rows that are not settled, the first one of each request, and its prompt."""
-    left = live.different(np.flatnonzero(~live.settled))
+    left = live.questions.different(live.rows.left)
     for start in range(0, len(left), SLICE):
         part = left[start : start + SLICE]
-        yield from zip(part.tolist(), live.prompts(part), strict=True)
+        yield from zip(part.tolist(), live.questions.prompts(part), strict=True)
 
 
 def _covers(live: Live, model: int, reply: Answer) -> bool:
@@ -78,10 +82,10 @@ async def _stands(live: Live, prompt: str, models: Sequence[int]) -> bool:
     an answer that one of these models did not give."""
     if not live.elsewhere:
         return False
-    number = await live.client.held(live.request(0, prompt))
+    number = await live.client.held(live.questions.request(0, prompt))
     if number is None or number <= live.before:
         return number is not None
-    return any([await live.client.held(live.request(model, prompt)) is None for model in models])
+    return any([await live.client.held(live.questions.request(model, prompt)) is None for model in models])
 
 
 def _by_share(live: Live, routing: Routing) -> Settle:

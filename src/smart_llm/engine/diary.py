@@ -60,8 +60,8 @@ class Diary:
     async def opened(self, ask: Ask, live: Live) -> Entry | None:
         """The next ask, before anything of it is sent: what is recorded of it, if it was answered before. `Changed`: it
         is another one, or the rows of it that were marked are read otherwise by now."""
-        whole = live.aside.population[ask.positions]
-        keys = [live.keys_of(prompt, ask.models) for prompt in live.prompts(whole)]
+        whole = live.questions.aside.population[ask.positions]
+        keys = [live.questions.keys_of(prompt, ask.models) for prompt in live.questions.prompts(whole)]
         self._fix(ask)
         if self.number < self._old:
             _same_ask(self.entries[self.number], ask, whole, keys)
@@ -74,7 +74,7 @@ class Diary:
 
     async def note(self, ask: Ask, live: Live, k: int, keys: Sequence[Sequence[str]], sheet: Answers) -> None:
         """One row of the current ask, as soon as its marks are made."""
-        row = int(live.aside.population[ask.positions[k]])
+        row = int(live.questions.aside.population[ask.positions[k]])
         failed = any(key in live.client.failed for of_model in keys for key in of_model)
         told = {"row": row, "keys": [first for first, *_ in keys], **reading(sheet, k, ask.models), "failed": failed}
         if self._marked.get(k) != told:
@@ -142,7 +142,9 @@ class Diary:
         """What these rows look like by today's task, from the ledger alone."""
         sheet = Answers.blank((len(positions), len(live.models)), words=True)
         with live.client.recorded(self._ledger.get):
-            for k, (position, prompt) in enumerate(zip(positions.tolist(), live.prompts(positions), strict=True)):
+            for k, (position, prompt) in enumerate(
+                zip(positions.tolist(), live.questions.prompts(positions), strict=True)
+            ):
                 await live.look(sheet, k, position, prompt, models)
         return sheet
 
@@ -159,7 +161,7 @@ def _entry(number: int, ask: Ask, live: Live, keys: Keys, sheet: Answers) -> dic
     return {
         "number": number,
         "stage": ask.stage,
-        "positions": live.aside.population[ask.positions].tolist(),
+        "positions": live.questions.aside.population[ask.positions].tolist(),
         "models": list(ask.models),
         "keys": [[first for first, *_ in row] for row in keys],
         **{name: [row[name] for row in rows] for name in READINGS},

@@ -16,7 +16,7 @@ from smart_llm.types import Model, Part, Request, Usage
 SAMPLE = 64
 """Rows rendered before the start, to estimate what a call costs."""
 THOUGHTS = 16
-"""A model that thinks is expected to use one in so many of the tokens it may think: a guess, until a pilot tells."""
+"""A model that thinks is expected to use one in this many of the tokens it may think: a guess, until a pilot tells."""
 
 
 def expected_cost(model: Model, provider: Provider, live: Live) -> float:
@@ -50,8 +50,8 @@ def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[
 
 def _sample(model: Model, live: Live) -> list[Request]:
     """What the model is asked about some rows, spread over the table."""
-    rows = np.linspace(0, live.rows - 1, num=min(SAMPLE, live.rows)).astype(np.int64)
-    return [live.request(live.models.index(model), prompt) for prompt in live.prompts(rows)]
+    rows = np.linspace(0, live.questions.rows - 1, num=min(SAMPLE, live.questions.rows)).astype(np.int64)
+    return [live.questions.request(live.models.index(model), prompt) for prompt in live.questions.prompts(rows)]
 
 
 def _expect(request: Request, thoughts: int) -> Usage:

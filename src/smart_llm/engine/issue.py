@@ -1,4 +1,4 @@
-"""The account of a run: who paid for what, and the certificate it ends with."""
+"""The certificate that a run ends with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm.certificates.certificate import Certificate, assumed, words
 from smart_llm.certificates.labels import per_label
@@ -16,33 +15,22 @@ from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.earlier import earlier
+from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
 
-
-class Account:
-    """Who paid for what: `stages` holds the USD of each stage of a run that is closed, each distinct request once.
-    check: what asking the reference twice showed, if it was. lost: rows set aside that had no answer when they were
-    settled, whether or not they have one by now."""
-
-    def __init__(self, live: Live) -> None:
-        self.live, self.stages = live, dict.fromkeys(("set_aside", "profiling"), 0.0)
-        self.lost = 0
-        self.check: Mapping[str, Json] | None = None
-
-    def close(self, stage: str) -> None:
-        """Everything paid for since the last stage belongs to this one."""
-        self.stages[stage] = float(self.live.spent().sum()) - sum(self.stages.values())
+SHOWN = 0.9
+"""Confidence of the limits that are shown beside the shares of candidates."""
 
 
-def certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict | None, ledger: Ledger) -> Certificate:
+def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None, ledger: Ledger) -> Certificate:
     """What a run ends with; without a verdict, what a stopped one has so far (pending)."""
-    plan, live = record.plan, account.live
+    plan = record.plan
     shape = problem(plan, [0.0] * len(live.models))
-    profiled = live.aside.population[verdict.profiled] if verdict else np.flatnonzero(live.settled)
+    profiled = live.questions.aside.population[verdict.profiled] if verdict else np.flatnonzero(live.rows.settled)
     errors = _errors(live, profiled)
     status, before = _status(live, verdict, errors, shape), earlier(record, ledger.runs())
-    claim = _claim(job, plan, account, shape)
+    claim = _claim(job, plan, live, shape)
     return Certificate(
         status=status,
         granted=status == "certified",
@@ -57,21 +45,20 @@ def certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict 
         evidence=verdict.evidence if verdict else {},
         rule=rule(live, verdict),
         delivered=_delivered(live, profiled),
-        cost={**_cost(account, profiled), **_paid(account, record.run_id, ledger)},
+        cost={**_cost(live, profiled), **_paid(live, record.run_id, ledger)},
         errors=errors,
         labels=_labels(job, live, verdict, record.seed),
         notes=verdict.notes if verdict else (),
         earlier_runs=before["earlier_runs"],
         earlier_runs_same_task=before["earlier_runs_same_task"],
         earlier_runs_in_ledger=before["earlier_runs_in_ledger"],
-        self_agreement=account.check,
+        self_agreement=live.account.check,
         software=_software(),
     )
 
 
-def _claim(job: Job, plan: Mapping[str, Json], account: Account, shape: Problem) -> dict[str, Json]:
+def _claim(job: Job, plan: Mapping[str, Json], live: Live, shape: Problem) -> dict[str, Json]:
     """What is promised, in numbers, and the rows that count against it."""
-    live = account.live
     return {
         "rows": plan["rows"],
         "agreement": job.agreement,
@@ -82,15 +69,17 @@ def _claim(job: Job, plan: Mapping[str, Json], account: Account, shape: Problem)
         "floor": plan["floor"],
         "per_label": plan["per_label"],
         "label_rows": plan["label_rows"],
-        "errors": len(live.errors),
-        "unsettled": int((~live.settled).sum()),
+        "errors": len(live.rows.errors),
+        "unsettled": int((~live.rows.settled).sum()),
         "set_aside": shape.set_aside,
-        "set_aside_errors": max(account.lost, len(set(live.errors) & set(live.aside.positions.tolist()))),
+        "set_aside_errors": max(
+            live.account.lost, len(set(live.rows.errors) & set(live.questions.aside.positions.tolist()))
+        ),
     }
 
 
 def _status(live: Live, verdict: Verdict | None, errors: Mapping[str, Json], shape: Problem) -> str:
-    if verdict is None or not live.settled.all():
+    if verdict is None or not live.rows.settled.all():
         return "pending"
     if not verdict.granted:
         return "reference-only"
@@ -125,11 +114,11 @@ def terms(score: Score) -> list[Json]:
 
 
 def _delivered(live: Live, profiled: Any) -> dict[str, Json]:
-    counts = np.bincount(live.by[live.settled], minlength=len(live.models))
+    counts = np.bincount(live.rows.by[live.rows.settled], minlength=len(live.models))
     by = {model.name: int(count) for model, count in zip(live.models, counts, strict=True)}
     return {
         "profiled": len(profiled),
-        "set_aside": len(live.aside.positions),
+        "set_aside": len(live.questions.aside.positions),
         "by": by,
         "standings": [asdict(standing) for standing in standings(live)],
     }
@@ -139,50 +128,52 @@ def _labels(job: Job, live: Live, verdict: Verdict | None, seed: int) -> tuple[J
     labels = job.task.contract.labels
     if not labels or not verdict:
         return ()
-    rows = len(live.aside.population)
-    u = live.aside.spread(uniforms(seed, "shares", rows))
+    rows = len(live.questions.aside.population)
+    u = live.questions.aside.spread(uniforms(seed, "shares", rows))
     return tuple(per_label(labels, verdict.rule, live.batches, u, rows))
 
 
 def standings(live: Live) -> list[Standing]:
     """How every candidate fared on the rows it was asked about together with the reference: 90 % limits (Jeffreys)."""
-    seen = np.full((live.rows, len(live.models)), NOT_ASKED, np.int8)
+    seen = np.full((live.questions.rows, len(live.models)), NOT_ASKED, np.int8)
     for positions, sheet in live.batches:
         seen[positions] = np.where(sheet.marks == NOT_ASKED, seen[positions], sheet.marks)
     found = []
     for j, model in enumerate(live.models[1:], 1):
         asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = (float(betaincinv(agreeing + 0.5, asked - agreeing + 0.5, tail)) for tail in (0.05, 0.95))
+        low, high = map(float, jeffreys(agreeing, asked, SHOWN))
         found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
     return found
 
 
-def _cost(account: Account, profiled: Any) -> dict[str, Json]:
-    live, stages = account.live, account.stages
-    asked, total, alone = float(live.spent().sum()), live.total(), live.reference_only_cost(profiled)
+def _cost(live: Live, profiled: Any) -> dict[str, Json]:
+    stages = live.account.stages
+    asked, total, alone = float(live.account.spent().sum()), live.account.total(), live.account.reference_only(profiled)
     return {
         "total": total,
         **stages,
         "delivery": asked - sum(stages.values()),
         "self_check": total - asked,
-        "by_model": {model.name: float(spent) for model, spent in zip(live.models, live.spent(), strict=True)},
+        "by_model": {model.name: float(spent) for model, spent in zip(live.models, live.account.spent(), strict=True)},
         "reference_only": alone,
         "saving": alone / total if total else 1.0,
         "unit": "USD",
     }
 
 
-def _paid(account: Account, run_id: str, ledger: Ledger) -> dict[str, Json]:
+def _paid(live: Live, run_id: str, ledger: Ledger) -> dict[str, Json]:
     """Whose money it was: what this run has paid for its answers, what those cost that it took from earlier runs for
-    nothing, and what it may have paid besides. The last alone depends on how often a run was killed."""
-    spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), account.live.total()
-    reused = total - (spent - lost)
+    nothing, what it paid to learn how servers are told, and what it may have paid besides. The last alone depends on
+    how often a run was killed."""
+    spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), live.account.total()
+    learning = ledger.learning(run_id)
+    reused = total - (spent - lost - learning)
     reused = reused if reused > 1e-9 * total else 0.0
-    return {"paid": total - reused, "reused": reused, "lost_at_most": lost}
+    return {"paid": total - reused, "reused": reused, "learning": learning, "lost_at_most": lost}
 
 
 def _errors(live: Live, profiled: Any) -> dict[str, Json]:
-    rows, aside = sorted(live.errors), set(live.aside.positions.tolist())
+    rows, aside = sorted(live.rows.errors), set(live.questions.aside.positions.tolist())
     return {
         "rows": len(rows),
         "while_profiling": len(set(rows) & set(profiled.tolist()) - aside),

@@ -63,9 +63,14 @@ def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
     begun = ledger.latest(record.run_id, DELIVERY) is not None
     models = range(1 if begun else len(live.models))
     evidence, broken = _evidence(ledger), list[str]()
-    for start in range(0, live.rows, ROWS):
-        rows = np.arange(start, min(live.rows, start + ROWS))
-        keys = {key for prompt in live.prompts(rows) for of in live.keys_of(prompt, models) for key in of}
+    for start in range(0, live.questions.rows, ROWS):
+        rows = np.arange(start, min(live.questions.rows, start + ROWS))
+        keys = {
+            key
+            for prompt in live.questions.prompts(rows)
+            for of in live.questions.keys_of(prompt, models)
+            for key in of
+        }
         answers = ledger.get_many(keys - evidence)
         broken += sorted(key for key, answer in answers.items() if live.task.read(answer) is None)
     ledger.set_apart(broken)

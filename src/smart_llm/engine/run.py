@@ -18,7 +18,7 @@ from smart_llm.client.client import Client
 from smart_llm.engine.about import about, note_answers, note_ids
 from smart_llm.engine.columns import Names, States
 from smart_llm.engine.diary import Changed
-from smart_llm.engine.issue import Account, certificate
+from smart_llm.engine.issue import certificate
 from smart_llm.engine.job import (
     GIVEN_UP,
     Job,
@@ -148,7 +148,7 @@ async def _run(job: Job, record: RunRecord, means: Means) -> Finished:
         means.tell(Said(f"Providers' prompt caches took ${client.cache_saved:.6f} off what was bought now."))
     certificate = finished.certificate
     errors, cost = certificate.claim["errors"], certificate.cost
-    paid = cost["paid"] + cost["lost_at_most"]
+    paid = cost["paid"] + cost["learning"] + cost["lost_at_most"]
     means.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost["reused"]))
     return finished
 
@@ -169,18 +169,18 @@ async def _execute(
 ) -> Finished:
     """Settle what is set aside, profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop, aside=Aside.of(record.plan))
-    live.paid = lambda: client.budget.spent
-    account, stands = Account(live), Stands.of(record, means.ledger)
+    live.account.paid = lambda: client.budget.spent
+    stands = Stands.of(record, means.ledger)
     if means.retry == "broken" and (count := set_apart(live, record, means.ledger)):
         means.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
     try:
-        verdict = await profiled(job, record, account, stands, means, ahead)
+        verdict = await profiled(job, record, live, stands, means, ahead)
         if verdict.granted:
             live.covered = covered(live, verdict.rule, means.ledger)
             client.expect({models[m].name: names for m, names in live.covered.items()})
         if means.self_check:
             rows = second_look(live, verdict, means.self_check, record.seed)
-            account.check = await check_itself(live, rows, record, means)
+            live.account.check = await check_itself(live, rows, record, means)
         live.before, failed = _begun(record.run_id, means.ledger), dict(live.client.failed)
         await _deliver(live, verdict, record, means, stands)
         if record.state != DONE:
@@ -190,14 +190,14 @@ async def _execute(
         note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
         if record.state == DONE:
             raise Unfinished(stored(record.certificate), stopped) from stopped
-        pending = certificate(job, record, account, None, means.ledger)
+        pending = certificate(job, record, live, None, means.ledger)
         _issue(pending, record, means.ledger)
         raise Unfinished(pending, _counted(stopped, live)) from stopped
     await client.settle()
     note_failures(live, record, means.ledger, before=failed)
     note_answers(live, record.run_id, means.ledger)
     note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
-    granted = certificate(job, record, account, verdict, means.ledger)
+    granted = certificate(job, record, live, verdict, means.ledger)
     _issue(granted, record, means.ledger)
     return _finished(live, granted, record)
 
@@ -205,9 +205,9 @@ async def _execute(
 def _finished(live: Live, granted: Certificate, record: RunRecord) -> Finished:
     """What a run hands out at its end."""
     return Finished(
-        live.answers,
-        Names(live.by, [model.name for model in live.models]),
-        States(live.rows, live.errors),
+        live.rows.answers,
+        Names(live.rows.by, [model.name for model in live.models]),
+        States(live.questions.rows, live.rows.errors),
         granted,
         granted.cost["total"],
         granted.cost["saving"],
@@ -253,11 +253,11 @@ async def _deliver(live: Live, verdict: Verdict, record: RunRecord, means: Means
 def _check_answered(live: Live, client: Buying) -> None:
     """A small table ends before many rows have failed in a row. If the reference has reacted to none of them, it is not
     the rows that are wrong."""
-    name = live.models[0].name
-    if live.rows and len(live.errors) == live.rows and not client.alive(name):
+    name, rows, errors = live.models[0].name, live.questions.rows, live.rows.errors
+    if rows and len(errors) == rows and not client.alive(name):
         raise Refused(
-            f"{name} has answered none of the {live.rows} rows ({live.errors[min(live.errors)]}). Mend the prompt, the "
-            "model or its server, and run again to go on."
+            f"{name} has answered none of the {rows} rows ({errors[min(errors)]}). Mend the prompt, the model or its "
+            "server, and run again to go on."
         )
 
 
@@ -265,7 +265,8 @@ def _counted(stopped: SmartError, live: Live) -> SmartError:
     """A stop by the user, with what there is by then."""
     if not isinstance(stopped, Interrupted):
         return stopped
+    done, rows, paid = live.rows.done, live.questions.rows, live.account.paid()
     return Interrupted(
-        f"Stopped with {int(live.settled.sum()):,} of {live.rows:,} rows answered and ${live.paid():.6g} spent. "
+        f"Stopped with {done:,} of {rows:,} rows answered and ${paid:.6g} spent. "
         + str(stopped).removeprefix("Stopped. ")
     )

@@ -26,8 +26,10 @@ def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
     drawn; where the reference answers every row anyway, the first of the seeded order."""
     drawn = verdict.profiled
     if not verdict.granted:
-        drawn = np.concatenate([drawn, permutation(seed, "order", len(live.aside.population))])
-    return live.different(np.concatenate([live.aside.positions, live.aside.population[drawn]]))[:count]
+        drawn = np.concatenate([drawn, permutation(seed, "order", len(live.questions.aside.population))])
+    return live.questions.different(
+        np.concatenate([live.questions.aside.positions, live.questions.aside.population[drawn]])
+    )[:count]
 
 
 async def check_itself(live: Live, positions: Ints, record: RunRecord, means: Means) -> dict[str, Json]:

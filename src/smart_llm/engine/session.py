@@ -28,7 +28,7 @@ class Delivery(Protocol):
 
 async def here(live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
     """This process does."""
-    routing = Routing.of(verdict, record.seed, live.aside, live.alike)
+    routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike)
     live.elsewhere = asked_elsewhere(live, means.ledger)
     await deliver(live, routing, means.concurrency, means.tell)
 

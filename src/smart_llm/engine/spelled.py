@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from smart_llm.providers.endpoints import DIALECTS
+from smart_llm.providers.enforced import AUTO
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, packs
 from smart_llm.types import Model, Way
@@ -92,4 +93,6 @@ def _packs(model: Model, looks: Looks) -> Iterator[int]:
 
 def _asked(model: Model, way: Way) -> Model:
     told = [f"{name}={value}" for name, value in way.to_json().items()]
-    return replace(model, name=f"{model.name}{'&' if '?' in model.name else '?'}{'&'.join(told)}", way=way)
+    enforce = "" if way.pack > 1 and model.enforce == AUTO else model.enforce  # packs are told a schema in any case
+    name = f"{model.name}{'&' if '?' in model.name else '?'}{'&'.join(told)}"
+    return replace(model, name=name, way=way, enforce=enforce)

@@ -74,9 +74,11 @@ def note_failures(live: Live, record: RunRecord, ledger: Ledger, *, before: Mapp
     failed = dict[str, list[str]]()
     for key, error in gone.items():
         failed.setdefault(error if ledger.store_text else STANDS, []).append(key)
-    without = np.array(sorted(live.errors), np.int64)
+    without = np.array(sorted(live.rows.errors), np.int64)
     models = range(len(live.models))
-    keys = {key for prompt in live.prompts(without) for of in live.keys_of(prompt, models) for key in of}
+    keys = {
+        key for prompt in live.questions.prompts(without) for of in live.questions.keys_of(prompt, models) for key in of
+    }
     told = {"failed": failed, "lost": sorted(keys & gone.keys())}
     if ledger.latest(record.run_id, FAILURES) != told:
         ledger.event(record.run_id, FAILURES, told)
@@ -84,8 +86,8 @@ def note_failures(live: Live, record: RunRecord, ledger: Ledger, *, before: Mapp
 
 def askable(live: Live, stands: Stands) -> Ints:
     """The rows that had no answer as evidence in an earlier session, and may be asked again."""
-    rows = np.array(sorted(row for row, error in live.errors.items() if not error.startswith(BROKEN)), np.int64)
-    keys = [live.keys_of(prompt, (0,))[0][0] for prompt in live.prompts(rows)]
+    rows = np.array(sorted(row for row, error in live.rows.errors.items() if not error.startswith(BROKEN)), np.int64)
+    keys = [live.questions.keys_of(prompt, (0,))[0][0] for prompt in live.questions.prompts(rows)]
     may = stands.evidence - live.client.failed.keys()
     left = [row for row, key in zip(rows.tolist(), keys, strict=True) if key in may]
     return np.array(left, np.int64)

@@ -37,6 +37,7 @@ class _CanonicalRequest(msgspec.Struct, omit_defaults=True):
     draw: int = 0
     thinking: int = 0
     at: str | None = None
+    enforce: str = ""
 
 
 def canonical(value: Json) -> bytes:
@@ -64,6 +65,7 @@ def request_json(request: Request) -> bytes:
         r.draw,
         r.thinking,
         r.at,
+        r.enforce,
     )
     try:
         return _encode(wire)

@@ -79,8 +79,8 @@ async def draw_up(
     facts = Facts(priced, live, tuple(models), asked, shape.reference_only, seen, check, budget)
     return Plan(
         table=job.table.name,
-        rows=live.rows,
-        distinct=live.distinct,
+        rows=live.questions.rows,
+        distinct=live.questions.distinct,
         agreement=job.agreement,
         confidence=job.confidence,
         procedure=job.procedure,
@@ -142,17 +142,17 @@ class _Shape:
     @property
     def packs(self) -> list[float]:
         """Rows that share a call, reference first; empty where none do."""
-        return self.live.rows_a_call() if self.live.ways else []
+        return self.live.questions.rows_a_call() if self.live.questions.ways else []
 
     @property
     def part(self) -> float:
         """Distinct requests per row: what is paid of what is asked."""
-        return self.live.distinct / self.live.rows
+        return self.live.questions.distinct / self.live.questions.rows
 
     @property
     def reference_only(self) -> float:
         """USD of the reference on every row."""
-        return self.rates[0] * self.live.distinct
+        return self.rates[0] * self.live.questions.distinct
 
     @property
     def fixed(self) -> float:
@@ -164,7 +164,7 @@ class _Shape:
 
     def line(self, agreement: str, effort: Effort) -> Line:
         """Cost and time at one agreement."""
-        told, left = self._forecast(agreement, effort), self.live.rows - len(self.aside)
+        told, left = self._forecast(agreement, effort), self.live.questions.rows - len(self.aside)
         scale = self.rates[0] * left * self.part
         low, cost, high = (self.fixed + each * scale for each in (told.low, told.expected, told.high))
         saving, worst, best = (self.reference_only / each if each else 1.0 for each in (cost, high, low))
@@ -183,10 +183,10 @@ class _Shape:
 
     def _seconds(self, share: float) -> float:
         """How long the slowest model is busy: the reference with its share of the rows, candidates with all of them."""
-        calls = [share * self.live.distinct]
-        shared = self.live.rows_a_call()[1:]
+        shared = self.live.questions.rows_a_call()[1:]
+        calls = [share * self.live.questions.distinct]
         candidates = zip(self.live.models[1:], shared, strict=True)
-        calls += [self.live.distinct * (1 + model.draws) / rows for model, rows in candidates]
+        calls += [self.live.questions.distinct * (1 + model.draws) / rows for model, rows in candidates]
         speeds = self.seen.speeds if self.seen else {}
         return max(
             _busy(count, model, speeds.get(model.name, GUESSED), self.concurrency)
@@ -195,7 +195,7 @@ class _Shape:
 
 
 def _busy(calls: float, model: Planned, speed: Speed, concurrency: int) -> float:
-    """Seconds that so many calls take at this speed, within what the provider says is allowed."""
+    """Seconds that these calls take at this speed, within what the provider says is allowed."""
     seconds = calls * speed.seconds / concurrency
     if speed.requests:
         seconds = max(seconds, calls / speed.requests * 60)
@@ -224,6 +224,7 @@ def _models(live: Live, providers: Mapping[str, Provider], seen: Known | None) -
                 cost=float(np.mean(seen.sheet.cost[:, j] if seen else [row_cost(model, usage) for usage in used])),
                 seconds=speed.seconds if speed else None,
                 seen=_standing(seen, j) if seen and j else None,
+                enforce=model.enforce,
             )
         )
     return out
@@ -239,11 +240,11 @@ def _standing(seen: Known, j: int) -> dict[str, Json]:
 
 
 def _prompts(live: Live) -> list[tuple[int, str]]:
-    rows = np.unique(np.linspace(0, live.rows - 1, num=min(SHOWN, live.rows)).astype(np.int64))
-    return list(zip(rows.tolist(), live.prompts(rows), strict=True))
+    rows = np.unique(np.linspace(0, live.questions.rows - 1, num=min(SHOWN, live.questions.rows)).astype(np.int64))
+    return list(zip(rows.tolist(), live.questions.prompts(rows), strict=True))
 
 
 def _run(job: Job, reader: Reader | None) -> dict[str, Json] | None:
-    """The run that the same command would take up again."""
+    """The run that the same command would resume."""
     record = find(fixed(job), reader) if reader is not None else None
     return None if record is None else {"run": record.run_id, "state": record.state}

@@ -43,9 +43,12 @@ class Here:
 
 
 def check_ways(models: Sequence[Model]) -> None:
-    """`InputError` for candidates whose rows share calls: a worker has only some of the rows of a call."""
-    if packed := [model.name for model in models if model.way.pack > 1]:
-        raise InputError(f"{packed[0]}: --engine ray does not ask in packs yet; leave pack= out, or the engine.")
+    """`InputError` for candidates with a way of their own: a worker has only some of the rows that share a call."""
+    if own := [model.name for model in models if not model.way.plain]:
+        raise InputError(
+            f"{own[0]}: --engine ray asks every row as the task says for now; leave pack=, prompt=, head= and the like "
+            "out, or the engine."
+        )
 
 
 @contextmanager

@@ -17,7 +17,8 @@ import numpy as np
 
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.engine.job import spent
-from smart_llm.engine.live import NONE, Live
+from smart_llm.engine.live import Live
+from smart_llm.engine.questions import NONE
 from smart_llm.engine.session import Means
 from smart_llm.errors import Interrupted, SmartError
 from smart_llm.events import Delivering
@@ -64,7 +65,7 @@ class RayDelivery:
         Partitions know nothing of one another. Where a call failed in one and was answered in another, rows that ask
         the same were not delivered alike: their partitions are settled again, from what the ledger holds by then.
         """
-        live.reopen()
+        live.rows.reopen()
         parts = parts_of(self.table, self.options.partition)
         orders = self._orders(live, verdict, record, means, parts)
         finished = self._finished = Finished(_folder(means.ledger.path, record), _geometry(orders))
@@ -79,14 +80,21 @@ class RayDelivery:
             if not pending:
                 break
             again = np.concatenate([_rows(parts[number]) for number in pending])
-            live.unsettle(np.setdiff1d(again, np.fromiter(orders.settled, np.int64)))
+            live.rows.unsettle(np.setdiff1d(again, np.fromiter(orders.settled, np.int64)))
             orders = replace(orders, elsewhere=True)
         else:
             raise Interrupted("Rows that ask the same are not delivered alike yet: run the same command to go on.")
         self.entries = finished.entries()
-        alone = live.reference_only_cost(np.flatnonzero(live.settled))
+        alone = live.account.reference_only(np.flatnonzero(live.rows.settled))
         means.tell(
-            Delivering(live.rows, live.rows, len(live.errors), spent(record.run_id, means.ledger), alone, live.total())
+            Delivering(
+                live.questions.rows,
+                live.questions.rows,
+                len(live.rows.errors),
+                spent(record.run_id, means.ledger),
+                alone,
+                live.account.total(),
+            )
         )
 
     def _delivered(self, number: int) -> bool:
@@ -102,25 +110,25 @@ class RayDelivery:
             self._finished.remove()
 
     def _orders(self, live: Live, verdict: Verdict, record: RunRecord, means: Means, parts: tuple[Part, ...]) -> Orders:
-        routing = Routing.of(verdict, record.seed, live.aside, live.alike)
-        repeated = live.alike.repeated if routing.cascade else NONE
+        routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike)
+        repeated = live.questions.alike.repeated if routing.cascade else NONE
         bought = means.ledger.count(live.models[0].name)
         return Orders(
             task=live.task,
             models=live.models,
-            columns=live.columns,
+            columns=live.questions.columns,
             cascade=routing.cascade,
             chosen=routing.chosen,
             repeated=repeated,
             low=routing.low[repeated],
             high=routing.high[repeated],
             seed=record.seed,
-            aside=live.aside,
-            settled={int(row): (live.answers[int(row)], live.errors.get(int(row))) for row in _settled(live)},
+            aside=live.questions.aside,
+            settled={int(row): (live.rows.answers[int(row)], live.rows.errors.get(int(row))) for row in _settled(live)},
             covered=live.covered,
             known=live.known,
             before=live.before,
-            elsewhere=bought > int((~np.isnan(live.costs[0])).sum()),
+            elsewhere=bought > int((~np.isnan(live.account.costs[0])).sum()),
             failed=dict(live.client.failed),
             parts=parts,
             run_id=record.run_id,
@@ -259,26 +267,26 @@ async def _shared(
 
 async def _tell(live: Live, means: Means, ledger: Any, governor: Any) -> None:
     """Pass on how far the workers are."""
-    before, paid = int(live.settled.sum()), live.paid()
-    worth = live.so_far
-    alone = live.reference_only_cost(np.flatnonzero(live.settled)) / live.rows
+    before, paid = live.rows.done, live.account.paid()
+    worth = live.account.so_far
+    alone = live.account.reference_only(np.flatnonzero(live.rows.settled)) / live.questions.rows
     while True:
         await asyncio.sleep(TICK)
         with contextlib.suppress(Exception):  # what happened to them is found out where it matters
             rows, errors, _ = await governor.state.remote()
             bought = await ledger.bought.remote()
-            done = min(live.rows, before + rows)
-            means.tell(Delivering(done, live.rows, errors, paid + bought, alone * done, worth + bought))
+            done = min(live.questions.rows, before + rows)
+            means.tell(Delivering(done, live.questions.rows, errors, paid + bought, alone * done, worth + bought))
 
 
 def unlike(live: Live, parts: Sequence[Part]) -> list[int]:
     """The partitions with rows that were not delivered like others that ask the same. Where all of them have an error,
     in whatever words, they have the first one's."""
-    given = 2 * live.by.astype(np.int32)
-    given[list(live.errors)] += 1
-    for row in sorted(live.errors):
-        live.errors[row] = live.errors.get(int(live.alike.members(row)[0]), live.errors[row])
-    rows = np.flatnonzero(live.alike.least(given) != live.alike.most(given))
+    given = 2 * live.rows.by.astype(np.int32)
+    given[list(live.rows.errors)] += 1
+    first = {row: int(live.questions.alike.members(row)[0]) for row in sorted(live.rows.errors)}
+    live.rows.same_error({row: live.rows.errors[of] for row, of in first.items() if of in live.rows.errors})
+    rows = np.flatnonzero(live.questions.alike.least(given) != live.questions.alike.most(given))
     return [part.number for part in parts if np.diff(np.searchsorted(rows, [part.first, part.first + part.rows]))[0]]
 
 
@@ -293,7 +301,7 @@ def _cpus() -> int:
 
 
 def _settled(live: Live) -> list[int]:
-    settled: list[int] = np.flatnonzero(live.settled).tolist()
+    settled: list[int] = np.flatnonzero(live.rows.settled).tolist()
     return settled
 
 

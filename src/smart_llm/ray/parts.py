@@ -133,48 +133,35 @@ def account(live: Live, *, answers: bool, known: Collection[str] = ()) -> pl.Dat
     """What settling all rows of `live` (one partition) brought. known: requests that had failed before."""
     import polars as pl
 
-    first = np.unique(live.groups, return_index=True)[1]
-    costs = np.full((len(live.models), live.rows), np.nan)
-    costs[:, first] = live.costs
-    columns: dict[str, Any] = {"by": live.by, "error": [live.errors.get(row) for row in range(live.rows)]}
+    costs = live.account.by_row()
+    columns: dict[str, Any] = {
+        "by": live.rows.by,
+        "error": [live.rows.errors.get(row) for row in range(live.questions.rows)],
+    }
     columns |= {f"cost {j}": costs[j] for j in range(len(live.models))}
-    columns["reference cost"] = live.reference_cost
+    columns["reference cost"] = live.account.reference
     failed = {key: error for key, error in live.client.failed.items() if key not in known}
-    columns["failed"] = [json.dumps(failed), *[None] * (live.rows - 1)]
+    columns["failed"] = [json.dumps(failed), *[None] * (live.questions.rows - 1)]
     if answers:
-        columns["answer"] = list(live.answers)
+        columns["answer"] = list(live.rows.answers)
     texts: dict[str, type[pl.String]] = {name: pl.String for name in ("error", "answer", "failed") if name in columns}
     return pl.DataFrame(columns, schema_overrides={**texts})
 
 
 def take(live: Live, first: int, found: pl.DataFrame) -> None:
     """Book a partition's account in the whole table's `live`, for rows that are not settled yet."""
-    rows = slice(first, first + len(found))
     live.client.hold(json.loads(found["failed"][0]))
-    new = ~live.settled[rows]
-    live.by[rows][new] = found["by"].to_numpy()[new]
-    live.settled[rows] = True
-    for row in np.flatnonzero(new & found["error"].is_not_null().to_numpy()).tolist():
-        live.errors[first + row] = found["error"][row]
-    if "answer" in found.columns:
-        for row, text in enumerate(found["answer"]):
-            if text is not None and new[row]:
-                live.answers[first + row] = text
-    groups = live.groups[rows]
-    for j in range(len(live.models)):
-        cost = found[f"cost {j}"].to_numpy()
-        fresh = np.flatnonzero(~np.isnan(cost) & np.isnan(live.costs[j, groups]))
-        live.costs[j, groups[fresh]] = cost[fresh]
-        live.so_far += float(cost[fresh].sum())
-    known = found["reference cost"].to_numpy()
-    live.reference_cost[rows] = np.where(np.isnan(known), live.reference_cost[rows], known)
+    answers = found["answer"].to_list() if "answer" in found.columns else None
+    live.rows.take(first, found["by"].to_numpy(), found["error"].to_list(), answers)
+    costs = np.array([found[f"cost {j}"].to_numpy() for j in range(len(live.models))])
+    live.account.take(first, costs, found["reference cost"].to_numpy())
 
 
 def added(live: Live, names: Sequence[str] | None) -> dict[str, Column]:
     """The three columns a run adds, so called, of a partition that is settled."""
-    by = [live.models[model].name for model in live.by]
-    status = [live.errors.get(row, "ok") for row in range(live.rows)]
-    return dict(zip(names or ADDED, (list(live.answers), by, status), strict=True))
+    by = [live.models[model].name for model in live.rows.by]
+    status = [live.rows.errors.get(row, "ok") for row in range(live.questions.rows)]
+    return dict(zip(names or ADDED, (list(live.rows.answers), by, status), strict=True))
 
 
 # --------------------------------------------------------------------------- the folder

@@ -107,11 +107,11 @@ class Worker:
         table = await part.source.read()
         live = Live(table, orders.task, orders.models, client, stop=Stop())
         live.client.hold(orders.failed)
-        live.proven, live.covered, live.before = True, dict(orders.covered), orders.before
+        live.rows.proven, live.covered, live.before = True, dict(orders.covered), orders.before
         live.elsewhere = orders.elsewhere
         for row in range(part.rows):
             if (known := orders.settled.get(part.first + row)) is not None:
-                live.settle(row, 0, *known)
+                live.rows.settle(row, 0, *known)
         await deliver(live, orders.routing(part), orders.concurrency, _teller(governed, live))
         new = added(live, orders.added)
         if orders.output is not None:
@@ -186,7 +186,7 @@ class Worker:
 
 def _teller(governed: Governed, live: Live) -> Any:
     """A listener that passes on how many rows are settled, now and then."""
-    told = [int(live.settled.sum()), len(live.errors)]
+    told = [live.rows.done, len(live.rows.errors)]
 
     def tell(event: Event) -> None:
         if isinstance(event, Delivering) and (event.done - told[0] >= TOLD or event.done == event.rows):
