@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import usual
 
 import smart_llm as smart
+from smart_llm import cli
 from smart_llm.engine.ways import Prompt, Way
 from smart_llm.errors import BudgetExhausted, InputError
 from smart_llm.ledger import Ledger, Reader, request_key
 from smart_llm.mock.packs import Packs
 from smart_llm.mock.server import MockServer
-from smart_llm.providers.specs import resolve
+from smart_llm.providers.specs import read_book, resolve
 from smart_llm.tables import open_table
 from smart_llm.types import Model, Part, Request
 
@@ -134,6 +136,15 @@ def test_equal_rows_share_a_place() -> None:
     assert len({request_key(part(way, table, row)) for row in (4, 44, 84)}) == 1
     texts = [text for pack in range(len(way._packs)) for _, text in ITEM.findall(way.pack(pack).whole.prompt)]
     assert sorted(texts) == sorted({row["text"] for row in rows(120, 3)})
+
+
+def test_rows_are_delivered_with_many_calls_on_their_way() -> None:
+    """All rows, none twice; the first ones are of calls of their own."""
+    way, table = packed(210)
+    order = way.in_order(np.arange(210))
+    assert sorted(order.tolist()) == list(range(210))
+    first = [request_key(part(way, table, row)).partition("#")[0] for row in order[:30].tolist()]
+    assert len(set(first)) == 30
 
 
 def test_a_pack_is_halved_by_a_fixed_rule() -> None:
@@ -265,3 +276,33 @@ def test_the_name_of_a_way_is_the_same_however_it_was_written() -> None:
     assert isinstance(one, Model)
     assert one == two
     assert one.name == "openai:x@http://127.0.0.1:1/v1?pack=20&head=100"
+
+
+def test_a_file_of_models_holds_ways(tmp_path: Path) -> None:
+    """`pack = 20` and the others stand under a model like its prices."""
+    book = tmp_path / "models.toml"
+    book.write_text(
+        '["openai:x@http://127.0.0.1:1/v1"]\nin = 1\nout = 1\n[packed]\nmodel = "openai:x@http://127.0.0.1:1/v1"\n'
+        'in = 1\nout = 1\npack = 20\nhead = 100\nprompt = "Good? {text}"\nsystem = "Be brief."\n',
+        encoding="utf-8",
+    )
+    model = resolve("packed", book=read_book(book))
+    assert (model.way.pack, model.way.head, model.way.prompt) == (20, 100, "Good? {text}")
+    assert model.way.system == "Be brief."
+    assert resolve("openai:x@http://127.0.0.1:1/v1", book=read_book(book)).way.plain
+
+
+@pytest.mark.parametrize("way", ["pack=0", "pack=900", "head=0", "prompt=nowhere.txt", "pack=3&pack_template=All"])
+def test_the_command_line_says_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    """Exit code 2, one line, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("text\na\nb\n", encoding="utf-8")
+    arguments = ["smart", *map(str, usual("t.csv", candidate=f"fake:small?in=1&out=1&{way}"))]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("*.db"))

@@ -55,7 +55,7 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
             )
         )
 
-    await each(_left(live), one, workers=workers, stop=live.stop)
+    await each(_left(live, _called(routing)), one, workers=workers, stop=live.stop)
 
 
 def asked_elsewhere(live: Live, ledger: Reader) -> bool:
@@ -63,9 +63,16 @@ def asked_elsewhere(live: Live, ledger: Reader) -> bool:
     return ledger.count(live.models[0].name) > int((~np.isnan(live.account.costs[0])).sum())
 
 
-def _left(live: Live) -> Iterator[tuple[int, str]]:
-    """Of the rows that are not settled, the first one of each request, and its prompt."""
-    left = live.questions.different(live.rows.left)
+def _called(routing: Routing) -> list[int]:
+    """The candidates that may be asked."""
+    if routing.cascade is not None:
+        return [model for tier in routing.cascade.tiers for model in tier.models]
+    return [model for model in np.unique(routing.chosen).tolist() if model]
+
+
+def _left(live: Live, models: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Of the rows that are not settled, the first one of each request, and its prompt. models: that may be asked."""
+    left = live.questions.in_order(live.questions.different(live.rows.left), models)
     for start in range(0, len(left), SLICE):
         part = left[start : start + SLICE]
         yield from zip(part.tolist(), live.questions.prompts(part), strict=True)

@@ -46,6 +46,11 @@ class Questions:
         _, first = np.unique(self.groups[positions], return_index=True)
         return positions[np.sort(first)]
 
+    def in_order(self, positions: Ints, models: Sequence[int]) -> Ints:
+        """These rows in an order in which they may well be asked of these models, where rows share calls."""
+        packed = next((way for model in models if (way := self.packed(model)) is not None), None)
+        return positions if packed is None else packed.in_order(positions)
+
     def prompts(self, positions: Ints) -> Iterator[str]:
         """The rendered prompts of these rows, lazily."""
         cells = self._table.cells_at(positions, self.columns)

@@ -82,7 +82,11 @@ class Pack:
 class Way:
     """How one model is asked about the rows of one table, where it is not asked as the task says."""
 
-    def __init__(self, table: Table, task: Task, model: Model) -> None:
+    def __init__(
+        self, table: Table, task: Task, model: Model, known: dict[Json, tuple[Ints, Ints]] | None = None
+    ) -> None:
+        """known: what reading the whole table has told other ways that show the same of it."""
+        self._known = {} if known is None else known
         self._table, self._task, self._model, self._way = table, task, model, model.way
         self._template = template_of(task, model, table.columns)
         self._fields = task.columns(table.columns)
@@ -95,7 +99,13 @@ class Way:
 
     @cached_property
     def _measured(self) -> tuple[Ints, Ints]:
-        return self._table.measured(self._template.columns, lambda cells: self._template.render(self._shown(cells)))
+        template, shows = (
+            self._template,
+            (self._template.literals, self._template.fields, self._way.head, self._way.tail),
+        )
+        if shows not in self._known:
+            self._known[shows] = self._table.measured(template.columns, lambda row: template.render(self._shown(row)))
+        return self._known[shows]
 
     @property
     def places(self) -> Ints:
@@ -127,9 +137,15 @@ class Way:
         """How many rows share a call, in the mean."""
         return len(self._first) / max(1, len(self._packs)) if self.packed else 1.0
 
-    def calls_of(self, rows: Ints) -> Ints:
-        """The number of the call that each of these rows is in."""
-        return self.pack_of[self.places[rows]]
+    def in_order(self, rows: Ints) -> Ints:
+        """These rows in an order in which few calls' texts are held at a time and many calls are on their way: so many
+        calls together, of each of them first one row, then another."""
+        calls = self.pack_of[self.places[rows]]
+        order = np.argsort(calls, kind="stable")
+        first = np.searchsorted(calls[order], calls[order])
+        rank = np.empty(len(rows), np.int64)
+        rank[order] = np.arange(len(rows)) - first
+        return rows[np.lexsort((calls, rank, calls // (KEPT // 2)))]
 
     def request(self, prompt: str) -> Request:
         """What is asked about a row: a request, or a part of one."""
@@ -217,7 +233,8 @@ def plain_request(task: Task, model: Model, prompt: str, *, logprobs: bool) -> R
 
 def ways_of(table: Table, task: Task, models: Sequence[Model]) -> dict[int, Way]:
     """By a model's number: how it is asked, where it has a way of its own."""
-    return {number: Way(table, task, model) for number, model in enumerate(models) if not model.way.plain}
+    known = dict[Json, tuple[Ints, Ints]]()
+    return {number: Way(table, task, model, known) for number, model in enumerate(models) if not model.way.plain}
 
 
 def template_of(task: Task, model: Model, columns: Sequence[str]) -> Template:
