@@ -306,3 +306,24 @@ def test_the_command_line_says_what_to_write(
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not list(tmp_path.glob("*.db"))
+
+
+async def test_a_pilot_before_the_run_counts_whole_calls(tmp_path: Path, port: int) -> None:
+    """What a pilot bought in packs is the run's, whole calls of it, and the totals agree."""
+    async with MockServer(rule="label:yes,no", errors={"small": 0.03}, packs=Packs(spoil=0.1), port=port) as url:
+        options: dict[str, Any] = {
+            "reference": f"openai:big@{url}?in=10&out=10",
+            "candidates": [f"openai:small@{url}?in=1&out=1&pack={size}" for size in (5, 20)],
+            "agreement": "0.9",
+            "seed": 3,
+            "ledger": tmp_path / "ledger.db",
+        }
+        planned = await smart.aplan(rows(400), TASK, pilot=12, **options)
+        with Reader.open(tmp_path / "ledger.db") as reader:
+            total = float(reader._db.execute("SELECT SUM(cost) FROM answers").fetchone()[0])
+        assert planned.pilot is not None
+        assert planned.pilot["cost"] == pytest.approx(total, abs=1e-12)
+        done = await smart.arun(rows(400), TASK, progress=False, **options)
+    with Reader.open(tmp_path / "ledger.db") as reader:
+        total = float(reader._db.execute("SELECT SUM(cost) FROM answers").fetchone()[0])
+    assert done.cost == pytest.approx(total, abs=1e-12)

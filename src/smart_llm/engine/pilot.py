@@ -26,6 +26,7 @@ from smart_llm.errors import InputError
 from smart_llm.events import Stop, nobody
 from smart_llm.ledger import Ledger, Reader, request_key
 from smart_llm.ledger.aside import PILOT, piloted
+from smart_llm.ledger.parts import calls
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Answers, Ask, Floats, Ints, Json, Model, Request, Usage
 
@@ -140,7 +141,7 @@ async def known(job: Job, reader: Reader) -> Known | None:
     sheet, _ = await live.profile(Ask(whole, tuple(models), PILOT), len(whole), nobody)
     tokens = np.array([_tokens(held.used[model.name]) for model in job.models])
     check = await _checked(live, reader, rows)
-    cost = sum(answer.cost for answer in there.values()) + sum(live.account.again.values())
+    cost = sum(answer.cost for answer in reader.get_many(calls(there)).values()) + sum(live.account.again.values())
     return Known(whole, sheet, tokens, check, cost, _speeds(reader, job.table.table_hash))
 
 
