@@ -18,7 +18,7 @@ from yarl import URL
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.providers import bodies, problems
 from smart_llm.providers.batch.base import Gone
-from smart_llm.providers.http import HttpReply
+from smart_llm.providers.connections import HttpReply
 from smart_llm.types import Json
 
 SLOWEST = 250_000
