@@ -7,9 +7,9 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from smart_llm.cli.grouped import spread
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, output_of, source_of
 from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, width
-from smart_llm.cli.spread import spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     """Answer every row of TABLE, as cheaply as the promise allows."""
     from smart_llm import execution
     from smart_llm.engine.signals import wait
-    from smart_llm.reports.progress import shown
+    from smart_llm.reports.progress.display import shown
 
     asked, source = task.task(), source_of(table)
     output = output_of(table, source, how)
@@ -36,8 +36,8 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
 
 def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: bool) -> None:
     from smart_llm.engine.outputs import CERTIFICATE
-    from smart_llm.reports.figures import usd
     from smart_llm.reports.history import paid_by_all
+    from smart_llm.text.numbers import usd
 
     certificate, total = f"{output}{CERTIFICATE}", paid_by_all(done.ledger)
     if not as_json:

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from smart_llm.engine.aside import SET_ASIDE
-from smart_llm.engine.diary import ASK
 from smart_llm.engine.job import GIVEN_UP
 from smart_llm.engine.live import Live
 from smart_llm.engine.options import Retry
 from smart_llm.ledger import Ledger, Reader, RunRecord
+from smart_llm.ledger.aside import SET_ASIDE
+from smart_llm.ledger.entries import ASK
 from smart_llm.types import DEFER, ERROR, Json
 
 DELIVERY = "delivery"
@@ -63,9 +63,14 @@ def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
     begun = ledger.latest(record.run_id, DELIVERY) is not None
     models = range(1 if begun else len(live.models))
     evidence, broken = _evidence(ledger), list[str]()
-    for start in range(0, live.rows, ROWS):
-        rows = np.arange(start, min(live.rows, start + ROWS))
-        keys = {key for prompt in live.prompts(rows) for of in live.keys_of(prompt, models) for key in of}
+    for start in range(0, live.questions.rows, ROWS):
+        rows = np.arange(start, min(live.questions.rows, start + ROWS))
+        keys = {
+            key
+            for prompt in live.questions.prompts(rows)
+            for of in live.questions.keys_of(prompt, models)
+            for key in of
+        }
         answers = ledger.get_many(keys - evidence)
         broken += sorted(key for key, answer in answers.items() if live.task.read(answer) is None)
     ledger.set_apart(broken)

@@ -303,7 +303,8 @@ def _outlook(state: State) -> Outlook:
 
 
 def _describe(state: State, shares: tuple[Share, ...]) -> dict[str, object]:
-    """Counts at each model's last look, and the shares; `verifying.smart_2024` recomputes the latter from the former.
+    """Counts at each model's last look, and the shares; `certificates.checks.smart_2024` recomputes the
+    latter from the former.
 
     models: cheap to dear, so that "cheapest" can be checked without prices that nothing pins.
     """

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from smart_llm.procedures import described
 from smart_llm.reports.facts import Facts
+from smart_llm.scores.own import own
 from smart_llm.types import Json
 
 TERMS = {
@@ -35,15 +37,6 @@ class Way:
     cost: float | None
     note: str
     estimated: bool = True
-
-
-def own(draws: int, labelled: bool) -> str:
-    """What a model tells of its own answer, in words. draws: how many further ones it gives. labelled: it is one of a
-    task's labels."""
-    if draws:
-        return f"how many of {draws} further draws repeat its answer"
-    odds = "the odds of its label against all else, by log-probability"
-    return odds if labelled else "the log-probability of its own answer"
 
 
 def in_words(facts: Facts) -> str:
@@ -81,7 +74,7 @@ def why(facts: Facts) -> str:
         )
     if c["granted"] or c["status"] == "not-certified":
         return "Of the rules that are certified, the one that costs least is used."
-    if c["plan"]["procedure"] == "reference-only":
+    if not described(c["plan"]["procedure"]).candidates:
         return "That is what was asked for."
     return (
         "No candidate could be certified at this agreement, or none would have paid for finding out. Where candidates "

@@ -13,7 +13,7 @@ from math import ceil, floor, log10
 
 from markupsafe import Markup
 
-from smart_llm.reports.visible import visible
+from smart_llm.text.safe import visible
 
 WIDTH, HEIGHT = 360, 248
 """Of a curve, in its own units."""

@@ -29,10 +29,10 @@ from smart_llm.reports.blocks import (
     View,
 )
 from smart_llm.reports.facts import Facts
-from smart_llm.reports.figures import count, day, duration, moment, percent, percents, usd
 from smart_llm.reports.view_head import glossary, outcome, question, summary
 from smart_llm.reports.view_models import answers, cautions_of_models, disagreements, labels, models, rule
 from smart_llm.tasks import words
+from smart_llm.text.numbers import count, day, duration, moment, percent, percents, usd
 from smart_llm.types import Json
 
 CARRIED = 400_000

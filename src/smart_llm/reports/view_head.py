@@ -11,8 +11,8 @@ from shlex import quote
 
 from smart_llm.reports.blocks import Block, Grid, Listing, Pairs, Section
 from smart_llm.reports.facts import Facts
-from smart_llm.reports.figures import count, percent, percents, usd
-from smart_llm.reports.visible import cut
+from smart_llm.text.numbers import count, percent, percents, usd
+from smart_llm.text.safe import cut
 from smart_llm.types import Json
 
 QUESTION = 400

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from smart_llm.errors import InputError
 from smart_llm.tables.dialects import NEVER, SAMPLE, SEPARATORS, Lines, Look, Row, choose
+from smart_llm.tables.large import Scratch, Stored
 from smart_llm.tables.manner import Manner
-from smart_llm.tables.stored import Scratch, Stored
 from smart_llm.tables.table import Table
 
 if TYPE_CHECKING:
