@@ -20,6 +20,7 @@ from smart_llm.engine.run import Finished, Unfinished, execute
 from smart_llm.engine.session import Means
 from smart_llm.engine.signals import stopping
 from smart_llm.events import nobody
+from smart_llm.garbage import rarely
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.planning.draw_up import QUICK, THOROUGH, Scope, draw_up
 from smart_llm.planning.plan import Plan
@@ -136,6 +137,7 @@ async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) 
 def _working(path: Path, providers: dict[str, Provider], options: Options) -> Iterator[Means]:
     """Ledger, signals and listeners, as long as something is bought."""
     with (
+        rarely(),
         Ledger.open(path, store_text=options.store_text) as ledger,
         stopping() as stop,
         listening(options.on_event, options.progress, options.budget, stop) as tell,

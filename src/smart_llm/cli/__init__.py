@@ -19,6 +19,7 @@ from smart_llm.cli.run import run
 from smart_llm.cli.runs import report, runs
 from smart_llm.cli.verify import replay, verify
 from smart_llm.errors import SmartError
+from smart_llm.garbage import rarely
 from smart_llm.wording import on_the_command_line
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # designs multiply small matrices: more threads only wait
@@ -68,7 +69,7 @@ def _fitted(text: str) -> list[str]:
 def main() -> None:
     """Run a verb; errors become one or two lines on stderr and the exit code of their kind."""
     warnings.formatwarning = lambda message, *_: f"smart: {message}\n"
-    with on_the_command_line():
+    with on_the_command_line(), rarely():
         try:
             app()
         except SmartError as error:
