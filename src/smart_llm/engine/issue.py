@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm.certificates.certificate import Certificate, assumed, words
 from smart_llm.certificates.labels import per_label
@@ -17,6 +16,7 @@ from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.earlier import earlier
 from smart_llm.stats.sampling import uniforms
+from smart_llm.stats.special import betaincinv
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
 
 

@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from scipy.special import betaincinv
-
 from smart_llm.procedures.mix import forecast as planning
 from smart_llm.procedures.mix.forecast import Field, Finalists, Seen
 from smart_llm.procedures.money import AS_EXPENSIVE, FAR_OFF, OPENING, PURSE, at_most, may_try
 from smart_llm.stats.sampling import permutation
+from smart_llm.stats.special import betaincinv
 from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Ints, Outlook, Problem, Standing
 
 NEXT_TO_NOTHING = 0.004
