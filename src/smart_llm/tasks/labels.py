@@ -25,7 +25,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from smart_llm.errors import InputError
 from smart_llm.tasks.label_forms import Forms, fold, forms, is_last, is_letter, is_mark, is_set_off, running
@@ -84,6 +84,10 @@ def check_labels(labels: object) -> tuple[str, ...]:
     return texts
 
 
+_folded = lru_cache(maxsize=1024)(fold)
+"""Most replies are one of the labels, written in one of a few ways."""
+
+
 @dataclass(frozen=True)
 class LabelReader:
     """Reads one of `labels` out of a reply. Inside, labels are folded; None is "this rule says nothing"."""
@@ -116,7 +120,7 @@ class LabelReader:
         return self.by_fold[found] if found else None
 
     def _exact(self, text: str) -> str | None:
-        folded = fold(text) if len(text) <= self.longest else ""
+        folded = _folded(text) if len(text) <= self.longest else ""
         return folded if folded in self.by_fold else None
 
     def _answered(self, text: str) -> str | None:

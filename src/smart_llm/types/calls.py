@@ -46,6 +46,8 @@ class Rate:
 
     def saved(self, usage: Usage) -> float:
         """USD the provider's cache saved on this call; negative where writing to it cost more than reading saved."""
+        if not (usage.cached_tokens or usage.written_tokens):
+            return 0.0
         return replace(self, cached=None, written=None).cost(usage) - self.cost(usage)
 
     def by_batch(self) -> Rate | None:
