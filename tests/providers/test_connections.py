@@ -4,15 +4,19 @@ which connections are used again."""
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from smart_llm.errors import Refused, Retryable
-from smart_llm.providers import bodies
+from smart_llm.providers import bodies, connections
 from smart_llm.providers.http import HttpEndpoint
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
@@ -77,11 +81,23 @@ WHOLE: dict[str, tuple[bytes, int]] = {
 }
 
 
+def _by_the_byte(data: bytes) -> Reply:
+    """The same, in as many pieces as there are bytes."""
+
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in data:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+
+    return reply
+
+
+@pytest.mark.parametrize("sent", [lambda data: data, _by_the_byte], ids=["at once", "by the byte"])
 @pytest.mark.parametrize("kind", WHOLE)
-async def test_whole_replies_are_read(kind: str) -> None:
-    """A reply in any shape that HTTP/1 has is read as it was meant."""
+async def test_whole_replies_are_read(kind: str, sent: Callable[[bytes], Reply]) -> None:
+    """A reply in any shape that HTTP/1 has is read as it was meant, in whatever pieces it comes."""
     data, status = WHOLE[kind]
-    async with at(Server(data)) as endpoint:
+    async with at(Server(sent(data))) as endpoint:
         reply = await endpoint.post(b"{}")
     assert (reply.status, reply.data) == (status, b"ab")
 
@@ -136,6 +152,39 @@ async def test_nothing_is_paid_without_a_connection() -> None:
         with pytest.raises(Retryable, match="cannot be reached") as caught:
             await HttpEndpoint(url, {}).post(b"{}")
         assert not caught.value.paid
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """One for "localhost" that nobody else vouches for, and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    made += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here to make a certificate with")
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_certificates(trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over TLS, a server whose certificate this machine trusts is asked, several times over one connection; nothing is
+    sent to any other."""
+    certificate, key = _certificate(tmp_path)
+    server, secure = Server(OK + b"\r\nab", last=False), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secure.load_cert_chain(certificate, key)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    connections._trusted.cache_clear()
+    async with await asyncio.start_server(server, "localhost", 0, ssl=secure) as listening:
+        endpoint = HttpEndpoint(f"https://localhost:{listening.sockets[0].getsockname()[1]}/", {})
+        if trusted:
+            assert [(await endpoint.post(b"{}")).data for _ in range(3)] == [b"ab"] * 3
+        else:
+            with pytest.raises(Retryable, match="cannot be reached: its certificate is not valid") as caught:
+                await endpoint.post(b"{}")
+            assert not caught.value.paid
+        await endpoint.close()
+    connections._trusted.cache_clear()
+    assert (server.connections, len(server.heads)) == ((1, 3) if trusted else (0, 0))
 
 
 async def test_a_connection_is_used_again() -> None:

@@ -161,6 +161,7 @@ class Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_result(HttpReply(self._status, bytes(self._body), self._headers))
+        self._body = bytearray()
 
     def _fail(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, None
