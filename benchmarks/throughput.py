@@ -63,7 +63,7 @@ async def sdk(url: str, texts: list[str], in_flight: int) -> None:
     """The official client, as its readme shows it."""
     from openai import AsyncOpenAI
 
-    async with AsyncOpenAI(base_url=url, api_key="none") as client:
+    async with AsyncOpenAI(base_url=url, api_key="none", timeout=600) as client:
 
         async def one(text: str) -> None:
             reply = await client.chat.completions.create(
