@@ -27,7 +27,7 @@ from common import finish, options, show
 import smart_llm as smart
 
 PROMPT = "Is this review positive or negative? Answer with one word.\n\n"
-FLOOR, OVER_SDK = {64: 0.65, 512: 0.9}, 9.0
+FLOOR, OVER_SDK = {64: 0.7, 512: 1.0}, 10.0
 """What is claimed: this share of bare by calls in flight, and this many times the SDK."""
 
 Player = Callable[[str, list[str], int], Awaitable[None]]
