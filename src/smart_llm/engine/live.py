@@ -12,6 +12,7 @@ answered.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -22,8 +23,9 @@ from smart_llm.engine.aside import Aside
 from smart_llm.engine.delivered import Texts
 from smart_llm.engine.once import Client, Once
 from smart_llm.engine.pool import Stop, all_of, each
+from smart_llm.engine.proper import Proper
 from smart_llm.engine.routing import Alike
-from smart_llm.engine.statuses import status, why_broken
+from smart_llm.engine.statuses import hopeless, status
 from smart_llm.errors import Refused
 from smart_llm.events import Listener, Profiling
 from smart_llm.ledger import request_key
@@ -98,6 +100,8 @@ class Live:
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival, whoever paid: for showing, `spent` is the account
         self.paid: Callable[[], float] = lambda: self.so_far  # USD that this run has paid
+        self.proper: Proper | None = None  # what is known of candidates that give no proper answers
+        self.instead = Counter[str]()  # rows that the rule gives to candidates, by why the reference answered them
         self._lost = 0  # requests that ended without an answer
         self.elsewhere = True  # whether the ledger may hold answers of the reference that this run did not ask for
         self.again: dict[int, float] = {}  # USD of second answers by the reference, by group of equal rows
@@ -308,13 +312,16 @@ class Live:
         """One row's answer from one model: its parsed value (None = contract broken or failed) and the reply."""
         request = self.request(model, prompt)
         reply = await self.client.ask(request)
+        value = self.task.read(reply) if reply.error is None else None
+        if self.proper is not None:
+            self.proper.see(model, position, value, reply)
         if reply.error is not None:
             return None, reply
         self.known.setdefault(request.model, request)
         if model == 0:
             self.reference_cost[position] = reply.cost
         self.count(position, model, reply.cost)
-        return self.task.read(reply), reply
+        return value, reply
 
     async def _told(self, position: int, model: int, prompt: str) -> Told:
         """One row's answer from one model and how sure it is of it: by further draws where it has any, else by its
@@ -356,7 +363,7 @@ class Live:
         self.settle(rows, model, None, status(reply))
         self._lost += 1
         if not self.proven and self._lost == HOPELESS and int(self.settled.sum()) == len(self.errors):
-            raise Refused(self._hopeless(reply))
+            raise Refused(hopeless(self.models[0].name, HOPELESS, reply))
 
     def settle(self, rows: int | Ints, model: int, answer: str | None, error: str | None = None) -> None:
         """What rows are delivered: an answer, or an error."""
@@ -378,14 +385,6 @@ class Live:
         self.settled[rows] = False
         for row in rows.tolist():
             self.errors.pop(row, None)
-
-    def _hopeless(self, reply: Answer) -> str:
-        why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract{why_broken(reply)}"
-        return (
-            f"None of the first {HOPELESS} rows has an answer from {self.models[0].name} ({why}). Stopped before more "
-            "is spent. What was bought is kept, and would be used again: mend the prompt, the labels or the model, and "
-            f"run again with --retry {'errors' if reply.error else 'broken'}, which asks anew."
-        )
 
     def reference_only_cost(self, profiled: Ints) -> float:
         """Estimate, USD: what the reference would have cost on every distinct request.

@@ -24,7 +24,8 @@ from smart_llm.engine.means import Means
 from smart_llm.engine.stands import DONE, Stands
 from smart_llm.events import Decided, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
-from smart_llm.reports.rules import own
+from smart_llm.reports.picture import in_short
+from smart_llm.reports.rules import judged_by, own
 from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Json, Verdict
 
 EXPECTED = "expected"
@@ -43,9 +44,12 @@ async def profiled(
     verdict = await _profile(job, record, account, means, ahead, diary)
     account.close("profiling")
     _same_verdict(record, verdict, live)
-    verdict = replace(verdict, notes=(*given_up(record.plan), *verdict.notes, *score_notes(live, verdict)))
-    for note in verdict.notes:
-        means.tell(Said(note))
+    broken = live.proper.notes(live.batches, live.failed) if live.proper else []
+    notes = (*given_up(record.plan), *verdict.notes, *broken, *score_notes(live, verdict))
+    verdict, names = replace(verdict, notes=notes), [model.name for model in live.models]
+    for note in notes:
+        if not (live.proper and note in broken and live.proper.told(note)):
+            means.tell(Said(in_short(note, names)))
     means.tell(decided(verdict, live))
     return verdict
 
@@ -165,10 +169,8 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
     ]
     notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
     for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
-        terms = ", ".join(name.partition(":")[0] for name, _ in tier.score.terms) or "nothing (blind)"
-        told = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
-        known = {"own": told, "nothing (blind)": "nothing but chance"}
-        how = known.get(terms, f"a score learned on the pilot: {terms}")
+        sure = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
+        how = judged_by(tier.score.terms, names, sure) or "nothing but chance"
         notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
     if isinstance(verdict.rule, Cascade) and verdict.rule.gate:
         notes.append(f"Some rows go straight to {names[0]}, by the length and the words of their text.")

@@ -132,6 +132,13 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return {name: each if list(brief.values()).count(each) == 1 else name for name, each in brief.items()}
 
 
+def in_short(text: str, names: Sequence[str]) -> str:
+    """A text with the models in it called by their names without addresses, where these tell them apart."""
+    for name, brief in sorted(short_names(names).items(), key=lambda pair: -len(pair[0])):
+        text = text.replace(name, brief)
+    return text
+
+
 def clock(seconds: float) -> str:
     """Hours, minutes, seconds."""
     whole = round(seconds)

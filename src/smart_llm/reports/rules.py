@@ -8,11 +8,13 @@ average call of the rows profiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from smart_llm.reports.facts import Facts
+from smart_llm.reports.why import why_alone
 from smart_llm.types import Json
+from smart_llm.wording import worded
 
 TERMS = {
     "own": "{own}",
@@ -83,10 +85,7 @@ def why(facts: Facts) -> str:
         return "Of the rules that are certified, the one that costs least is used."
     if c["plan"]["procedure"] == "reference-only":
         return "That is what was asked for."
-    return (
-        "No candidate could be certified at this agreement, or none would have paid for finding out. Where candidates "
-        "come close, a lower agreement, a clearer prompt or a larger table may change that: see smart plan."
-    )
+    return f"No candidate could be certified at this agreement. {facts.short(worded(why_alone(c)))}"
 
 
 def ways(facts: Facts) -> list[Way]:
@@ -110,22 +109,27 @@ def _tier(tier: Mapping[str, Json], plan: Mapping[str, Json]) -> str:
     names = [plan["reference"], *plan["candidates"]]
     draws = next((model.get("draws", 0) for model in plan["models"] if model["name"] == tier["model"]), 0)
     sure_of_itself = own(draws, bool(plan["task"]["labels"]))
-    terms = [
-        TERMS.get(name.partition(":")[0], name).format(peer=_peer(name, names), own=sure_of_itself)
-        for name, weight in tier["score"]
-        if weight
-    ]
-    if not terms:
+    how = judged_by(tier["score"], names, sure_of_itself)
+    if not how:
         sure = "It is kept for rows picked at random beforehand"
     elif tier["stop"] is None:
         sure = "Its answer is kept wherever it has a score"
     else:
-        what = terms[0] if len(terms) == 1 else f"a score learned on the pilot ({', '.join(terms)})"
-        sure = f"Its answer is kept where it is sure enough, judged by {what}: from {tier['stop'][0]:.4g} on"
+        sure = f"Its answer is kept where it is sure enough, judged by {how}: from {tier['stop'][0]:.4g} on"
     return f"{tier['model']} is asked about every row that was not profiled. {sure}."
 
 
-def _peer(term: str, names: list[str]) -> str:
+def judged_by(terms: Iterable[Sequence[Json]], names: Sequence[str], sure: str) -> str:
+    """What a score is made of, in words; empty where it is nothing. names: of all models; sure: as `own` says it."""
+    words = [
+        TERMS.get(str(name).partition(":")[0], str(name)).format(peer=_peer(str(name), names), own=sure)
+        for name, weight in terms
+        if weight
+    ]
+    return words[0] if len(words) == 1 else f"a score learned on the pilot ({', '.join(words)})" if words else ""
+
+
+def _peer(term: str, names: Sequence[str]) -> str:
     number = term.partition(":")[2]
     return names[int(number)] if number.isdigit() and int(number) < len(names) else "another candidate"
 
