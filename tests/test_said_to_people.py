@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import usual
 
 import smart_llm as smart
+from smart_llm.mock.server import MockServer
 
 LABELS = ["yes", "no"]
 ROWS = [{"id": f"K-{i}", "text": f"row {i}"} for i in range(400)]
 TASK = smart.Task("Good? {text}", labels=LABELS)
+Command = Callable[..., tuple[int, str, str]]
 Answering = Callable[[smart.Request], Any]
 
 
@@ -191,3 +196,56 @@ def test_a_retry_counts_what_it_asked(tmp_path: Path) -> None:
     assert f"{before - left:,} of the rows without an answer were asked about again" in told
     assert f"{before - left:,} of them have one now" in told
     assert not left or "counted as evidence" in told
+
+
+def test_a_stop_at_the_budget_says_how_to_go_on(command: Command, tmp_path: Path) -> None:
+    """What is kept, where, what was written, and one command that goes on from there and reaches the end."""
+    table = tmp_path / "t.csv"
+    table.write_text("text\n" + "".join(f"row {i}\n" for i in range(300)))
+    given = usual(table, budget="0.001", report=tmp_path / "r.html", output=tmp_path / "o.csv")
+    code, printed, said = command(*given, "--yes")
+    assert (code, printed) == (4, "")
+    kept, written, again = said.splitlines()[-3:]
+    assert kept.startswith("kept: ")
+    assert "of 300 rows answered" in kept
+    assert kept.endswith(f"in the ledger {table}.ledger.db")
+    assert f"{tmp_path / 'o.csv'}.certificate.json (pending), {tmp_path / 'r.html'}" in written
+    typed = shlex.split(again.removeprefix("go on: "))
+    assert typed[-2:] == ["--budget", "0.002"]
+    assert typed.count("--budget") == 1
+    for _ in range(9):
+        code, printed, said = command(*typed[1:])
+        if code == 0:
+            break
+        typed = shlex.split(said.splitlines()[-1].removeprefix("go on: "))
+    assert code == 0
+    assert f"written: {tmp_path / 'o.csv'}" in printed
+    assert f"report: {tmp_path / 'r.html'}" in printed
+
+
+def test_a_stop_over_broken_answers_names_the_retry(command: Command, tmp_path: Path, port: int) -> None:
+    """The command that goes on asks again for what was broken."""
+    table = tmp_path / "t.csv"
+    table.write_text("text\n" + "".join(f"row {i}\n" for i in range(60)))
+
+    async def served() -> tuple[int, str, str]:
+        async with MockServer(rule="label:oui,non", port=port) as url:
+            models = {"reference": f"openai:big@{url}?in=10&out=10", "candidate": f"openai:small@{url}?in=1&out=1"}
+            return await asyncio.to_thread(command, *usual(table, **models), "--yes")
+
+    code, _, said = asyncio.run(served())
+    assert code == 3
+    assert said.splitlines()[-1].startswith("go on: smart run")
+    assert said.splitlines()[-1].endswith("--retry broken")
+
+
+def test_a_finished_run_names_every_file(command: Command, tmp_path: Path) -> None:
+    """The table, the certificate and the ledger, and how to get a report where none was asked for."""
+    table = tmp_path / "t.csv"
+    table.write_text("text\n" + "".join(f"row {i}\n" for i in range(60)))
+    code, printed, _ = command(*usual(table), "--yes")
+    assert code == 0
+    for name in ("t.answers.csv", "t.answers.csv.certificate.json", "t.csv.ledger.db"):
+        assert str(tmp_path / name) in printed
+    asked = printed.splitlines()[-1].removeprefix("report: ").removesuffix(" makes one")
+    assert command(*shlex.split(asked)[1:], "--html", tmp_path / "r.html")[0] == 0

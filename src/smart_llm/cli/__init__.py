@@ -72,7 +72,7 @@ def main() -> None:
         try:
             app()
         except SmartError as error:
-            say("\n".join(_fitted(f"smart: {error}")))
+            say("\n".join([*_fitted(f"smart: {error}"), *getattr(error, "__notes__", ())]))
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             print("smart: stopped. What was bought is kept: run the same command again to go on.", file=sys.stderr)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, output_of, source_of
-from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, width
+from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, typed, width
 from smart_llm.cli.spread import spread
+from smart_llm.errors import BudgetExhausted, Interrupted, ProviderError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +33,8 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     output = output_of(table, source, how)
     if not yes and somebody_there():
         _confirm(source, asked, how)
-    with redirect_stdout(sys.stderr), shown(how.budget) as listener:  # libraries print too: Ray, when a worker died
+    # libraries print too: Ray, when a worker died
+    with _to_go_on(how.budget), redirect_stdout(sys.stderr), shown(how.budget) as listener:
         done = wait(execution.run(source, asked, how.options(output=output, on_event=listener)))
     _print(done, output, how.report, as_json)
 
@@ -44,8 +49,8 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
         print(done.certificate.text(width()))
         print(f"written: {output}\ncertificate: {certificate}")
         print(f"ledger: {done.ledger} (all its runs have paid {usd(total)})")
-        if report is not None:
-            print(f"report: {report}")
+        made = f"smart report {done.run_id} --ledger {quote(str(done.ledger))} makes one"
+        print(f"report: {report if report is not None else made}")
         return
     print_json(
         {
@@ -62,6 +67,29 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
             "certificate": asdict(done.certificate),
         }
     )
+
+
+@contextmanager
+def _to_go_on(budget: float | None) -> Iterator[None]:
+    """A run that stops says which command goes on."""
+    from smart_llm.reports.kept import go_on
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        stopped = Interrupted("Stopped at once. What was recorded is kept.")
+        stopped.add_note(go_on(typed(), budget=None, retry=None))
+        raise stopped from None
+    except (BudgetExhausted, Interrupted, ProviderError) as stopped:
+        asked_anew = re.search(r"--retry (errors|broken)", str(stopped))
+        stopped.add_note(
+            go_on(
+                typed(),
+                budget=budget if isinstance(stopped, BudgetExhausted) else None,
+                retry=asked_anew[1] if asked_anew else None,
+            )
+        )
+        raise
 
 
 def _confirm(source: Path | str, task: Task, how: RunOptions) -> None:
