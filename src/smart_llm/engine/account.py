@@ -8,8 +8,8 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv  # scipy.stats takes a second to load
 
+from smart_llm.engine.counted import standing
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.labels import per_label
 from smart_llm.engine.late import covered
@@ -152,8 +152,7 @@ def standings(live: Live) -> list[Standing]:
     found = []
     for j, model in enumerate(live.models[1:], 1):
         asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = (float(betaincinv(agreeing + 0.5, asked - agreeing + 0.5, tail)) for tail in (0.05, 0.95))
-        found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
+        found.append(standing(model.name, asked, agreeing, bool(asked)))
     return found
 
 

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from smart_llm.engine.aside import Aside
+from smart_llm.engine.counted import Counted
 from smart_llm.engine.delivered import Texts
 from smart_llm.engine.once import Client, Once
 from smart_llm.engine.pool import Stop, all_of, each
@@ -52,8 +53,7 @@ HOPELESS = 20
 """If so many rows come first of which none has an answer, the run stops: the rest would be paid for in vain."""
 WARM = 1.0
 """Temperature of further draws: samples of what a model would say (self-consistency; Wang et al. 2023)."""
-NONE: Ints = np.empty(0, np.int64)
-"""No positions."""
+NONE: Ints = np.empty(0, np.int64)  # no positions
 
 Told: TypeAlias = tuple[Any, Answer, float]
 """A parsed value (None: contract broken or failed), the reply (its cost that of every draw), the model's own score."""
@@ -100,7 +100,7 @@ class Live:
         self.batches: list[tuple[Ints, Answers]] = []  # what was profiled, ask by ask
         self.so_far = 0.0  # USD in order of arrival, whoever paid: for showing, `spent` is the account
         self.paid: Callable[[], float] = lambda: self.so_far  # USD that this run has paid
-        self.proper: Proper | None = None  # what is known of candidates that give no proper answers
+        self.proper = Proper([model.name for model in models])
         self.instead = Counter[str]()  # rows that the rule gives to candidates, by why the reference answered them
         self._lost = 0  # requests that ended without an answer
         self.elsewhere = True  # whether the ledger may hold answers of the reference that this run did not ask for
@@ -242,6 +242,7 @@ class Live:
         shape = (len(positions), len(self.models))
         sheet, prompts = Answers.blank(shape, words=True), list(self.prompts(positions))
         keys, done, before = [self.keys_of(prompt, ask.models) for prompt in prompts], 0, int(self.settled.sum())
+        counted = Counted([model.name for model in self.models], self.batches, ask.models)
 
         async def one(k: int) -> None:
             nonlocal done
@@ -252,7 +253,8 @@ class Live:
             if 0 in values:
                 self.settle_by(positions[k : k + 1], 0, *values[0][:2])
             done += 1
-            tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.paid(), self.so_far))
+            outlook = counted.with_row(sheet.marks[k], ask.outlook)
+            tell(Profiling(ask.stage, done, shape[0], before, outlook, self.paid(), self.so_far))
 
         asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
         await all_of([asked, self.buy(self.aside.population[also], ask.models, workers)])
@@ -313,8 +315,7 @@ class Live:
         request = self.request(model, prompt)
         reply = await self.client.ask(request)
         value = self.task.read(reply) if reply.error is None else None
-        if self.proper is not None:
-            self.proper.see(model, position, value, reply)
+        self.proper.see(model, position, value, reply)
         if reply.error is not None:
             return None, reply
         self.known.setdefault(request.model, request)

@@ -44,11 +44,11 @@ async def profiled(
     verdict = await _profile(job, record, account, means, ahead, diary)
     account.close("profiling")
     _same_verdict(record, verdict, live)
-    broken = live.proper.notes(live.batches, live.failed) if live.proper else []
+    broken = live.proper.notes(live.batches, live.failed)
     notes = (*given_up(record.plan), *verdict.notes, *broken, *score_notes(live, verdict))
     verdict, names = replace(verdict, notes=notes), [model.name for model in live.models]
     for note in notes:
-        if not (live.proper and note in broken and live.proper.told(note)):
+        if not (note in broken and live.proper.told(note)):
             means.tell(Said(in_short(note, names)))
     means.tell(decided(verdict, live))
     return verdict

@@ -45,7 +45,14 @@ class Proper:
     """What the models of a run have answered so far. tell: is told, once each, of candidates that answer nothing.
     quote: whether answers and errors may be quoted, for they may quote the row. labelled: answers are labels."""
 
-    def __init__(self, names: Sequence[str], tell: Callable[[str], None], *, quote: bool, labelled: bool) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        tell: Callable[[str], None] = lambda _: None,
+        *,
+        quote: bool = False,
+        labelled: bool = False,
+    ) -> None:
         self._names, self._tell, self._quote, self._labelled = names, tell, quote, labelled
         self._tallies, self._said = [Tally() for _ in names], set[int]()
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 REDRAWS = 5.0
 """Pictures a second of the live display."""
-LINE = 10.0
-"""Seconds between two lines where there is no terminal."""
+LINE, FIRST = 10.0, 2.0
+"""Seconds between two lines where there is no terminal, and until the first that counts rows."""
+BEGUN = "Profiling: the models are asked about the same rows, to see where the cheaper ones can be relied on."
 
 
 def worth_showing() -> bool:
@@ -63,6 +64,9 @@ class Lines:
         self._picture.see(event)
         now = self._picture.now
         phase, ended = type(now).__name__, isinstance(now, Delivering) and now.done == now.rows
+        if not self._phase and isinstance(now, Profiling):
+            self._phase, self._due = phase, self._clock() + FIRST
+            self._write(BEGUN)
         if phase != self._phase or ended or self._clock() >= self._due:
             self._phase, self._due = phase, self._clock() + LINE
             self._write(sentence(self._picture, now.outlook if isinstance(now, Profiling) else None))
