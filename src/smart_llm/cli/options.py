@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,7 +56,7 @@ class TaskOptions:
 
         return Task(
             self._prompt(),
-            labels=[label.strip() for label in self.labels.split(",")] if self.labels is not None else None,
+            labels=_labels(self.labels) if self.labels is not None else None,
             answer=self.answer,
             schema=_schema(self.schema),
             equivalence=self.equivalence,
@@ -178,6 +179,18 @@ def shares(option: str, pairs: list[str] | None) -> dict[str, float]:
         if not name or not 0 <= found[name] <= 1:
             raise InputError(f"{option} {pair}: write NAME=SHARE with a share from 0 to 1.")
     return found
+
+
+def _labels(given: str) -> list[str]:
+    """Separated by commas. InputError: by something else, as it seems."""
+    from smart_llm.tasks.labels import separated
+
+    labels = [label.strip() for label in given.split(",")]
+    if len(labels) == 1 and (meant := separated(labels[0])):
+        raise InputError(
+            f"--labels {given!r}: separate them by commas; did you mean --labels {quote(','.join(meant))}?"
+        )
+    return labels
 
 
 def _schema(path: Path | None) -> Any:

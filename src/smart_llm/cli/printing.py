@@ -16,8 +16,9 @@ NARROWEST, LONGEST = 40, 120
 
 
 def print_json(value: Any) -> None:
-    """Exactly one JSON object on stdout."""
-    print(json.dumps(value, ensure_ascii=False))
+    """Exactly one JSON object on stdout; in ASCII where stdout takes no more than that."""
+    plain = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
+    print(json.dumps(value, ensure_ascii=plain))
 
 
 def short(value: Any) -> str:
