@@ -305,3 +305,13 @@ def test_sizes_are_the_same_everywhere(command: Command) -> None:
         assert disk in text
         assert whole in text
     assert f"{disk} on disk" in " ".join(command("models", "list")[1].split())
+
+
+def test_hints_are_given_once(tmp_path: Path) -> None:
+    """On a terminal, what stood before the question is not said again while the run goes on."""
+    (tmp_path / "t.csv").write_bytes(b"text;n\n" + "".join(f"Größe {i};{i}\n" for i in range(30)).encode("cp1252"))
+    words = [str(word) for word in usual(tmp_path / "t.csv")]
+    code, shown = on_a_terminal([sys.executable, "-m", "smart_llm", *words], b"y\n", columns=200)
+    assert code == 0
+    assert shown.count("is not UTF-8") == 1
+    assert shown.count("separated by ';'") == 1

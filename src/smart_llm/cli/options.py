@@ -27,6 +27,14 @@ Table = Annotated[
         metavar="TABLE", help="CSV, TSV, JSONL, JSON, Parquet or Excel, also .gz or .zst, or a folder; - reads stdin."
     ),
 ]
+Encoding = Annotated[str | None, typer.Option(help="Of the table's text; detected if not given.")]
+Quotes = Annotated[
+    str, typer.Option(help="What quotes in the table mean: auto, double, backslash or none (plain text).")
+]
+Header = Annotated[
+    bool | None,
+    typer.Option("--header/--no-header", help="Whether the first line names columns; detected if not given."),
+]
 Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
 Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
 Agreement = Annotated[str, typer.Option(help="Share of answers equivalent to the reference's, in (0, 1).")]
@@ -116,14 +124,9 @@ class RunOptions:
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
     report: Annotated[Path | None, typer.Option(help="Also write a report: one HTML file.")] = None
     id_column: Annotated[str | None, typer.Option(help="The column by which the report calls a row.")] = None
-    encoding: Annotated[str | None, typer.Option(help="Of the table's text; detected if not given.")] = None
-    quotes: Annotated[
-        str, typer.Option(help="What quotes in the table mean: auto, double, backslash or none (plain text).")
-    ] = DEFAULT["quotes"]
-    header: Annotated[
-        bool | None,
-        typer.Option("--header/--no-header", help="Whether the first line names columns; detected if not given."),
-    ] = None
+    encoding: Encoding = None
+    quotes: Quotes = DEFAULT["quotes"]
+    header: Header = None
     answer_column: Annotated[
         str, typer.Option(help="Name of the column of answers; then also NAME_by, NAME_status.")
     ] = DEFAULT["answer_column"]

@@ -26,15 +26,15 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     """Answer every row of TABLE, as cheaply as the promise allows."""
     from smart_llm import execution
     from smart_llm.engine.signals import wait
-    from smart_llm.reports.progress import shown
+    from smart_llm.reports.progress import shown, unless
 
     asked, source = task.task(), source_of(table)
     output = output_of(table, source, how)
-    if not yes and somebody_there():
-        _confirm(source, asked, how)
+    known = _confirm(source, asked, how) if not yes and somebody_there() else frozenset()
     # libraries print too: Ray, when a worker died
     with _to_go_on(how.budget), redirect_stdout(sys.stderr), shown(how.budget) as listener:
-        done = wait(execution.run(source, asked, how.options(output=output, on_event=listener)))
+        told = unless(known, listener)
+        done = wait(execution.run(source, asked, how.options(output=output, on_event=told)))
     _print(done, output, how.report, as_json)
 
 
@@ -93,12 +93,14 @@ def _to_go_on(budget: float | None) -> Iterator[None]:
         raise
 
 
-def _confirm(source: Path | str, task: Task, how: RunOptions) -> None:
-    """The plan's short form, and a question before money is spent."""
+def _confirm(source: Path | str, task: Task, how: RunOptions) -> frozenset[str]:
+    """The plan's short form, and a question before money is spent. The warnings that were shown."""
     from smart_llm import execution
     from smart_llm.engine.signals import wait
+    from smart_llm.reports.plan import shown as said_already
 
     plan = wait(execution.outline(source, task, how.options()))
     say(plan.short(width()))
     limit = f"at most ${how.budget:g}" if how.budget is not None else "no budget set"
     confirmed(f"Go on ({limit})?")
+    return frozenset(said_already(plan))

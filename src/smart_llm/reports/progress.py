@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,16 @@ def shown(budget: float | None = None) -> Iterator[Listener]:
     else:
         with live(budget=budget) as listener:
             yield listener
+
+
+def unless(known: Collection[str], listener: Listener) -> Listener:
+    """The listener, without the sentences that are known already."""
+
+    def told(event: Event) -> None:
+        if not (isinstance(event, Said) and event.text in known):
+            listener(event)
+
+    return told
 
 
 def _write_line(text: str) -> None:
