@@ -149,3 +149,16 @@ def test_reused_answers_are_told_from_money_paid(run: Made, command: Command) ->
     told = " ".join(command("runs")[1].partition(again.run_id)[2].split())
     assert "re-used" in told
     assert "cheaper with both counted" in told
+
+
+def test_a_run_that_was_given_up_is_listed_so(run: Made, command: Command, model: Callable[..., Any]) -> None:
+    """After `--retry` began anew, the run it took the place of is not called pending for ever."""
+    broken = {
+        name: smart.FakeProvider(lambda _: "who knows", keep=True) for name in ("fake:big", "fake:small", "fake:tiny")
+    }
+    with pytest.raises(smart.Refused):
+        run(60, providers=broken)
+    well = {name: smart.FakeProvider(lambda _: "positive", keep=True) for name in broken}
+    run(60, providers=well, retry="broken")
+    first, _ = json.loads(command("runs", "--json")[1])["runs"]
+    assert first["state"] == "given up"

@@ -88,13 +88,14 @@ def verify(
     """
     from smart_llm.engine.verify import verify as check
     from smart_llm.reports.certificate import read
+    from smart_llm.reports.picture import in_short
 
     value = read(certificate)
     problems = check(value, ledger)
     if as_json:
         print_json({"verifies": not problems, "status": value["status"], "problems": problems})
     elif not problems:
-        print(f"verifies: {value['claim']['words']}")
+        print(f"verifies: {in_short(value['claim']['words'], [model['name'] for model in value['models']])}")
     if problems:
         if not as_json:
             print("\n".join(f"smart verify: {problem}" for problem in problems[:20]), file=sys.stderr)

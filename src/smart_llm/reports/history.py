@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from smart_llm.engine.about import ABOUT
+from smart_llm.engine.job import GIVEN_UP
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.folders import user_dir
 from smart_llm.ledger import Reader, RunRecord
@@ -26,10 +27,10 @@ LITTLE = 1.005
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One run. started: seconds since 1970. state: the certificate's status; `open` where there is none yet. question:
-    the prompt. cost: USD of its answers, whoever paid. paid: USD that the run has paid itself. reused: what answers of
-    earlier runs cost that it took for nothing. saving: reference-only cost ÷ cost, of a run that has ended, so paid and
-    re-used answers count alike."""
+    """One run. started: seconds since 1970. state: the certificate's status; `open` where there is none yet, `given up`
+    where another run took its place. question: the prompt. cost: USD of its answers, whoever paid. paid: USD that the
+    run has paid itself. reused: what answers of earlier runs cost that it took for nothing. saving: reference-only cost
+    ÷ cost, of a run that has ended, so paid and re-used answers count alike."""
 
     run: str
     ledger: str
@@ -141,7 +142,7 @@ def _past(reader: Reader, run: RunRecord) -> Past:
         run.started,
         about.get("table") or named_by(reader.path.name),
         plan["rows"],
-        c["status"] if c else "open",
+        "given up" if reader.latest(run.run_id, GIVEN_UP) is not None else c["status"] if c else "open",
         plan["agreement"],
         plan["confidence"],
         plan["task"]["prompt"],

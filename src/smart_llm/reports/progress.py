@@ -22,7 +22,7 @@ REDRAWS = 5.0
 """Pictures a second of the live display."""
 LINE, FIRST = 10.0, 2.0
 """Seconds between two lines where there is no terminal, and until the first that counts rows."""
-BEGUN = "Profiling: the models are asked about the same rows, to see where the cheaper ones can be relied on."
+BEGUN = "Profiling: rows that all models answer show where the cheaper ones can be relied on."
 
 
 def worth_showing() -> bool:
