@@ -23,7 +23,7 @@ from common import allowance, draw_rates, finish, judge, missed, options, panels
 from one_look import upper_limits
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Outcome, simulate
+from smart_llm.simulation.drive import Outcome, simulate
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, Answers, Ask, Mix, Problem, Verdict

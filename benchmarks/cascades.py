@@ -45,12 +45,13 @@ import numpy as np
 from common import ALPHA, allowance, draw_rates, finish, judge, missed, options, panels, pose, ratio, show, spread
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Outcome, Population, simulate
-from smart_llm.procedures import ladder_4, mix_pilot
-from smart_llm.procedures.look import cascade
-from smart_llm.procedures.scored_pilot import Pilot
-from smart_llm.procedures.tiers import tiered
-from smart_llm.procedures.ways import weigh
+from smart_llm.procedures.ladder import procedure as ladder_4
+from smart_llm.procedures.ladder.look import cascade
+from smart_llm.procedures.ladder.pilot import Pilot
+from smart_llm.procedures.ladder.tiers import tiered
+from smart_llm.procedures.ladder.ways import weigh
+from smart_llm.procedures.mix import pilot as mix_pilot
+from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.first_bad import covers_errors, credit_left, looks
 from smart_llm.stats.sampling import permutation, uniforms

@@ -19,7 +19,7 @@ from typing import Any
 
 from common import finish, options, show
 
-from smart_llm.engine.verify import verify
+from smart_llm.certificates.verify import verify
 from smart_llm.ledger import Reader
 from smart_llm.mock.server import Faults, MockServer
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Outcome, Population, simulate
+from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.types import AGREE, BAD, Problem
 
 ROOT = Path(__file__).resolve().parent.parent

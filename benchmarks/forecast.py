@@ -24,9 +24,9 @@ import numpy as np
 from common import CONFIDENCE, DATA, REFERENCES, finish, options, panels, show, spread
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Population, seen_of, simulate
-from smart_llm.engine.forecast import Effort, guess, simulated
-from smart_llm.engine.recorded import load
+from smart_llm.planning.forecast import Effort, guess, simulated
+from smart_llm.simulation.drive import Population, seen_of, simulate
+from smart_llm.simulation.recorded import load
 from smart_llm.types import AGREE, BAD, DEFER, Answers, Problem, Traits
 
 

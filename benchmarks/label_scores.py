@@ -7,7 +7,7 @@ most probable tokens in each place are listed. Reference: the 1.5B model; candid
 snippets (`smart demo` fetches them). Rows where either breaks the contract are left out.
 
 tokens  log-probability of the answer's tokens
-odds    of the label against everything else that is listed (`tasks.tokens.own_score`)
+odds    of the label against everything else that is listed (`scores.own.own_score`)
 draws   with --draws: share of further draws at temperature 1 that repeat the label (`?draws=K`)
 
 auroc   how often a row on which the candidate agrees is surer than one on which it does not (ties count half)
@@ -29,12 +29,14 @@ import numpy as np
 from common import finish, options, show, spread
 from scipy.stats import rankdata
 
-from smart_llm import demo
-from smart_llm.engine.live import WARM
+from smart_llm.cli import demonstration as demo
+from smart_llm.engine.questions import WARM
 from smart_llm.errors import InputError
-from smart_llm.providers import local, replies, weights
+from smart_llm.providers import replies
+from smart_llm.providers.local import provider as local
+from smart_llm.providers.local import weights
+from smart_llm.scores.own import answer_log_probability, label_log_odds, own_score
 from smart_llm.tasks import Task
-from smart_llm.tasks.tokens import answer_log_probability, label_log_odds, own_score
 from smart_llm.types import Answer
 
 Said: TypeAlias = list[Answer]

@@ -16,8 +16,8 @@ from typing import Any
 
 from common import finish, options, show
 
+from smart_llm.client.client import Client
 from smart_llm.ledger import Ledger, request_key
-from smart_llm.providers.client import Client
 from smart_llm.providers.fake import FakeProvider
 from smart_llm.types import Answer, Model, Rate, Request, Usage
 

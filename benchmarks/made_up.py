@@ -2,7 +2,7 @@
 
 A `Cell` is one fixed table with one promise asked of it. Its runs differ in the seed alone, which is what the promise
 is about: for every table, the probability over the seeded order. Nothing of the project is replaced; runs go through
-`procedures.get(NAME)` and `engine.drive.simulate`, as those of `smart replay` do, in one process.
+`procedures.get(NAME)` and `simulation.drive.simulate`, as those of `smart replay` do, in one process.
 
 answers   distinct  no two reference answers are alike: nothing to learn      labels  two, dealt at random
           rare      bad rows have a rare label                                usual   most bad answers are the same one
@@ -28,7 +28,7 @@ from common import missed, ratio
 from numpy.typing import NDArray
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Outcome, Population, simulate
+from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, WORDS, Floats, Ints, Marks, Problem, Traits
 
 Mask = NDArray[np.bool_]

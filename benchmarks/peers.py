@@ -40,9 +40,9 @@ import numpy as np
 from common import CONFIDENCE, REFERENCES, finish, missed, need_data, options, panels, ratio, show, spread, timed
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Population
-from smart_llm.engine.recorded import Recorded, load
-from smart_llm.engine.replay import pose, without_scores
+from smart_llm.simulation.drive import Population
+from smart_llm.simulation.recorded import Recorded, load
+from smart_llm.simulation.replay import pose, without_scores
 from smart_llm.stats.clopper_pearson import upper_limit
 from smart_llm.types import AGREE
 

@@ -36,8 +36,8 @@ import numpy as np
 from common import allowance, draw_rates, finish, judge, options, panels, pose, ratio, show, spread
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Population, simulate
-from smart_llm.procedures import per_label_3
+from smart_llm.procedures import per_label as per_label_3
+from smart_llm.simulation.drive import Population, simulate
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import AGREE, BAD, Answers, Ask, Mix, Problem, Score, SidePromise, Traits, Verdict

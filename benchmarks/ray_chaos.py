@@ -30,7 +30,7 @@ from chaos import delivered, start, whole
 from common import finish, options, show
 from scale import Family
 
-from smart_llm.engine.verify import verify
+from smart_llm.certificates.verify import verify
 from smart_llm.mock.limits import Limits
 from smart_llm.mock.server import MockServer
 

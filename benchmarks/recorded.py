@@ -34,9 +34,9 @@ from common import (
 )
 from one_look import yardstick
 
-from smart_llm.engine.drive import Population, prospects
-from smart_llm.engine.recorded import Recorded, load
-from smart_llm.engine.replay import pose, without_scores
+from smart_llm.simulation.drive import Population, prospects
+from smart_llm.simulation.recorded import Recorded, load
+from smart_llm.simulation.replay import pose, without_scores
 from smart_llm.stats.clopper_pearson import upper_limit
 from smart_llm.stats.hindsight import best_mix
 from smart_llm.types import BAD

@@ -23,12 +23,12 @@ from throughput import ours, rate
 
 from smart_llm import tables
 from smart_llm.engine.live import Live
-from smart_llm.engine.pool import Stop
+from smart_llm.events import Stop
 from smart_llm.ledger import Ledger, request_key
-from smart_llm.ledger.seen import BITS
-from smart_llm.ledger.shared import SharedLedger
+from smart_llm.ledger.key_filter import BITS
 from smart_llm.ledger.store import answer_row
-from smart_llm.providers.governor import Governor
+from smart_llm.ray.governor import Governor
+from smart_llm.ray.shared import SharedLedger
 from smart_llm.stats.sampling import permutation, uniforms
 from smart_llm.tasks import Task
 from smart_llm.types import Answer, Model, Rate, Request, Usage
@@ -56,7 +56,7 @@ class Constants:
     driver_bytes: float
 
     def ledger_at(self, answers: float) -> float:
-        """CPU-seconds an answer. The filter that spares a look-up for what is new is full by and by (`ledger.seen`)."""
+        """CPU-seconds an answer. The filter that spares a look-up for what is new fills up (`ledger.key_filter`)."""
         taken = 1 - np.exp(-2 * answers / 2**BITS)
         return float(_extended(self.ledger, answers) + taken**2 * _extended(self.lookup, answers))
 
@@ -168,7 +168,7 @@ def driver_cost(rows: int) -> tuple[float, float]:
     assert table.table_hash
     live = Live(table, task, MODELS, None, stop=Stop())  # type: ignore[arg-type]  # nobody is asked
     held = [permutation(1, "order", rows), uniforms(1, "shares", rows)]
-    held += [live.groups, live.costs, live.by, live.settled, live.reference_cost]
+    held += [live.questions.groups, live.account.costs, live.rows.by, live.rows.settled, live.account.reference]
     cpu = process_time() - before
     return cpu / rows, sum(each.nbytes for each in held) / rows + 16  # and where each answer stands
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from common import finish, known, options, paper_population, show, spread
 
-from smart_llm import planning, procedures
-from smart_llm.engine.drive import simulate
+from smart_llm import procedures
+from smart_llm.procedures.mix import forecast as planning
+from smart_llm.simulation.drive import simulate
 from smart_llm.stats import sequential
 from smart_llm.types import Answers, Ask, Problem, Procedure, Verdict
 

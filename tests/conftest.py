@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from smart_llm import cli
 from smart_llm.ledger import Ledger
-from smart_llm.models import ENDPOINTS
+from smart_llm.providers.specs import ENDPOINTS
 
 settings.register_profile("house", deadline=None, derandomize=True)  # same examples each time, however busy the machine
 settings.load_profile("house")

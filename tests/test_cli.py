@@ -19,7 +19,7 @@ from commands import BIG, on_a_terminal, usual
 import smart_llm as smart
 from smart_llm import execution
 from smart_llm.mock.server import MockServer
-from smart_llm.providers.weights import KNOWN
+from smart_llm.providers.local.weights import KNOWN
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -15,11 +15,11 @@ import pytest
 
 import smart_llm
 from smart_llm import cli
-from smart_llm import models as model_specs
 from smart_llm.mock.answers import Said, uniform
 from smart_llm.mock.server import MockServer
-from smart_llm.providers import local
+from smart_llm.providers import specs as model_specs
 from smart_llm.providers.fake import FakeProvider
+from smart_llm.providers.local import provider as local
 from smart_llm.types import Answer, Request, Usage
 
 ROOT = Path(__file__).parents[1]
@@ -108,8 +108,8 @@ def _call() -> None:
 
 
 def test_the_tree_names_what_is_there() -> None:
-    """Every folder and file in the README's tree exists."""
-    tree = (ROOT / "README.md").read_text().split("## The tree")[1].split("```")[1]
+    """Every folder and file in the tree of docs/contributing.md exists."""
+    tree = (ROOT / "docs" / "contributing.md").read_text().split("## The rooms")[1].split("```")[1]
     for line in tree.splitlines():
         inside = ROOT / "src/smart_llm" if line.startswith("  ") else ROOT
         for name in re.findall(r"^\s*((?:[\w*/]+(?:\.py|/) ?)+)", line):

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smart_llm.api import aplan, arun, plan, run
-    from smart_llm.engine.options import BatchOptions, Keywords, Options
-    from smart_llm.engine.plan import Plan
-    from smart_llm.engine.replay import Figures, replay
-    from smart_llm.engine.verify import verify
+    from smart_llm.certificates.certificate import Certificate
+    from smart_llm.certificates.verify import verify
+    from smart_llm.client.batch.options import BatchOptions
+    from smart_llm.engine.options import Keywords, Options
     from smart_llm.errors import (
         BudgetExhausted,
         InputError,
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     )
     from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
     from smart_llm.execution import Run
+    from smart_llm.planning.plan import Plan
     from smart_llm.providers.base import Provider
     from smart_llm.providers.fake import FakeProvider
-    from smart_llm.reports.certificate import Certificate
-    from smart_llm.reports.make import report
+    from smart_llm.reports.report import report
+    from smart_llm.simulation.replay import Figures, replay
     from smart_llm.tasks import Task
     from smart_llm.types import Answer, Request, Usage
 
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "smart_llm.api": ["aplan", "arun", "plan", "run"],
     "smart_llm.engine.options": ["BatchOptions", "Keywords", "Options"],
-    "smart_llm.engine.plan": ["Plan"],
-    "smart_llm.engine.replay": ["Figures", "replay"],
-    "smart_llm.engine.verify": ["verify"],
+    "smart_llm.planning.draw_up": ["Plan"],
+    "smart_llm.simulation.replay": ["Figures", "replay"],
+    "smart_llm.certificates.verify": ["verify"],
     "smart_llm.errors": [
         "BudgetExhausted",
         "InputError",
@@ -61,8 +62,8 @@ _HOMES = {
     "smart_llm.execution": ["Run"],
     "smart_llm.providers.base": ["Provider"],
     "smart_llm.providers.fake": ["FakeProvider"],
-    "smart_llm.reports.certificate": ["Certificate"],
-    "smart_llm.reports.make": ["report"],
+    "smart_llm.certificates.certificate": ["Certificate"],
+    "smart_llm.reports.report": ["report"],
     "smart_llm.tasks": ["Task"],
     "smart_llm.types": ["Answer", "Request", "Usage"],
 }

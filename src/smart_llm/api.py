@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from smart_llm.engine.options import Place
-    from smart_llm.engine.plan import Plan
     from smart_llm.execution import Run
+    from smart_llm.planning.plan import Plan
     from smart_llm.tasks import Task
 
     Frame = TypeVar("Frame", default=Any)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from smart_llm.errors import Interrupted
 from smart_llm.types import Outlook
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A sentence the user should see: a candidate dropped, a run taken up again, how to go on."""
+    """A sentence the user should see: a candidate dropped, a run resumed, how to go on."""
 
     text: str
 
@@ -75,3 +76,26 @@ Listener: TypeAlias = Callable[[Event], None]
 
 def nobody(event: Event) -> None:
     """The listener that does not listen."""
+
+
+class Stop:
+    """Set by a signal: no new row is started, what is in flight is finished."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._then: list[Callable[[], None]] = []
+
+    def request(self) -> None:
+        """Ask for a clean stop."""
+        self.requested = True
+        for call in self._then:
+            call()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Have this called, in the event loop, when a stop is asked for."""
+        self._then.append(call)
+
+    def check(self) -> None:
+        """Raises `Interrupted` once a stop was asked for."""
+        if self.requested:
+            raise Interrupted("Stopped. What was bought is kept: run the same command again to go on.")

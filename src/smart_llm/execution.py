@@ -8,30 +8,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
-from smart_llm import models as model_specs
+from smart_llm.certificates.certificate import Certificate
+from smart_llm.client.batch.client import by_batch
 from smart_llm.engine import outputs
-from smart_llm.engine.asked import job_of, ledger_of, means_of, providers_of
-from smart_llm.engine.batch import by_batch
 from smart_llm.engine.job import Job
-from smart_llm.engine.means import Means
+from smart_llm.engine.opening import job_of, ledger_of, means_of, providers_of
 from smart_llm.engine.options import Options, Place
 from smart_llm.engine.outputs import Output
 from smart_llm.engine.pilot import buy as buy_pilot
-from smart_llm.engine.plan import QUICK, THOROUGH, Plan, Scope, draw_up
-from smart_llm.engine.ray import options_of
-from smart_llm.engine.ray.choice import delivering
 from smart_llm.engine.run import Finished, Unfinished, execute
+from smart_llm.engine.session import Means
 from smart_llm.engine.signals import stopping
 from smart_llm.events import nobody
 from smart_llm.ledger import Ledger, Reader
+from smart_llm.planning.draw_up import QUICK, THOROUGH, Scope, draw_up
+from smart_llm.planning.plan import Plan
+from smart_llm.providers import specs as model_specs
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import known
+from smart_llm.ray import options_of
+from smart_llm.ray.choice import delivering
 from smart_llm.reports import runs
-from smart_llm.reports.certificate import Certificate
 from smart_llm.reports.kept import kept
-from smart_llm.reports.listening import listening
-from smart_llm.reports.make import check as check_page
-from smart_llm.reports.make import make, report
+from smart_llm.reports.progress.listening import listening
+from smart_llm.reports.report import check as check_page
+from smart_llm.reports.report import make, report
 from smart_llm.tasks import Task
 from smart_llm.types import Model
 

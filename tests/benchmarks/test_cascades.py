@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smart_llm.engine.drive import simulate
+from smart_llm.simulation.drive import simulate
 from smart_llm.types import BAD, DEFER, ERROR
 
 

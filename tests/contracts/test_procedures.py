@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from odd import labelled, odd
 
-from smart_llm.engine.drive import Outcome, Population, drive, simulate
+from smart_llm.certificates.checks import check, rule
 from smart_llm.procedures import get, resolve
+from smart_llm.simulation.drive import Outcome, Population, drive, simulate
 from smart_llm.types import Answers, Ask, Problem
-from smart_llm.verifying import check, rule
 
 PROCEDURES = ("ladder",)
 

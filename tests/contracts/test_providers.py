@@ -11,9 +11,9 @@ import pytest
 
 from smart_llm.errors import Refused, Retryable
 from smart_llm.mock import Faults, MockServer
-from smart_llm.models import make_provider, resolve
 from smart_llm.providers.base import Provider
 from smart_llm.providers.fake import FakeProvider
+from smart_llm.providers.specs import make_provider, resolve
 from smart_llm.types import Answer, Request
 
 LABELS = ("positive", "negative")

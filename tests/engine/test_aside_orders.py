@@ -14,8 +14,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from smart_llm.engine.drive import Population, simulate
 from smart_llm.procedures import get
+from smart_llm.simulation.drive import Population, simulate
 from smart_llm.stats.first_bad import rows_needed, upper_level
 from smart_llm.types import BAD, Problem
 

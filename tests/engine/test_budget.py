@@ -41,8 +41,8 @@ class Billing(smart.FakeProvider):
 
 @pytest.fixture(autouse=True)
 def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smart_llm.providers.client.FIRST_DELAY", 0.0001)
-    monkeypatch.setattr("smart_llm.providers.client.LONGEST_DELAY", 0.0002)
+    monkeypatch.setattr("smart_llm.client.client.FIRST_DELAY", 0.0001)
+    monkeypatch.setattr("smart_llm.client.client.LONGEST_DELAY", 0.0002)
 
 
 @pytest.mark.slow

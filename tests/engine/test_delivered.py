@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_llm.engine import delivered
-from smart_llm.engine.delivered import Names, States, Texts
+from smart_llm.engine import columns as delivered
+from smart_llm.engine.columns import Names, States, Texts
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=100)
 

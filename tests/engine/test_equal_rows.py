@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import smart_llm as smart
-from smart_llm.engine.options import BatchOptions
+from smart_llm.client.batch.options import BatchOptions
 from smart_llm.errors import Retryable
 from smart_llm.mock.server import MockServer
 from smart_llm.types import Answer, Request, Usage

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from smart_llm.engine.verify import verify
+from smart_llm.certificates.verify import verify
 from smart_llm.ledger import Reader
 from smart_llm.mock.server import Faults, MockServer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smart_llm.engine.labels import per_label
+from smart_llm.certificates.labels import per_label
+from smart_llm.scores.traits import answer_key
 from smart_llm.stats.sampling import uniforms
-from smart_llm.tasks.scores import answer_key
 from smart_llm.types import AGREE, BAD, NOT_ASKED, Answers, Cascade, Ints, Mix, Score, Tier, Traits
 
 LABELS = ("yes", "no")

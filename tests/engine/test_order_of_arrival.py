@@ -14,30 +14,15 @@ import polars as pl
 import pytest
 
 from smart_llm import procedures
-from smart_llm.cascades import assign, route
-from smart_llm.engine.drive import Population
 from smart_llm.engine.live import Live
-from smart_llm.engine.pool import Stop
-from smart_llm.events import nobody
+from smart_llm.events import Stop, nobody
+from smart_llm.routing import assign, route
+from smart_llm.scores.traits import answer_key
+from smart_llm.simulation.drive import Population
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
-from smart_llm.tasks.scores import answer_key
-from smart_llm.types import (
-    AGREE,
-    BAD,
-    Answer,
-    Ask,
-    Ints,
-    Mix,
-    Model,
-    Problem,
-    Rate,
-    Request,
-    Traits,
-    Usage,
-    Verdict,
-)
+from smart_llm.types import AGREE, BAD, Answer, Ask, Ints, Mix, Model, Problem, Rate, Request, Traits, Usage, Verdict
 
 ROWS, BLOCK = 3000, 400
 AGREEMENT = Fraction("0.8")

@@ -112,9 +112,9 @@ def undisturbed(calm: tuple[int, Rows]) -> Rows:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow one another in milliseconds."""
-    monkeypatch.setattr("smart_llm.providers.client.FIRST_DELAY", 0.0005)
-    monkeypatch.setattr("smart_llm.providers.client.LONGEST_DELAY", 0.002)
-    monkeypatch.setattr("smart_llm.providers.client.LATER_DELAY", 0.002, raising=False)
+    monkeypatch.setattr("smart_llm.client.client.FIRST_DELAY", 0.0005)
+    monkeypatch.setattr("smart_llm.client.client.LONGEST_DELAY", 0.002)
+    monkeypatch.setattr("smart_llm.client.client.LATER_DELAY", 0.002, raising=False)
 
 
 @pytest.mark.parametrize("concurrency", [1, 512])

@@ -226,7 +226,7 @@ async def test_the_command_line_says_so(tmp_path: Path) -> None:
 
 async def test_by_batch_another_snapshot_stops_the_run(tmp_path: Path) -> None:
     """The same where answers come by batch."""
-    from smart_llm.engine.options import BatchOptions
+    from smart_llm.client.batch.options import BatchOptions
 
     options = BatchOptions(poll=0.02, quiet=0.02, patient=0.05)
 

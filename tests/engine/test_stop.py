@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from shapes import Shaped, error
 
-from smart_llm.engine.pool import Stop, all_of, each
+from smart_llm.engine.pool import all_of, each
 from smart_llm.errors import Interrupted
+from smart_llm.events import Stop
 from smart_llm.ledger import Reader
 from smart_llm.mock.server import MockServer
 

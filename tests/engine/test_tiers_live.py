@@ -10,16 +10,16 @@ import polars as pl
 import pytest
 
 import smart_llm as smart
-from smart_llm.engine.deliver import deliver
+from smart_llm.engine.delivering import deliver
 from smart_llm.engine.live import Live
-from smart_llm.engine.pool import Stop
-from smart_llm.engine.routing import Routing
-from smart_llm.events import nobody
+from smart_llm.events import Stop, nobody
 from smart_llm.mock.server import MockServer
-from smart_llm.procedures import ladder_4, tiers
+from smart_llm.procedures.ladder import procedure as ladder_4
+from smart_llm.procedures.ladder import tiers
+from smart_llm.routing import Routing
+from smart_llm.scores.traits import words_of
 from smart_llm.stats.sampling import uniforms
 from smart_llm.tables import Table
-from smart_llm.tasks.scores import words_of
 from smart_llm.types import Answer, Cascade, Gate, Model, Rate, Request, Score, Tier, Usage
 
 ROWS = [{"id": i, "text": f"review number {i}" + " and so on" * (i % 7)} for i in range(800)]
@@ -92,4 +92,4 @@ async def test_rows_with_words_that_a_gate_turns_away_are_not_put_to_a_candidate
     passed = {text for text in texts if words_of(text)[why] == 0}
     assert 50 < len(passed) < 68
     assert set(client.small) == passed
-    assert [int(model) for model in live.by] == [int(text in passed) for text in texts]
+    assert [int(model) for model in live.rows.by] == [int(text in passed) for text in texts]

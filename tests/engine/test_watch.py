@@ -6,16 +6,16 @@ import asyncio
 
 import pytest
 
+from smart_llm.client.client import Client
 from smart_llm.engine import watch
-from smart_llm.engine.pool import Stop, each
+from smart_llm.engine.pool import each
 from smart_llm.engine.watch import watched
 from smart_llm.errors import Interrupted, Retryable
-from smart_llm.events import Event, Said
+from smart_llm.events import Event, Said, Stop
 from smart_llm.ledger import Ledger
 from smart_llm.mock.server import Faults, MockServer
-from smart_llm.models import make_providers, resolve
-from smart_llm.providers.client import Client
 from smart_llm.providers.fake import FakeProvider
+from smart_llm.providers.specs import make_providers, resolve
 from smart_llm.types import Answer, Model, Rate, Request
 
 MODEL = Model("fake:m", "fake", "m", Rate(1.0, 1.0))

@@ -13,14 +13,14 @@ from fractions import Fraction
 import numpy as np
 from scipy.stats import hypergeom
 
-from smart_llm import verifying
+from smart_llm.certificates import checks as verifying
+from smart_llm.certificates.checks import mix as checked_mix
 from smart_llm.procedures import smart_2024
 from smart_llm.procedures.pinning import digest
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.first_bad import rows_needed
 from smart_llm.stats.label_look import credit, enough, label_credit
 from smart_llm.types import Json, Problem
-from smart_llm.verifying import mix as checked_mix
 
 Path = tuple[Json, ...]
 NONSENSE = (Warning, KeyError, TypeError, ValueError, IndexError, ArithmeticError, AttributeError, StopIteration)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from smart_llm import procedures, verifying
-from smart_llm.engine.drive import Outcome, Population, simulate
+from smart_llm import procedures
+from smart_llm.certificates import checks as verifying
+from smart_llm.certificates.checks import Round
+from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import Answers, Conversation, Json, Problem, Procedure, Verdict
-from smart_llm.verifying import Round
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Told:
 
     @property
     def claim(self) -> dict[str, Json]:
-        """As a certificate has it, of the rows that were not set aside (`verifying.of_population`)."""
+        """As a certificate has it, of the rows that were not set aside (`certificates.checks.of_population`)."""
         problem, side = self.problem, self.problem.side
         return {
             "rows": problem.rows,

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from smart_llm.engine.drive import Population
+from smart_llm.simulation.drive import Population
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Floats, Marks, Problem, SidePromise, Traits
 
 PRICES = [0.0, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.3, 1.0, 2.0]

@@ -9,10 +9,10 @@ from fractions import Fraction
 import numpy as np
 from ledgers import Told, told
 
-from smart_llm.engine.drive import Population
-from smart_llm.procedures.look import cascade
-from smart_llm.procedures.scored_pilot import Pilot
-from smart_llm.procedures.ways import OWN, Way
+from smart_llm.procedures.ladder.look import cascade
+from smart_llm.procedures.ladder.pilot import Pilot
+from smart_llm.procedures.ladder.ways import OWN, Way
+from smart_llm.simulation.drive import Population
 from smart_llm.stats.first_bad import rows_needed
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, ERROR, Ask, Conversation, Gate, Json, Problem, Score, SidePromise, Tier, Traits

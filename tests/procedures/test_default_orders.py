@@ -20,7 +20,7 @@ import pytest
 from scipy.stats import hypergeom
 
 from smart_llm import procedures
-from smart_llm.engine.drive import drive
+from smart_llm.simulation.drive import drive
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answers, Ask, Mix, Problem, Traits
 

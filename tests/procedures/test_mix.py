@@ -17,8 +17,9 @@ import pytest
 from scipy.stats import hypergeom
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Population, drive, simulate
-from smart_llm.procedures import mix, mix_pilot
+from smart_llm.procedures.mix import pilot as mix_pilot
+from smart_llm.procedures.mix import procedure as mix
+from smart_llm.simulation.drive import Population, drive, simulate
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Problem
 

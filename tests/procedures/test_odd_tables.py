@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from ledgers import told
 from odd import labelled, odd
 
-from smart_llm import procedures, verifying
-from smart_llm.engine.drive import Population, simulate
+from smart_llm import procedures
+from smart_llm.certificates import checks as verifying
+from smart_llm.simulation.drive import Population, simulate
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Problem, SidePromise, Traits
 
 PRICES = st.sampled_from([0.0, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.3, 1.0, 2.0])

@@ -8,8 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from smart_llm import procedures, verifying
-from smart_llm.engine.drive import Population, simulate
+from smart_llm import procedures
+from smart_llm.certificates import checks as verifying
+from smart_llm.simulation.drive import Population, simulate
 from smart_llm.types import BAD, DEFER, Problem
 
 

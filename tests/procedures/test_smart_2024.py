@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from smart_llm import procedures
-from smart_llm.engine.drive import Outcome, Population, simulate
 from smart_llm.procedures import smart_2024
+from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.types import AGREE, BAD, DEFER, Marks, Mix, Problem
 
 ALL = ("smart/2024:profile-all", "smart/2024:profile-smart", "smart/2024:model-mix")

@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from runs import of_look
 from scipy.stats import binomtest
 
-from smart_llm import procedures, verifying
-from smart_llm.cascades import route
-from smart_llm.engine.drive import Population, simulate
-from smart_llm.procedures import tiers
-from smart_llm.procedures.look import ended, places
+from smart_llm import procedures
+from smart_llm.certificates import checks as verifying
+from smart_llm.procedures.ladder import tiers
+from smart_llm.procedures.ladder.look import ended, places
+from smart_llm.procedures.ladder.pilot import Pilot
+from smart_llm.procedures.ladder.ways import Way
 from smart_llm.procedures.pinning import digest
-from smart_llm.procedures.scored_pilot import Pilot
-from smart_llm.procedures.ways import Way
+from smart_llm.routing import route
+from smart_llm.scores.traits import reads_words, words_of
+from smart_llm.simulation.drive import Population, simulate
 from smart_llm.stats.sampling import uniforms
-from smart_llm.tasks.scores import reads_words, words_of
 from smart_llm.types import AGREE, BAD, DEFER, Answers, Ask, Cascade, Floats, Gate, Ints, Problem, Score, Tier, Traits
 
 OWN, SEED, ROWS = Score(), 5, 4

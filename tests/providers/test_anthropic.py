@@ -13,8 +13,8 @@ import smart_llm as smart
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.mock import MockServer
 from smart_llm.mock.scripted import Scripted
-from smart_llm.models import make_provider, resolve
 from smart_llm.providers.anthropic import AnthropicProvider
+from smart_llm.providers.specs import make_provider, resolve
 from smart_llm.types import Answer, Model, Rate, Request, Usage
 
 KEY = "sk-ant-a-very-secret-key"

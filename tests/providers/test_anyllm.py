@@ -17,7 +17,7 @@ import pytest
 
 from smart_llm.errors import InputError, ProviderError, Refused, Retryable
 from smart_llm.mock.scripted import Scripted
-from smart_llm.models import make_provider, resolve
+from smart_llm.providers.specs import make_provider, resolve
 from smart_llm.types import Answer, Request, Usage
 
 KEY = "sk-a-very-secret-key"

@@ -11,11 +11,11 @@ import pytest
 from shapes import Enforcing, Said, Shaped, completion, error, once, while_there
 
 import smart_llm as smart
+from smart_llm.client.lane import sent_bytes
 from smart_llm.errors import InputError, Refused
 from smart_llm.ledger import request_key
-from smart_llm.models import make_provider, resolve
 from smart_llm.providers import enforced
-from smart_llm.providers.lane import sent_bytes
+from smart_llm.providers.specs import make_provider, resolve
 from smart_llm.tasks.labels import LabelReader
 from smart_llm.types import Answer, Request
 

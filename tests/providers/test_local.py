@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smart_llm.errors import InputError, Refused
-from smart_llm.providers import local, weights
+from smart_llm.providers.local import provider as local
+from smart_llm.providers.local import weights
 from smart_llm.types import Model, Rate, Request
 
 LABELS = ("positive", "negative")

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from smart_llm.errors import InputError
-from smart_llm.providers import weights
-from smart_llm.providers.local import LocalProvider
+from smart_llm.providers.local import weights
+from smart_llm.providers.local.provider import LocalProvider
 from smart_llm.types import Answer, Request
 
 pytestmark = pytest.mark.slow

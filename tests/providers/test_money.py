@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapes import Body, Said, Shaped, completion, message
 
+from smart_llm.client.client import Client
+from smart_llm.client.lane import FRAME_TOKENS
 from smart_llm.errors import BudgetExhausted, Refused, SmartError
 from smart_llm.ledger import Ledger, request_key
-from smart_llm.models import make_providers, resolve
 from smart_llm.providers import messages, replies
-from smart_llm.providers.client import Client
-from smart_llm.providers.lane import FRAME_TOKENS
+from smart_llm.providers.specs import make_providers, resolve
 from smart_llm.types import Answer, Rate, Request, Usage
 
 DOLLARS = "in=1000000&out=1000000"  # one dollar a token

@@ -24,12 +24,12 @@ from shapes import (
     while_there,
 )
 
+from smart_llm.client import client as module
+from smart_llm.client import trust
+from smart_llm.client.client import Client
 from smart_llm.errors import Refused
 from smart_llm.ledger import Ledger
-from smart_llm.models import make_providers, resolve
-from smart_llm.providers import client as module
-from smart_llm.providers import trust
-from smart_llm.providers.client import Client
+from smart_llm.providers.specs import make_providers, resolve
 from smart_llm.types import Answer, Request
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from smart_llm.errors import InputError
-from smart_llm.providers import registry, weights
+from smart_llm.providers.local import downloads as registry
+from smart_llm.providers.local import weights
 
 CHUNKS = [b"GGUF" + b"a" * 3000, b"b" * 3000, b"c" * 3000, b"d" * 3000, b"e" * 10]
 

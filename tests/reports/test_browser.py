@@ -11,7 +11,7 @@ from typing import Any
 
 import smart_llm as smart
 from smart_llm.ledger import Ledger, request_key
-from smart_llm.reports.make import report
+from smart_llm.reports.report import report
 from smart_llm.types import Answer, Request, Usage
 
 Made = Callable[..., smart.Run[Any]]

@@ -18,10 +18,11 @@ from screen import watched
 
 from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
 from smart_llm.mock.server import MockServer
-from smart_llm.reports import notebook, progress
-from smart_llm.reports.notebook import Notebook
-from smart_llm.reports.picture import Picture
-from smart_llm.reports.progress import Lines
+from smart_llm.reports.progress import display as progress
+from smart_llm.reports.progress import notebook
+from smart_llm.reports.progress.display import Lines
+from smart_llm.reports.progress.notebook import Notebook
+from smart_llm.reports.progress.picture import Picture
 from smart_llm.types import Outlook, Standing
 
 OUTLOOK = Outlook((Standing("small", 40, 38, 0.86, 0.98, True), Standing("tiny", 40, 20, 0.37, 0.63, False)), 0.25)
@@ -199,7 +200,7 @@ def test_slow_rows_are_counted_by_the_minute() -> None:
 def test_a_terminal_gets_a_line_for_each_thing() -> None:
     """In a real terminal the bar stands on a line of its own, between what is done and what is spent."""
     code = (
-        "import time\nfrom smart_llm.events import Delivering\nfrom smart_llm.reports.progress import live\n"
+        "import time\nfrom smart_llm.events import Delivering\nfrom smart_llm.reports.progress.display import live\n"
         "with live() as tell:\n"
         "    tell(Delivering(50, 100, 0, 1.0, 4.0)); time.sleep(0.5)\n"
     )

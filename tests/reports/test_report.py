@@ -18,10 +18,10 @@ import pytest
 import smart_llm as smart
 from smart_llm.ledger import Reader
 from smart_llm.reports import facts, page
-from smart_llm.reports.figures import usd
-from smart_llm.reports.make import report
+from smart_llm.reports.report import report
 from smart_llm.reports.view import view
-from smart_llm.reports.visible import visible
+from smart_llm.text.numbers import usd
+from smart_llm.text.safe import visible
 
 Made = Callable[..., smart.Run[Any]]
 Model = Callable[[float, str], smart.FakeProvider]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smart_llm.reports import svg
-from smart_llm.reports.figures import duration, percent, usd
-from smart_llm.reports.visible import HIDDEN, KEPT, cut, visible
+from smart_llm.text.numbers import duration, percent, usd
+from smart_llm.text.safe import HIDDEN, KEPT, cut, visible
 
 SHARES = st.floats(0, 1)
 

@@ -9,7 +9,7 @@ from itertools import combinations, permutations, product
 import numpy as np
 import pytest
 
-from smart_llm.cascades import before
+from smart_llm.routing import before
 from smart_llm.stats.first_bad import credit_left, error_level, rows_needed, upper_level
 
 GOOD, BAD, DEFERRED, LOST, LOST_TOO = range(5)

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from smart_llm.errors import InputError
-from smart_llm.tables import ADDED, Manner, Table, dialects, read, reading, stored, write
+from smart_llm.tables import ADDED, Manner, Table, dialects, read, reading, write
+from smart_llm.tables import large as stored
 
 
 @pytest.fixture(params=["in memory", "on disk"], autouse=True)

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smart_llm.errors import InputError
-from smart_llm.tables import ADDED, Table, check_output, open_table, read, reading, spool, stored, table, write, writing
+from smart_llm.tables import ADDED, Table, check_output, open_table, read, reading, spool, table, write, writing
+from smart_llm.tables import large as stored
 
 SUFFIXES = ("csv", "tsv", "jsonl", "parquet")
 NASTY = [

@@ -9,14 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_llm.tasks.scores import (
-    answer_key,
-    consensus,
-    self_consistency,
-    trait,
-    values,
-    words_of,
-)
+from smart_llm.scores.traits import answer_key, consensus, self_consistency, trait, values, words_of
 from smart_llm.types import Answers, Score, Traits
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from smart_llm.tasks.tokens import answer_log_probability, label_log_odds, log_odds, log_sum, own_score
+from smart_llm.scores.own import answer_log_probability, label_log_odds, log_odds, log_sum, own_score
 from smart_llm.types import Answer
 
 YES_NO = ("yes", "no")

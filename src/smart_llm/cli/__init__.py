@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
-from smart_llm.cli.checking import replay, verify
 from smart_llm.cli.doctor import doctor
 from smart_llm.cli.helping import Verb, Verbs
-from smart_llm.cli.local import demo, model_verbs
 from smart_llm.cli.mock import mock_provider
-from smart_llm.cli.past import report, runs
+from smart_llm.cli.models import demo, model_verbs
 from smart_llm.cli.plan import plan
 from smart_llm.cli.printing import readable, say
 from smart_llm.cli.run import run
+from smart_llm.cli.runs import report, runs
+from smart_llm.cli.verify import replay, verify
 from smart_llm.errors import SmartError
 from smart_llm.wording import on_the_command_line
 
@@ -61,7 +61,7 @@ def _fitted(text: str) -> list[str]:
     """The lines of a message; on a terminal broken between words."""
     if not sys.stderr.isatty():
         return [text]
-    from smart_llm.reports.wrapping import wrapped
+    from smart_llm.text.wrapping import wrapped
 
     return wrapped(text.splitlines(), readable(os.get_terminal_size(sys.stderr.fileno()).columns))
 

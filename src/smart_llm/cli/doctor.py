@@ -25,7 +25,7 @@ def doctor(
     Versions, a ledger that works, keys (never shown, never sent), addresses that answer, local models. Buys nothing.
     Exit code 2: something here is missing; 3: an address does not answer.
     """
-    from smart_llm.engine.doctor import examine
+    from smart_llm.cli.diagnosis import examine
 
     found = asyncio.run(examine(models or [], folder=folder, offline=offline, seconds=timeout))
     if as_json:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smart_llm.engine.options import DEFAULT, OPTIONS, BatchOptions, Options
+from smart_llm.client.batch.options import BatchOptions
+from smart_llm.engine.options import DEFAULT, OPTIONS, Options
 from smart_llm.errors import InputError
 
 if TYPE_CHECKING:
@@ -146,13 +147,13 @@ class RunOptions:
 def source_of(table: str) -> Path | str:
     """The table's file or folder, or its address elsewhere; stdin is spooled into the user's folder, so that the run
     can be continued."""
-    from smart_llm.tables.places import is_address
+    from smart_llm.tables.storage import is_address
 
     if is_address(table):
         return table
     if table != "-":
         return Path(table)
-    from smart_llm.folders import user_dir
+    from smart_llm.files import user_dir
     from smart_llm.tables import spool
 
     return spool(sys.stdin.buffer, user_dir() / "spool")
@@ -161,8 +162,8 @@ def source_of(table: str) -> Path | str:
 def output_of(table: str, source: Path | str, how: RunOptions) -> Path | str:
     """Where the answers go: as asked; else TABLE.answers.SUFFIX beside the table, in the current folder for stdin, and
     for a folder a folder TABLE.answers (one Parquet file, where this process delivers)."""
-    from smart_llm.tables.places import is_address, is_folder
     from smart_llm.tables.reading import named_as
+    from smart_llm.tables.storage import is_address, is_folder
 
     if how.output is not None:
         return how.output if is_address(how.output) else Path(how.output)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smart_llm.cli.grouped import spread
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, source_of
 from smart_llm.cli.printing import confirmed, print_json, somebody_there, width
-from smart_llm.cli.spread import spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def plan(
     """
     from smart_llm import execution
     from smart_llm.engine.signals import wait
-    from smart_llm.reports.progress import shown
+    from smart_llm.reports.progress.display import shown
 
     asked, source = task.task(), source_of(table)
     rows = max(pilot or 0, how.self_check)
@@ -52,7 +52,7 @@ def _confirm(source: Path | str, task: Task, how: RunOptions, rows: int) -> None
     """What a pilot of this many rows costs, and a question before it is bought."""
     from smart_llm import execution
     from smart_llm.engine.signals import wait
-    from smart_llm.reports.figures import count, usd
+    from smart_llm.text.numbers import count, usd
 
     plan = wait(execution.outline(source, task, how.options(self_check=0)))
     asked = min(rows, plan.rows)

@@ -11,9 +11,9 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from smart_llm.cli.grouped import spread
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, output_of, source_of
 from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, typed, width
-from smart_llm.cli.spread import spread
 from smart_llm.errors import BudgetExhausted, Interrupted, ProviderError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     """Answer every row of TABLE, as cheaply as the promise allows."""
     from smart_llm import execution
     from smart_llm.engine.signals import wait
-    from smart_llm.reports.progress import shown, unless
+    from smart_llm.reports.progress.display import shown, unless
 
     asked, source = task.task(), source_of(table)
     output = output_of(table, source, how)
@@ -40,9 +40,9 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
 
 def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: bool) -> None:
     from smart_llm.engine.outputs import CERTIFICATE
-    from smart_llm.reports.figures import usd
     from smart_llm.reports.history import paid_by_all
     from smart_llm.tables.writing import described
+    from smart_llm.text.numbers import usd
 
     certificate, total = f"{output}{CERTIFICATE}", paid_by_all(done.ledger)
     if not as_json:
@@ -97,7 +97,7 @@ def _confirm(source: Path | str, task: Task, how: RunOptions) -> frozenset[str]:
     """The plan's short form, and a question before money is spent. The warnings that were shown."""
     from smart_llm import execution
     from smart_llm.engine.signals import wait
-    from smart_llm.reports.plan import shown as said_already
+    from smart_llm.planning.plan import shown as said_already
 
     plan = wait(execution.outline(source, task, how.options()))
     say(plan.short(width()))

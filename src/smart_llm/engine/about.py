@@ -8,11 +8,10 @@ from pathlib import Path
 from smart_llm.engine.job import Job
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger
+from smart_llm.ledger.entries import GIVEN, IDS
 from smart_llm.tables import Table
 from smart_llm.types import Json
 
-ABOUT, GIVEN, IDS = "about", "answers given", "ids"
-"""Kinds of events."""
 MOST_IDS, LONGEST_ID = 20_000, 80
 """Rows whose ids are recorded, at most, and characters of one."""
 
@@ -32,7 +31,7 @@ def note_answers(live: Live, run_id: str, ledger: Ledger) -> None:
     labels = live.task.contract.labels
     if labels is None:
         return
-    found = Counter(answer for answer in live.answers if answer is not None)
+    found = Counter(answer for answer in live.rows.answers if answer is not None)
     if found:  # on Ray the answers are with the workers
         _note(ledger, run_id, GIVEN, {label: found[label] for label in labels})
 
@@ -41,7 +40,7 @@ def note_ids(live: Live, table: Table, column: str | None, run_id: str, ledger: 
     """What the rows a report may show are called in their own table. None where no text of rows is to be kept."""
     if column is None or not ledger.store_text:
         return
-    shown = [*sorted(live.errors), *(int(row) for rows, _ in live.batches for row in rows)]
+    shown = [*sorted(live.rows.errors), *(int(row) for rows, _ in live.batches for row in rows)]
     rows = list(dict.fromkeys(shown))[:MOST_IDS]
     cells = table.cells_at(rows, [column])
     named = {str(row): cell[column][:LONGEST_ID] for row, cell in zip(rows, cells, strict=True)}

@@ -1,209 +1,96 @@
-"""The account of a run: who paid for what, and the certificate it ends with."""
+"""The money of a run: what every distinct request cost, once, and to which stage of the run it belongs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from itertools import takewhile
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from smart_llm.engine.counted import standing
-from smart_llm.engine.job import Job, problem
-from smart_llm.engine.labels import per_label
-from smart_llm.engine.late import covered
-from smart_llm.engine.live import Live
-from smart_llm.ledger import Ledger, RunRecord, canonical
-from smart_llm.reports.certificate import Certificate, assumed, words
-from smart_llm.stats.sampling import uniforms
-from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
+from smart_llm.routing import Alike
+from smart_llm.types import Floats, Ints, Json
+
+ENOUGH = 30
+"""Rows from which what the reference costs is estimated, at least; else all that are known are taken."""
 
 
 class Account:
-    """Who paid for what: `stages` holds the USD of each stage of a run that is closed, each distinct request once.
+    """USD, each distinct request once, whoever paid first, so that a resumed run costs what the undisturbed run costs.
+
+    costs: shape (models, distinct requests), NaN where there is no answer. reference: shape (rows,), what the
+    reference's answer cost. so_far: in the order of arrival, for showing; `spent` is the account. paid: what this run
+    has paid. again: of second answers by the reference, by group of equal rows. stages: of each stage that is closed.
     check: what asking the reference twice showed, if it was. lost: rows set aside that had no answer when they were
     settled, whether or not they have one by now."""
 
-    def __init__(self, live: Live) -> None:
-        self.live, self.stages = live, dict.fromkeys(("set_aside", "profiling"), 0.0)
-        self.lost = 0
+    def __init__(self, alike: Alike, models: int) -> None:
+        self._groups = alike.groups
+        self.costs = np.full((models, alike.distinct), np.nan)
+        self._drawn = np.zeros(self.costs.shape, bool)  # whether `costs` holds what further draws cost
+        self.reference = np.full(len(alike.groups), np.nan)
+        self.again: dict[int, float] = {}
+        self.so_far = 0.0
+        self.paid: Callable[[], float] = lambda: self.so_far
+        self.stages = dict.fromkeys(("set_aside", "profiling"), 0.0)
         self.check: Mapping[str, Json] | None = None
+        self.lost = 0
+
+    def spent(self) -> Floats:
+        """Shape (models,): USD, each distinct request once; the same sum in whatever order answers came."""
+        return np.asarray(np.nansum(self.costs, axis=1))
+
+    def total(self) -> float:
+        """USD: everything, second answers included."""
+        return float(self.spent().sum()) + sum(self.again.values())
 
     def close(self, stage: str) -> None:
         """Everything paid for since the last stage belongs to this one."""
-        self.stages[stage] = float(self.live.spent().sum()) - sum(self.stages.values())
+        self.stages[stage] = float(self.spent().sum()) - sum(self.stages.values())
 
+    def count(self, position: int, model: int, cost: float) -> None:
+        """An answer that belongs to this run's account, whoever bought it."""
+        if model == 0:
+            self.reference[position] = cost
+        group = self._groups[position]
+        if np.isnan(self.costs[model, group]):
+            self.costs[model, group] = cost
+            self.so_far += cost
 
-def certificate(job: Job, record: RunRecord, account: Account, verdict: Verdict | None, ledger: Ledger) -> Certificate:
-    """What a run ends with; without a verdict, what a stopped one has so far (pending)."""
-    plan, live = record.plan, account.live
-    shape = problem(plan, [0.0] * len(live.models))
-    profiled = live.aside.population[verdict.profiled] if verdict else np.flatnonzero(live.settled)
-    errors = _errors(live, profiled)
-    status, before = _status(live, verdict, errors, shape), earlier(record, ledger.runs())
-    claim = _claim(job, plan, account, shape)
-    return Certificate(
-        status=status,
-        granted=status == "certified",
-        claim={**claim, "words": words(claim, status)},
-        assumptions=assumed(plan),
-        procedure={"name": job.procedure, "version": job.procedure.rpartition("/")[2]},
-        plan_hash=record.plan_hash,
-        plan=plan,
-        table_hash=job.table.table_hash,
-        seed=record.seed,
-        models=tuple(plan["models"]),
-        evidence=verdict.evidence if verdict else {},
-        rule=rule(live, verdict),
-        delivered=_delivered(live, profiled),
-        cost={**_cost(account, profiled), **_paid(account, record.run_id, ledger)},
-        errors=errors,
-        labels=_labels(job, live, verdict, record.seed),
-        notes=verdict.notes if verdict else (),
-        earlier_runs=before["earlier_runs"],
-        earlier_runs_same_task=before["earlier_runs_same_task"],
-        earlier_runs_in_ledger=before["earlier_runs_in_ledger"],
-        self_agreement=account.check,
-        software=_software(),
-    )
+    def count_draws(self, position: int, model: int, costs: Sequence[float]) -> None:
+        """Further draws that go with an answer, all that were bought; the answer itself is counted first."""
+        place = (model, self._groups[position])
+        if costs and not self._drawn[place]:
+            self._drawn[place] = True
+            self.costs[place] = np.nan_to_num(self.costs[place]) + sum(costs)
+            self.so_far += sum(costs)
 
+    def count_again(self, position: int, cost: float) -> None:
+        """A second answer by the reference."""
+        self.again[int(self._groups[position])] = cost
 
-def _claim(job: Job, plan: Mapping[str, Json], account: Account, shape: Problem) -> dict[str, Json]:
-    """What is promised, in numbers, and the rows that count against it."""
-    live = account.live
-    return {
-        "rows": plan["rows"],
-        "agreement": job.agreement,
-        "confidence": job.confidence,
-        "reference": job.reference.name,
-        "allowance": shape.promised,
-        "reserve": shape.reserve,
-        "floor": plan["floor"],
-        "per_label": plan["per_label"],
-        "label_rows": plan["label_rows"],
-        "errors": len(live.errors),
-        "unsettled": int((~live.settled).sum()),
-        "set_aside": shape.set_aside,
-        "set_aside_errors": max(account.lost, len(set(live.errors) & set(live.aside.positions.tolist()))),
-    }
+    def by_row(self) -> Floats:
+        """Shape (models, rows): what each distinct request cost, at the first row that made it."""
+        found = np.full((len(self.costs), len(self._groups)), np.nan)
+        found[:, np.unique(self._groups, return_index=True)[1]] = self.costs
+        return found
 
+    def take(self, first: int, costs: Floats, reference: Floats) -> None:
+        """What rows from `first` on cost elsewhere, of shapes (models, n) and (n,); requests already counted are not
+        counted again."""
+        rows = slice(first, first + len(reference))
+        groups = self._groups[rows]
+        for model, cost in enumerate(costs):
+            fresh = np.flatnonzero(~np.isnan(cost) & np.isnan(self.costs[model, groups]))
+            self.costs[model, groups[fresh]] = cost[fresh]
+            self.so_far += float(cost[fresh].sum())
+        self.reference[rows] = np.where(np.isnan(reference), self.reference[rows], reference)
 
-def _status(live: Live, verdict: Verdict | None, errors: Mapping[str, Json], shape: Problem) -> str:
-    if verdict is None or not live.settled.all():
-        return "pending"
-    if not verdict.granted:
-        return "reference-only"
-    late = errors["rows"] - errors["while_profiling"] - errors["set_aside"]
-    kept = late <= covered(verdict.evidence, shape.reserve) and errors["rows"] <= shape.promised
-    return "certified" if kept else "not-certified"
+    def reference_only(self, profiled: Ints) -> float:
+        """Estimate, USD: what the reference would have cost on every distinct request.
 
-
-def rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
-    """Which answer a row not profiled is delivered, by model names."""
-    names = [model.name for model in live.models]
-    given = verdict.rule if verdict else Mix()
-    if isinstance(given, Cascade):
-        gate = {"gate": {"score": terms(given.gate.score), "floor": given.gate.floor}} if given.gate else {}
-        return {"tiers": [_tier(tier, names) for tier in given.tiers], **gate, "else": names[0]}
-    shares = [{"model": names[model], "rows": rows} for model, rows in given.shares]
-    return {"shares": shares, "order": given.order, "else": names[0]}
-
-
-def _tier(tier: Tier, names: list[str]) -> dict[str, Json]:
-    return {
-        "model": names[tier.candidate],
-        "score": terms(tier.score),
-        "stop": list(tier.stop) if tier.stop else None,
-        "peers": [names[peer] for peer in tier.peers],
-    }
-
-
-def terms(score: Score) -> list[Json]:
-    """A score as JSON."""
-    return [list(term) for term in score.terms]
-
-
-def _delivered(live: Live, profiled: Any) -> dict[str, Json]:
-    counts = np.bincount(live.by[live.settled], minlength=len(live.models))
-    by = {model.name: int(count) for model, count in zip(live.models, counts, strict=True)}
-    return {
-        "profiled": len(profiled),
-        "set_aside": len(live.aside.positions),
-        "by": by,
-        "standings": [asdict(standing) for standing in standings(live)],
-    }
-
-
-def _labels(job: Job, live: Live, verdict: Verdict | None, seed: int) -> tuple[Json, ...]:
-    labels = job.task.contract.labels
-    if not labels or not verdict:
-        return ()
-    rows = len(live.aside.population)
-    u = live.aside.spread(uniforms(seed, "shares", rows))
-    return tuple(per_label(labels, verdict.rule, live.batches, u, rows))
-
-
-def standings(live: Live) -> list[Standing]:
-    """How every candidate fared on the rows it was asked about together with the reference: 90 % limits (Jeffreys)."""
-    seen = np.full((live.rows, len(live.models)), NOT_ASKED, np.int8)
-    for positions, sheet in live.batches:
-        seen[positions] = np.where(sheet.marks == NOT_ASKED, seen[positions], sheet.marks)
-    found = []
-    for j, model in enumerate(live.models[1:], 1):
-        asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        found.append(standing(model.name, asked, agreeing, bool(asked)))
-    return found
-
-
-def _cost(account: Account, profiled: Any) -> dict[str, Json]:
-    live, stages = account.live, account.stages
-    asked, total, alone = float(live.spent().sum()), live.total(), live.reference_only_cost(profiled)
-    return {
-        "total": total,
-        **stages,
-        "delivery": asked - sum(stages.values()),
-        "self_check": total - asked,
-        "by_model": {model.name: float(spent) for model, spent in zip(live.models, live.spent(), strict=True)},
-        "reference_only": alone,
-        "saving": alone / total if total else 1.0,
-        "unit": "USD",
-    }
-
-
-def _paid(account: Account, run_id: str, ledger: Ledger) -> dict[str, Json]:
-    """Whose money it was: what this run has paid for its answers, what those cost that it took from earlier runs for
-    nothing, and what it may have paid besides. The last alone depends on how often a run was killed."""
-    spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), account.live.total()
-    reused = total - (spent - lost)
-    reused = reused if reused > 1e-9 * total else 0.0
-    return {"paid": total - reused, "reused": reused, "lost_at_most": lost}
-
-
-def _errors(live: Live, profiled: Any) -> dict[str, Json]:
-    rows, aside = sorted(live.errors), set(live.aside.positions.tolist())
-    return {
-        "rows": len(rows),
-        "while_profiling": len(set(rows) & set(profiled.tolist()) - aside),
-        "set_aside": len(set(rows) & aside),
-        "first": rows[:20],
-    }
-
-
-def earlier(record: RunRecord, runs: Sequence[RunRecord]) -> dict[str, int]:
-    """How many runs of a ledger began before this one: all of them, those on its table, and of these the ones with its
-    task."""
-    before = list(takewhile(lambda run: run.run_id != record.run_id, runs))
-    table = [run for run in before if run.plan["table"] == record.plan["table"]]
-    task = canonical(record.plan["task"])
-    return {
-        "earlier_runs": len(table),
-        "earlier_runs_same_task": sum(canonical(run.plan["task"]) == task for run in table),
-        "earlier_runs_in_ledger": len(before),
-    }
-
-
-def _software() -> dict[str, Json]:
-    from importlib.metadata import version
-
-    return {"name": "smart-llm", "version": version("smart-llm")}
+        From the rows profiled (a uniform sample), where there are enough of them; exact when all were asked.
+        """
+        if not np.isnan(self.costs[0]).any():
+            return float(self.spent()[0])
+        known = self.reference[profiled] if len(profiled) >= ENOUGH else self.reference
+        known = known[~np.isnan(known)]
+        return float(known.mean() * self.costs.shape[1]) if len(known) else 0.0

@@ -11,7 +11,6 @@ A mark is not made again: what failed as evidence stays bad, though it may be an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isnan
 from typing import TypeAlias
 
 import numpy as np
@@ -19,11 +18,10 @@ import numpy as np
 from smart_llm.engine.live import Live
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, canonical
+from smart_llm.ledger.entries import ASK, ASKS, FIXED, READINGS, Entry, reading
 from smart_llm.tasks.functions import name_of
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, NOT_ASKED, Answers, Ask, Ints, Json
 
-FIXED, ASK, ASKS = "fixed", "ask", "asks"
-"""Kinds of events."""
 MEANING = {
     NOT_ASKED: "not compared",
     AGREE: "equivalent",
@@ -32,13 +30,9 @@ MEANING = {
     ERROR: "without an answer",
 }
 """Of marks."""
-READINGS = ("marks", "scores", "said")
-"""What is read from answers: marks, scores, and a number standing for each answer; by model."""
 
 Keys: TypeAlias = Sequence[Sequence[Sequence[str]]]
 """Of requests: by row, model, and draw."""
-Entry: TypeAlias = Mapping[str, Json]
-"""An ask as it is recorded."""
 
 
 class Changed(Exception):
@@ -66,8 +60,8 @@ class Diary:
     async def opened(self, ask: Ask, live: Live) -> Entry | None:
         """The next ask, before anything of it is sent: what is recorded of it, if it was answered before. `Changed`: it
         is another one, or the rows of it that were marked are read otherwise by now."""
-        whole = live.aside.population[ask.positions]
-        keys = [live.keys_of(prompt, ask.models) for prompt in live.prompts(whole)]
+        whole = live.questions.aside.population[ask.positions]
+        keys = [live.questions.keys_of(prompt, ask.models) for prompt in live.questions.prompts(whole)]
         self._fix(ask)
         if self.number < self._old:
             _same_ask(self.entries[self.number], ask, whole, keys)
@@ -80,7 +74,7 @@ class Diary:
 
     async def note(self, ask: Ask, live: Live, k: int, keys: Sequence[Sequence[str]], sheet: Answers) -> None:
         """One row of the current ask, as soon as its marks are made."""
-        row = int(live.aside.population[ask.positions[k]])
+        row = int(live.questions.aside.population[ask.positions[k]])
         failed = any(key in live.client.failed for of_model in keys for key in of_model)
         told = {"row": row, "keys": [first for first, *_ in keys], **reading(sheet, k, ask.models), "failed": failed}
         if self._marked.get(k) != told:
@@ -148,25 +142,11 @@ class Diary:
         """What these rows look like by today's task, from the ledger alone."""
         sheet = Answers.blank((len(positions), len(live.models)), words=True)
         with live.client.recorded(self._ledger.get):
-            for k, (position, prompt) in enumerate(zip(positions.tolist(), live.prompts(positions), strict=True)):
+            for k, (position, prompt) in enumerate(
+                zip(positions.tolist(), live.questions.prompts(positions), strict=True)
+            ):
                 await live.look(sheet, k, position, prompt, models)
         return sheet
-
-
-def reading(sheet: Answers, k: int, models: Sequence[int]) -> dict[str, Json]:
-    """What one row of a sheet was read as, model by model."""
-    assert sheet.traits is not None
-    return {
-        "marks": [int(sheet.marks[k, m]) for m in models],
-        "scores": [None if isnan(sheet.score[k, m]) else float(sheet.score[k, m]) for m in models],
-        "said": [int(sheet.traits.key[k, m]) for m in models],
-    }
-
-
-def lost(entry: Entry) -> set[str]:
-    """The keys of the requests of an ask that failed."""
-    places = {m: at for at, m in enumerate(entry["models"])}
-    return {entry["keys"][k][places[m]] for k, m in entry["failed"]} | set(entry.get("undrawn", ()))
 
 
 def _entry(number: int, ask: Ask, live: Live, keys: Keys, sheet: Answers) -> dict[str, Json]:
@@ -181,7 +161,7 @@ def _entry(number: int, ask: Ask, live: Live, keys: Keys, sheet: Answers) -> dic
     return {
         "number": number,
         "stage": ask.stage,
-        "positions": live.aside.population[ask.positions].tolist(),
+        "positions": live.questions.aside.population[ask.positions].tolist(),
         "models": list(ask.models),
         "keys": [[first for first, *_ in row] for row in keys],
         **{name: [row[name] for row in rows] for name in READINGS},

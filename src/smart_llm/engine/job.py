@@ -14,29 +14,26 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
 from smart_llm import procedures
-from smart_llm.engine.aside import piloted
-from smart_llm.engine.seeds import BITS, decided, lasting, needs_chance, order_seed
+from smart_llm.certificates.seeds import BITS, decided, lasting, needs_chance, order_seed
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
+from smart_llm.ledger.aside import piloted
+from smart_llm.ledger.entries import GIVEN_UP, PLAN
+from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
-from smart_llm.tasks.scores import answer_key
 from smart_llm.types import Json, Model, Problem, Rate, SidePromise
 from smart_llm.types.share import decimal, floor_share, share
 
 ENOUGH = 20
-"""A promise per label is about labels that the reference gives to at least one in so many rows."""
+"""A promise per label is about labels that the reference gives to at least one in this many rows."""
 DISCOUNT = 0.5
 """What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
 NOT_RATES = ("name", "batch", "draws")
 """What the plan says of a model besides its rates."""
-PLAN = "smart-plan/2"
-"""Of the form of plans; runs of other forms are not taken up."""
-GIVEN_UP = "given up"
-"""Kind of the event that ends a run whose record could not be reproduced."""
 RESERVE = 100
-"""One in so many of the rows that may differ is set aside for rows that finally have no answer."""
+"""One in this many of the rows that may differ is set aside for rows that finally have no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ def check(job: Job) -> Job:
     _check_enforced(job)
     job = _check_labels(job)
     names = [model.name for model in job.models]
-    if len(names) < 2 and job.procedure != "reference-only":
+    if len(names) < 2 and procedures.described(job.procedure).candidates:
         raise InputError("--candidate: name at least one cheaper model (or use --procedure reference-only).")
     if job.reference.draws:
         raise InputError(f"--reference {job.reference.name}: its first answer stands; draws= is for candidates.")
@@ -88,7 +85,7 @@ def check(job: Job) -> Job:
 
 
 def _check_floor(job: Job) -> None:
-    if floor_share(job.floor) > Fraction(1, 2) and job.procedure.startswith("smart/2024"):
+    if floor_share(job.floor) > Fraction(1, 2) and not procedures.described(job.procedure).floor:
         raise InputError(f"--floor goes with the default procedure; {job.procedure} is kept as it was published.")
 
 
@@ -100,19 +97,19 @@ def _check_enforced(job: Job) -> None:
 def _check_labels(job: Job) -> Job:
     """A promise per label has a procedure of its own."""
     if job.per_label is None:
-        if job.procedure.startswith("per-label"):
+        if procedures.described(job.procedure).labels:
             raise InputError(f"--procedure {job.procedure}: also give --per-label SHARE.")
         return job
     share("--per-label", job.per_label)
     if job.task.contract.labels is None:
         raise InputError("--per-label goes with --labels: other answers have no closed set to promise for.")
-    if job.procedure not in ("ladder", "per-label", procedures.resolve("per-label")):
+    if procedures.described(job.procedure) not in (procedures.DEFAULT, procedures.PER_LABEL):
         raise InputError(f"--per-label goes with the default procedure, not with --procedure {job.procedure}.")
-    return replace(job, procedure="per-label")
+    return replace(job, procedure=procedures.PER_LABEL.name)
 
 
 def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
-    """The run of this job in the ledger, and whether it was there before: taken up again, or started."""
+    """The run of this job in the ledger, and whether it was there before (then it is resumed)."""
     asked = fixed(job)
     record = find(asked, ledger)
     if record is not None:
@@ -125,7 +122,7 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
 
 
 def find(asked: Json, reader: Reader) -> RunRecord | None:
-    """The run that a command (`fixed`) would take up again."""
+    """The run that a command (`fixed`) would resume."""
     record = reader.find_run(tagged(canonical(asked)))
     return None if record is None or reader.latest(record.run_id, GIVEN_UP) is not None else record
 
@@ -266,3 +263,9 @@ def _side(plan: Json) -> SidePromise | None:
         return None
     keys = tuple(answer_key(label) for label in plan["task"]["labels"])
     return SidePromise(Fraction(plan["per_label"]), plan["label_rows"], keys)
+
+
+def beforehand(job: Job) -> list[str]:
+    """What is to be known of a job before anything is asked: guesses made when its table was read, and a prompt that
+    may be meant otherwise."""
+    return [*job.table.notes, *job.task.doubts(job.table.columns)]

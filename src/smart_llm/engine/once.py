@@ -20,7 +20,7 @@ NOTHING: Mapping[str, float] = {}
 
 
 class Client(Protocol):
-    """What the driver needs of `providers.client.Client`."""
+    """What the driver needs of `client.client.Client`."""
 
     async def ask(self, request: Request) -> Answer:
         """The answer to a request, from the ledger or bought."""

@@ -12,7 +12,8 @@ from dataclasses import Field, dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict
 
-from smart_llm.defaults import CONCURRENCY, PATIENCE, TIMEOUT
+from smart_llm.client.batch.options import BatchOptions
+from smart_llm.defaults import CONCURRENCY, PATIENCE, PROCEDURE, TIMEOUT
 from smart_llm.errors import InputError, check_names
 
 if TYPE_CHECKING:
@@ -22,26 +23,6 @@ if TYPE_CHECKING:
 Place: TypeAlias = str | os.PathLike[str]
 Retry: TypeAlias = Literal["errors", "broken"]
 """What may be asked again: calls that failed; these, and answers that broke the output contract."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
-    """How batches are made and followed. Seconds, but for rows and tries.
-
-    poll, longest: between looks at a batch, at first and at most. quiet: without a new request until what waits goes
-    out; patient: the same while rows are still on the ordinary path. search: how long a submission whose reply was lost
-    is looked for. silence: how long a provider may fail to answer before the run stops. rows: that wait at once, at
-    most (10 KB of memory each). tries: failures of a request until its row has an error.
-    """
-
-    poll: float = 5.0
-    longest: float = 60.0
-    quiet: float = 0.5
-    patient: float = 30.0
-    search: float = 60.0
-    silence: float = 900.0
-    rows: int = 25_000
-    tries: int = 5
 
 
 class Keywords(TypedDict, total=False):
@@ -107,7 +88,7 @@ class Options:
     per_label: float | str | None = None
     floor: float | str = "0.5"
     rows: int | None = None
-    procedure: str = "ladder"
+    procedure: str = PROCEDURE
     ledger: Place | None = None
     models: Place | None = None
     providers: Mapping[str, Provider] | None = None

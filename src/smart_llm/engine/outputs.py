@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from smart_llm import tables
+from smart_llm.certificates.certificate import Certificate
 from smart_llm.engine.options import Place
-from smart_llm.engine.ray.sources import Folder
 from smart_llm.engine.run import Finished
 from smart_llm.errors import InputError
-from smart_llm.reports.certificate import Certificate
-from smart_llm.tables.places import is_address
+from smart_llm.tables.output_folder import Folder
+from smart_llm.tables.storage import is_address
 from smart_llm.tasks import Task
 from smart_llm.tasks.given import fields_of
 

@@ -14,19 +14,18 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from smart_llm.engine.aside import PILOT, piloted
+from smart_llm.certificates.seeds import BITS, needs_chance, order_seed
+from smart_llm.certificates.self_agreement import self_agreement
+from smart_llm.client.client import Client
+from smart_llm.client.lane import Speed
 from smart_llm.engine.job import Job, fixed
 from smart_llm.engine.live import Live
-from smart_llm.engine.means import Means
-from smart_llm.engine.pool import Stop
-from smart_llm.engine.seeds import BITS, needs_chance, order_seed
-from smart_llm.engine.selfcheck import self_agreement
+from smart_llm.engine.session import Means
 from smart_llm.engine.watch import watched
 from smart_llm.errors import InputError
-from smart_llm.events import nobody
+from smart_llm.events import Stop, nobody
 from smart_llm.ledger import Ledger, Reader, request_key
-from smart_llm.providers.client import Client
-from smart_llm.providers.lane import Speed
+from smart_llm.ledger.aside import PILOT, piloted
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Answers, Ask, Floats, Ints, Json, Model, Request, Usage
 
@@ -57,7 +56,7 @@ async def buy(job: Job, means: Means, count: int) -> None:
     async with watched(client, means.stop, means.tell):
         await live.profile(Ask(positions, tuple(range(len(job.models))), PILOT), means.concurrency, means.tell)
         if means.self_check:
-            await live.ask_again(live.different(positions)[: means.self_check], means.concurrency)
+            await live.ask_again(live.questions.different(positions)[: means.self_check], means.concurrency)
     if speeds := client.speeds():
         means.ledger.event(table, SPEED, {name: asdict(speed) for name, speed in speeds.items()})
 
@@ -126,8 +125,8 @@ async def known(job: Job, reader: Reader) -> Known | None:
     live = Live(job.table, job.task, job.models, held, stop=Stop())
     models = range(len(job.models))
     keys = {
-        int(row): [request_key(request) for m in models for request in live.requests(m, prompt)]
-        for row, prompt in zip(rows, live.prompts(rows), strict=True)
+        int(row): [request_key(request) for m in models for request in live.questions.requests(m, prompt)]
+        for row, prompt in zip(rows, live.questions.prompts(rows), strict=True)
     }
     there = reader.get_many(key for row in keys.values() for key in row)
     whole = np.array([row for row, wanted in keys.items() if all(key in there for key in wanted)], np.int64)
@@ -136,7 +135,7 @@ async def known(job: Job, reader: Reader) -> Known | None:
     sheet, _ = await live.profile(Ask(whole, tuple(models), PILOT), len(whole), nobody)
     tokens = np.array([_tokens(held.used[model.name]) for model in job.models])
     check = await _checked(live, reader, rows)
-    cost = sum(answer.cost for answer in there.values()) + sum(live.again.values())
+    cost = sum(answer.cost for answer in there.values()) + sum(live.account.again.values())
     return Known(whole, sheet, tokens, check, cost, _speeds(reader, job.table.table_hash))
 
 
@@ -144,12 +143,12 @@ async def _checked(live: Live, reader: Reader, rows: Ints) -> Json | None:
     """Self-agreement on the rows that have a second answer."""
     second = [
         row
-        for row, prompt in zip(rows.tolist(), live.prompts(rows), strict=True)
-        if reader.get(request_key(replace(live.request(0, prompt), draw=1))) is not None
+        for row, prompt in zip(rows.tolist(), live.questions.prompts(rows), strict=True)
+        if reader.get(request_key(replace(live.questions.request(0, prompt), draw=1))) is not None
     ]
     if not second:
         return None
-    same, _ = await live.ask_again(live.different(np.array(second, np.int64)), len(second))
+    same, _ = await live.ask_again(live.questions.different(np.array(second, np.int64)), len(second))
     return self_agreement(same)
 
 

@@ -6,36 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Generic, TypeVar, cast
 
-from smart_llm.errors import Interrupted
-from smart_llm.providers.resting import TELL
+from smart_llm.client.resting import TELL
+from smart_llm.events import Stop
 
 RESTING = 16
 """Rows to a worker that may wait out rate limits of their own while it goes on with others."""
 
 Item = TypeVar("Item")
-
-
-class Stop:
-    """Set by a signal: no new row is started, what is in flight is finished."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._then: list[Callable[[], None]] = []
-
-    def request(self) -> None:
-        """Ask for a clean stop."""
-        self.requested = True
-        for call in self._then:
-            call()
-
-    def then(self, call: Callable[[], None]) -> None:
-        """Have this called, in the event loop, when a stop is asked for."""
-        self._then.append(call)
-
-    def check(self) -> None:
-        """Raises `Interrupted` once a stop was asked for."""
-        if self.requested:
-            raise Interrupted("Stopped. What was bought is kept: run the same command again to go on.")
 
 
 async def all_of(work: Iterable[Awaitable[Item]]) -> list[Item]:

@@ -13,36 +13,36 @@ from math import inf, isfinite
 import numpy as np
 
 from smart_llm import procedures
-from smart_llm.engine.account import Account, rule
-from smart_llm.engine.ahead import Ahead
-from smart_llm.engine.aside import SET_ASIDE
 from smart_llm.engine.diary import Changed, Diary
-from smart_llm.engine.expect import expected_cost, most_cost
+from smart_llm.engine.expected import expected_cost, most_cost
+from smart_llm.engine.issue import rule
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
-from smart_llm.engine.means import Means
-from smart_llm.engine.stands import DONE, Stands
+from smart_llm.engine.session import Means
+from smart_llm.engine.stands import Stands
 from smart_llm.events import Decided, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
-from smart_llm.reports.picture import in_short
-from smart_llm.reports.rules import judged_by, own
+from smart_llm.ledger.aside import SET_ASIDE
+from smart_llm.ledger.entries import DONE
+from smart_llm.procedures.order import Ahead
+from smart_llm.scores.own import own
+from smart_llm.scores.words import judged_by
+from smart_llm.text.names import in_short
 from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Json, Verdict
 
 EXPECTED = "expected"
 """Kind of the event that keeps what calls were expected to cost."""
 
 
-async def profiled(
-    job: Job, record: RunRecord, account: Account, stands: Stands, means: Means, ahead: Ahead
-) -> Verdict:
+async def profiled(job: Job, record: RunRecord, live: Live, stands: Stands, means: Means, ahead: Ahead) -> Verdict:
     """Rows set aside, then profiling. What failed in an earlier session stands as long as evidence is made."""
-    live, diary = account.live, Diary(means.ledger, record.run_id)
-    live.proven = diary.answered or record.state == DONE
+    diary = Diary(means.ledger, record.run_id)
+    live.rows.proven = diary.answered or record.state == DONE
     live.client.hold(stands.before_delivery, stands.paid)
-    account.lost = await _set_aside(record, live, means)
-    account.close("set_aside")
-    verdict = await _profile(job, record, account, means, ahead, diary)
-    account.close("profiling")
+    live.account.lost = await _set_aside(record, live, means)
+    live.account.close("set_aside")
+    verdict = await _profile(job, record, live, means, ahead, diary)
+    live.account.close("profiling")
     _same_verdict(record, verdict, live)
     broken = live.proper.notes(live.batches, live.failed)
     notes = (*given_up(record.plan), *verdict.notes, *broken, *score_notes(live, verdict))
@@ -57,7 +57,7 @@ async def profiled(
 async def _set_aside(record: RunRecord, live: Live, means: Means) -> int:
     """The rows of earlier pilots: the reference's answer to this run's prompt, what candidates were asked about them
     under this task counted in, and a record of it. How many had no answer when it was made."""
-    positions = live.aside.positions
+    positions = live.questions.aside.positions
     if not len(positions):
         return 0
     keys = await live.settle_aside(means.concurrency)
@@ -65,7 +65,7 @@ async def _set_aside(record: RunRecord, live: Live, means: Means) -> int:
     told = {
         "positions": positions.tolist(),
         "keys": keys,
-        "lost": [row for row in positions.tolist() if row in live.errors],
+        "lost": [row for row in positions.tolist() if row in live.rows.errors],
         "failed": sorted(key for (key,) in keys if key in live.client.failed),
     }
     if (known := means.ledger.latest(record.run_id, SET_ASIDE)) is None:
@@ -77,24 +77,26 @@ async def _set_aside(record: RunRecord, live: Live, means: Means) -> int:
 
 def _count_piloted(live: Live, ledger: Ledger) -> None:
     """What candidates' answers to the rows set aside have cost belongs to this run."""
-    for position, prompt in zip(live.aside.positions.tolist(), live.prompts(live.aside.positions), strict=True):
+    for position, prompt in zip(
+        live.questions.aside.positions.tolist(), live.questions.prompts(live.questions.aside.positions), strict=True
+    ):
         for model in range(1, len(live.models)):
-            first, *further = [ledger.get(request_key(request)) for request in live.requests(model, prompt)]
+            first, *further = [ledger.get(request_key(request)) for request in live.questions.requests(model, prompt)]
             if first is not None:
-                live.count(position, model, first.cost)
-            live.count_draws(position, model, [draw.cost for draw in further if draw is not None])
+                live.account.count(position, model, first.cost)
+            live.account.count_draws(position, model, [draw.cost for draw in further if draw is not None])
 
 
-async def _profile(job: Job, record: RunRecord, account: Account, means: Means, ahead: Ahead, diary: Diary) -> Verdict:
+async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead: Ahead, diary: Diary) -> Verdict:
     """Drive the procedure. What was asked before is told again, from the ledger; what is new is recorded."""
-    rates, bounds = _rates(record, account.live, means)
-    conversation = procedures.get(job.procedure)(problem(record.plan, rates, bounds=bounds, lost=account.lost))
+    rates, bounds = _rates(record, live, means)
+    conversation = procedures.get(job.procedure)(problem(record.plan, rates, bounds=bounds, lost=live.account.lost))
     try:
         ask = next(conversation)
         while True:
-            ask = conversation.send(await _answers(ask, account.live, means, ahead, diary))
+            ask = conversation.send(await _answers(ask, live, means, ahead, diary))
     except StopIteration as stop:
-        await diary.check(account.live)
+        await diary.check(live)
         diary.end()
         verdict: Verdict = stop.value
         return verdict
@@ -107,7 +109,7 @@ async def _answers(ask: Ask, live: Live, means: Means, ahead: Ahead, diary: Diar
         with live.client.recorded(means.ledger.get):
             sheet, _ = await live.profile(ask, means.concurrency, means.tell)
         diary.passed(entry, live, sheet)
-        await live.buy(live.aside.population[also], ask.models, means.concurrency)
+        await live.buy(live.questions.aside.population[also], ask.models, means.concurrency)
         return sheet
     note = partial(diary.note, ask, live)
     sheet, keys = await live.profile(ask, means.concurrency, means.tell, also, note)
@@ -155,7 +157,7 @@ def decided(verdict: Verdict, live: Live) -> Decided:
     ratio = verdict.outlook.expected_cost_ratio if verdict.outlook else 0.0
     names = [model.name for model in live.models]
     models = tuple(names[model] for model in used if model)
-    return Decided(names[0], models, len(verdict.profiled), 1 / ratio if ratio > 0 else None, live.paid())
+    return Decided(names[0], models, len(verdict.profiled), 1 / ratio if ratio > 0 else None, live.account.paid())
 
 
 def score_notes(live: Live, verdict: Verdict) -> list[str]:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from smart_llm.certificates.why import NEVER, SELDOM
 from smart_llm.engine.statuses import why_broken
-from smart_llm.reports.picture import in_short
+from smart_llm.text.names import in_short
 from smart_llm.types import DEFER, NOT_ASKED, Answer, Answers, Ints
 
 SOON = 10
@@ -25,7 +26,6 @@ HARDLY = 0.5
 """A candidate is of no use where it has a proper answer to less than this share of the rows."""
 KEPT, SHOWN = 2000, 40
 """Broken answers that are kept as examples, per candidate, and characters of one that are shown."""
-NEVER, SELDOM = "gave no proper answer", "gave a proper answer"
 FAILING = "mend its address, key or server (smart doctor MODEL looks at them), or leave it out"
 OUT = "or leave it out"
 

@@ -14,14 +14,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from smart_llm.engine.aside import SET_ASIDE
-from smart_llm.engine.diary import ASK
-from smart_llm.engine.job import GIVEN_UP
 from smart_llm.engine.live import Live
 from smart_llm.engine.options import Retry
-from smart_llm.engine.stands import DONE
 from smart_llm.engine.statuses import BROKEN
 from smart_llm.ledger import Ledger, Reader, RunRecord
+from smart_llm.ledger.aside import SET_ASIDE
+from smart_llm.ledger.entries import ASK, DONE, GIVEN_UP
 from smart_llm.types import DEFER, ERROR, Json
 
 DELIVERY = "delivery"
@@ -65,9 +63,14 @@ def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
     begun = ledger.latest(record.run_id, DELIVERY) is not None
     models = range(1 if begun else len(live.models))
     evidence, broken = _evidence(ledger), list[str]()
-    for start in range(0, live.rows, ROWS):
-        rows = np.arange(start, min(live.rows, start + ROWS))
-        keys = {key for prompt in live.prompts(rows) for of in live.keys_of(prompt, models) for key in of}
+    for start in range(0, live.questions.rows, ROWS):
+        rows = np.arange(start, min(live.questions.rows, start + ROWS))
+        keys = {
+            key
+            for prompt in live.questions.prompts(rows)
+            for of in live.questions.keys_of(prompt, models)
+            for key in of
+        }
         answers = ledger.get_many(keys - evidence)
         broken += sorted(key for key, answer in answers.items() if live.task.read(answer) is None)
     ledger.set_apart(broken)
@@ -80,9 +83,9 @@ async def outcome(retry: Retry, record: RunRecord, live: Live, start: int) -> st
     if record.certificate is None:
         return None
     before, broken = int(record.certificate["errors"]["rows"]), 0
-    without = np.array(sorted(row for row, error in live.errors.items() if error.startswith(BROKEN)), np.int64)
-    for prompt in live.prompts(without):
-        number = await live.client.held(live.request(0, prompt))
+    without = np.array(sorted(row for row, error in live.rows.errors.items() if error.startswith(BROKEN)), np.int64)
+    for prompt in live.questions.prompts(without):
+        number = await live.client.held(live.questions.request(0, prompt))
         broken += number is not None and number <= start
     left = _left(retry, min(broken, before))
     if before <= broken:
@@ -90,7 +93,7 @@ async def outcome(retry: Retry, record: RunRecord, live: Live, start: int) -> st
     asked = f"{before - broken:,} of the rows without an answer were asked about again"
     if record.state != DONE:
         return f"--retry {retry}: {asked}{f'; {left}' if left else ''}."
-    found = f"{max(0, before - len(live.errors)):,} of them have one now"
+    found = f"{max(0, before - len(live.rows.errors)):,} of them have one now"
     return f"--retry {retry}: {asked}, and {found}{f'; {left}' if left else ''}."
 
 

@@ -11,32 +11,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from smart_llm.engine.about import ABOUT, about, note_answers, note_ids
-from smart_llm.engine.account import Account, certificate
-from smart_llm.engine.ahead import Ahead
-from smart_llm.engine.aside import Aside, record_once
-from smart_llm.engine.batch import batching, tell_of_batches
-from smart_llm.engine.cautions import beforehand
-from smart_llm.engine.deliver import UNUSED, unused
-from smart_llm.engine.delivered import Names, States
+from smart_llm.certificates.certificate import ISSUED, Certificate, stored
+from smart_llm.client.batch.client import batching, tell_of_batches
+from smart_llm.client.budget import Budget
+from smart_llm.client.client import Client
+from smart_llm.engine.about import about, note_answers, note_ids
+from smart_llm.engine.columns import Names, States
+from smart_llm.engine.delivering import UNUSED, unused
 from smart_llm.engine.diary import Changed
-from smart_llm.engine.job import GIVEN_UP, Job, begin, find, fixed, planned_batches, planned_models, renewed, spent
+from smart_llm.engine.issue import certificate
+from smart_llm.engine.job import (
+    Job,
+    beforehand,
+    begin,
+    find,
+    fixed,
+    planned_batches,
+    planned_models,
+    renewed,
+    spent,
+)
 from smart_llm.engine.live import Live
-from smart_llm.engine.means import Means
 from smart_llm.engine.once import Client as Asked
 from smart_llm.engine.profiling import profiled
 from smart_llm.engine.proper import Proper
 from smart_llm.engine.retry import DELIVERY, outcome, set_apart, spoiled
 from smart_llm.engine.selfcheck import check_itself, second_look
+from smart_llm.engine.session import Means
 from smart_llm.engine.snapshots import covered
-from smart_llm.engine.stands import DONE, Stands, askable, note_failures, resuming
+from smart_llm.engine.stands import Stands, askable, note_failures, resuming
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Ended, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
-from smart_llm.providers.budget import Budget
-from smart_llm.providers.client import Client
-from smart_llm.reports.certificate import ISSUED, Certificate, stored
+from smart_llm.ledger.aside import Aside, record_once
+from smart_llm.ledger.entries import ABOUT, DONE, GIVEN_UP
+from smart_llm.procedures.order import Ahead
 from smart_llm.tasks.functions import beyond
 from smart_llm.types import Model, Verdict
 
@@ -167,24 +177,24 @@ async def _execute(
 ) -> Finished:
     """Settle what is set aside, profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop, aside=Aside.of(record.plan))
-    live.paid = lambda: client.budget.spent
+    live.account.paid = lambda: client.budget.spent
     live.proper = Proper(
         [model.name for model in models],
         lambda text: means.tell(Said(text)),
         quote=means.ledger.store_text,
         labelled=job.task.contract.labels is not None,
     )
-    account, stands, start = Account(live), Stands.of(record, means.ledger), means.ledger.last_number()
+    stands, start = Stands.of(record, means.ledger), means.ledger.last_number()
     if means.retry == "broken" and (count := set_apart(live, record, means.ledger)):
         means.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
     try:
-        verdict = await profiled(job, record, account, stands, means, ahead)
+        verdict = await profiled(job, record, live, stands, means, ahead)
         if verdict.granted:
             live.covered = covered(live, verdict.rule, means.ledger)
             client.expect({models[m].name: names for m, names in live.covered.items()})
         if means.self_check:
             rows = second_look(live, verdict, means.self_check, record.seed)
-            account.check = await check_itself(live, rows, record, means)
+            live.account.check = await check_itself(live, rows, record, means)
         live.before, failed = _begun(record.run_id, means.ledger), dict(live.client.failed)
         await _deliver(live, verdict, record, means, stands)
         if record.state != DONE:
@@ -194,7 +204,7 @@ async def _execute(
         note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
         if record.state == DONE:
             raise Unfinished(stored(record.certificate), stopped) from stopped
-        pending = certificate(job, record, account, None, means.ledger)
+        pending = certificate(job, record, live, None, means.ledger)
         _issue(pending, record, means.ledger)
         raise Unfinished(pending, _counted(stopped, live)) from stopped
     if means.retry and (told := await outcome(means.retry, record, live, start)):
@@ -203,7 +213,7 @@ async def _execute(
     note_failures(live, record, means.ledger, before=failed)
     note_answers(live, record.run_id, means.ledger)
     note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
-    granted = certificate(job, record, account, _explained(verdict, live, record), means.ledger)
+    granted = certificate(job, record, live, _explained(verdict, live, record), means.ledger)
     _issue(granted, record, means.ledger)
     return _finished(live, granted, record)
 
@@ -220,9 +230,9 @@ def _explained(verdict: Verdict, live: Live, record: RunRecord) -> Verdict:
 def _finished(live: Live, granted: Certificate, record: RunRecord) -> Finished:
     """What a run hands out at its end."""
     return Finished(
-        live.answers,
-        Names(live.by, [model.name for model in live.models]),
-        States(live.rows, live.errors),
+        live.rows.answers,
+        Names(live.rows.by, [model.name for model in live.models]),
+        States(live.questions.rows, live.rows.errors),
         granted,
         granted.cost["total"],
         granted.cost["saving"],
@@ -268,11 +278,11 @@ async def _deliver(live: Live, verdict: Verdict, record: RunRecord, means: Means
 def _check_answered(live: Live, client: Buying) -> None:
     """A small table ends before many rows have failed in a row. If the reference has reacted to none of them, it is not
     the rows that are wrong."""
-    name = live.models[0].name
-    if live.rows and len(live.errors) == live.rows and not client.alive(name):
+    name, rows, errors = live.models[0].name, live.questions.rows, live.rows.errors
+    if rows and len(errors) == rows and not client.alive(name):
         raise Refused(
-            f"{name} has answered none of the {live.rows} rows ({live.errors[min(live.errors)]}). Mend the prompt, the "
-            "model or its server, and run again to go on."
+            f"{name} has answered none of the {rows} rows ({errors[min(errors)]}). Mend the prompt, the model or its "
+            "server, and run again to go on."
         )
 
 
@@ -280,7 +290,8 @@ def _counted(stopped: SmartError, live: Live) -> SmartError:
     """A stop by the user, with what there is by then."""
     if not isinstance(stopped, Interrupted):
         return stopped
+    done, rows, paid = live.rows.done, live.questions.rows, live.account.paid()
     return Interrupted(
-        f"Stopped with {int(live.settled.sum()):,} of {live.rows:,} rows answered and ${live.paid():.6g} spent. "
+        f"Stopped with {done:,} of {rows:,} rows answered and ${paid:.6g} spent. "
         + str(stopped).removeprefix("Stopped. ")
     )

@@ -9,22 +9,16 @@ was when it was asked. Reported, never promised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from smart_llm.engine.aside import record_once
+from smart_llm.certificates.self_agreement import self_agreement
 from smart_llm.engine.live import Live
-from smart_llm.engine.means import Means
-from smart_llm.engine.stands import DONE
+from smart_llm.engine.session import Means
 from smart_llm.ledger import RunRecord
-from smart_llm.stats.clopper_pearson import interval
+from smart_llm.ledger.aside import record_once
+from smart_llm.ledger.entries import CHECKED, DONE
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Ints, Json, Verdict
-
-CONFIDENCE = 0.95
-CHECKED = "self-check"
-"""Kind of the event that records it."""
 
 
 def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
@@ -32,8 +26,10 @@ def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
     drawn; where the reference answers every row anyway, the first of the seeded order."""
     drawn = verdict.profiled
     if not verdict.granted:
-        drawn = np.concatenate([drawn, permutation(seed, "order", len(live.aside.population))])
-    return live.different(np.concatenate([live.aside.positions, live.aside.population[drawn]]))[:count]
+        drawn = np.concatenate([drawn, permutation(seed, "order", len(live.questions.aside.population))])
+    return live.questions.different(
+        np.concatenate([live.questions.aside.positions, live.questions.aside.population[drawn]])
+    )[:count]
 
 
 async def check_itself(live: Live, positions: Ints, record: RunRecord, means: Means) -> dict[str, Json]:
@@ -45,16 +41,3 @@ async def check_itself(live: Live, positions: Ints, record: RunRecord, means: Me
         told = known
     record_once(means.ledger, record.run_id, CHECKED, told)
     return self_agreement(told["same"])
-
-
-def self_agreement(same: Sequence[bool | None]) -> dict[str, Json]:
-    """As certificates and plans state it. same: None where a row has no two answers."""
-    agreeing, rows = same.count(True), len(same) - same.count(None)
-    low, high = interval(agreeing, rows, CONFIDENCE)
-    return {
-        "rows": rows,
-        "agreeing": agreeing,
-        "lower": float(low),
-        "upper": float(high),
-        "confidence": CONFIDENCE,
-    }

@@ -15,8 +15,8 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from smart_llm.engine.pool import Stop
 from smart_llm.errors import Interrupted
+from smart_llm.events import Stop
 
 Result = TypeVar("Result")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -14,18 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smart_llm.engine.aside import SET_ASIDE
-from smart_llm.engine.diary import ASK, lost
 from smart_llm.engine.live import Live
 from smart_llm.engine.once import STANDS
 from smart_llm.engine.statuses import BROKEN
 from smart_llm.ledger import Ledger, RunRecord
+from smart_llm.ledger.aside import SET_ASIDE
+from smart_llm.ledger.entries import ASK, DONE, FAILURES, lost
 from smart_llm.types import Ints
-
-DONE = "done"
-"""State of a run whose rows are all settled."""
-FAILURES = "failures"
-"""Kind of the event that records, once all rows are settled, what has failed."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +74,11 @@ def note_failures(live: Live, record: RunRecord, ledger: Ledger, *, before: Mapp
     failed = dict[str, list[str]]()
     for key, error in gone.items():
         failed.setdefault(error if ledger.store_text else STANDS, []).append(key)
-    without = np.array(sorted(live.errors), np.int64)
+    without = np.array(sorted(live.rows.errors), np.int64)
     models = range(len(live.models))
-    keys = {key for prompt in live.prompts(without) for of in live.keys_of(prompt, models) for key in of}
+    keys = {
+        key for prompt in live.questions.prompts(without) for of in live.questions.keys_of(prompt, models) for key in of
+    }
     told = {"failed": failed, "lost": sorted(keys & gone.keys())}
     if ledger.latest(record.run_id, FAILURES) != told:
         ledger.event(record.run_id, FAILURES, told)
@@ -89,8 +86,8 @@ def note_failures(live: Live, record: RunRecord, ledger: Ledger, *, before: Mapp
 
 def askable(live: Live, stands: Stands) -> Ints:
     """The rows that had no answer as evidence in an earlier session, and may be asked again."""
-    rows = np.array(sorted(row for row, error in live.errors.items() if not error.startswith(BROKEN)), np.int64)
-    keys = [live.keys_of(prompt, (0,))[0][0] for prompt in live.prompts(rows)]
+    rows = np.array(sorted(row for row, error in live.rows.errors.items() if not error.startswith(BROKEN)), np.int64)
+    keys = [live.questions.keys_of(prompt, (0,))[0][0] for prompt in live.questions.prompts(rows)]
     may = stands.evidence - live.client.failed.keys()
     left = [row for row, key in zip(rows.tolist(), keys, strict=True) if key in may]
     return np.array(left, np.int64)

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from smart_llm.engine.pool import Stop
+from smart_llm.client.client import Client
 from smart_llm.errors import LedgerError, SmartError
-from smart_llm.events import Listener, Said
-from smart_llm.providers.client import Client
+from smart_llm.events import Listener, Said, Stop
 
 STOPPING = "Stopping: calls in flight are finished and kept. Once more (Ctrl-C) ends at once."
 STALL = 30.0

@@ -27,10 +27,10 @@ from typing import TypeAlias
 
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.ledger import lock
+from smart_llm.ledger.key_filter import Seen
 from smart_llm.ledger.keys import answer_json, canonical, request_json, seal, tagged
 from smart_llm.ledger.migrations import migrate
 from smart_llm.ledger.reader import Reader, RunRecord
-from smart_llm.ledger.seen import Seen
 from smart_llm.ledger.writer import Writer
 from smart_llm.types import Answer, Json, Request
 

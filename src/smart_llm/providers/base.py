@@ -45,3 +45,12 @@ class Telling(Protocol):
     """A provider whose replies say how its limits stand: it calls `told`, if set, with every reply it gets."""
 
     told: Told | None
+
+
+LONGEST_WAIT = 60.0
+"""Seconds that anybody waits for a server because it said so."""
+
+
+def capped(retry_after: float | None) -> float | None:
+    """The seconds that a server said to wait, within reason; None where it said nothing that can be waited for."""
+    return None if retry_after is None or retry_after != retry_after else min(max(0.0, retry_after), LONGEST_WAIT)

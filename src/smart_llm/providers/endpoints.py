@@ -40,7 +40,7 @@ DIALECTS = {
 }
 """What speaks to an address."""
 IN_PROCESS = {
-    "local": "smart_llm.providers.local:LocalProvider",
+    "local": "smart_llm.providers.local.provider:LocalProvider",
     "fake": "smart_llm.providers.fake:stand_in",
     "anyllm": "smart_llm.providers.anyllm:AnyLLMProvider",
 }

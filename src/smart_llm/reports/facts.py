@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from smart_llm.engine.about import ABOUT, GIVEN, IDS
-from smart_llm.engine.bought import rebuilt, recorded
+from smart_llm.certificates.recount import rebuilt, recorded
 from smart_llm.errors import InputError
 from smart_llm.ledger import Reader, RunRecord
+from smart_llm.ledger.entries import ABOUT, GIVEN, IDS
 from smart_llm.ledger.reader import Spent
-from smart_llm.reports.picture import in_short
-from smart_llm.reports.seen import Profiling, look
+from smart_llm.reports.profiling import Profiling, look
 from smart_llm.tasks import Task
+from smart_llm.text.names import in_short
 from smart_llm.types import Json
 
 LAST = "last"

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from smart_llm.engine.about import ABOUT
-from smart_llm.engine.job import GIVEN_UP
 from smart_llm.errors import InputError, LedgerError
-from smart_llm.folders import user_dir
+from smart_llm.files import user_dir
 from smart_llm.ledger import Reader, RunRecord
+from smart_llm.ledger.entries import ABOUT, GIVEN_UP
 from smart_llm.reports.facts import LAST, find, named_by
-from smart_llm.reports.figures import count, moment, usd
-from smart_llm.reports.picture import short_names
-from smart_llm.reports.visible import visible
-from smart_llm.reports.wrapping import USUAL, wrapped
+from smart_llm.text.names import short_names
+from smart_llm.text.numbers import count, moment, usd
+from smart_llm.text.safe import visible
+from smart_llm.text.wrapping import USUAL, wrapped
 from smart_llm.types import Json
 
 SUFFIX = ".ledger.db"

@@ -7,8 +7,8 @@ from os import PathLike
 from pathlib import Path
 from shlex import join
 
-from smart_llm.reports.certificate import Certificate
-from smart_llm.reports.figures import usd
+from smart_llm.certificates.certificate import Certificate
+from smart_llm.text.numbers import usd
 
 LONGEST = 600
 """Characters of a command that is repeated."""

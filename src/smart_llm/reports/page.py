@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from smart_llm.errors import InputError
 from smart_llm.reports.blocks import View
-from smart_llm.reports.visible import visible
+from smart_llm.text.safe import visible
 
 
 def html(view: View) -> str:

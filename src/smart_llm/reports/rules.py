@@ -8,23 +8,16 @@ average call of the rows profiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from smart_llm.certificates.why import why_alone
+from smart_llm.procedures import described
 from smart_llm.reports.facts import Facts
-from smart_llm.reports.why import why_alone
+from smart_llm.scores.own import own
+from smart_llm.scores.words import judged_by
 from smart_llm.types import Json
 from smart_llm.wording import worded
-
-TERMS = {
-    "own": "{own}",
-    "same": "whether {peer} says the same",
-    "usual": "whether its answer is the one it gives most often",
-    "answer_length": "how long its answer is",
-    "text_length": "how long the row is",
-    "word": "which words it has",
-}
-"""The terms of a score in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +30,6 @@ class Way:
     cost: float | None
     note: str
     estimated: bool = True
-
-
-def own(draws: int, labelled: bool) -> str:
-    """What a model tells of its own answer, in words. draws: how many further ones it gives. labelled: it is one of a
-    task's labels."""
-    if draws:
-        return f"how many of {draws} further draws repeat its answer"
-    odds = "the odds of its label against all else, by log-probability"
-    return odds if labelled else "the log-probability of its own answer"
 
 
 def in_words(facts: Facts) -> str:
@@ -83,7 +67,7 @@ def why(facts: Facts) -> str:
         )
     if c["granted"] or c["status"] == "not-certified":
         return "Of the rules that are certified, the one that costs least is used."
-    if c["plan"]["procedure"] == "reference-only":
+    if not described(c["plan"]["procedure"]).candidates:
         return "That is what was asked for."
     return f"No candidate could be certified at this agreement. {facts.short(worded(why_alone(c)))}"
 
@@ -117,21 +101,6 @@ def _tier(tier: Mapping[str, Json], plan: Mapping[str, Json]) -> str:
     else:
         sure = f"Its answer is kept where it is sure enough, judged by {how}: from {tier['stop'][0]:.4g} on"
     return f"{tier['model']} is asked about every row that was not profiled. {sure}."
-
-
-def judged_by(terms: Iterable[Sequence[Json]], names: Sequence[str], sure: str) -> str:
-    """What a score is made of, in words; empty where it is nothing. names: of all models; sure: as `own` says it."""
-    words = [
-        TERMS.get(str(name).partition(":")[0], str(name)).format(peer=_peer(str(name), names), own=sure)
-        for name, weight in terms
-        if weight
-    ]
-    return words[0] if len(words) == 1 else f"a score learned on the pilot ({', '.join(words)})" if words else ""
-
-
-def _peer(term: str, names: Sequence[str]) -> str:
-    number = term.partition(":")[2]
-    return names[int(number)] if number.isdigit() and int(number) < len(names) else "another candidate"
 
 
 def _finalists(facts: Facts, c: Mapping[str, Json]) -> Iterator[Way]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from smart_llm.reports.certificate import Certificate, head
-from smart_llm.reports.figures import percent, usd
-from smart_llm.reports.picture import in_short
-from smart_llm.reports.rich_html import card
+from smart_llm.certificates.certificate import Certificate, head
+from smart_llm.text.names import in_short
+from smart_llm.text.numbers import percent, usd
+from smart_llm.text.rich_html import card
 
 ROWS = 5
 """Of the answered table that are shown."""

@@ -13,7 +13,7 @@ from math import ceil, floor, log10
 
 from markupsafe import Markup
 
-from smart_llm.reports.visible import visible
+from smart_llm.text.safe import visible
 
 WIDTH, HEIGHT = 360, 248
 """Of a curve, in its own units."""
@@ -119,7 +119,7 @@ def interval(value: float, lower: float, upper: float) -> Markup:
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """Round places from low to high, about so many."""
+    """Round places from low to high, about `count` of them."""
     span = high - low
     if span <= 0:
         return [low]

@@ -29,7 +29,6 @@ from smart_llm.reports.blocks import (
     View,
 )
 from smart_llm.reports.facts import Facts
-from smart_llm.reports.figures import count, day, duration, moment, percent, percents, usd
 from smart_llm.reports.view_head import glossary, outcome, question, summary
 from smart_llm.reports.view_models import (
     answers,
@@ -41,6 +40,7 @@ from smart_llm.reports.view_models import (
     useless_notes,
 )
 from smart_llm.tasks import words
+from smart_llm.text.numbers import count, day, duration, moment, percent, percents, usd
 from smart_llm.types import Json
 from smart_llm.wording import worded
 

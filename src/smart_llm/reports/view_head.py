@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from shlex import quote
 
+from smart_llm.certificates.why import why_alone
 from smart_llm.reports.blocks import Block, Grid, Listing, Pairs, Section
 from smart_llm.reports.facts import Facts
-from smart_llm.reports.figures import count, percent, percents, usd
-from smart_llm.reports.visible import cut
-from smart_llm.reports.why import why_alone
+from smart_llm.text.numbers import count, percent, percents, usd
+from smart_llm.text.safe import cut
 from smart_llm.types import Json
 from smart_llm.wording import worded
 

@@ -10,16 +10,16 @@ from math import floor
 import numpy as np
 from scipy.special import betaincinv
 
-from smart_llm.engine.proper import NEVER, SELDOM
+from smart_llm.certificates.certificate import given, self_agreement
+from smart_llm.certificates.why import NEVER, SELDOM
 from smart_llm.errors import InputError
 from smart_llm.reports import rules, svg
 from smart_llm.reports.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
-from smart_llm.reports.certificate import given, self_agreement
 from smart_llm.reports.facts import Facts
-from smart_llm.reports.figures import count, percent, usd
-from smart_llm.reports.seen import Example, Seen
-from smart_llm.reports.visible import cut
+from smart_llm.reports.profiling import Example, Seen
 from smart_llm.tasks.template import Template, split
+from smart_llm.text.numbers import count, percent, usd
+from smart_llm.text.safe import cut
 from smart_llm.types import Json
 from smart_llm.wording import worded
 

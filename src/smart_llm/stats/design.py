@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smart_llm.stats.ahead import Ahead, ahead_of
 from smart_llm.stats.dual import USUAL, Costs, Fineness, Grid, Prior, Rule, cut, error_of, level, marginal, solve
+from smart_llm.stats.following import Ahead, ahead_of
 from smart_llm.stats.hypergeometric import Ints
 from smart_llm.stats.sequential import GO_ON, Table, Worst, reach, worst_error
 

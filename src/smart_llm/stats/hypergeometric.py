@@ -38,10 +38,11 @@ def slack(rows: int) -> float:
 
 def log_choose(n: ArrayLike, k: ArrayLike, table: Floats) -> Floats:
     """log C(n, k), −inf where k < 0 or k > n. `table` reaches at least the largest n."""
-    n, k = np.broadcast_arrays(np.asarray(n, np.int64), np.asarray(k, np.int64))
+    n, k = np.asarray(n, np.int64), np.asarray(k, np.int64)
     outside = (k < 0) | (k > n)
-    if not outside.any():
+    if outside.size and not outside.any():
         return np.asarray(table[n] - table[k] - table[n - k])
+    n, k = np.broadcast_arrays(n, k)
     k = np.where(outside, 0, k)
     n = np.where(outside, 0, n)
     return np.where(outside, -np.inf, table[n] - table[k] - table[n - k])

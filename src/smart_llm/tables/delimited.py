@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, TextIO
 
 from smart_llm.errors import InputError
 from smart_llm.tables.dialects import NEVER, SAMPLE, SEPARATORS, Lines, Look, Row, choose
+from smart_llm.tables.large import Scratch, Stored
 from smart_llm.tables.manner import Manner
-from smart_llm.tables.stored import Scratch, Stored
 from smart_llm.tables.table import Table
 
 if TYPE_CHECKING:
     import polars as pl
 
 RECURS = 2
-"""A cell of the first line that stands in so many rows below, in its own column, is no name of a column."""
+"""A cell of the first line that stands in this many rows below, in its own column, is no name of a column."""
 LONGEST = 1 << 20
 """Characters of a first line."""
 SHOWN = 3

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smart_llm.errors import InputError
-from smart_llm.tables import places, stored
+from smart_llm.tables import large as stored
+from smart_llm.tables import storage as places
+from smart_llm.tables.cells import as_text
+from smart_llm.tables.large import Cells, Scratch, Stored, slices
 from smart_llm.tables.manner import USUAL, Manner
 from smart_llm.tables.reading import input_format, parse, read
-from smart_llm.tables.stored import Cells, Scratch, Stored, slices
-from smart_llm.tables.table import Piece, Table, as_text
+from smart_llm.tables.table import Piece, Table
 
 if TYPE_CHECKING:
     import polars as pl

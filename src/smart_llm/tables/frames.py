@@ -10,12 +10,12 @@ from typing import Any
 
 from smart_llm.errors import InputError
 from smart_llm.tables.columns import Column
+from smart_llm.tables.duckdb import Duck
+from smart_llm.tables.large import Stored
 from smart_llm.tables.manner import USUAL, Manner
 from smart_llm.tables.natives import Arrow, Dicts, Native, Pandas, Polars, Streamed, of_texts
-from smart_llm.tables.places import is_folder
 from smart_llm.tables.reading import check_names, read
-from smart_llm.tables.relations import Duck
-from smart_llm.tables.stored import Stored
+from smart_llm.tables.storage import is_folder
 from smart_llm.tables.table import ADDED, Table
 from smart_llm.tables.writing import added_names, check_columns, with_added
 

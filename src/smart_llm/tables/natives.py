@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smart_llm.errors import InputError
+from smart_llm.tables.cells import value_text
 from smart_llm.tables.columns import Column, as_kind, kind_of, series_of
-from smart_llm.tables.table import value_text
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from smart_llm.errors import InputError
-from smart_llm.tables.stored import Scratch
+from smart_llm.tables.large import Scratch
 
 PACKINGS = {".gz": "gz", ".zst": "zst"}
 """Suffix → how a file is compressed."""

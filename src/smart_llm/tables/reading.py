@@ -5,7 +5,7 @@ CSV and TSV cells are texts as written: "007" stays, an empty cell stays empty, 
 back changes nothing; a column whose values are of several kinds is read as text.
 
 A file that cannot be read exactly is an `InputError` that names the place and says what to do. There are no partial
-reads. A large file is streamed to disk (`tables.stored`), a small one held in memory; what is read is the same. Held in
+reads. A large file is streamed to disk (`tables.large`), a small one held in memory; what is read is the same. Held in
 memory all the same: JSONL whose columns hold values of several kinds or that is not plain UTF-8, one JSON array, and
 workbooks.
 """
@@ -24,14 +24,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from smart_llm.errors import InputError
-from smart_llm.tables import excel, stored
+from smart_llm.tables import excel
+from smart_llm.tables import large as stored
 from smart_llm.tables.arrays import lines_of
+from smart_llm.tables.cells import value_text
 from smart_llm.tables.delimited import read_delimited
 from smart_llm.tables.encodings import LOOKED_AT, MARKS, encoding_of
+from smart_llm.tables.large import Scratch, Stored
 from smart_llm.tables.manner import USUAL, Manner
 from smart_llm.tables.packed import OTHERS, PACKINGS, unpacked
-from smart_llm.tables.stored import Scratch, Stored
-from smart_llm.tables.table import Table, value_text
+from smart_llm.tables.table import Table
 from smart_llm.tables.twice import doubtful, single
 
 if TYPE_CHECKING:

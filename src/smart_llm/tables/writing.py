@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from smart_llm.errors import InputError
+from smart_llm.tables.cells import as_text, column_text
 from smart_llm.tables.columns import Column, series_of
+from smart_llm.tables.large import Stored, slices
 from smart_llm.tables.reading import FORMATS, SEPARATORS, format_of
-from smart_llm.tables.stored import Stored, slices
-from smart_llm.tables.table import ADDED, Table, as_text, column_text
+from smart_llm.tables.table import ADDED, Table
 
 if TYPE_CHECKING:
     import polars as pl

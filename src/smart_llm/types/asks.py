@@ -36,7 +36,7 @@ ERROR = 3
 class SidePromise:
     """Also: for every label that the reference gives to at least `least` rows, at least `share` of those rows agree.
 
-    labels: their answer keys (`tasks.scores.answer_key`).
+    labels: their answer keys (`scores.traits.answer_key`).
     """
 
     share: Fraction
@@ -139,7 +139,7 @@ class Traits:
 
     key: shape (n, 1 + m), a number standing for the canonical answer (equal answers, equal numbers; 0 = none, or not
     asked). length: shape (n, 1 + m), characters of the answer. text: shape (n,), characters of the row's input (NaN
-    where it is not known). words: shape (n, WORDS), its hashed words and pairs of words (`tasks.scores.words_of`; None
+    where it is not known). words: shape (n, WORDS), its hashed words and pairs of words (`scores.traits.words_of`; None
     where they are not looked at).
     """
 

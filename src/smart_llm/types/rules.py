@@ -20,7 +20,7 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How sure an answer is: Σ weight × trait, higher is surer; the traits' names are explained in `tasks.scores`."""
+    """How sure an answer is: Σ weight × trait, higher is surer; the traits' names are explained in `scores.traits`."""
 
     terms: tuple[tuple[str, float], ...] = (("own", 1.0),)
 

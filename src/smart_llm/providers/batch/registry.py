@@ -6,7 +6,7 @@ Everything else takes the ordinary path. What speaks HTTP is loaded when it is n
 
 from __future__ import annotations
 
-from smart_llm import models
+from smart_llm.providers import specs as models
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch.base import BatchApi
 from smart_llm.providers.endpoints import ENDPOINTS

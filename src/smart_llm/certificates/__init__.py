@@ -1,0 +1,1 @@
+"""The promise in one value, and its checking."""

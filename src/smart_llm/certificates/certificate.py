@@ -1,0 +1,290 @@
+"""The certificate: claim, assumptions, evidence, rule and cost in one frozen value that anyone can re-check.
+
+Status: `certified` (a rule that uses candidates was certified, every row is settled), `reference-only` (no such rule:
+the reference answered every row, so agreement holds by definition), `not-certified` (more rows ended without an answer
+than were set aside for it), `pending` (rows are left). `granted` is true for `certified` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+
+from smart_llm.certificates.why import why_alone
+from smart_llm.errors import InputError
+from smart_llm.text.names import in_short
+from smart_llm.text.numbers import percents, usd
+from smart_llm.text.rich_html import card
+from smart_llm.text.wrapping import USUAL, wrapped
+from smart_llm.types import Json
+from smart_llm.wording import worded
+
+FORMAT = "smart-certificate/2"
+LARGEST = 64 * 2**20
+"""Bytes of a certificate: its evidence is counts, not rows."""
+ASSUMPTION = (
+    "A model's answer to a row does not depend on the order of the rows, on the phase of the run, on the endpoint or "
+    "on neighbouring rows; the same request and model snapshot are used throughout."
+)
+RANDOMNESS = (
+    "The probability is over the seeded random order in which rows are profiled, over all runs; nothing is assumed "
+    "about the rows or about how the models' errors depend on one another."
+)
+
+CHOSEN = (
+    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it, and everything else "
+    "that the order is made from, did not know what the models answer to this table."
+)
+"""Added where that is so: a seed that fits what is known beforehand can be searched for."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Certificate:
+    """What a run proved. All fields are JSON values; `granted` and `status` as in the module's note. earlier_runs: on
+    this table, in the run's ledger; of these, with this task; on whatever table."""
+
+    status: str
+    granted: bool
+    claim: Mapping[str, Json]
+    assumptions: tuple[str, ...]
+    procedure: Mapping[str, Json]
+    plan_hash: str
+    plan: Mapping[str, Json]
+    table_hash: str
+    seed: int
+    models: tuple[Mapping[str, Json], ...]
+    evidence: Mapping[str, Json]
+    rule: Mapping[str, Json]
+    delivered: Mapping[str, Json]
+    cost: Mapping[str, Json]
+    errors: Mapping[str, Json]
+    labels: tuple[Mapping[str, Json], ...]
+    notes: tuple[str, ...]
+    earlier_runs: int
+    earlier_runs_same_task: int
+    earlier_runs_in_ledger: int
+    self_agreement: Mapping[str, Json] | None
+    software: Mapping[str, Json]
+    format: str = FORMAT
+
+    def to_json(self) -> str:
+        """The certificate as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2).decode()
+
+    def text(self, width: int = USUAL) -> str:
+        """The certificate for people: about a dozen lines of at most `width` columns. Models go by their short names;
+        the JSON has their addresses."""
+        names = [model["name"] for model in self.models]
+        return "\n".join(wrapped([in_short(line, names) for line in _lines(self)], width))
+
+    def __repr__(self) -> str:
+        return f"<Certificate: {head(self)}>"
+
+    def _repr_html_(self) -> str:
+        names = [model["name"] for model in self.models]
+        return card(head(self), in_short(self.claim["words"], names), [], self.text())
+
+
+def read(path: Path | str) -> dict[str, Json]:
+    """A certificate file as JSON; `InputError` when it is none."""
+    try:
+        value = msgspec.json.decode(_bytes(Path(path)))
+    except RecursionError as error:
+        raise InputError(f"{path}: not a certificate (nested too deeply).") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: not JSON ({error}).") from error
+    said = value.get("format") if isinstance(value, dict) else None
+    if said != FORMAT:
+        other = f": its format is {said}, this program reads {FORMAT}" if said else f" of this program ({FORMAT})"
+        raise InputError(f"{path}: not a certificate{other}.")
+    fields: dict[str, Json] = value
+    return fields
+
+
+def _bytes(path: Path) -> bytes:
+    """The whole file, unless it is far larger than any certificate, or has no end."""
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise InputError(f"{path}: not a certificate (larger than {LARGEST // 2**20} MB).")
+    return data
+
+
+def stored(value: Json) -> Certificate:
+    """A certificate as a ledger holds it."""
+    return Certificate(**value)
+
+
+ISSUED = "issued"
+"""Kind of the event that records the hash of a certificate as it is handed out."""
+
+
+def assumed(plan: Mapping[str, Json]) -> tuple[str, ...]:
+    """What a run with this plan takes for granted."""
+    return (ASSUMPTION, RANDOMNESS, *([CHOSEN] if plan["drawn"] is None else []))
+
+
+def words(claim: Mapping[str, Json], status: str) -> str:
+    """The claim in words, as counts."""
+    rows, differ, errors = claim["rows"], claim["allowance"], claim["errors"]
+    percent = percents(claim["confidence"])
+    lost = f" {errors} rows have no answer and count among them." if errors else ""
+    if status == "certified":
+        return (
+            f"With {percent} confidence, at most {differ:,} of the {rows:,} delivered answers differ from what "
+            f"{claim['reference']} answers.{lost}{_per_label(claim)}"
+        )
+    if status == "reference-only" and errors > differ:
+        return (
+            f"Nothing is claimed: {errors:,} of {rows:,} rows have no answer from {claim['reference']} itself, more "
+            f"than the {differ:,} that may differ."
+        )
+    if status == "reference-only":
+        return f"All {rows:,} rows were asked of {claim['reference']} itself: agreement holds by definition.{lost}"
+    if status == "pending":
+        return f"Nothing is claimed yet: {claim['unsettled']:,} of {rows:,} rows are not settled."
+    return f"Nothing is claimed: {errors:,} rows have no answer, more than the {claim['reserve']:,} set aside for that."
+
+
+def _per_label(claim: Mapping[str, Json]) -> str:
+    if claim["per_label"] is None:
+        return ""
+    return (
+        f" The same confidence covers: for every label that it gives to {claim['label_rows']:,} rows or more, at least "
+        f"{percents(claim['per_label'])} of these rows are delivered that label."
+    )
+
+
+HEADS = {
+    "certified": "CERTIFIED",
+    "reference-only": "REFERENCE ONLY (no candidate certified)",
+    "pending": "PENDING",
+    "not-certified": "NOT CERTIFIED",
+}
+"""Status → how its text begins."""
+
+
+def head(c: Certificate) -> str:
+    """What was promised, and whether it holds, in a line."""
+    target = f"agreement ≥ {c.claim['agreement']} at confidence {c.claim['confidence']}"
+    return f"{HEADS[c.status]}: {target}, {c.claim['rows']:,} rows"
+
+
+def _lines(c: Certificate) -> list[str]:
+    cost, by = c.cost, c.delivered["by"]
+    return [
+        head(c),
+        f"  claim      {c.claim['words']}",
+        *([f"  why        {worded(why)}"] if (why := why_alone(asdict(c))) else []),
+        f"  evidence   {c.delivered['profiled']:,} rows profiled by {c.procedure['name']}, order {c.seed}" + _seed(c),
+        *(f"             {line}" for line in _standings(c)),
+        *_set_aside(c),
+        *_given(c),
+        f"  answers    {', '.join(f'{model} {rows:,}' for model, rows in by.items())}"
+        + (f"; {c.errors['rows']:,} without an answer" if c.errors["rows"] else ""),
+        f"  cost       {usd(cost['total'])} (profiling {usd(cost['profiling'])}, delivery {usd(cost['delivery'])}); "
+        f"reference on every row ≈ {usd(cost['reference_only'])}" + _saving(cost),
+        *_paid(cost),
+        *(
+            [f"             failed calls may have cost up to {usd(lost)} more"]
+            if (lost := cost["lost_at_most"])
+            else []
+        ),
+        *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
+        *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
+        *(f"  note       {worded(note)}" for note in c.notes),
+        f"  assumes    {c.assumptions[0]}",
+        f"  plan       {c.plan_hash}",
+        f"  before     {before(c.earlier_runs, c.earlier_runs_same_task, c.earlier_runs_in_ledger)}",
+    ]
+
+
+def _seed(c: Certificate) -> str:
+    """The seed the user gave, from which the order's is made."""
+    return "" if c.plan["asked_seed"] is None else f" (seed {c.plan['asked_seed']})"
+
+
+def before(table: int, task: int, ledger: int) -> str:
+    """How many runs there were before, in words."""
+    of_them = f" ({task:,} of them with this task)" if table else ""
+    others = f", on other tables: {ledger - table:,}" if ledger > table else ""
+    return f"earlier runs on this table: {table:,}{of_them}{others}"
+
+
+def _set_aside(c: Certificate) -> list[str]:
+    if not (rows := c.claim["set_aside"]):
+        return []
+    return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
+
+
+def given(evidence: Mapping[str, Json]) -> list[tuple[str, int, int]]:
+    """(candidate, rows it agreed on, rows asked) of the rows profiled that are like those a candidate was given: all of
+    them for a blind share, for a routed one those before the stopping row."""
+    if "mix" in evidence:
+        evidence = evidence["mix"]
+    shown = evidence.get("shown") or []
+    if isinstance(shown, Mapping):
+        shown = [{"model": evidence["candidate"], **shown}]
+    return [(each["model"], each["agreed"], each["agreed"] + each["bad"]) for each in shown]
+
+
+def _given(c: Certificate) -> list[str]:
+    return [
+        f"             on rows like those it was given, {model} agreed on {agreed:,} of {rows:,} ({agreed / rows:.3f})"
+        for model, agreed, rows in (given(c.evidence) if c.granted else [])
+        if rows
+    ]
+
+
+def self_agreement(check: Mapping[str, Json]) -> str:
+    """How often the reference agrees with itself, in words."""
+    if not check["rows"]:
+        return "asked twice, but no row has two answers"
+    return (
+        f"agreed with itself on {check['agreeing']:,} of {check['rows']:,} rows asked twice ({check['lower']:.3f} … "
+        f"{check['upper']:.3f}, {check['confidence'] * 100:g} % limits; reported, not promised): the likely ceiling"
+    )
+
+
+def _standings(c: Certificate) -> list[str]:
+    return [
+        f"{s['model']}: agreed on {s['agreeing']:,} of {s['profiled']:,}"
+        f" ({s['lower']:.3f} … {s['upper']:.3f}, 90 % limits)"
+        for s in c.delivered["standings"]
+        if s["profiled"]
+    ]
+
+
+def _labels(c: Certificate) -> list[str]:
+    """Reported, not promised. Labels by how often the reference gives them, at most eight."""
+    often = sorted((each for each in c.labels if each["profiled"]), key=lambda each: -each["profiled"])[:8]
+    lines = []
+    for each in often if c.status == "certified" else []:
+        line = f"{each['label']}: agreement {_limits(each, 'agreement')}, precision {_limits(each, 'precision')}"
+        lines.append(f"{line} ({each['profiled']:,} profiled)")
+    return [*lines, "(95 % limits; reported, not promised)"] if lines else []
+
+
+def _limits(each: Mapping[str, Json], name: str) -> str:
+    if each[name] is None:
+        return "–"
+    return f"{each[name]:.3f} [{each[f'{name}_lower']:.3f}, {each[f'{name}_upper']:.3f}]"
+
+
+def _paid(cost: Mapping[str, Json]) -> list[str]:
+    """Whose money it was, where it was not all this run's."""
+    if not cost.get("reused"):
+        return []
+    return [
+        f"             this run paid {usd(cost['paid'])}; answers for {usd(cost['reused'])} were bought by earlier "
+        "runs and re-used for nothing"
+    ]
+
+
+def _saving(cost: Mapping[str, Json]) -> str:
+    return f", {cost['saving']:.2f}× the cost of this run" if cost["total"] else ""

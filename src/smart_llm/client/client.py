@@ -1,0 +1,373 @@
+"""The client: what stands between the engine and the models. An onion, each layer one concern:
+
+    ask ── the ledger has it? an identical request in flight? else buy it
+      buy ── try, and try again while that may help; then the answer is durable in the ledger, or the row has an error
+        attempt ── a turn (pace), money set aside (budget), a time limit, the provider; whatever may have been paid is
+                   recorded before anything else happens
+
+A rate limit never uses up the tries; it holds back its own row, and is bounded in time. Nor does a model that answers
+nobody (`health`): it is waited for. An error of one row is an `Answer` with `error`, whose cost is what its calls may
+have cost; an error of the provider as a whole is raised and stops the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from random import Random
+
+from smart_llm.client.books import Books
+from smart_llm.client.budget import Budget
+from smart_llm.client.health import Trials
+from smart_llm.client.journal import Journal
+from smart_llm.client.lane import Lane, Speed, ceiling, guessed_tokens
+from smart_llm.client.limits import limits_from
+from smart_llm.client.pace import Gate, Pace, Turn, held_back
+from smart_llm.client.resting import resting
+from smart_llm.defaults import CONCURRENCY, PATIENCE, TIMEOUT
+from smart_llm.errors import Refused, Retryable
+from smart_llm.ledger import request_key
+from smart_llm.providers.base import Provider, Telling, capped
+from smart_llm.types import Answer, Model, Request
+
+FIRST_DELAY, LONGEST_DELAY, LATER_DELAY = 0.2, 20.0, 5.0
+"""Seconds between tries: doubles from the first to the longest, half of it at random; the same from the ninth on."""
+
+
+_turn: ContextVar[tuple[Lane, Turn]] = ContextVar("turn")
+"""The lane and turn of the call that is being made: headers come while it is awaited, to whichever client the provider
+was given last."""
+
+
+class Client:
+    """Asks models, once per request, within the budget, at the pace they bear.
+
+    Counters by model name: `calls` attempts made, `hits` answers that cost nothing now (ledger, or shared with an
+    identical request), `spent` USD paid or possibly paid by this client, `recorded` USD that the hits once cost.
+    """
+
+    def __init__(
+        self,
+        ledger: Journal,
+        models: Sequence[Model],
+        providers: Mapping[str, Provider],
+        *,
+        concurrency: int = CONCURRENCY,
+        tries: int = 8,
+        budget: float | None = None,
+        timeout: float = TIMEOUT,
+        patience: float = PATIENCE,
+        run: str = "",
+        seed: int = 0,
+        check: Callable[[], None] = lambda: None,
+        gate: Callable[[Model], Gate] | None = None,
+        purse: Budget | None = None,
+    ) -> None:
+        """concurrency: calls in flight per model, at most (of a local model: the cores). timeout: seconds per
+        attempt. patience: seconds that a model which answers nobody is waited for, or a row that is rate-limited.
+        budget: USD for `run` as a whole, earlier sessions included. check: called before a call leaves; raises what
+        should keep it from leaving. gate, purse: who else lets calls through (by model), and whose money it is, where
+        this client is one of many.
+        """
+        random = Random(seed)
+        self._ledger = ledger
+        gate = gate or (lambda model: Pace(ceiling(model, concurrency), random))
+        self._lanes = {m.name: Lane(m, providers[m.name], gate(m), patience=patience) for m in models}
+        for provider in providers.values():
+            if isinstance(provider, Telling):
+                provider.told = self._told
+        self._check = check
+        self._tries, self._timeout, self._patience = tries, timeout, patience
+        self._budget = purse or Budget(budget, ledger.spent(run) if budget is not None else 0.0)
+        self._books, self._run = Books(ledger, run, self._budget), run
+        self._random = random
+        self._flights: dict[str, asyncio.Future[Answer | None]] = {}
+        self.calls, self.hits = dict.fromkeys(self._lanes, 0), dict.fromkeys(self._lanes, 0)
+        self.spent, self.recorded = dict.fromkeys(self._lanes, 0.0), dict.fromkeys(self._lanes, 0.0)
+        self.cache_saved = 0.0  # USD that providers' prompt caches took off the calls of this client
+
+    @property
+    def new_cost(self) -> float:
+        """USD this client has paid or may have paid."""
+        return sum(self.spent.values())
+
+    @property
+    def budget(self) -> Budget:
+        """The money of the run, for whoever else buys for it."""
+        return self._budget
+
+    async def ask(self, request: Request) -> Answer:
+        """The answer that stands for a request: recorded, shared with an identical request in flight, or bought now.
+
+        An answer with `error` is this row's final failure. Raises `Refused` for what stops the whole run,
+        `BudgetExhausted` before a call that could exceed the budget, `LedgerError` when it cannot be recorded.
+        """
+        key = request_key(request)
+        answer = self._ledger.get(key)
+        while answer is None:
+            flight = self._flights.get(key)
+            if flight is None:
+                return await self._fly(key, request)
+            answer = await asyncio.shield(flight)  # None: whoever flew it failed; ask anew
+        if answer.error is None:
+            self.hits[request.model] += 1
+            self.recorded[request.model] += answer.cost
+            self.knows(request)
+        return answer
+
+    async def held(self, request: Request) -> int | None:
+        """The number of the recorded answer in the ledger's order, if there is one; nothing is bought."""
+        return self._ledger.number(request_key(request))
+
+    def knows(self, request: Request) -> None:
+        """This request was answered before: whether its model answers at all can be tried with it."""
+        health = self._lanes[request.model].health
+        health.good = health.good or request
+
+    @property
+    def known(self) -> dict[str, Request]:
+        """A request that was answered, by model."""
+        return {name: lane.health.good for name, lane in self._lanes.items() if lane.health.good is not None}
+
+    def alive(self, model: str) -> bool:
+        """Whether this model has reacted to anything yet."""
+        return self._lanes[model].health.alive
+
+    def expect(self, snapshots: Mapping[str, frozenset[str]]) -> None:
+        """From now on only these snapshots may answer, by model: another one stops the run."""
+        for name, lane in self._lanes.items():
+            lane.expected = snapshots.get(name)
+
+    async def settle(self) -> None:
+        """Nothing is in flight any more: what was announced is taken back."""
+        await self._books.settle(self._lanes.values())
+
+    def speeds(self) -> dict[str, Speed]:
+        """How fast every model that answered anything was."""
+        return {name: Speed.of(lane) for name, lane in self._lanes.items() if lane.answered}
+
+    def silence(self, seconds: float) -> list[str]:
+        """What to say of models that have answered nothing for so long although there is something to answer. To be
+        asked now and then: a model that had nothing to do when it was last asked counts from then on."""
+        said = [lane.silence(_now(), seconds, self._timeout) for lane in self._lanes.values()]
+        return [each for each in said if each is not None]
+
+    def dismiss(self, reason: Exception) -> None:
+        """Raise `reason` for every request that waits for its turn; calls that are out go on."""
+        for lane in self._lanes.values():
+            lane.dismiss(reason)
+
+    async def close(self) -> None:
+        """Close the providers. The ledger is the caller's."""
+        for provider in {id(lane.provider): lane.provider for lane in self._lanes.values()}.values():
+            await provider.close()
+
+    def _told(self, model: str, headers: Mapping[str, str]) -> None:
+        """A provider passes on the headers of a reply to the call that is awaited here."""
+        limits = limits_from(headers, time.time())
+        lane, turn = _turn.get((None, None))
+        if limits is not None and lane is not None and turn is not None:
+            lane.limits = limits
+            lane.pace.told(turn, limits)
+
+    async def _fly(self, key: str, request: Request) -> Answer:
+        """Buy, while identical requests wait for the same call."""
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        lane, answer = self._lanes[request.model], None
+        lane.asked()
+        try:
+            answer = await self._buy(lane, key, request)
+            return answer
+        finally:
+            lane.asking -= 1
+            del self._flights[key]
+            if not flight.done():
+                flight.set_result(answer)
+
+    async def _buy(self, lane: Lane, key: str, request: Request) -> Answer:
+        """Attempts until one brings an answer, or until trying again will not help."""
+        trials, throttled_since = Trials(), 0.0
+        while True:
+            try:
+                return await self._attempt(lane, key, request, trials)
+            except Retryable as error:
+                if error.throttled:
+                    throttled_since = throttled_since or _now()
+                    if _now() - throttled_since > self._patience:
+                        return await self._tired(lane, key, throttled_since, error, trials)
+                    trials.throttled, lane.named = trials.throttled + 1, error.retry_after
+                    delay = held_back(error.retry_after, trials.throttled, self._random)
+                    if not lane.pace.waiting:  # there is room for another row
+                        with resting():
+                            await lane.health.rest(delay)
+                        continue
+                elif trials.own(lane.health, self._tries):
+                    return await self._given_up(lane, key, error, trials)
+                else:
+                    await self._find_out(lane, trials)
+                    delay = self._delay(trials.all, error.retry_after)
+            except Refused as error:
+                lane.trust.refused(error)  # raises what stops the run
+                return await self._failed(lane, key, str(error), trials)
+            await lane.health.rest(delay)
+
+    async def _attempt(self, lane: Lane, key: str, request: Request, trials: Trials) -> Answer:
+        """One call in its turn and within the budget; the answer is durable when this returns."""
+        bound = lane.bound(request, trials.time(self._timeout))
+        async with lane.trust.led(self._budget.limit is not None):
+            probe, turn = await self._turn_of(lane, request, bound)
+            try:
+                answer, number = await self._called(lane, key, request, turn, bound, trials)
+            finally:
+                lane.health.leave(probe)
+        if answer.error is not None:
+            self._books.record(key, request.model, "error", answer.cost, number)
+            return answer
+        lane.health.reacted(turn.at, request)
+        if lane.unexpected(answer):
+            self._books.record(key, request.model, "another snapshot", answer.cost, number)
+            raise Refused(lane.changed(answer))
+        stands = await self._ledger.put(key, request, answer, run=self._run, attempt=number)
+        lane.trust.check()
+        return stands
+
+    async def _turn_of(self, lane: Lane, request: Request, bound: float) -> tuple[bool, Turn]:
+        """Wait until a call may leave; whether it leaves as a probe of a model that is down, and its turn."""
+        while True:
+            probe = lane.health.doubtful and await lane.health.enter()
+            try:
+                await self._books.make_room(lane, bound)
+                turn = await lane.pace.enter(guessed_tokens(request))
+            except BaseException:
+                lane.health.leave(probe)
+                raise
+            if probe or not lane.health.down:
+                return probe, turn
+            lane.pace.leave()  # the model went down while this call waited for its turn
+
+    async def _called(
+        self, lane: Lane, key: str, request: Request, turn: Turn, bound: float, trials: Trials
+    ) -> tuple[Answer, int | None]:
+        """One call whose turn has come; what becomes of it is told to its lane."""
+        _turn.set((lane, turn))
+        try:
+            self._check()  # a stop that came while this call waited for its turn
+            await self._budget.reserve(bound)
+            answer, number = await self._call(lane, key, request, bound, trials)
+        except Retryable as error:
+            if error.throttled:
+                lane.limited = str(error)
+                lane.pace.throttled(turn, capped(error.retry_after))
+            elif error.late and trials.may_queue and lane.queues(turn, trials.time(self._timeout)):
+                trials.queued += 1
+                lane.pace.queued(turn)
+            else:
+                lane.health.failed(turn.at, str(error))
+                trials.failed(turn.at, lane.health)
+            raise
+        except Refused as error:
+            if error.row_only or (error.maybe_row and lane.health.good is not None):
+                lane.health.reacted(turn.at)
+            if error.key:
+                raise lane.locked_out(error) from None
+            raise
+        finally:
+            lane.pace.leave()
+        lane.succeeded(turn, self._timeout)
+        if not trials.all:
+            lane.health.began(answered=True)
+        return answer, number
+
+    async def _call(
+        self, lane: Lane, key: str, request: Request, bound: float, trials: Trials
+    ) -> tuple[Answer, int | None]:
+        """The provider, under a time limit; settles what was set aside at what the call cost or may have cost."""
+        name, number, cost, lost = request.model, None, 0.0, True
+        try:
+            number = await self._books.announce(lane, key, bound)
+            lane.trust.check()
+            cost = bound  # from here on it may be paid
+            self.calls[name] += 1
+            async with lane.trust.limited(patient := trials.time(self._timeout)):
+                answer = lane.priced(request, await lane.provider.complete(request))
+            self.cache_saved += lane.model.rate.saved(answer.usage)
+            cost, lost = answer.cost, False
+            if self._budget.limit is not None and (reason := lane.trust.broke(bound, answer)):
+                lane.dismiss(reason)
+            return answer, number
+        except (Retryable, Refused) as error:
+            cost = bound if isinstance(error, Retryable) and error.paid else 0.0
+            self._books.record(key, name, "refused" if isinstance(error, Refused) else "failed", cost, number)
+            raise
+        except TimeoutError:
+            self._books.record(key, name, "timed out", cost, number)
+            lane.trust.check()
+            raise Retryable(f"{name} did not answer within {patient:g} s.", paid=True, late=True) from None
+        except BaseException:  # cancelled, or a fault of our own
+            self._books.record(key, name, "unknown", cost, number)
+            raise
+        finally:
+            self._books.ended(lane, bound, cost)
+            self.spent[name] += cost
+            trials.cost += cost if lost else 0.0
+
+    # ------------------------------------------------------------------ rows that fail
+
+    async def _find_out(self, lane: Lane, trials: Trials) -> None:
+        """Where a row failed alone, or the model seems down: does it answer others? If not, patience may be over."""
+        health = lane.health
+        if not (trials.alone >= self._tries or health.doubted or health.late):
+            return
+        async with lane.witness:
+            if health.over:
+                return
+            if trials.alone >= self._tries and health.proof > (trials.since or 0.0):
+                trials.judged(vouched=True)  # somebody was answered meanwhile
+            elif health.good is not None and (trials.alone >= self._tries or health.doubted or health.late):
+                health.doubted = False
+                answered = await self._answers(lane, health.good)
+                if trials.alone >= self._tries:
+                    trials.judged(vouched=answered)
+            if health.late:
+                health.dismiss(health.gone())
+
+    async def _answers(self, lane: Lane, request: Request) -> bool:
+        """Whether the model answers this request, which it has answered before. Costs a call, and is no answer."""
+        key, bound = request_key(request), lane.bound(request, self._timeout)
+        turn = await lane.pace.enter(guessed_tokens(request))
+        try:
+            answer, number = await self._called(lane, key, request, turn, bound, Trials())
+        except Retryable:
+            return False
+        except Refused as error:
+            if error.row_only or error.maybe_row:  # so it did react
+                return True
+            raise
+        self._books.record(key, request.model, "witness", answer.cost, number)
+        lane.health.reacted(turn.at, request)
+        return True
+
+    def _delay(self, failures: int, retry_after: float | None) -> float:
+        longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1)) if failures <= 8 else LATER_DELAY
+        return min(self._patience, max(capped(retry_after) or 0.0, longest * (0.5 + 0.5 * self._random.random())))
+
+    async def _tired(self, lane: Lane, key: str, since: float, error: Retryable, trials: Trials) -> Answer:
+        """Rate-limited for too long: this row alone, or all of them?"""
+        if lane.last_success < since:
+            raise lane.limited_for(self._patience, error)
+        return await self._failed(lane, key, f"rate-limited for {self._patience:g} s: {error}", trials)
+
+    async def _given_up(self, lane: Lane, key: str, error: Retryable, trials: Trials) -> Answer:
+        lane.gave_up(error)  # raises what stops the run
+        return await self._failed(lane, key, f"{error} ({trials.all} tries)", trials)
+
+    async def _failed(self, lane: Lane, key: str, message: str, trials: Trials) -> Answer:
+        """The row's error, once everything its attempts may have cost is durable."""
+        await self._books.gave_up(key, lane.model.name)
+        return Answer(None, cost=trials.cost, error=message)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

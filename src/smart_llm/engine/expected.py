@@ -1,0 +1,57 @@
+"""What a call is expected to cost before any was made."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+
+import numpy as np
+
+from smart_llm.client.lane import sent_bytes
+from smart_llm.engine.live import Live
+from smart_llm.providers.base import Provider
+from smart_llm.types import Model, Request, Usage
+
+SAMPLE = 64
+"""Rows rendered before the start, to estimate what a call costs."""
+THOUGHTS = 16
+"""A model that thinks is expected to use one in this many of the tokens it may think: a guess, until a pilot tells."""
+
+
+def expected_cost(model: Model, provider: Provider, live: Live) -> float:
+    """USD of one row before any was asked: further draws included."""
+    return float(np.mean([row_cost(model, usage) for usage in expected_usage(model, provider, live)]))
+
+
+def most_cost(model: Model, live: Live) -> float:
+    """USD of a row at most, further draws included: a token for every byte sent, all the tokens there is room for; ∞
+    where time is what costs. From the same sample of rows as `expected_cost`."""
+    if model.rate.cpu_hour:
+        return inf
+    return max(
+        model.rate.bound(sent_bytes(request, model), request.max_tokens + model.thinking) * (1 + model.draws)
+        for request in _sample(model, live)
+    )
+
+
+def row_cost(model: Model, usage: Usage) -> float:
+    """USD of a row whose calls use so much each."""
+    return model.rate.cost(usage) * (1 + model.draws)
+
+
+def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[Usage]:
+    """What calls about some rows use, before any was made: by the provider's own estimate, else four bytes a token, a
+    short answer, and a sixteenth of the room there is for thoughts."""
+    expect = getattr(provider, "expect", partial(_expect, thoughts=model.thinking // THOUGHTS))
+    return [expect(request) for request in _sample(model, live)]
+
+
+def _sample(model: Model, live: Live) -> list[Request]:
+    """What the model is asked about some rows, spread over the table."""
+    rows = np.linspace(0, live.questions.rows - 1, num=min(SAMPLE, live.questions.rows)).astype(np.int64)
+    return [live.questions.request(live.models.index(model), prompt) for prompt in live.questions.prompts(rows)]
+
+
+def _expect(request: Request, thoughts: int) -> Usage:
+    prompt = len(request.prompt.encode()) + len((request.system or "").encode())
+    return Usage(prompt // 4 + 8, thoughts + min(request.max_tokens, 64) // 4 + 1)

@@ -1,0 +1,122 @@
+"""What the options make of a table and a task: models, a checked job, what is worked with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from smart_llm import tables
+from smart_llm.engine import outputs
+from smart_llm.engine.job import Job, check
+from smart_llm.engine.options import Options, Retry
+from smart_llm.engine.session import Means
+from smart_llm.errors import InputError, meant
+from smart_llm.events import Listener, Stop
+from smart_llm.files import user_dir
+from smart_llm.ledger import Ledger
+from smart_llm.providers import specs as model_specs
+from smart_llm.providers.base import Provider
+from smart_llm.providers.fake import FakeProvider
+from smart_llm.tasks import Task
+from smart_llm.types import Model
+
+
+def _source(table: Any, task: Task, options: Options) -> tables.Table:
+    """The table as it is read, cut and rid of empty rows, as the options say."""
+    manner = tables.Manner(options.encoding, options.quotes, options.header)
+    source = tables.open_table(table, manner, answer=options.answer_column)
+    source = source.head(options.rows)
+    if options.explode:
+        outputs.check_explode(task, source)
+    return source.without_empty(task.columns(source.columns)) if options.skip_empty else source
+
+
+def job_of(table: Any, task: Task, options: Options) -> Job:
+    """What was asked for, checked."""
+    models = _models(options)
+    if not isinstance(task, Task):
+        raise InputError(
+            f"task: give a smart.Task, not {type(task).__name__}: smart.Task('Spam? {{text}}', labels=['yes', 'no'])."
+        )
+    source = _source(table, task, options)
+    per_label, named = options.per_label, options.id_column
+    if named is not None and named not in source.columns:
+        shown = ", ".join(source.columns[:20])
+        raise InputError(f"--id-column {named}: there is no such column; {shown}.{meant(named, source.columns)}")
+    return check(
+        Job(
+            source,
+            task,
+            models,
+            str(options.agreement),
+            str(options.confidence),
+            options.procedure,
+            options.seed,
+            str(per_label) if per_label is not None else None,
+            str(options.floor),
+        )
+    )
+
+
+def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell: Listener, options: Options) -> Means:
+    """What is worked with."""
+    return Means(
+        ledger,
+        providers,
+        options.budget,
+        options.concurrency,
+        options.timeout,
+        options.patience,
+        tell,
+        stop,
+        options.batches,
+        self_check=options.self_check,
+        retry=cast("Retry | None", options.retry),
+        output=Path(options.output) if options.output else None,
+        id_column=options.id_column,
+    )
+
+
+def _models(options: Options) -> tuple[Model, ...]:
+    """The models meant, reference first; `InputError` for a spec that means none."""
+    book = model_specs.read_book(options.models) if options.models else None
+    specs = (options.reference, *options.candidates)
+    models = [model_specs.placed(model_specs.resolve(spec, book=book)) for spec in specs]
+    return tuple(_of_process(model, options.providers or {}) for model in models)
+
+
+def _of_process(model: Model, given: Mapping[str, Provider]) -> Model:
+    """The model; where a `FakeProvider` answers for it, as one of this process alone, unless its answers are kept."""
+    provider = given.get(model.name) or given.get(model.name.partition("?")[0])
+    return replace(model, at=provider.at) if isinstance(provider, FakeProvider) and provider.at else model
+
+
+def providers_of(job: Job, options: Options) -> dict[str, Provider]:
+    """A provider for every model: those that the caller brought, and ours for the others."""
+    given = options.providers or {}
+    return {**made(job, given), **given}
+
+
+def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
+    """Providers for the models the caller brought none for. What was brought under a model's bare name serves every
+    setting of it that was not brought itself."""
+    bare = {model.name: model.name.partition("?")[0] for model in job.models if model.name not in given}
+    brought = {name: given[plain] for name, plain in bare.items() if plain in given}
+    names = {*(model.name for model in job.models), *bare.values()}
+    if len(bare) > len(brought) and (odd := sorted(given.keys() - names)):
+        raise InputError(f"providers: {odd[0]} is no model of this run.{meant(odd[0], names)}")
+    wanted = [model for model in job.models if model.name in bare and model.name not in brought]
+    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns)) | brought
+
+
+def ledger_of(table: tables.Table, options: Options) -> Path:
+    """The one named; else beside the table it belongs to; for frames, named by their content, in the user's folder."""
+    if options.ledger:
+        return Path(options.ledger)
+    if table.path is not None:
+        return table.path.with_name(table.path.name + ".ledger.db")
+    folder = user_dir() / "ledgers"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{table.table_hash.replace(':', '-')}.ledger.db"

@@ -1,0 +1,1 @@
+"""The default: per-row routing where a score pays, the exact mix where it does not."""

@@ -1,0 +1,245 @@
+"""What a cascade is likely to cost, from a small pilot; and whether a larger pilot would pay.
+
+Nothing here touches the promise: forecasts choose the candidate, its score and the look, all from pilot rows, which are
+never evidence. The model: of the rows in delivery order, the surest share x holds δ·N·x^γ bad ones. γ = 1 is a score
+that knows nothing (some scores are like that: the prior keeps a lump of probability there), larger γ means that the bad
+rows stand at the end. The pilot gives the number of bad rows (beta posterior of δ) and their ranks x (−log x is
+exponential with rate γ: gamma posterior). Everything is averaged over a fixed set of posterior draws, made from
+quantiles of seeded uniforms, so that a run is reproducible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, gammaincinv, gammaln, ndtri
+
+from smart_llm.procedures.money import LIKELY
+from smart_llm.stats.sampling import uniforms
+from smart_llm.types import Floats, Score
+
+DRAWS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What is believed of γ before the pilot: a gamma prior of that weight and mean where the score knows something,
+    and the probability that it knows nothing."""
+
+    weight: float
+    mean: float
+    useless: float
+
+
+OWN, ALONE, PEERS = Belief(2.0, 3.0, 0.5), Belief(6.0, 1.4, 0.4), Belief(4.0, 2.6, 0.1)
+"""By what a score is made of: the candidate's log-probability; what its answer and the text look like; whether another
+candidate says the same."""
+EVEN = 10.0
+"""Rows' worth of prior belief that reference costs do not depend on the score."""
+NOISE = (np.arange(6) + 0.5) / 6
+"""Quantiles of what only the look decides, averaged over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Posterior draws of δ and γ, shape (DRAWS,) each. kept: share of rows that can be delivered at all (contract kept,
+    score known). dear: the surest share x holds the share x^dear of what the reference would cost (above 1 where rows
+    that are hard are also long). useless: posterior probability that the score knows nothing."""
+
+    rate: Floats
+    shape: Floats
+    kept: float
+    dear: float
+    useless: float
+
+
+@lru_cache(maxsize=8)  # one run asks for the same ones many times
+def row_weights(seed: int, rows: int) -> Floats:
+    """Shape (DRAWS, rows), read-only: exponential weights of the pilot rows. The same for all ways to order rows, so
+    that draws of different ways belong together (Bayesian bootstrap)."""
+    raw = uniforms(seed, "forecast weights", DRAWS * rows)
+    return _read_only(np.asarray(-np.log((raw + 0.5) / 2.0**64).reshape(DRAWS, rows)))
+
+
+@lru_cache(maxsize=32)
+def prior_draws(seed: int, what: str, weight: float) -> Floats:
+    """Shape (DRAWS,), read-only: gamma draws of that weight, one in each of DRAWS equal cells of probability."""
+    return _read_only(np.asarray(gammaincinv(weight, quantiles(seed, what))))
+
+
+@lru_cache(maxsize=64)
+def quantiles(seed: int, what: str) -> Floats:
+    """Shape (DRAWS,), read-only: one uniform in each of DRAWS equal cells, in seeded random order."""
+    raw = uniforms(seed, f"forecast {what}", 2 * DRAWS)
+    return _read_only(np.asarray((np.argsort(raw[:DRAWS], kind="stable") + raw[DRAWS:] / 2.0**64) / DRAWS))
+
+
+def _read_only(values: Floats) -> Floats:
+    """The array itself, which nobody can change any more: it is shared by whoever asks for the same one."""
+    values.setflags(write=False)
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What pilot rows show of one candidate, arrays of shape (n,): would it be bad, could it be delivered at all, what
+    the reference cost. weights: shape (DRAWS, n), from `row_weights`."""
+
+    bad: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
+    cost: Floats
+    weights: Floats
+
+
+def curve(score: Floats, shown: Shown, *, prior: Belief, seed: int) -> Curve:
+    """The posterior of one way to order rows. Tied rows share the mean of their places."""
+    weights, usable = shown.weights, shown.kept & ~np.isnan(score)
+    wrong, cost = usable & shown.bad, shown.cost[usable]
+    places = np.zeros(len(score))
+    places[usable] = depths(score[usable])
+    hits, depth = int(wrong.sum()), float(places[wrong].sum())
+    told = weights[:, wrong].sum(axis=1)
+    rate = told + prior_draws(seed, "rate", 0.5)
+    rate = rate / (rate + weights[:, ~wrong].sum(axis=1) + prior_draws(seed, "rest", 1.0))
+    a, b = prior.weight, prior.weight / prior.mean
+    shape = (a + told) / (b * prior_draws(seed, "shape", a) / a + weights[:, wrong] @ places[wrong])
+    knows = a * np.log(b) - gammaln(a) + gammaln(a + hits) - (a + hits) * np.log(b + depth)
+    chance = expit(np.log(prior.useless) - np.log1p(-prior.useless) - depth - knows)
+    blind = quantiles(seed, "blind") < chance
+    spent = cost / cost.mean() if cost.sum() > 0 else np.ones(len(cost))
+    dear = (EVEN + float(places[usable].sum())) / (EVEN + float(spent @ places[usable]))
+    return Curve(
+        rate, np.where(blind, 1.0, shape), float((usable.sum() + 0.5) / (len(score) + 0.5)), dear, float(chance)
+    )
+
+
+def depths(score: Floats) -> Floats:
+    """Shape (n,): −log of each row's place, surest first, as a share of the rows; tied rows share the mean."""
+    order = np.argsort(-score, kind="stable")
+    place = np.empty(len(score))
+    place[order] = -np.log((np.arange(len(score)) + 0.5) / max(1, len(score)))
+    _, group = np.unique(score, return_inverse=True)
+    return np.asarray((np.bincount(group, place) / np.bincount(group))[group]) if len(score) else place
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A tier as it is forecast: how its score orders the rows that reach it, which share of them it takes at most, and
+    the price of its calls, in reference calls a row."""
+
+    curve: Curve
+    price: float
+    share: float = 1.0
+
+
+def look_costs(
+    steps: Sequence[Step], rows: int, looks: Sequence[tuple[int, int]], floor: float, *, passing: float = 1.0
+) -> Floats:
+    """Shape (looks, DRAWS): cost of looking and finishing, in reference calls. steps: tier after tier; passing: share
+    of the rows that gets as far as the first. Finishing without candidates is counted where that is cheaper. A tier
+    delivers nothing where no more than `floor` of its answers agree, and a look that is not likely to deliver anything
+    of its last tier is counted as one that delivers nothing."""
+    credit, looked = (np.array(column, dtype=np.float64)[:, None, None] for column in zip(*looks, strict=True))
+    left = gamma_quantile(credit + 1.0, ndtri(NOISE)[None, None, :]) * rows / looked  # bad rows before the stop
+    rest = np.ones(np.broadcast_shapes(left.shape, (1, DRAWS, 1)))
+    reach, ended, fine = passing, np.zeros(rest.shape, dtype=bool), np.ones(rest.shape, dtype=bool)
+    for step in steps:
+        way, here = step.curve, np.maximum(step.curve.rate * rows * reach, 1e-12)[None, :, None]
+        shape = way.shape[None, :, None]
+        stop = np.minimum(1.0, left / here) ** (1 / shape)
+        taken = np.where(ended, 0.0, np.minimum(step.share, stop))
+        fine = way.rate[None, :, None] * np.maximum(taken, 1e-12) ** (shape - 1) < 1 - floor
+        rest += np.where(ended, 0.0, step.price * reach) - fine * reach * way.kept * taken**way.dear
+        ended = ended | (stop < step.share)
+        left = np.maximum(0.0, left - here * taken**shape)
+        reach *= 1 - step.share
+    rest = np.where((fine.mean(axis=(1, 2)) >= LIKELY)[:, None, None], np.minimum(1.0, rest), 1.0)
+    everyone = sum(step.price for step in steps)
+    return np.asarray((looked * (1 + everyone) + (rows - looked) * rest).mean(axis=2))
+
+
+def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float, floor: float) -> Floats:
+    """Shape (looks, DRAWS): what a blind share would cost, in reference calls, one look at n rows for n on a grid.
+    Nothing is delivered where no more than `floor` of the answers agree.
+
+    The share is the Poisson approximation of the largest r with P(Hyp(n + r, B + d + 1, n) ≤ d) ≤ α.
+    """
+    looked = np.unique(np.geomspace(10, max(11, rows // 2), 16).astype(np.int64))[:, None, None].astype(np.float64)
+    mean = (way.rate[None, :, None] * looked).astype(np.float64)
+    seen = np.maximum(0.0, mean + np.sqrt(mean) * ndtri(NOISE)[None, None, :])
+    sure = gamma_quantile(seen + 1.0, float(ndtri(1 - alpha))) / (allowance + seen + 1.0)
+    sure = np.maximum(sure, 1e-12)  # with hardly any confidence asked for it vanishes
+    share = np.clip((looked / sure - looked) / np.maximum(1, rows - looked), 0.0, 1.0)
+    saved = np.maximum(0.0, share * (way.kept - price)) * (way.rate < 1 - floor)[None, :, None]
+    return np.asarray((looked * (1 + price) + (rows - looked) * (1 - saved)).mean(axis=2))
+
+
+def gamma_quantile(weight: Floats, normal: Floats | float) -> Floats:
+    """Quantile of a unit-scale gamma distribution at the normal deviate `normal` (Wilson and Hilferty's cube)."""
+    return np.asarray(weight * np.maximum(0.0, 1 - 1 / (9 * weight) + normal / (3 * np.sqrt(weight))) ** 3)
+
+
+def value_of_more(costs: Sequence[Floats], pilot: int, more: int) -> float:
+    """Reference calls that `more` pilot rows would save by a better choice, before their own price.
+
+    costs: arrays (actions, DRAWS), draws belonging together. Linear approximation: `more` rows on top of `pilot` tell
+    the share more / (pilot + more) of the variance of every cost.
+    """
+    table = np.concatenate(costs)
+    mean = table.mean(axis=1, keepdims=True)
+    told = mean + np.sqrt(more / (pilot + more)) * (table - mean)
+    return float(mean.min() - told.min(axis=0).mean())
+
+
+# --------------------------------------------------------------------------- scores learned on the pilot
+
+
+PRIORS = {
+    "same": (-2.0, 1.0),
+    "usual": (0.0, 1.5),
+    "answer_length": (0.3, 0.5),
+    "text_length": (0.3, 0.5),
+    "word": (0.0, 0.2),
+}
+"""Kind of trait → prior mean and deviation of its weight in the log-odds of a bad row (lengths and words: per standard
+deviation): answers that others repeat are better, long rows and answers worse; usual answers, words: either."""
+SCALED = ("answer_length", "text_length", "word")
+
+
+def learn(names: Sequence[str], traits: Floats, bad: NDArray[np.bool_]) -> tuple[Score, Floats]:
+    """A score fitted to pilot rows, and what it says of each of them when fitted without it (five folds).
+
+    names: the traits, in `scores.traits` spelling. traits: shape (n, k), finite. bad: shape (n,). The fit is a logistic
+    regression with the priors above, so that it is sensible from the first row on.
+    """
+    centre, scale = np.zeros(traits.shape[1]), np.ones(traits.shape[1])
+    for column, name in enumerate(names):
+        if name.partition(":")[0] in SCALED:
+            centre[column], scale[column] = traits[:, column].mean(), max(float(traits[:, column].std()), 1e-6)
+    design = np.column_stack([np.ones(len(bad)), (traits - centre) / scale])
+    prior = np.array([(-1.5, 1.5), *(PRIORS[name.partition(":")[0]] for name in names)])
+    folds = np.arange(len(bad)) % 5
+    said = np.zeros(len(bad))
+    for fold in range(5):
+        held = folds == fold
+        said[held] = -design[held] @ _fit(design[~held], bad[~held], prior)
+    weights = -_fit(design, bad, prior)[1:] / scale
+    return Score(tuple((name, float(f"{weight:.6g}")) for name, weight in zip(names, weights, strict=True))), said
+
+
+def _fit(design: Floats, bad: NDArray[np.bool_], prior: Floats) -> Floats:
+    """Posterior mode, by Newton's method in steps of at most 1. prior: shape (1 + k, 2), mean and deviation."""
+    weights, precision = prior[:, 0].copy(), prior[:, 1] ** -2.0
+    for _ in range(40):
+        chance = expit(design @ weights)
+        slope = design.T @ (bad - chance) - (weights - prior[:, 0]) * precision
+        bend = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(precision)
+        step = np.linalg.solve(bend, slope)
+        weights += step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-9:
+            break
+    return weights

@@ -1,0 +1,236 @@
+"""`ladder/4`: per-row routing where a score pays, the exact mix where it does not.
+
+1. *Pilot*: a few rows answered by the reference and the candidates whose pilot costs next to nothing; an expensive
+   candidate is brought in only if it could still win. Every way to order rows (a candidate's own score, or one learned
+   from what the pilot shows of answers, lengths and other candidates' answers) gets a forecast of its cost, and so does
+   the blind mix; the pilot is lengthened while a better choice would be worth its price. Then several tiers, and a gate
+   that sends rows straight to the reference, are weighed against the best way (`tiers`).
+2. *Evidence*: fresh rows in any case. Whatever was decided up to here (mix or routing, candidates, scores, credit,
+   tables) was decided on pilot rows, and no pilot row is evidence for it. A mix goes on with its stopping tables
+   (`mix`). A cascade has one look: n rows, uniformly drawn, are answered by its candidates and the reference.
+3. *Deliver* the candidates' answers to every row before the (c+1)-th bad row of the look, surest first; the rest goes
+   to the reference (`look`; `stats.first_bad`: the promise holds whatever the scores are worth).
+
+A run that cannot afford a pilot of two rows is answered by the reference: nothing is decided on the first rows of the
+evidence instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from smart_llm.procedures.ladder import forecast
+from smart_llm.procedures.ladder.look import cascade
+from smart_llm.procedures.ladder.pilot import Pilot
+from smart_llm.procedures.ladder.tiers import tiered
+from smart_llm.procedures.ladder.ways import OWN, Way, weigh
+from smart_llm.procedures.mix import pilot as mix_pilot
+from smart_llm.procedures.mix import procedure as mix
+from smart_llm.procedures.money import AS_EXPENSIVE, at_most
+from smart_llm.stats.sampling import permutation
+from smart_llm.types import NOT_ASKED, Answers, Ask, Ints, Problem, Verdict
+
+NAME = "ladder/4"
+PILOT = 2.2  # × N^⅓ rows
+ROUTING = 3.0  # × the share deferred is the share of that pilot worth buying
+NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason
+HOPE = 0.7  # of the best way's deferrals: what a candidate not yet asked might need
+LONGER = 0.5  # of the pilot: how much it grows at a time
+CLEARLY = 0.9  # by so much must the mix be cheaper than the best cascade (measured: its design hopes for too much)
+FEW_DEFERRED = 0.2  # of the rows: where no more are, a mix has little left to lose
+DOUBT = 1.0  # pilot row's worth: how much cheaper the best cascade must be there (it is the best of many)
+LEARNING = 1.5  # × the share deferred: how much more a longer pilot is worth where scores are learned (measured)
+LEARNABLE = 0.05  # of the rows deferred: what a learned score can be hoped to save
+LATE = 0.15  # candidates at a higher price are not counted on
+TRUST = 0.25  # an own score more likely than this to know nothing is not routed by
+
+
+def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
+    """Pilot, choose, then one look, or the mix's designs; fresh rows for either."""
+    state, notes = mix_pilot.start(problem)
+    told: list[tuple[Ask, Answers]] = []
+    state = yield from overheard(mix_pilot.pilot(state), told)
+    if state.asked and speaks(told) and worth_routing(pilot := Pilot.of(problem, told)):
+        return (yield from routed(pilot))
+    return under_our_name((yield from mix.certify(state, notes, NAME)))
+
+
+def overheard(
+    pilot: Generator[Ask, Answers, mix_pilot.State], told: list[tuple[Ask, Answers]]
+) -> Generator[Ask, Answers, mix_pilot.State]:
+    """The blind pilot as it is, with all that it asks and hears written down."""
+    answers = None
+    try:
+        while True:
+            ask = next(pilot) if answers is None else pilot.send(answers)
+            answers = yield ask
+            told.append((ask, answers))
+    except StopIteration as stop:
+        state: mix_pilot.State = stop.value
+        return state
+
+
+def speaks(told: Sequence[tuple[Ask, Answers]]) -> bool:
+    """Whether there is anything a score could be made of."""
+    first = told[0][1]
+    return first.traits is not None or any(not np.isnan(answers.score[:, 1:]).all() for _, answers in told)
+
+
+def worth_routing(pilot: Pilot) -> bool:
+    """Whether a score may save more than it takes to find out: a candidate's own does not look useless, or what a
+    learned one can be hoped to save exceeds what half as many pilot rows again, and the other candidates, cost."""
+    ways, have = weigh(pilot), len(pilot.rows)
+    if not ways:
+        return False
+    if any(way.score == OWN and way.useless <= forecast.OWN.useless for way in ways):
+        return True
+    best = min(ways, key=lambda way: way.cost)
+    deferred = best.cost / max(1, pilot.left) - pilot.price((best.candidate,))
+    rows = max(int(np.ceil(PILOT * pilot.problem.rows ** (1 / 3))), have + have // 2) - have
+    late = [j for j in pilot.problem.by_price if j not in pilot.asked and pilot.price((j,)) < LATE]
+    price = rows * (1 + pilot.price(pilot.asked) - best.cost / max(1, pilot.left)) + have * pilot.price(late)
+    return LEARNABLE * deferred * pilot.left > price
+
+
+def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
+    """The run from the first rows on, where there are scores."""
+    order = permutation(pilot.problem.seed, "order", pilot.problem.rows)
+    pilot = yield from first_pilot(pilot, order)
+    ways = weigh(pilot)
+    while (step := next_step(pilot, ways)) is not None:
+        pilot = yield from step_on(pilot, order, step)
+        ways = weigh(pilot)
+    trusted = [way for way in ways if way.score != OWN or way.useless <= TRUST]
+    state, notes = as_blind(pilot, order)
+    best = tiered(pilot, trusted) if trusted else None
+    if best is None or blindly(best, pilot, ways, state):
+        return under_our_name((yield from mix.certify(state, notes, NAME)))
+    return (yield from cascade(pilot, order, best, NAME))
+
+
+def blindly(best: Way, pilot: Pilot, ways: Sequence[Way], state: mix_pilot.State) -> bool:
+    """Whether the mix goes on: no cascade is worth a look, or the mix is the cheaper by its own design."""
+    if best.score is None or best.cost >= pilot.left:
+        return True
+    return close(pilot, ways) and clearly(best, pilot) * best.cost > designed(state)
+
+
+def close(pilot: Pilot, ways: Sequence[Way]) -> bool:
+    """Whether the mix might be cheaper than the best cascade after all: its forecast counts one look, its design has
+    several, which tells most where nearly all rows can be delivered. Designing it takes a while."""
+    blind = min(float(way.costs.min(axis=0).mean()) for way in ways if way.score is None)
+    return min(way.cost for way in ways) > blind * (0.7 if blind < 0.35 * pilot.left else 0.9)
+
+
+def clearly(best: Way, pilot: Pilot) -> float:
+    """By how much the mix must be cheaper: the less, the more rows can be delivered. In the end it may even be dearer,
+    by less the longer the pilot is: the best of many cascades looks better than it is, most so on few rows."""
+    price = pilot.price((best.candidate,) if best.score is None else best.models)
+    deferred = best.cost / max(1, pilot.left) - price
+    if deferred < FEW_DEFERRED:
+        return 1 + DOUBT / len(pilot.rows)
+    return 1.0 if best.cost < 0.35 * pilot.left else CLEARLY
+
+
+# --------------------------------------------------------------------------- the pilot
+
+
+def first_pilot(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Pilot]:
+    """Bring the rows asked first up to a pilot, with all candidates that cost next to nothing. It is the shorter, the
+    less there is to route: where nearly all rows can be delivered anyway, no score can save much."""
+    problem, have = pilot.problem, len(pilot.rows)
+    whole = PILOT * problem.rows ** (1 / 3)
+    best = min(weigh(pilot), key=lambda way: way.cost)
+    deferred = best.cost / max(1, pilot.left) - pilot.price((best.candidate,))
+    count = min(problem.rows, int(np.ceil(whole * min(1.0, ROUTING * max(0.0, deferred)))))
+    if count <= have:
+        return pilot
+    for j in problem.by_price:
+        price = pilot.price((j,))
+        if j not in pilot.asked and count * price <= NEXT_TO_NOTHING * problem.rows and price < AS_EXPENSIVE:
+            pilot = yield from step_on(pilot, order, Step(candidate=j))
+    price = pilot.price(playing(pilot))
+    affordable = int(pilot.room / price) if price > 0 else count
+    return (yield from step_on(pilot, order, Step(rows=min(count - have, affordable))))
+
+
+def playing(pilot: Pilot) -> tuple[int, ...]:
+    """The candidates asked about all rows so far that may save anything."""
+    return tuple(j for j in pilot.asked if pilot.price((j,)) < AS_EXPENSIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to add to the pilot: a candidate on the rows there are, or rows."""
+
+    candidate: int = 0
+    rows: int = 0
+
+
+def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
+    """Bring in a candidate that could still win, else lengthen the pilot if that pays, else neither."""
+    problem, count = pilot.problem, len(pilot.rows)
+    best = min((way.cost for way in ways), default=float(pilot.left))
+    paying = min(ways, key=lambda way: way.cost).candidate if ways else 0
+    deferrals = best - pilot.left * (pilot.price((paying,)) if paying else 0.0)
+    for j in problem.by_price:
+        price = pilot.price((j,))
+        affordable = count * price <= pilot.room and price < AS_EXPENSIVE and not pilot.doubtful(j)
+        if j not in pilot.asked and affordable and price * problem.rows + HOPE * deferrals < min(best, pilot.left):
+            return Step(candidate=j)
+    more, calls = min(pilot.left, int(np.ceil(LONGER * count))), pilot.price(playing(pilot))
+    if not ways or not more or more * calls > pilot.room:
+        return None
+    extra = 1 + calls - min(1.0, best / max(1, pilot.left))
+    gain = forecast.value_of_more([way.costs for way in ways], count, more)
+    if any(way.score not in (None, OWN) for way in ways):
+        gain *= 1 + LEARNING * max(0.0, deferrals / max(1, pilot.left))
+    return Step(rows=more) if gain > more * extra else None
+
+
+def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pilot]:
+    """Ask for what the step adds."""
+    if step.candidate:
+        return (yield from brought_in(pilot, step.candidate))
+    if step.rows <= 0:
+        return pilot
+    fresh = order[len(pilot.rows) : len(pilot.rows) + step.rows]
+    return (yield from pilot.after(Ask(fresh, (0, *playing(pilot)), "pilot")))
+
+
+def brought_in(pilot: Pilot, candidate: int) -> Generator[Ask, Answers, Pilot]:
+    """Ask a candidate about the rows there are; about one of them first where its price may surprise."""
+    asked, surprise = pilot.answers.marks[:, candidate] != NOT_ASKED, at_most(pilot.problem, candidate)
+    if not asked.any() and len(pilot.rows) * surprise > pilot.room:
+        pilot = yield from pilot.after(Ask(pilot.rows[:1], (0, candidate), "pilot again"))
+        asked = pilot.answers.marks[:, candidate] != NOT_ASKED
+    price = pilot.price((candidate,))
+    if asked.all() or price >= AS_EXPENSIVE or int((~asked).sum()) * price > pilot.room:
+        return pilot
+    return (yield from pilot.after(Ask(pilot.rows[~asked], (0, candidate), "pilot again")))
+
+
+# --------------------------------------------------------------------------- the mix
+
+
+def as_blind(pilot: Pilot, order: Ints) -> tuple[mix_pilot.State, list[str]]:
+    """The pilot as the mix would have it: its exact designs may certify a blind share of the rows left."""
+    state, notes = mix_pilot.start(pilot.problem)
+    state = replace(state, order=order)
+    for ask, answers in pilot.told:
+        fresh = int((~np.isin(ask.positions, order[: state.rows])).sum())
+        state = mix_pilot.heard(state, [model for model in ask.models if model], answers, fresh=fresh)
+    return state, notes
+
+
+def designed(state: mix_pilot.State) -> float:
+    """Expected cost of the exact design for the rows left, in reference calls."""
+    return state.left + min((design.expected for design, _ in mix.planned(state).finalists.values()), default=0.0)
+
+
+def under_our_name(inner: Verdict) -> Verdict:
+    """A verdict of the mix; its evidence is complete by itself."""
+    return replace(inner, evidence={"mix": dict(inner.evidence)})

@@ -1,0 +1,1 @@
+"""The blind mix: which model answers is chosen without looking at the row."""

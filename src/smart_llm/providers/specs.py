@@ -1,0 +1,362 @@
+"""Models as the user writes them: `provider:model[@URL][?in=…&out=…&effort=…&enforce=…&key_env=…]`, resolved once into
+a `Model`.
+
+Where a price comes from, first that there is: the query, the book (`--models F.toml`), `overrides`, the bundled
+genai-prices data. It is frozen into the `Model`, so that nothing about money changes during a run.
+
+Keys: a provider's key belongs to that provider's host. An `@URL` endpoint gets the key of the variable it names in
+`key_env`, which must not be a known provider's, else none; which ones a file of models may name is in `lent_keys`. Keys
+are read from the environment when a provider is made; a `Model` holds the variable's name only, so it can be printed,
+recorded and hashed.
+
+Thinking: a model that thinks spends output tokens before it says a word, so it is given room for that on top of what
+the answer needs (`thinking=TOKENS`, by name and `effort` unless given). `effort` is part of the model's name: the same
+model told to think less is another model, and often a good candidate. So it is with `thinking` where it is given, which
+cuts thoughts off, with `enforce`, by which its server keeps it to the labels, and with `draws`: a candidate asked
+several times over costs more, and shows how sure it is where it has no log-probabilities. Settings that no name shows
+(room given by default, an address from the environment) are in the ledger's keys and in the plan (`Model.settings`), so
+that no answer under one setting passes for one under another.
+
+Several servers: `also=URL,URL` are further addresses where the very same model answers, one per node say. They are no
+part of the name, so a node may come or go between two sessions of a run.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tomllib
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from smart_llm.errors import InputError, meant
+from smart_llm.providers import settings
+from smart_llm.providers.base import Provider
+from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
+from smart_llm.providers.endpoints import Endpoint as Endpoint
+from smart_llm.providers.lent_keys import refusal
+from smart_llm.providers.replicas import Spread
+from smart_llm.types import Model, Rate
+
+_SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
+_AT_ADDRESS = re.compile(r"[^@]@https?://")
+_VERSION = re.compile(r"[0-9]{4,}|latest|default")
+"""After the @ in the name of a model of Google's."""
+_PRICES = {
+    "in": "input",
+    "out": "output",
+    "cached": "cached",
+    "written": "written",
+    "batch_in": "batch_input",
+    "batch_out": "batch_output",
+    "batch_cached": "batch_cached",
+    "batch_written": "batch_written",
+    "cpu_hour": "cpu_hour",
+}
+_OPTIONS = (*_PRICES, "key_env", "effort", "thinking", "also", "draws", "enforce")
+
+Place: TypeAlias = tuple[str, str, str | None, bool]
+"""Provider, address, key, whether it is one of several that serve a model: the limits it states are then not all."""
+
+
+def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Mapping[str, str] | None = None) -> Model:
+    """The model behind what the user wrote. overrides: rates by name (the spec without its query); book: `read_book`.
+
+    Raises `InputError` for a spec that cannot be read, an unknown provider, or a model without a price.
+    """
+    name, options = _expand(spec, book or {})
+    _check_at(name)
+    match = _SPEC.fullmatch(name)
+    if match is None:
+        raise InputError(
+            f"Model {_shown(name)!r} is not understood: write provider:model, or openai:NAME@http://HOST/v1."
+        )
+    provider, model, url = match["provider"], match["model"], match["url"]
+    _check_provider(name, provider, url)
+    rate = _given_rate(name, options) or (overrides or {}).get(name) or _default_rate(name, provider, model, url)
+    endpoint = ENDPOINTS.get(provider) if not url else None
+    key_env = options.get("key_env") or (endpoint.key_env if endpoint else None)
+    _check_key_env(name, key_env, endpoint.key_env if endpoint else None)
+    effort, draws = settings.effort(name, provider, options), settings.draws(name, provider, options)
+    thinking = settings.thinking(name, provider, model, url, effort, options)
+    enforce = settings.enforce(name, provider, options)
+    told = [f"effort={effort}"] * bool(effort) + [f"thinking={thinking}"] * ("thinking" in options)
+    told += [f"draws={draws}"] * bool(draws) + [f"enforce={enforce}"] * bool(enforce)
+    address = url or (endpoint.url if endpoint and not endpoint.url_env else None)
+    return Model(
+        f"{name}?{'&'.join(told)}" if told else name,
+        provider,
+        model,
+        rate,
+        address.rstrip("/") if address else None,
+        key_env,
+        effort,
+        thinking,
+        _also(name, provider, url, options),
+        draws,
+        enforce=enforce,
+    )
+
+
+def read_book(path: str | os.PathLike[str]) -> dict[str, str]:
+    """A TOML file of models as full specs by name: `[NAME]` with in, out, effort and the other options, url, model.
+
+    NAME is a spec itself, or a short name, which then says which `model` (a spec) it stands for.
+    """
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"The file of models {path} cannot be read: {error}.") from error
+    return {name: _book_spec(str(path), name, table) for name, table in tables.items()}
+
+
+def key(model: Model, environ: Mapping[str, str] | None = None) -> str | None:
+    """The key to send to the model's host, from the environment only; None where it needs none."""
+    if model.key_env is None:
+        return None
+    value = (os.environ if environ is None else environ).get(model.key_env, "").strip()
+    if not value:
+        raise InputError(f"Model {model.name}: no key. Set the environment variable {model.key_env}.")
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(
+            f"Model {model.name}: the key in {model.key_env} has a line break or another letter no key has."
+        )
+    return value
+
+
+def address(model: Model, environ: Mapping[str, str] | None = None) -> str | None:
+    """Where a model is asked; None where that is not an address of ours. `InputError`: its variable names no host."""
+    endpoint = ENDPOINTS.get(model.provider)
+    if model.url is not None or endpoint is None or endpoint.url_env is None:
+        return model.url
+    host = (os.environ if environ is None else environ).get(endpoint.url_env, "").strip().rstrip("/")
+    parts = urlsplit(host)
+    if parts.scheme != "https" or not parts.hostname or parts.username is not None:
+        raise InputError(f"Model {model.name}: set {endpoint.url_env} to your resource, https://NAME.openai.azure.com.")
+    return host if host.endswith(endpoint.url) else f"{host}{endpoint.url}"
+
+
+def placed(model: Model) -> Model:
+    """The model with its address, where that comes from the environment and is there: another address is another
+    model."""
+    endpoint = ENDPOINTS.get(model.provider)
+    if model.url is not None or endpoint is None or endpoint.url_env is None or not os.environ.get(endpoint.url_env):
+        return model
+    return replace(model, at=address(model))
+
+
+def make_provider(model: Model, *, environ: Mapping[str, str] | None = None, prefix: str = "") -> Provider:
+    """The provider that serves one model. `InputError` when its key is missing."""
+    return make_providers([model], environ=environ, prefix=prefix)[model.name]
+
+
+def make_providers(
+    models: Iterable[Model], *, environ: Mapping[str, str] | None = None, prefix: str = ""
+) -> dict[str, Provider]:
+    """Providers by model name; models at the same address with the same key share one, and so its connections.
+
+    prefix: what the prompt of every row begins with, so that providers can be told what to cache.
+    """
+    hosts: dict[Place, list[Model]] = {}
+    made: dict[str, Provider] = {}
+    asked: dict[str, list[Place]] = {}
+    for model in models:
+        url = address(model, environ)
+        if url is None:
+            maker = _load(IN_PROCESS[model.provider])
+            made[model.name] = maker(model if model.provider == "anyllm" else model.model)
+            continue
+        secret = key(model, environ)
+        asked[model.name] = [(model.provider, each, secret, bool(model.also)) for each in (url, *model.also)]
+        for place in asked[model.name]:
+            hosts.setdefault(place, []).append(model)
+    served = {place: _at(place, there, prefix) for place, there in hosts.items()}
+    for name, places in asked.items():
+        made[name] = Spread([served[place] for place in places]) if len(places) > 1 else served[places[0]]
+    return made
+
+
+def _at(place: Place, models: list[Model], prefix: str) -> Provider:
+    """The provider that serves these models at one address."""
+    name, url, secret, _ = place
+    endpoint = ENDPOINTS[name]
+    options = {"key_header": endpoint.key_header} if endpoint.key_header else {}
+    provider: Provider = _load(DIALECTS[endpoint.dialect])(url, models, key=secret, prefix=prefix, **options)
+    return provider
+
+
+def _load(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(import_module(module), name)
+
+
+def _expand(spec: str, book: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Name and options; what the user wrote overrides what the book says."""
+    name, _, query = spec.strip().partition("?")
+    options = _options(name, query)
+    if name in book:
+        asked, (name, _, query) = name, book[name].partition("?")
+        booked = _options(name, query)
+        _check_book(asked, name, {**booked, "key_env": ""} if "key_env" in options else booked)
+        options = {**booked, **options}
+    return name, options
+
+
+def _check_book(asked: str, name: str, booked: Mapping[str, str]) -> None:
+    """What a file of models may not do without being told so on the command line; another host than a name says is
+    told at once."""
+    urls = [url for url in (name.partition("@")[2], *booked.get("also", "").split(",")) if url]
+    provider = name.partition(":")[0]
+    if variable := booked.get("key_env"):
+        own = ENDPOINTS[provider] if provider in ENDPOINTS and not urls else None
+        for url in urls or [own.url if own else ""]:
+            reason = None if own and variable == own.key_env else refusal(variable, _host(url))
+            if reason:
+                raise InputError(f"Model {asked}: key_env = {variable!r}: {reason}. Say so: {asked}?key_env={variable}")
+    if urls and "@" not in asked and asked.partition(":")[0] in ENDPOINTS:
+        hosts = ", ".join(dict.fromkeys(map(_host, urls)))
+        warnings.warn(f"{asked} is asked at {hosts}, as the file of models says, not at its own address.", stacklevel=5)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _check_at(name: str) -> None:
+    """What follows an @ is an address: a model at an address that is not understood must not be asked elsewhere."""
+    provider, _, rest = name.partition(":")
+    rest = rest.replace("\uff20", "@")
+    if "@" not in rest or _AT_ADDRESS.search(rest) or provider == "fake":
+        return
+    model, _, after = rest.partition("@")
+    if provider == "anyllm" and _VERSION.fullmatch(after):
+        return
+    meant = re.sub(r"^[A-Za-z]*:?/*(?=[^/])", "", after) if "//" in after else after
+    raise InputError(
+        f"Model {_shown(name)}: {_shown(f'@{after}')[1:] or 'nothing'} after the @ is not an address; write "
+        f"{provider}:{model}@http://{meant.rpartition('@')[2] or 'HOST:PORT/v1'} (or https://, in small letters)."
+    )
+
+
+def _options(name: str, query: str) -> dict[str, str]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    for option, _ in pairs:
+        if option not in _OPTIONS:
+            raise InputError(f"Model {_shown(name)}: unknown option {option!r}; there are {', '.join(_OPTIONS)}.")
+    return dict(pairs)
+
+
+def _shown(name: str) -> str:
+    """A name safe to print: a password someone put into a URL is left out."""
+    return re.sub(r"(//|@)[^/@]*@", r"\1…@", name)
+
+
+def _check_provider(name: str, provider: str, url: str | None) -> None:
+    known = (*ENDPOINTS, *IN_PROCESS)
+    if provider not in known:
+        raise InputError(
+            f"Model {_shown(name)}: unknown provider {provider!r}; there are {', '.join(known)}."
+            f"{meant(provider, known)}"
+        )
+    if url and provider not in DIALECTS:
+        raise InputError(
+            f"Model {_shown(name)}: an address of your own goes with openai: or anthropic: (openai:NAME@{_shown(url)})."
+        )
+    if url:
+        _check_url(name, url)
+
+
+def _check_url(name: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise InputError(f"Model {_shown(name)}: {_shown(url)} is not an address; write http://HOST:PORT/v1.")
+    if parts.username is not None or parts.password is not None:
+        raise InputError(f"Model {_shown(name)}: no password in an address; name a variable: ?key_env=MY_KEY.")
+
+
+def _also(name: str, provider: str, url: str | None, options: Mapping[str, str]) -> tuple[str, ...]:
+    """Further addresses of the same model, each once."""
+    if "also" not in options:
+        return ()
+    if url is None:
+        raise InputError(f"Model {name}: also= goes with an address of your own ({provider}:NAME@http://HOST/v1).")
+    further = [each.strip().rstrip("/") for each in options["also"].split(",") if each.strip()]
+    for each in further:
+        _check_url(name, each)
+    return tuple(each for each in dict.fromkeys(further) if each != url.rstrip("/"))
+
+
+def _check_key_env(name: str, key_env: str | None, own: str | None) -> None:
+    """A provider's key goes to that provider's host only."""
+    owners = {
+        endpoint.key_env: urlsplit(endpoint.url).hostname or f"the host in {endpoint.url_env}"
+        for endpoint in ENDPOINTS.values()
+    }
+    if key_env in owners and key_env != own:
+        raise InputError(
+            f"Model {name}: the key in {key_env} goes to {owners[key_env]} only; name another variable in key_env."
+        )
+
+
+def _given_rate(name: str, options: Mapping[str, str]) -> Rate | None:
+    """The rate the options state, if they state one."""
+    prices: dict[str, Any] = {
+        field: _price(name, option, options[option]) for option, field in _PRICES.items() if option in options
+    }
+    if not prices:
+        return None
+    if "cpu_hour" not in prices and not {"input", "output"} <= prices.keys():
+        raise InputError(f"Model {name}: a price needs both directions, ?in=…&out=… (USD per million tokens).")
+    if ("batch_input" in prices) != ("batch_output" in prices):
+        raise InputError(f"Model {name}: a batch price needs both directions, &batch_in=…&batch_out=….")
+    return Rate(**prices)
+
+
+def _price(name: str, option: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise InputError(f"Model {name}: {option}={text} is not a price; write USD per million tokens, 0 or more.")
+    return value
+
+
+def _default_rate(name: str, provider: str, model: str, url: str | None) -> Rate:
+    if provider == "local":
+        return Rate(cpu_hour=import_module("smart_llm.providers.local.provider").DEFAULT_CPU_HOUR, source="assumed")
+    if (url is None and provider in ENDPOINTS) or provider == "anyllm":
+        prices = import_module("smart_llm.providers.prices")
+        listed = prices.of_any_llm(model) if provider == "anyllm" else (ENDPOINTS[provider].prices, model)
+        rate: Rate | None = prices.lookup(*listed)
+        if rate is not None:
+            return rate
+        near = meant(listed[1], prices.models(listed[0]))
+    else:
+        near = ""
+    raise InputError(
+        f"Model {name}: no price known.{near} Give one in USD per million tokens: '{name}?in=0.15&out=0.60'."
+    )
+
+
+def _book_spec(path: str, name: str, table: object) -> str:
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: {name} is not a table; write [{name}] and under it in = …, out = …")
+    fields = {field: ",".join(value) if isinstance(value, list) else str(value) for field, value in table.items()}
+    model, url = fields.pop("model", name), fields.pop("url", None)
+    if ":" not in model:
+        raise InputError(f'{path}: [{name}] does not say which model it is; add model = "provider:model".')
+    return f"{model}{'' if url is None else f'@{url}'}?{urlencode(fields)}"

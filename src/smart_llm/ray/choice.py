@@ -1,0 +1,56 @@
+"""Which engine delivers: this process, or Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from smart_llm.certificates.certificate import Certificate
+from smart_llm.engine.live import Live
+from smart_llm.engine.session import Means, here
+from smart_llm.ledger import RunRecord
+from smart_llm.providers.base import Provider
+from smart_llm.ray import RayOptions
+from smart_llm.tables import Table
+from smart_llm.tables.output_folder import Folder
+from smart_llm.types import Verdict
+
+
+class Delivering(Protocol):
+    """A `Delivery` that is told when its output stands."""
+
+    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+        """See `Delivery`."""
+        ...
+
+    def written(self, certificate: Certificate) -> None:
+        """The run is over and what it delivered is written."""
+        ...
+
+
+class Here:
+    """This process delivers, and keeps nothing to clear away."""
+
+    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+        """See `here`."""
+        await here(live, verdict, record, means)
+
+    def written(self, certificate: Certificate) -> None:
+        """Nothing is left to do."""
+
+
+@contextmanager
+def delivering(
+    options: RayOptions | None, table: Table, providers: Mapping[str, Provider], output: Path | Folder | None
+) -> Iterator[Delivering]:
+    """Whoever delivers, as long as the block lasts. options: None for this process; providers: the caller's own."""
+    if options is None:
+        yield Here()
+        return
+    from smart_llm.ray.cluster import cluster
+    from smart_llm.ray.delivery import RayDelivery
+
+    with cluster(options):
+        yield RayDelivery(options, table, providers, output if isinstance(output, Folder) else None)

@@ -1,0 +1,1 @@
+"""The shipped procedures on recorded or made-up answers."""

@@ -1,0 +1,1 @@
+"""How things are written for people: numbers, wrapped lines, text made safe to look at."""

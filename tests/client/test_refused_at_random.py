@@ -1,0 +1,126 @@
+"""Calls refused at random, over real sockets: they hold back themselves and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+import virtual
+
+from smart_llm.client.client import Client
+from smart_llm.client.pace import Pace
+from smart_llm.engine.pool import each
+from smart_llm.events import Stop
+from smart_llm.ledger import Ledger
+from smart_llm.mock import Faults, MockServer
+from smart_llm.mock.http import Call, Reply, reply
+from smart_llm.mock.scripted import Scripted
+from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.types import Answer, Request
+
+DONE = {"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+
+
+async def seconds(ledger: Ledger, url: str, rows: int, **options: float) -> float:
+    """How long so many rows take; all of them are answered."""
+    model = resolve(f"openai:m@{url}?in=1&out=1")
+    client = Client(ledger, [model], make_providers([model]), **options)  # type: ignore[arg-type]
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    answers = await asyncio.gather(*(client.ask(Request(model.name, str(row), 8)) for row in range(rows)))
+    await client.close()
+    assert [answer.error for answer in answers if answer.error] == []
+    return loop.time() - start
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+async def test_random_refusals_hold_back_their_own_calls(ledger: Ledger, share: float) -> None:
+    """Refused now and then with a time to wait, a fleet takes little longer than the unlucky rows have to wait."""
+    server = MockServer(faults=Faults(throttle=share), latency=0.02, pause=0.5, seed=3)
+    async with server as url:
+        took = await seconds(ledger, url, 600)
+    assert server.stats()["faults"]["throttle"] > 20
+    assert took < 4.0
+
+
+async def test_rows_that_wait_leave_their_place_to_others(ledger: Ledger) -> None:
+    """Where a few rows are asked at a time, those that have to wait for long do not keep others from being asked."""
+    server = MockServer(faults=Faults(throttle=0.1), latency=0.02, pause=2.0, seed=3)
+    async with server as url:
+        model = resolve(f"openai:m@{url}?in=1&out=1")
+        client = Client(ledger, [model], make_providers([model]))
+        answered: list[Answer] = []
+
+        async def work(row: int) -> None:
+            answered.append(await client.ask(Request(model.name, str(row), 8)))
+
+        start = asyncio.get_running_loop().time()
+        await each(range(400), work, workers=8, stop=Stop())
+        took = asyncio.get_running_loop().time() - start
+        await client.close()
+    assert [answer.text is None for answer in answered] == [False] * 400
+    assert took < 7.0  # 400 · .1 · 2 s / 8 = 10 s of waiting if they kept their places
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2])
+def test_a_long_wait_is_the_refused_calls_own(share: float) -> None:
+    """Calls refused at random that are told to wait ten seconds: all others leave as if nothing had been."""
+    random, answered = Random(1), 0
+
+    async def work(pace: Pace) -> None:
+        nonlocal answered
+        while True:
+            turn = await pace.enter()
+            refused = random.random() < share
+            await asyncio.sleep(0.002 if refused else 0.3)
+            pace.leave()
+            if refused:
+                pace.throttled(turn, 10.0)
+                await asyncio.sleep(10.0)
+            else:
+                pace.succeeded(turn)
+                answered += 1
+
+    async def play() -> float:
+        pace = Pace(64, Random(0))
+        workers = [asyncio.ensure_future(work(pace)) for _ in range(1000)]
+        await asyncio.sleep(60)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        return answered / 60
+
+    assert virtual.run(play()) >= 0.85 * 64 / 0.3
+
+
+class Bad(Scripted):
+    """Refuses one call in eight, and says nothing of when to come again."""
+
+    def __init__(self) -> None:
+        super().__init__((200, DONE))
+        self.random = Random(0)
+
+    def handle(self, call: Call) -> Reply:
+        """A completion, or a bare 429."""
+        whole = super().handle(call)
+        return whole if self.random.random() > 1 / 8 else Reply(reply(429, b"{}"))
+
+
+async def test_random_refusals_without_a_time(ledger: Ledger) -> None:
+    """The same where a 429 does not say for how long."""
+    async with Bad() as url:
+        assert await seconds(ledger, url, 600) < 6.0
+
+
+@pytest.mark.parametrize("named", ["1e300", "inf", "9" * 400, "nan", "-5", "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_no_time_to_wait_is_too_long_to_try_again(
+    ledger: Ledger, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a server says to wait, it is asked again after a while, and the rows are answered."""
+    from smart_llm.client import pace
+
+    monkeypatch.setattr(pace, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(pace, "FIRST_PAUSE", 0.05)
+    async with Scripted((429, {}, {"Retry-After": named}), (503, {}, {"Retry-After": named}), (200, DONE)) as url:
+        assert await asyncio.wait_for(seconds(ledger, url, 3, patience=0.5), 10) < 5.0

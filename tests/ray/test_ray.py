@@ -1,0 +1,173 @@
+"""Delivery on Ray: the rows, answers and certificate of one process. One small cluster for all tests here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import smart_llm as smart
+from smart_llm.ray.cluster import started
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'smart-llm[ray]'")
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+ROWS = 700
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """Two CPUs on this machine."""
+    started(
+        num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False, namespace="smart-llm"
+    )
+    yield
+    ray.shutdown()
+
+
+class Says:
+    """The label a prompt has, or, for a share of prompts, the other one."""
+
+    def __init__(self, share: float, broken: str = "") -> None:
+        self.share, self.broken = share, broken
+
+    def __call__(self, request: smart.Request) -> Any:
+        """The answer; no prompt with `broken` in it gets one."""
+        if self.broken and self.broken in request.prompt:
+            return smart.Refused("not this one", row_only=True)
+        digest = blake2b(request.prompt.encode(), digest_size=2).digest()
+        return "ab"[(digest[0] + (digest[1] / 256 >= self.share)) % 2]
+
+
+def run(table: Any, ledger: Path, engine: str, **options: Any) -> smart.Run[Any]:
+    """A run of two stand-ins with a fixed seed."""
+    given = {
+        "fake:ref": smart.FakeProvider(Says(1.0, "text 13.")),
+        "fake:mini": smart.FakeProvider(Says(0.99, "text 13.")),
+    }
+    if engine == "ray":
+        options = {"workers": 2, "partition": 200, **options}
+    return smart.run(
+        table,
+        options.pop("task", smart.Task("Which? {text}", labels=["a", "b"])),
+        reference="fake:ref?in=1&out=2",
+        candidates=["fake:mini?in=0.1&out=0.2"],
+        agreement=0.9,
+        seed=3,
+        ledger=ledger,
+        engine=engine,
+        providers=options.pop("providers", given),
+        **options,
+    )
+
+
+def rows() -> list[dict[str, str]]:
+    """Rows with repeats, one of which never gets an answer."""
+    return [{"id": str(n), "text": f"text {n % (ROWS - 50)}."} for n in range(ROWS)]
+
+
+def test_same_as_one_process(tmp_path: Path) -> None:
+    """Rows, answers, errors, money and certificate are those of the one-process engine with the same seed."""
+    one = run(rows(), tmp_path / "one.db", "local")
+    many = run(rows(), tmp_path / "many.db", "ray")
+    assert many.table == one.table
+    assert sum(row["status"] != "ok" for row in one.table) >= 1
+    assert asdict(many.certificate) == asdict(one.certificate)
+    assert smart.verify(many.certificate, ledger=tmp_path / "many.db") == []
+    assert not (tmp_path / "many.db.parts" / many.run_id).exists()
+
+
+def test_folder_in_folder_out(tmp_path: Path) -> None:
+    """A folder of files is delivered as a folder of files with a manifest, row for row what one file would be."""
+    source, frame = tmp_path / "in", pl.DataFrame(rows())
+    source.mkdir()
+    for number in range(4):
+        frame.slice(number * 200, 200).write_parquet(source / f"{number}.parquet")
+    one = run(source, tmp_path / "one.db", "local", output=tmp_path / "one.parquet")
+    many = run(source, tmp_path / "many.db", "ray", output=tmp_path / "out")
+    files = sorted((tmp_path / "out").glob("part-*.parquet"))
+    assert pl.concat([pl.read_parquet(file) for file in files]).equals(pl.read_parquet(one.table))
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    assert [(part["file"], part["first"], part["rows"]) for part in manifest["parts"]] == [
+        (f"part-{n:05}.parquet", n * 200, min(200, ROWS - n * 200)) for n in range(4)
+    ]
+    assert asdict(many.certificate) == asdict(one.certificate)
+    assert json.loads((tmp_path / "out.certificate.json").read_text())["status"] == one.certificate.status
+
+
+class FailsOnce(Says):
+    """The first call about some prompts fails for good, in whatever process it is made; the next one is answered."""
+
+    def __init__(self, share: float, folder: Path) -> None:
+        super().__init__(share)
+        self.folder = folder
+
+    def __call__(self, request: smart.Request) -> Any:
+        """A file per prompt that failed once."""
+        digest = blake2b(request.prompt.encode(), digest_size=8).hexdigest()
+        if int(digest[:2], 16) < 64:
+            try:
+                (self.folder / f"{request.model[5:]} {digest}").touch(exist_ok=False)
+            except FileExistsError:
+                return super().__call__(request)
+            return smart.Refused("not now", row_only=True)
+        return super().__call__(request)
+
+
+@pytest.mark.parametrize("to", ["table", "folder"])
+def test_equal_rows_are_delivered_alike(tmp_path: Path, to: str) -> None:
+    """Rows that ask the same, in whatever partitions, get one answer, though calls fail in one and not in another."""
+    table = [{"id": str(n), "text": f"text {n % 250}."} for n in range(1000)]
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(5):
+        pl.DataFrame(table).slice(number * 200, 200).write_parquet(source / f"{number}.parquet")
+    marks = tmp_path / "failed"
+    marks.mkdir()
+    given = {
+        "fake:ref": smart.FakeProvider(FailsOnce(1.0, marks)),
+        "fake:mini": smart.FakeProvider(FailsOnce(0.96, marks)),
+    }
+    options: dict[str, Any] = {"output": tmp_path / "out"} if to == "folder" else {}
+    done = run(source if to == "folder" else table, tmp_path / "l.db", "ray", providers=given, **options)
+    frame = pl.DataFrame(done.table) if to == "table" else pl.read_parquet(str(tmp_path / "out" / "part-*.parquet"))
+    unlike = frame.group_by("text").agg(pl.struct("answer", "answered_by", "status").n_unique().alias("kinds"))
+    assert unlike.filter(pl.col("kinds") > 1).is_empty()
+    by = {row["answered_by"]: row["len"] for row in frame.group_by("answered_by").len().to_dicts()}
+    assert {name: count for name, count in done.certificate.delivered["by"].items() if count} == by
+    assert int((frame["status"] != "ok").sum()) == done.certificate.errors["rows"]
+    assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []
+
+
+class Renamed:
+    """Says which snapshot it is; another one once a file is there."""
+
+    def __init__(self, says: Says, sign: Path) -> None:
+        self.says, self.sign = says, sign
+
+    def __call__(self, request: smart.Request) -> Any:
+        """A whole answer."""
+        return smart.Answer(self.says(request), snapshot="s-2" if self.sign.exists() else "s-1")
+
+
+def test_another_snapshot_stops_the_run(tmp_path: Path) -> None:
+    """A candidate that changes while the workers deliver is noticed there; later the same command goes on."""
+    sign = tmp_path / "changed"
+    given = {"fake:ref": smart.FakeProvider(Says(1.0)), "fake:mini": smart.FakeProvider(Renamed(Says(0.96), sign))}
+
+    def change(event: smart.Event) -> None:
+        if isinstance(event, smart.Decided):
+            sign.touch()
+
+    with pytest.raises(smart.Refused, match=r"(?s)s-2.*s-1"):
+        run(rows(), tmp_path / "l.db", "ray", providers=given, on_event=change)
+    sign.unlink()
+    done = run(rows(), tmp_path / "l.db", "ray", providers=given)
+    assert {row["status"] for row in done.table} == {"ok"}
+    assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []
