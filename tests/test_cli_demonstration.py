@@ -4,8 +4,8 @@ import csv
 import io
 import tarfile
 import zipfile
+from hashlib import sha256
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 
@@ -136,4 +136,4 @@ def test_the_end_is_honest_and_says_what_next(said: list[str], tmp_path: Path, m
 
 def by_chance(request: Request) -> str:
     """What somebody says who has not read it."""
-    return LABELS[crc32(request.prompt.encode()) % 2]
+    return LABELS[sha256(request.prompt.encode()).digest()[0] % 2]
