@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import betaincinv  # scipy.stats takes a second to load
 
+from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.types import AGREE, NOT_ASKED, Answers, Ints, Marks, Outlook, Standing
+
+SHOWN = 0.9
+"""Confidence of the limits that are shown beside the shares of candidates."""
 
 
 class Counted:
@@ -36,6 +39,6 @@ class Counted:
 
 
 def standing(model: str, asked: int, agreed: int, in_play: bool) -> Standing:
-    """90 % limits (Jeffreys)."""
-    low, high = (float(betaincinv(agreed + 0.5, asked - agreed + 0.5, tail)) for tail in (0.05, 0.95))
+    """Where a candidate stands, with the limits that are shown."""
+    low, high = map(float, jeffreys(agreed, asked, SHOWN))
     return Standing(model, asked, agreed, low, high, in_play)

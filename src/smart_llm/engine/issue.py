@@ -159,11 +159,13 @@ def _cost(live: Live, profiled: Any) -> dict[str, Json]:
 
 def _paid(live: Live, run_id: str, ledger: Ledger) -> dict[str, Json]:
     """Whose money it was: what this run has paid for its answers, what those cost that it took from earlier runs for
-    nothing, and what it may have paid besides. The last alone depends on how often a run was killed."""
+    nothing, what it paid to learn how servers are told, and what it may have paid besides. The last alone depends on
+    how often a run was killed."""
     spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), live.account.total()
-    reused = total - (spent - lost)
+    learning = ledger.learning(run_id)
+    reused = total - (spent - lost - learning)
     reused = reused if reused > 1e-9 * total else 0.0
-    return {"paid": total - reused, "reused": reused, "lost_at_most": lost}
+    return {"paid": total - reused, "reused": reused, "learning": learning, "lost_at_most": lost}
 
 
 def _errors(live: Live, profiled: Any) -> dict[str, Json]:

@@ -106,7 +106,7 @@ class Proper:
         shown = f" (to row {position + 1:,} it said {said!r})" if said and self._quote and position is not None else ""
         alone = "with one of the labels alone" if self._labelled else "with nothing but the answer"
         name = self._names[model]
-        served = self._labelled and "enforce=" not in name and not name.startswith(("fake:", "local:"))
+        served = self._labelled and "@" not in name and not name.startswith(("fake:", "local:"))
         enforce = ", let the server enforce the labels (?enforce=schema)" if served else ""
         advice = f"say in the prompt to answer {alone}{enforce}, {OUT}"
         return f"{head}{calls}{shown}. The reference answers instead: {advice}."
