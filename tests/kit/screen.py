@@ -7,12 +7,15 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import termios
 import time
 from dataclasses import dataclass, field
 
+TOGETHER = 0.01
+"""Seconds between two parts of one picture, at most."""
 SEQUENCE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\x1b[()=>].?")
 
 
@@ -66,6 +69,18 @@ class Screen:
             self.lines.append("")
 
 
+def _drawn(terminal: int) -> bytes:
+    """What comes next, to the end of what is drawn together."""
+    data = os.read(terminal, 65536)
+    while select.select([terminal], [], [], TOGETHER)[0]:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # the other side is closed; the next call says so
+            break
+        data += part
+    return data
+
+
 @dataclass(frozen=True)
 class Frame:
     """seconds: since the start. lines: those on the screen. wrapped: how many were longer than it."""
@@ -89,7 +104,7 @@ def watched(command: list[str], *, columns: int, env: dict[str, str] | None = No
     os.close(theirs)
     screen, frames, start, rest = Screen(columns), list[Frame](), time.monotonic(), b""
     with contextlib.suppress(OSError):  # raised once the other side is closed
-        while part := os.read(ours, 65536):
+        while part := _drawn(ours):
             whole = rest + part
             text = whole.decode("utf-8", "ignore")
             rest = whole[len(text.encode()) :]

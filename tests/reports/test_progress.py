@@ -7,6 +7,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -235,7 +236,8 @@ async def test_a_real_run_is_calm_at_every_width(tmp_path: Path, port: int, colu
         assert all(set(frame.lines[k + 1]) <= {"━", "─"} for k in heads)
         assert not any(set(line) & {"━", "─"} and not set(line) <= {"━", "─"} for line in frame.lines)
     shown = [any("agreed on" in line for line in frame.lines) for frame in frames if "Profiling" in str(frame.lines)]
-    assert shown == sorted(shown)
+    lost = [not any(pair) for pair in pairwise(shown[shown.index(True) :])]  # one alone may be a picture half drawn
+    assert not any(lost)
 
 
 def stage(lines: Sequence[str]) -> tuple[str, int] | None:
