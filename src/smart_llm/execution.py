@@ -12,9 +12,11 @@ from smart_llm.certificates.certificate import Certificate
 from smart_llm.client.batch.client import by_batch
 from smart_llm.engine import outputs
 from smart_llm.engine.job import Job
+from smart_llm.engine.learning import learned, remembered
 from smart_llm.engine.opening import job_of, ledger_of, means_of, providers_of
 from smart_llm.engine.options import Options, Place
 from smart_llm.engine.outputs import Output
+from smart_llm.engine.pilot import account_of
 from smart_llm.engine.pilot import buy as buy_pilot
 from smart_llm.engine.run import Finished, Unfinished, execute
 from smart_llm.engine.session import Means
@@ -30,6 +32,7 @@ from smart_llm.providers.batch import known
 from smart_llm.ray import options_of
 from smart_llm.ray.choice import delivering
 from smart_llm.reports import runs
+from smart_llm.reports.kept import kept
 from smart_llm.reports.progress.listening import listening
 from smart_llm.reports.report import check as check_page
 from smart_llm.reports.report import make, report
@@ -121,7 +124,7 @@ async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) 
     try:
         with _reading(path) as reader:
             return await draw_up(
-                job,
+                remembered(job, reader),
                 reader,
                 providers,
                 concurrency=options.concurrency,
@@ -171,6 +174,8 @@ async def _pilot(job: Job, path: Path, rows: int, options: Options) -> None:
     providers = providers_of(job, options)
     try:
         with _working(path, providers, options) as means:
+            job, means = await learned(job, means, account=account_of(job))
+            providers = dict(means.providers)
             await buy_pilot(job, means, rows)
     finally:
         await _close(providers.values())
@@ -190,9 +195,19 @@ def _delivered(job: Job, finished: Finished, output: Output, ledger: Path, optio
     )
 
 
+def _left(c: Certificate, ledger: Path, output: Output, page: Place | None) -> Iterator[str]:
+    """What is there of a run that stopped."""
+    if c.status != "pending":
+        return iter(())
+    if isinstance(output, Path):
+        return kept(c, ledger, page, output=str(output), certificate=str(outputs.certificate_path(output)))
+    return kept(c, ledger, page, parts=output.at if output is not None else None)
+
+
 async def _execute(job: Job, means: Means, output: Output, page: Place | None) -> Finished:
     """Run; a run that stops early leaves a pending certificate, and a report, where the whole ones would be."""
     try:
+        job, means = await learned(job, means)
         return await execute(job, means)
     except Unfinished as stopped:
         if output is not None and stopped.certificate.status == "pending":  # a finished run's stands there
@@ -200,6 +215,8 @@ async def _execute(job: Job, means: Means, output: Output, page: Place | None) -
         if page is not None:
             run = next(run for run in means.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
             make(means.ledger, run, page, job.task)
+        for line in _left(stopped.certificate, means.ledger.path, output, page):
+            stopped.reason.add_note(line)
         raise stopped.reason from None
     finally:
         await _close(means.providers.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import signal
 import sys
 import time
@@ -62,7 +63,7 @@ async def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Pat
         command = [
             *(sys.executable, "-m", "smart_llm.cli", "run", str(tmp_path / "t.csv"), "--prompt", "? {text}"),
             *("--labels", "yes,no", "--reference", f"openai:big@{url}?in=10&out=10", "--concurrency", "8"),
-            *("--candidate", f"openai:small@{url}?in=1&out=1", "--seed", "1", "--json"),
+            *("--candidate", f"openai:small@{url}?in=1&out=1&enforce=none", "--seed", "1", "--json"),
         ]
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -73,7 +74,12 @@ async def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Pat
         out, err = await process.communicate()
         assert process.returncode == 130
         assert out == b""
-        assert b"again" in err
+        kept, written, again = err.decode().splitlines()[-3:]
+        assert kept.startswith("kept: ")
+        assert kept.endswith(f"in the ledger {tmp_path / 't.csv.ledger.db'}")
+        assert "t.answers.csv.certificate.json (pending)" in written
+        assert shlex.split(again)[:5] == ["go", "on:", "python", "-m", "smart_llm"]
+        assert shlex.split(again)[5:] == command[3:]
         given = server.stats()["answered"]
         with Reader.open(tmp_path / "t.csv.ledger.db") as reader:
             assert reader.count() == given
@@ -95,7 +101,7 @@ async def test_a_stop_does_not_wait_for_what_a_server_asks(tmp_path: Path, named
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "smart_llm.cli", "run", str(tmp_path / "t.csv"), "--prompt", "? {text}"),
             *("--labels", "yes,no", "--reference", f"openai:big@{url}?in=10&out=10", "--json"),
-            *("--candidate", f"openai:small@{url}?in=1&out=1", "--seed", "1"),
+            *("--candidate", f"openai:small@{url}?in=1&out=1&enforce=none", "--seed", "1"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

@@ -11,12 +11,12 @@ import numpy as np
 from smart_llm.certificates.certificate import Certificate, assumed, words
 from smart_llm.certificates.labels import per_label
 from smart_llm.certificates.late import covered
+from smart_llm.engine.counted import standing
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.earlier import earlier
 from smart_llm.stats.sampling import uniforms
-from smart_llm.stats.special import betaincinv
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
 
 
@@ -138,8 +138,7 @@ def standings(live: Live) -> list[Standing]:
     found = []
     for j, model in enumerate(live.models[1:], 1):
         asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = (float(betaincinv(agreeing + 0.5, asked - agreeing + 0.5, tail)) for tail in (0.05, 0.95))
-        found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
+        found.append(standing(model.name, asked, agreeing, bool(asked)))
     return found
 
 
@@ -160,11 +159,13 @@ def _cost(live: Live, profiled: Any) -> dict[str, Json]:
 
 def _paid(live: Live, run_id: str, ledger: Ledger) -> dict[str, Json]:
     """Whose money it was: what this run has paid for its answers, what those cost that it took from earlier runs for
-    nothing, and what it may have paid besides. The last alone depends on how often a run was killed."""
+    nothing, what it paid to learn how servers are told, and what it may have paid besides. The last alone depends on
+    how often a run was killed."""
     spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), live.account.total()
-    reused = total - (spent - lost)
+    learning = ledger.learning(run_id)
+    reused = total - (spent - lost - learning)
     reused = reused if reused > 1e-9 * total else 0.0
-    return {"paid": total - reused, "reused": reused, "lost_at_most": lost}
+    return {"paid": total - reused, "reused": reused, "learning": learning, "lost_at_most": lost}
 
 
 def _errors(live: Live, profiled: Any) -> dict[str, Json]:

@@ -13,6 +13,8 @@ connection of a call that is given up is closed at once, so that the server can 
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -35,6 +37,8 @@ CONNECTING = 30.0
 """Seconds until a connection is there."""
 NEXT_ADDRESS = 0.25
 """Seconds until the next address of a name is tried beside the first (RFC 8305)."""
+NUMBER = re.compile(r"\[Errno (\d+)\]")
+"""In the text of one or more errors of the system."""
 KEPT = 15.0
 """Seconds without a call after which a connection is not used again: many servers are about to close it."""
 WRITTEN_AS_IT_IS = "/%:@!$&'()*+,;=~-._"
@@ -102,7 +106,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            self._fail(Dropped("it sent what is no reply in HTTP"))
+            self._fail(Dropped("its reply is not HTTP"))
         if self._waiting is not None:
             most = FRAMES * self._most + MOST_HEAD if self._status else MOST_HEAD
             if self._received > most:
@@ -114,7 +118,8 @@ class Connection(asyncio.Protocol):
         if self._waiting is not None and not exc and self._status and self._ends_with_connection():
             self._deliver()
         else:
-            self._fail(Dropped(reason(exc) if exc else "it ended before its reply did"))
+            closed = "the reply broke off" if self._received else "it closed the connection without a reply"
+            self._fail(Dropped(reason(exc) if exc else closed))
 
     # ------------------------------------------------------------------ called by the parser
 
@@ -144,7 +149,7 @@ class Connection(asyncio.Protocol):
         if self._waiting is None or (100 <= self._status < 200 and not self._parser.should_upgrade()):
             return
         if self._parser.should_upgrade():
-            self._fail(Dropped("it sent what is no reply in HTTP"))
+            self._fail(Dropped("its reply is not HTTP"))
             return
         self.reusable = self._parser.should_keep_alive() and not self._transport.is_closing()
         self._deliver()
@@ -259,11 +264,16 @@ def _is_number(host: str) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What the system says of a failed connection."""
+    """What the system says of a failed connection, without a full stop."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid: {error.verify_message}"
-    said = error.strerror if isinstance(error, OSError) else None
-    return said or str(error) or type(error).__name__
+        return "its certificate is not trusted"
+    if isinstance(error, ssl.SSLError):
+        return "no secure connection could be made"
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "its name is not known"
+    if numbers := NUMBER.findall(str(error)):
+        return os.strerror(int(numbers[0]))
+    return "the connection was lost"
 
 
 @lru_cache(maxsize=1)
