@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from smart_llm.errors import InputError
 
 HOLDER = 1
-"""Where the holder's process number stands in the side file: Windows lets nobody read the first byte, which it locks."""
+"""Where the holder's process number stands in the side file: Windows locks the first byte, and nobody can read it."""
 WIDTH = 20
 """Bytes it takes, with blanks after it."""
 
