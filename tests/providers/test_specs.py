@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smart_llm.errors import InputError
 from smart_llm.ledger import request_key
 from smart_llm.providers.specs import ENDPOINTS, key, make_providers, placed, read_book, resolve
-from smart_llm.types import Model, Rate, Request, Usage
+from smart_llm.types import LongPrices, Model, Rate, Request, Usage
 
 URL = "http://127.0.0.1:8000/v1"
 
@@ -196,8 +196,12 @@ def test_cost_by_rate() -> None:
         *[st.floats(0, 100)] * 2,
         st.none() | st.floats(0, 100),
         written=st.none() | st.floats(0, 200),
-        long_from=st.integers(0, 10**6),
-        long_factor=st.floats(1, 5),
+        long=st.lists(
+            st.builds(
+                LongPrices, st.integers(0, 10**6), *[st.floats(0, 100)] * 2, *[st.none() | st.floats(0, 200)] * 2
+            ),
+            max_size=3,
+        ).map(lambda found: tuple(sorted(found, key=lambda each: each.start))),
     ),
 )
 def test_no_call_costs_more_than_its_bound(usage: Usage, cached: Fraction, written: Fraction, rate: Rate) -> None:
