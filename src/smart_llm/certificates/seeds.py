@@ -20,7 +20,7 @@ LATER = frozenset({"drawn", "given_up", "seed", "models", "reserve", "set_aside"
 SAME_ANSWERS = frozenset({"batch"})
 """What the user decided that does not decide answers: a row asked by batch is asked the same."""
 BITS = 53
-"""Of a seed: so many that any reader of JSON keeps it whole."""
+"""Of a seed: few enough that any reader of JSON keeps it whole."""
 
 
 def decided(plan: Mapping[str, Json]) -> dict[str, Json]:

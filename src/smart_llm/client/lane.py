@@ -144,7 +144,7 @@ class Lane:
             raise Refused(f"{self.model.name}: the first {self.failed_rows} rows all failed. The last: {error}")
 
     def silence(self, now: float, seconds: float, timeout: float) -> str | None:
-        """What to say if it has answered nothing for so many seconds although there is something to answer."""
+        """What to say if it has answered nothing for that many seconds although there is something to answer."""
         silent = self.silent_for(now)
         if silent < seconds:
             return None

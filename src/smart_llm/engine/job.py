@@ -29,7 +29,7 @@ from smart_llm.types import Json, LongPrices, Model, Problem, Rate, SidePromise
 from smart_llm.types.share import decimal, floor_share, share
 
 ENOUGH = 20
-"""A promise per label is about labels that the reference gives to at least one in so many rows."""
+"""A promise per label is about labels that the reference gives to at least one in this many rows."""
 DISCOUNT = 0.5
 """What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
 NOT_RATES = ("name", "batch", "draws")
@@ -37,7 +37,7 @@ NOT_RATES = ("name", "batch", "draws")
 GIVEN_UP = "given up"
 """Kind of the event that ends a run whose record could not be reproduced."""
 RESERVE = 100
-"""One in so many of the rows that may differ is set aside for rows that finally have no answer."""
+"""One in this many of the rows that may differ is set aside for rows that finally have no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _check_labels(job: Job) -> Job:
 
 
 def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
-    """The run of this job in the ledger, and whether it was there before: taken up again, or started."""
+    """The run of this job in the ledger, and whether it was there before (then it is resumed)."""
     asked = fixed(job)
     record = find(asked, ledger)
     if record is not None:
@@ -126,7 +126,7 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
 
 
 def find(asked: Json, reader: Reader) -> RunRecord | None:
-    """The run that a command (`fixed`) would take up again."""
+    """The run that a command (`fixed`) would resume."""
     record = reader.find_run(tagged(canonical(asked)))
     return None if record is None or reader.latest(record.run_id, GIVEN_UP) is not None else record
 

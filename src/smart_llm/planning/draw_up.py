@@ -188,7 +188,7 @@ class _Shape:
 
 
 def _busy(calls: float, model: Planned, speed: Speed, concurrency: int) -> float:
-    """Seconds that so many calls take at this speed, within what the provider says is allowed."""
+    """Seconds that these calls take at this speed, within what the provider says is allowed."""
     seconds = calls * speed.seconds / concurrency
     if speed.requests:
         seconds = max(seconds, calls / speed.requests * 60)
@@ -237,6 +237,6 @@ def _prompts(live: Live) -> list[tuple[int, str]]:
 
 
 def _run(job: Job, reader: Reader | None) -> dict[str, Json] | None:
-    """The run that the same command would take up again."""
+    """The run that the same command would resume."""
     record = find(fixed(job), reader) if reader is not None else None
     return None if record is None else {"run": record.run_id, "state": record.state}

@@ -57,7 +57,7 @@ class Plan:
     equivalence: when two answers count as the same, in words. asked: the line of the agreement asked for; lines: of
     several. reference_only: USD of the reference on every row. pilot: rows piloted and what they cost, None where there
     was none under this task. self_agreement: as on a certificate. set_aside: rows that are no evidence. warnings:
-    sentences. run: the run this command would take up again."""
+    sentences. run: the run that this command would resume."""
 
     table: str
     rows: int
@@ -81,7 +81,7 @@ class Plan:
     run: Mapping[str, Json] | None
 
     def text(self, width: int = 100) -> str:
-        """For people: all of it, in so many columns."""
+        """For people: all of it, at most `width` columns wide."""
         return text(self, width)
 
     def short(self, width: int = 100) -> str:

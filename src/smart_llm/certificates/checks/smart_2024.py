@@ -91,7 +91,7 @@ def _spent(asked: Sequence[Round], model: int) -> float:
 
 def _looks(evidence: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
     """At every look all candidates are asked that are unknown by then and no dearer than the cheapest satisfied model,
-    cheap to dear. (Those of its own price may stand after it: that much is not known of prices.)"""
+    cheapest first. (Those of its own price may stand after it: that much is not known of prices.)"""
     order = [each["index"] for each in evidence["models"]]
     settled = {m: _settled(evidence, rounds, m) for m in order}
     for number, round in enumerate(rounds):
@@ -169,7 +169,7 @@ def _standing(each: Mapping[str, Json], agreement: float) -> str:
 
 
 def _cheapest(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    """profile-all, profile-smart: everything left to the cheapest satisfied model (the list is cheap to dear)."""
+    """profile-all, profile-smart: all that is left to the cheapest satisfied model (cheapest first)."""
     left = claim["rows"] - evidence["profiled"]
     best = next(each for each in evidence["models"] if each["standing"] == "satisfied")
     share = {"model": best["model"], "rows": left, "level": None, "lower": best["lower"]}
