@@ -47,12 +47,12 @@ def test_list_prices_are_found_with_their_source() -> None:
 
 
 def test_what_the_user_says_wins(tmp_path: Path) -> None:
-    """Query, then book, then overrides, then list prices."""
+    """Query, then book, then list prices."""
     (tmp_path / "models.toml").write_text('["openai:gpt-4o-mini"]\nin = 3\nout = 4\n')
-    book, overrides = read_book(tmp_path / "models.toml"), {"openai:gpt-4o-mini": Rate(1, 2)}
-    assert resolve("openai:gpt-4o-mini", overrides=overrides).rate.input == 1
-    assert resolve("openai:gpt-4o-mini", overrides=overrides, book=book).rate.input == 3
-    assert resolve("openai:gpt-4o-mini?in=5&out=6", overrides=overrides, book=book).rate.input == 5
+    book = read_book(tmp_path / "models.toml")
+    assert resolve("openai:gpt-4o-mini").rate.input == 0.15
+    assert resolve("openai:gpt-4o-mini", book=book).rate.input == 3
+    assert resolve("openai:gpt-4o-mini?in=5&out=6", book=book).rate.input == 5
 
 
 def test_short_names_stand_for_the_whole_spec(tmp_path: Path) -> None:

@@ -42,11 +42,7 @@ was given last."""
 
 
 class Client:
-    """Asks models, once per request, within the budget, at the pace they bear.
-
-    Counters by model name: `calls` attempts made, `hits` answers that cost nothing now (ledger, or shared with an
-    identical request), `spent` USD paid or possibly paid by this client, `recorded` USD that the hits once cost.
-    """
+    """Asks models, once per request, within the budget, at the pace they bear."""
 
     def __init__(
         self,
@@ -84,14 +80,7 @@ class Client:
         self._books, self._run = Books(ledger, run, self._budget), run
         self._random = random
         self._flights: dict[str, asyncio.Future[Answer | None]] = {}
-        self.calls, self.hits = dict.fromkeys(self._lanes, 0), dict.fromkeys(self._lanes, 0)
-        self.spent, self.recorded = dict.fromkeys(self._lanes, 0.0), dict.fromkeys(self._lanes, 0.0)
         self.cache_saved = 0.0  # USD that providers' prompt caches took off the calls of this client
-
-    @property
-    def new_cost(self) -> float:
-        """USD this client has paid or may have paid."""
-        return sum(self.spent.values())
 
     @property
     def budget(self) -> Budget:
@@ -112,8 +101,6 @@ class Client:
                 return await self._fly(key, request)
             answer = await asyncio.shield(flight)  # None: whoever flew it failed; ask anew
         if answer.error is None:
-            self.hits[request.model] += 1
-            self.recorded[request.model] += answer.cost
             self.knows(request)
         return answer
 
@@ -289,7 +276,6 @@ class Client:
             number = await self._books.announce(lane, key, bound)
             lane.trust.check()
             cost = bound  # from here on it may be paid
-            self.calls[name] += 1
             async with lane.trust.limited(patient := trials.time(self._timeout)):
                 answer = lane.priced(request, await lane.provider.complete(request))
             self.cache_saved += lane.model.rate.saved(answer.usage)
@@ -310,7 +296,6 @@ class Client:
             raise
         finally:
             self._books.ended(lane, bound, cost)
-            self.spent[name] += cost
             trials.cost += cost if lost else 0.0
 
     # ------------------------------------------------------------------ rows that fail

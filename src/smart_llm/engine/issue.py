@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm.certificates.certificate import Certificate, assumed, words
 from smart_llm.certificates.labels import per_label
@@ -16,6 +15,7 @@ from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.earlier import earlier
+from smart_llm.stats.jeffreys import limits
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
 
@@ -138,7 +138,7 @@ def standings(live: Live) -> list[Standing]:
     found = []
     for j, model in enumerate(live.models[1:], 1):
         asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = (float(betaincinv(agreeing + 0.5, asked - agreeing + 0.5, tail)) for tail in (0.05, 0.95))
+        low, high = map(float, limits(agreeing, asked))
         found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
     return found
 

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from scipy.special import betaincinv
-
 from smart_llm.procedures.mix import forecast as planning
 from smart_llm.procedures.mix.forecast import Field, Finalists, Seen
 from smart_llm.procedures.money import AS_EXPENSIVE, FAR_OFF, OPENING, PURSE, at_most, may_try
+from smart_llm.stats.jeffreys import limits
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Ints, Outlook, Problem, Standing
 
@@ -237,7 +236,7 @@ def outlook(state: State, ahead: float | None = None, followed: frozenset[int] |
     candidates still in the running (None: all)."""
     standings = []
     for j, seen in state.candidates.items():
-        low, high = (float(betaincinv(seen.agreed + 0.5, seen.rows - seen.agreed + 0.5, tail)) for tail in (0.05, 0.95))
+        low, high = map(float, limits(seen.agreed, seen.rows))
         playing = followed is None or j in followed
         standings.append(Standing(state.problem.candidates[j - 1], seen.rows, seen.agreed, low, high, playing))
     if ahead is None:
