@@ -62,6 +62,8 @@ class Rate:
 
     def saved(self, usage: Usage) -> float:
         """USD the provider's cache saved on this call; negative where writing to it cost more than reading saved."""
+        if not (usage.cached_tokens or usage.written_tokens):
+            return 0.0
         prices = self._for(usage.input_tokens)
         plain = Rate(prices.input, prices.output, cpu_hour=self.cpu_hour)
         return plain.cost(usage) - self.cost(usage)
