@@ -37,9 +37,12 @@ import os, sys, time
 from smart_llm.ledger import Ledger
 
 ledger = Ledger.open(sys.argv[1])
+there, here = os.pipe()
 child = os.fork()
 if child == 0:
+    os.write(here, b"!")
     time.sleep(60)
+os.read(there, 1)
 print(child, flush=True)
 if sys.argv[2] == "close":
     ledger.close()
