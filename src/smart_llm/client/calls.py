@@ -17,7 +17,7 @@ from smart_llm.client.limits import limits_from
 from smart_llm.client.pace import Turn
 from smart_llm.errors import Refused, Retryable
 from smart_llm.ledger import request_key
-from smart_llm.providers.base import capped
+from smart_llm.providers.base import answered, capped
 from smart_llm.types import Answer, Request
 
 _turn: ContextVar[tuple[Lane, Turn]] = ContextVar("turn")
@@ -114,7 +114,7 @@ class Calls:
             lane.trust.check()
             cost = bound  # from here on it may be paid
             async with lane.trust.limited(patient := trials.time(self._timeout)):
-                answer = lane.priced(request, await lane.provider.complete(request))
+                answer = lane.priced(request, await answered(lane.provider, request))
             self.cache_saved += lane.model.rate.saved(answer.usage)
             cost, lost = answer.cost, False
             if self._budget.limit is not None and (reason := lane.trust.broke(bound, answer)):

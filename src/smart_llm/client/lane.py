@@ -199,8 +199,8 @@ def guessed_tokens(request: Request) -> float:
 
 def sent_bytes(request: Request, model: Model) -> int:
     """Bytes of everything that is billed as input; no tokenizer makes more than a token of a byte."""
-    schema = enforced.schema(request.labels) if request.labels and model.enforce == "schema" else request.schema
-    return FRAME_TOKENS + sum(len(part.encode()) for part in (request.prompt, request.system, schema) if part)
+    parts = (request.prompt, request.system, enforced.wanted(request, model))
+    return FRAME_TOKENS + sum(len(part.encode()) for part in parts if part)
 
 
 def _now() -> float:

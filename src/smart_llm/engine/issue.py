@@ -15,9 +15,12 @@ from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.earlier import earlier
-from smart_llm.stats.jeffreys import limits
+from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
+
+SHOWN = 0.9
+"""Confidence of the limits that are shown beside the shares of candidates."""
 
 
 def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None, ledger: Ledger) -> Certificate:
@@ -138,7 +141,7 @@ def standings(live: Live) -> list[Standing]:
     found = []
     for j, model in enumerate(live.models[1:], 1):
         asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = map(float, limits(agreeing, asked))
+        low, high = map(float, jeffreys(agreeing, asked, SHOWN))
         found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
     return found
 
@@ -160,11 +163,13 @@ def _cost(live: Live, profiled: Any) -> dict[str, Json]:
 
 def _paid(live: Live, run_id: str, ledger: Ledger) -> dict[str, Json]:
     """Whose money it was: what this run has paid for its answers, what those cost that it took from earlier runs for
-    nothing, and what it may have paid besides. The last alone depends on how often a run was killed."""
+    nothing, what it paid to learn how servers are told, and what it may have paid besides. The last alone depends on
+    how often a run was killed."""
     spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), live.account.total()
-    reused = total - (spent - lost)
+    learning = ledger.learning(run_id)
+    reused = total - (spent - lost - learning)
     reused = reused if reused > 1e-9 * total else 0.0
-    return {"paid": total - reused, "reused": reused, "lost_at_most": lost}
+    return {"paid": total - reused, "reused": reused, "learning": learning, "lost_at_most": lost}
 
 
 def _errors(live: Live, profiled: Any) -> dict[str, Json]:

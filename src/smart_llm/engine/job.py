@@ -21,6 +21,7 @@ from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
 from smart_llm.ledger.entries import PLAN
+from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
@@ -54,6 +55,7 @@ class Job:
     per_label: str | None = None
     floor: str = "0.5"
     batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
+    run_id: str | None = None  # of a run that something was bought for before it began
 
     @property
     def reference(self) -> Model:
@@ -73,8 +75,7 @@ def check(job: Job) -> Job:
     agreement, confidence = decimal("--agreement", job.agreement), decimal("--confidence", job.confidence)
     job = replace(job, agreement=agreement, confidence=confidence)
     _check_floor(job)
-    _check_enforced(job)
-    job = _check_labels(job)
+    job = _check_labels(_check_enforced(job))
     names = [model.name for model in job.models]
     if len(names) < 2 and procedures.described(job.procedure).candidates:
         raise InputError("--candidate: name at least one cheaper model (or use --procedure reference-only).")
@@ -93,9 +94,13 @@ def _check_floor(job: Job) -> None:
         raise InputError(f"--floor goes with the default procedure; {job.procedure} is kept as it was published.")
 
 
-def _check_enforced(job: Job) -> None:
-    if not job.task.contract.labels and (named := [model.name for model in job.models if model.enforce]):
+def _check_enforced(job: Job) -> Job:
+    """What is said of labels goes with labels. Where there is nothing to be told, not telling it is no setting."""
+    contract = job.task.contract
+    if not contract.labels and (named := [model.name for model in job.models if model.enforce in TOLD]):
         raise InputError(f"{named[0]}: enforce= keeps a model to labels, and this task has none; leave it out.")
+    idle = {NONE} if contract.labels else set() if contract.schema else {NONE, AUTO}
+    return replace(job, models=tuple(replace(m, enforce="") if m.enforce in idle else m for m in job.models))
 
 
 def _check_labels(job: Job) -> Job:
@@ -122,7 +127,8 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     given_up = sum(run.lookup == lookup for run in ledger.runs())
     drawn = secrets.randbits(BITS) if needs_chance(asked, given_up) else None
     plan = frozen(job, asked, drawn, piloted(ledger, job.table.table_hash), given_up=given_up)
-    return ledger.start_run(plan, lookup=lookup, seed=plan["seed"]), False
+    fresh = job.run_id if all(run.run_id != job.run_id for run in ledger.runs()) else None
+    return ledger.start_run(plan, lookup=lookup, seed=plan["seed"], run_id=fresh), False
 
 
 def find(asked: Json, reader: Reader) -> RunRecord | None:

@@ -217,6 +217,7 @@ def _models(live: Live, providers: Mapping[str, Provider], seen: Known | None) -
                 cost=float(np.mean(seen.sheet.cost[:, j] if seen else [row_cost(model, usage) for usage in used])),
                 seconds=speed.seconds if speed else None,
                 seen=_standing(seen, j) if seen and j else None,
+                enforce=model.enforce,
             )
         )
     return out

@@ -39,7 +39,8 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One model: role `reference` or `candidate`; rate: USD per million tokens; tokens of an average call, USD a row.
-    seen: what the pilot saw of a candidate (rows, agreeing, deferred, limits)."""
+    seen: what the pilot saw of a candidate (rows, agreeing, deferred, limits). enforce: how its server is made to keep
+    to the labels or the schema; "auto": the run learns that by a call."""
 
     name: str
     role: str
@@ -49,6 +50,7 @@ class Planned:
     cost: float
     seconds: float | None
     seen: Mapping[str, Json] | None
+    enforce: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -178,6 +180,10 @@ def _cut(prompt: str) -> str:
 def _model(model: Planned) -> list[str]:
     about = f"{model.name} ({model.role}): ${_usd(model.cost)} a row, {model.input_tokens:,.0f} tokens in, "
     lines = [f"{about}{model.output_tokens:,.0f} out; {_rate(model)}"]
+    if model.enforce == "auto":
+        lines.append("  enforce: whether its server can keep it to the answers allowed will be learned by one call")
+    elif model.enforce:
+        lines.append(f"  enforce: {model.enforce}")
     if model.seen and model.seen["rows"]:
         seen = model.seen
         deferred = f"; broke the contract on {seen['deferred']}" if seen["deferred"] else ""

@@ -15,7 +15,7 @@ from smart_llm.reports import rules, svg
 from smart_llm.reports.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
 from smart_llm.reports.facts import Facts
 from smart_llm.reports.profiling import Example, Seen
-from smart_llm.stats.jeffreys import limits
+from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.tasks.template import Template, split
 from smart_llm.text.numbers import count, percent, usd
 from smart_llm.text.safe import cut
@@ -101,7 +101,7 @@ def _ceiling(facts: Facts) -> Iterator[Block]:
 def _limits(curve: Sequence[tuple[int, int]]) -> list[tuple[int, float, float, float]]:
     """(rows, share, lower, upper): Jeffreys' 90 % limits, as on the certificate."""
     rows, agreeing = np.array(curve).T
-    low, high = limits(agreeing, rows)
+    low, high = jeffreys(agreeing, rows, 0.9)
     return list(zip(rows.tolist(), (agreeing / rows).tolist(), low.tolist(), high.tolist(), strict=True))
 
 

@@ -1,23 +1,24 @@
-"""Two-sided limits of a proportion for showing how a model stands, not for promising anything."""
+"""Limits of a share for people to look at: how sure a handful of rows makes of it."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
-
-TAILS = 0.05, 0.95
-"""What lies below each of the limits."""
+from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 
-def limits(hits: ArrayLike, draws: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lower and upper limit of the probability of a hit, at 90 %; arguments broadcast.
+def jeffreys(hits: ArrayLike, draws: ArrayLike, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two-sided limits (lower, upper) of a share, for showing: they always hold the share that was seen.
 
-    Guarantee: none for a given probability; on average over the prior, it lies inside in 90 of 100 cases.
-    Assumes: independent draws, and nothing known before them (Jeffreys' prior, Beta(½, ½)).
-    Rounds: not at all.
-    Source: Brown, Cai & DasGupta (2001), Statistical Science 16.
+    Guarantee: none for every share; on average over shares the confidence.
+    Assumes: independent draws.
+    Rounds: where no draw was a hit, or all were, outwards to 0 or 1.
+    Source: Brown, Cai & DasGupta (2001), Statistical Science 16, section 4.1.
     """
-    k, n = np.asarray(hits, float), np.asarray(draws, float)
-    lower, upper = (betaincinv(k + 0.5, n - k + 0.5, tail) for tail in TAILS)
-    return lower, upper
+    hits, draws = np.asarray(hits, float), np.asarray(draws, float)
+    tail = (1 - confidence) / 2
+    low, high = (betaincinv(hits + 0.5, draws - hits + 0.5, side) for side in (tail, 1 - tail))
+    ends: tuple[Any, Any] = np.where(hits <= 0, 0.0, low), np.where(hits >= draws, 1.0, high)
+    return ends
