@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -65,14 +66,22 @@ def _fitted(text: str) -> list[str]:
     return wrapped(text.splitlines(), readable(os.get_terminal_size(sys.stderr.fileno()).columns))
 
 
+def _spell_out() -> None:
+    """Where the terminal or the log takes fewer signs than there are ("≥" in ASCII), another stands in for them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main() -> None:
     """Run a verb; errors become one or two lines on stderr and the exit code of their kind."""
+    _spell_out()
     warnings.formatwarning = lambda message, *_: f"smart: {message}\n"
     with on_the_command_line():
         try:
             app()
         except SmartError as error:
-            say("\n".join(_fitted(f"smart: {error}")))
+            say("\n".join([*_fitted(f"smart: {error}"), *getattr(error, "__notes__", ())]))
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             print("smart: stopped. What was bought is kept: run the same command again to go on.", file=sys.stderr)

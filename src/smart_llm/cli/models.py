@@ -20,7 +20,9 @@ model_verbs = typer.Typer(help="Local models: download, register, list.", no_arg
 
 def demo(
     *,
-    tier: Annotated[str, typer.Option(help="default (1.6 GB of models) or tiny (93 MB).")] = "default",
+    tier: Annotated[
+        str, typer.Option(help="default (1.7 GB of models to download) or tiny (93 MB, 98 MB on disk).")
+    ] = "default",
     rows: Annotated[int | None, typer.Option(help="How many reviews.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for everything it writes.")] = Path("demo-output"),
 ) -> None:
@@ -66,4 +68,4 @@ def models_list(as_json: AsJson = False) -> None:
         return
     for file in files:
         place = "here" if file.path else "smart models pull"
-        print(f"local:{file.name:22} {file.bytes / 1e6:7,.0f} MB  {place:18} {file.about}")
+        print(f"local:{file.name:22} {file.bytes / 1e6:7,.0f} MB on disk  {place:18} {file.about}")

@@ -8,14 +8,29 @@ from typing import Annotated
 
 import typer
 
-from smart_llm.cli.options import Agreement, AsJson, Candidates, Confidence, Procedure, Reference
+from smart_llm.cli.options import (
+    Agreement,
+    AsJson,
+    Candidates,
+    Confidence,
+    Encoding,
+    Header,
+    Procedure,
+    Quotes,
+    Reference,
+    source_of,
+)
 from smart_llm.cli.printing import print_json, short
 from smart_llm.engine.options import DEFAULT
 
 
 def replay(
     recorded: Annotated[
-        Path, typer.Argument(metavar="RECORDED", help="Recorded answers: item_id, model, answer, cost_usd[, score].")
+        str,
+        typer.Argument(
+            metavar="RECORDED",
+            help="Recorded answers: item_id, model, answer, cost_usd[, score], in any file that run reads.",
+        ),
     ],
     *,
     reference: Reference,
@@ -28,6 +43,9 @@ def replay(
     floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = DEFAULT[
         "floor"
     ],
+    encoding: Encoding = None,
+    quotes: Quotes = DEFAULT["quotes"],
+    header: Header = None,
     no_scores: Annotated[bool, typer.Option(help="Hide the models' own confidence.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +56,7 @@ def replay(
     from smart_llm.simulation.replay import replay as play
 
     figures = play(
-        recorded,
+        source_of(recorded),
         reference=reference,
         candidates=candidate,
         agreement=agreement,
@@ -48,6 +66,9 @@ def replay(
         procedure=procedure,
         scores=not no_scores,
         floor=floor,
+        encoding=encoding,
+        quotes=quotes,
+        header=header,
     ).to_json()
     if as_json:
         print_json(figures)
@@ -67,13 +88,14 @@ def verify(
     """
     from smart_llm.certificates.certificate import read
     from smart_llm.certificates.verify import verify as check
+    from smart_llm.text.names import in_short
 
     value = read(certificate)
     problems = check(value, ledger)
     if as_json:
         print_json({"verifies": not problems, "status": value["status"], "problems": problems})
     elif not problems:
-        print(f"verifies: {value['claim']['words']}")
+        print(f"verifies: {in_short(value['claim']['words'], [model['name'] for model in value['models']])}")
     if problems:
         if not as_json:
             print("\n".join(f"smart verify: {problem}" for problem in problems[:20]), file=sys.stderr)

@@ -20,7 +20,7 @@ from smart_llm.certificates.seeds import BITS, decided, lasting, needs_chance, o
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
-from smart_llm.ledger.entries import PLAN
+from smart_llm.ledger.entries import GIVEN_UP, PLAN
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
@@ -35,8 +35,6 @@ DISCOUNT = 0.5
 """What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
 NOT_RATES = ("name", "batch", "draws")
 """What the plan says of a model besides its rates."""
-GIVEN_UP = "given up"
-"""Kind of the event that ends a run whose record could not be reproduced."""
 RESERVE = 100
 """One in this many of the rows that may differ is set aside for rows that finally have no answer."""
 

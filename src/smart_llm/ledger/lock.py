@@ -26,6 +26,8 @@ def acquire(path: Path) -> FileLock:
 
     Raises `InputError` when another run has it, or when the place cannot be written.
     """
+    if not path.parent.is_dir():  # filelock would make it, and a slip of the pen a new place for what is paid
+        raise InputError(f"The ledger {path} cannot be created: there is no folder {path.parent}.")
     side = FileLock(
         f"{path}.lock", timeout=0, mode=0o600, thread_local=False, preserve_lock_file=True, on_acquired=_sign
     )

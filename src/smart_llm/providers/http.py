@@ -23,6 +23,7 @@ from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.providers import bodies, enforced, lenient, parameters, problems
 from smart_llm.providers.base import Told
 from smart_llm.providers.harmless import hidden, shown
+from smart_llm.providers.reasons import reason
 from smart_llm.types import Answer, Model, Request
 
 LONGEST_NAME = 200
@@ -63,9 +64,9 @@ class HttpEndpoint:
         except bodies.Unusable as error:
             raise Retryable(f"{self.host} {error}.", paid=True) from None
         except aiohttp.ClientConnectorError as error:
-            raise Retryable(f"{self.host} cannot be reached: {_reason(error)}.") from None
+            raise Retryable(f"{self.host} cannot be reached: {reason(error)}.") from None
         except aiohttp.ClientError as error:
-            raise Retryable(f"{self.host} dropped the connection: {_reason(error)}.", paid=True) from None
+            raise Retryable(f"{self.host} dropped the connection: {reason(error)}.", paid=True) from None
 
     async def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -220,7 +221,3 @@ class HttpProvider(ABC):
 
 def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=2)
-
-
-def _reason(error: Exception) -> str:
-    return str(error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__)

@@ -267,13 +267,12 @@ def _encoding(path: Path, file: BinaryIO, manner: Manner) -> tuple[str, str | No
 
 def _delimited(path: Path, source: bytes | Path, manner: Manner) -> Table:
     kind = input_format(path)[0]
-    if isinstance(source, bytes):
-        encoding, note = _encoding(path, io.BytesIO(source), manner)
-    else:
-        with _opened(source) as file:
-            encoding, note = _encoding(path, file, manner)
+    with io.BytesIO(source) if isinstance(source, bytes) else _opened(source) as file:
+        encoding, note = _encoding(path, file, manner)
+        file.seek(0)
+        marked = file.read(4).startswith(tuple(mark for mark, _ in MARKS))
     table = read_delimited(path, source, kind, encoding, manner, large=isinstance(source, Path))
-    return replace(table, notes=(note, *table.notes)) if note else table
+    return replace(table, marked=marked, notes=(note, *table.notes) if note else table.notes)
 
 
 def _parquet(path: Path, data: bytes) -> Table:

@@ -6,6 +6,7 @@ found out by `check_output`, before anything is spent.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -21,7 +22,7 @@ from smart_llm.files import beside, whole
 from smart_llm.tables.cells import as_text, column_text
 from smart_llm.tables.columns import Column, series_of
 from smart_llm.tables.large import Stored, slices
-from smart_llm.tables.reading import SEPARATORS, format_of
+from smart_llm.tables.reading import FORMATS, SEPARATORS, format_of
 from smart_llm.tables.table import ADDED, Table
 
 if TYPE_CHECKING:
@@ -163,16 +164,31 @@ class _Listed:
 
 
 def _write_cells(table: Table, kind: str, part: pl.DataFrame, file: BinaryIO, cells: Cells, *, header: bool) -> None:
-    """Delimited: with the separator and the header that the table was read with, where it is of this format."""
-    separator = table.separator if table.format == kind and table.separator else SEPARATORS[kind]
+    """Delimited, in UTF-8: with the separator, the header, the line ends and the byte order mark that the table was
+    read with, where it is of this format."""
+    alike = table.format == kind
+    separator = table.separator if alike and table.separator else SEPARATORS[kind]
+    end = "\r\n" if alike and table.crlf else "\n"
+    file.write(codecs.BOM_UTF8 if header and alike and table.marked else b"")
     if header and table.written is not None:
         names = [*table.written, *part.columns[len(table.written) :]]
         text = io.StringIO(newline="")
         row = map(_shielded, names) if cells is _harmless else names
-        csv.writer(text, delimiter=separator, lineterminator="\n").writerow(row)
+        csv.writer(text, delimiter=separator, lineterminator=end).writerow(row)
         file.write(text.getvalue().encode())
         header = False
-    cells(part).write_csv(file, separator=separator, include_header=header)
+    cells(part).write_csv(file, separator=separator, include_header=header, line_terminator=end)
+
+
+def described(path: Path) -> str:
+    """How a delimited file was written, in words; empty for other files."""
+    if FORMATS.get(path.suffix.lower()) not in SEPARATORS:
+        return ""
+    with path.open("rb") as file:
+        start = file.readline(1 << 20)
+    mark = " with a byte order mark" if start.startswith(codecs.BOM_UTF8) else ""
+    end = "CRLF" if start.endswith(b"\r\n") else "LF"
+    return f"UTF-8{mark}, lines end in {end}"
 
 
 def _write_parquet(table: Table, added: dict[str, Column], file: BinaryIO) -> None:
