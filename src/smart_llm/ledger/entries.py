@@ -59,5 +59,5 @@ ABOUT, GIVEN, IDS = "about", "answers given", "ids"
 """Kinds of events."""
 
 
-PLAN = "smart-plan/3"
+PLAN = "smart-plan/2"
 """Of the form of plans; runs of other forms are not taken up."""
