@@ -10,15 +10,18 @@ from typing import Annotated
 
 import typer
 
+from smart_llm.cli.demo import demo
 from smart_llm.cli.doctor import doctor
 from smart_llm.cli.helping import Verb, Verbs
 from smart_llm.cli.mock import mock_provider
-from smart_llm.cli.models import demo, model_verbs
+from smart_llm.cli.models import model_verbs
 from smart_llm.cli.plan import plan
 from smart_llm.cli.printing import readable, say
+from smart_llm.cli.replay import replay
+from smart_llm.cli.report import report
 from smart_llm.cli.run import run
-from smart_llm.cli.runs import report, runs
-from smart_llm.cli.verify import replay, verify
+from smart_llm.cli.runs import runs
+from smart_llm.cli.verify import verify
 from smart_llm.errors import SmartError
 from smart_llm.garbage import rarely
 from smart_llm.wording import on_the_command_line

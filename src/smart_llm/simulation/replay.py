@@ -25,7 +25,7 @@ from smart_llm.stats.clopper_pearson import upper_limit
 from smart_llm.stats.hindsight import best_mix
 from smart_llm.tables.manner import Manner
 from smart_llm.types import ERROR, Json, Problem
-from smart_llm.types.share import floor_share, share
+from smart_llm.types.share import allowed, floor_share, share
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -174,6 +174,6 @@ def summarise(
         profiled_mean=float(np.mean([outcome.profiled for outcome in outcomes])),
         reference_share_mean=float(np.mean([outcome.reference_rows for outcome in outcomes]) / rows),
         certified_runs=sum(outcome.verdict.granted for outcome in outcomes),
-        hindsight_cost_ratio=best_mix(*prospects(population), float((1 - problem.agreement) * rows // 1) / rows),
+        hindsight_cost_ratio=best_mix(*prospects(population), allowed(rows, problem.agreement) / rows),
         seconds_per_trial=seconds,
     )

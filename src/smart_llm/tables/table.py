@@ -152,17 +152,6 @@ class Table:
             total.update(digests(part).tobytes())
         return f"b2:{total.hexdigest()}"
 
-    def row_keys(self) -> list[tuple[str, int]]:
-        """Each row's identity: (`b2:` hash of its cells, how many equal rows stand above it)."""
-        seen: dict[bytes, int] = {}
-        keys = []
-        for digest in (digest for part in slices(self.frame, _SLICE) for digest in digests(part)):
-            name = digest.tobytes()
-            occurrence = seen.get(name, 0)
-            seen[name] = occurrence + 1
-            keys.append((f"b2:{name.hex()}", occurrence))
-        return keys
-
 
 def _clipped(pieces: tuple[Piece, ...], rows: int) -> tuple[Piece, ...]:
     kept, left = list[Piece](), rows

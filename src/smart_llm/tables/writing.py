@@ -1,6 +1,6 @@
 """Writing the delivered table: same rows, same order, original columns untouched, three columns added.
 
-A file appears whole or not at all: it is written beside its place, synced, and renamed. Whether it can be written is
+A file appears whole or not at all (`files.whole`). Whether it can be written is
 found out by `check_output`, before anything is spent.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from smart_llm.errors import InputError
+from smart_llm.files import beside, whole
 from smart_llm.tables.cells import as_text, column_text
 from smart_llm.tables.columns import Column, series_of
 from smart_llm.tables.large import Stored, slices
@@ -254,7 +255,7 @@ def _same_file(target: Path, table: Path | None) -> bool:
 def _check_folder(path: Path | str, target: Path) -> None:
     if not target.parent.is_dir():
         raise InputError(f"the output {path}: there is no folder {target.parent}: make it first")
-    probe = _beside(target)
+    probe = beside(target)
     try:
         probe.touch()
         probe.unlink()
@@ -275,27 +276,8 @@ def _check_format(path: Path | str, kind: str, table: Table) -> None:
 
 @contextmanager
 def _atomically(target: Path) -> Iterator[BinaryIO]:
-    part = _beside(target)
     try:
-        with part.open("wb") as file:
+        with whole(target) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-        _sync_folder(target.parent)
     except OSError as error:
         raise InputError(f"{target} could not be written: {error.strerror}; free the place and run again") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
