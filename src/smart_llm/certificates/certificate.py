@@ -13,11 +13,14 @@ from pathlib import Path
 
 import msgspec
 
+from smart_llm.certificates.why import why_alone
 from smart_llm.errors import InputError
+from smart_llm.text.names import in_short
 from smart_llm.text.numbers import percents, usd
 from smart_llm.text.rich_html import card
 from smart_llm.text.wrapping import USUAL, wrapped
 from smart_llm.types import Json
+from smart_llm.wording import worded
 
 FORMAT = "smart-certificate/2"
 LARGEST = 64 * 2**20
@@ -77,14 +80,17 @@ class Certificate:
         return msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2).decode()
 
     def text(self, width: int = USUAL) -> str:
-        """The certificate for people: about a dozen lines of at most `width` columns."""
-        return "\n".join(wrapped(_lines(self), width))
+        """The certificate for people: about a dozen lines of at most `width` columns. Models go by their short names;
+        the JSON has their addresses."""
+        names = [model["name"] for model in self.models]
+        return "\n".join(wrapped([in_short(line, names) for line in _lines(self)], width))
 
     def __repr__(self) -> str:
         return f"<Certificate: {head(self)}>"
 
     def _repr_html_(self) -> str:
-        return card(head(self), self.claim["words"], [], self.text())
+        names = [model["name"] for model in self.models]
+        return card(head(self), in_short(self.claim["words"], names), [], self.text())
 
 
 def read(path: Path | str) -> dict[str, Json]:
@@ -180,6 +186,7 @@ def _lines(c: Certificate) -> list[str]:
     return [
         head(c),
         f"  claim      {c.claim['words']}",
+        *([f"  why        {worded(why)}"] if (why := why_alone(asdict(c))) else []),
         f"  evidence   {c.delivered['profiled']:,} rows profiled by {c.procedure['name']}, order {c.seed}" + _seed(c),
         *(f"             {line}" for line in _standings(c)),
         *_set_aside(c),
@@ -196,7 +203,7 @@ def _lines(c: Certificate) -> list[str]:
         ),
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
         *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
-        *(f"  note       {note}" for note in c.notes),
+        *(f"  note       {worded(note)}" for note in c.notes),
         f"  assumes    {c.assumptions[0]}",
         f"  plan       {c.plan_hash}",
         f"  before     {before(c.earlier_runs, c.earlier_runs_same_task, c.earlier_runs_in_ledger)}",

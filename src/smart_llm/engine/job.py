@@ -13,19 +13,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
+import msgspec
+
 from smart_llm import procedures
 from smart_llm.certificates.seeds import BITS, decided, lasting, needs_chance, order_seed
 from smart_llm.engine.ways import PACKING, template_of
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
-from smart_llm.ledger.entries import PLAN
+from smart_llm.ledger.entries import GIVEN_UP, PLAN
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
-from smart_llm.types import Json, Model, Problem, Rate, SidePromise
+from smart_llm.types import Json, LongPrices, Model, Problem, Rate, SidePromise
 from smart_llm.types.share import decimal, floor_share, share
 
 ENOUGH = 20
@@ -34,8 +36,6 @@ DISCOUNT = 0.5
 """What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
 NOT_RATES = ("name", "batch", "draws")
 """What the plan says of a model besides its rates."""
-GIVEN_UP = "given up"
-"""Kind of the event that ends a run whose record could not be reproduced."""
 RESERVE = 100
 """One in this many of the rows that may differ is set aside for rows that finally have no answer."""
 
@@ -254,6 +254,17 @@ def batch_rate(rate: Rate) -> Rate:
         cached=None if rate.cached is None else rate.cached * DISCOUNT,
         written=None if rate.written is None else rate.written * DISCOUNT,
         source=f"{rate.source}, by batch (half of it)",
+        long=tuple(map(_discounted, rate.long)),
+    )
+
+
+def _discounted(prices: LongPrices) -> LongPrices:
+    return LongPrices(
+        prices.start,
+        prices.input * DISCOUNT,
+        prices.output * DISCOUNT,
+        None if prices.cached is None else prices.cached * DISCOUNT,
+        None if prices.written is None else prices.written * DISCOUNT,
     )
 
 
@@ -264,7 +275,10 @@ def _reserve(job: Job) -> int:
 
 def planned_models(models: Sequence[Model], plan: Json) -> tuple[Model, ...]:
     """The models at the rates frozen in the plan."""
-    frozen = {each["name"]: Rate(**{k: v for k, v in each.items() if k not in NOT_RATES}) for each in plan["models"]}
+    frozen = {
+        each["name"]: msgspec.convert({k: v for k, v in each.items() if k not in NOT_RATES}, Rate)
+        for each in plan["models"]
+    }
     return tuple(replace(model, rate=frozen[model.name]) for model in models)
 
 

@@ -1,0 +1,61 @@
+"""Why the reference answered every row: what was tried, which candidate came nearest, and what may change it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from smart_llm.text.numbers import percent, percents
+from smart_llm.types import Json
+
+NEVER, SELDOM = "gave no proper answer", "gave a proper answer"
+"""By these words the notes on candidates of no use are known."""
+WITHHELD = {
+    "no gain": "it would have saved nothing at its price",
+    "below the floor": "on the rows it would have been given it may agree too seldom (--floor)",
+}
+"""A certified share that is not used → why."""
+
+
+def why_alone(c: Mapping[str, Json]) -> str:
+    """One or two sentences on a certificate's status `reference-only`; empty for any other."""
+    if c["status"] != "reference-only":
+        return ""
+    plan, reference = c["plan"], c["claim"]["reference"]
+    if plan["procedure"] == "reference-only":
+        return "The procedure asked for lets the reference answer every row."
+    if not c["claim"]["allowance"]:
+        rows = c["claim"]["rows"]
+        least = percents(plan["agreement"])
+        return f"An agreement of {least} lets none of {rows:,} rows differ, so nobody else can answer."
+    asked = [each for each in c["delivered"]["standings"] if each["profiled"]]
+    if not asked:
+        few = "on so few rows " if c["claim"]["rows"] < 1000 else ""
+        return (
+            f"No candidate was asked about any row: at these prices, finding out how often one agrees with {reference} "
+            f"would {few}have cost more than it could save. A larger table or a cheaper candidate may change that."
+        )
+    return _nearest(asked, plan, c["evidence"].get("mix", c["evidence"]).get("withheld"))
+
+
+def _nearest(asked: list[Mapping[str, Json]], plan: Mapping[str, Json], withheld: str | None) -> str:
+    """The candidate that agreed most often, and how far that is from what was asked for."""
+    best = max(asked, key=lambda each: (each["agreeing"] / each["profiled"], each["profiled"]))
+    name, agreeing, rows, target = best["model"], best["agreeing"], best["profiled"], Fraction(plan["agreement"])
+    if not agreeing:
+        who = "No candidate agreed on any" if len(asked) > 1 else f"{name} agreed on none"
+        return f"{who} of the {rows:,} rows it was asked about."
+    came = f"{name} came nearest: it agreed" if len(asked) > 1 else f"{name} agreed"
+    head = f"{came} on {agreeing:,} of {rows:,} rows ({percent(agreeing / rows)})"
+    wanted = f"{percents(plan['agreement'])} is asked for"
+    if withheld in WITHHELD:
+        return f"{head}, but {WITHHELD[withheld]}."
+    if Fraction(agreeing, rows) >= target:
+        return (
+            f"{head}, and {wanted}: near enough, but proving it would have cost more than it could save. A larger "
+            "table, a lower agreement or a cheaper candidate may change that: smart plan says what each would cost."
+        )
+    return (
+        f"{head}, and {wanted}. A lower agreement, a clearer prompt or a better candidate may change that: smart plan "
+        "says what each would cost."
+    )
