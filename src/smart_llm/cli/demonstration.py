@@ -209,7 +209,7 @@ def _outcome(done: Run[Path], answered: Path) -> list[str]:
         "",
         done.certificate.text(),
         "",
-        f"this run ${cost['total']:.6f}, the reference on every row ≈ ${cost['reference_only']:.6f}: measured"
+        f"this run ${cost.total:.6f}, the reference on every row ≈ ${cost.reference_only:.6f}: measured"
         " CPU-seconds at an assumed USD 0.05 a CPU-hour, so only their ratio means something",
         human(answered),
         f"smart verify {certificate} --ledger {done.ledger}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from smart_llm.cli.grouped import spread
@@ -55,11 +54,11 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
             "report": str(report) if report is not None else None,
             "run": done.run_id,
             "cost": done.cost,
-            "paid": done.certificate.cost["paid"],
-            "reused": done.certificate.cost["reused"],
+            "paid": done.certificate.cost.paid,
+            "reused": done.certificate.cost.reused,
             "ledger_total": total,
             "saving": done.saving,
-            "certificate": asdict(done.certificate),
+            "certificate": done.certificate.fields(),
         }
     )
 

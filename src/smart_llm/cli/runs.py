@@ -26,6 +26,8 @@ def runs(*, ledger: Ledgers = None, as_json: AsJson = False) -> None:
     for path in ledger or history.here():
         try:
             found += history.past(path)
+            for sentence in history.unreadable(path):
+                say(f"smart: {sentence}")
         except LedgerError as error:
             if ledger:
                 raise

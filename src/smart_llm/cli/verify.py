@@ -71,7 +71,7 @@ def verify(
     value = read(certificate)
     problems = check(value, ledger)
     if as_json:
-        print_json({"verifies": not problems, "status": value["status"], "problems": problems})
+        print_json({"verifies": not problems, "status": value.get("status"), "problems": problems})
     elif not problems:
         print(f"verifies: {value['claim']['words']}")
     if problems:

@@ -53,7 +53,3 @@ CHECKED = "self-check"
 
 ABOUT, GIVEN, IDS = "about", "answers given", "ids"
 """Kinds of events."""
-
-
-PLAN = "smart-plan/2"
-"""Of the form of plans; runs of other forms are not taken up."""

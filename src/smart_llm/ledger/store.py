@@ -135,7 +135,7 @@ class Ledger(Reader):
         return self._writer.submit(_ATTEMPT, row)
 
     def start_run(self, plan: Json, *, lookup: str, seed: int) -> RunRecord:
-        """Record a frozen plan as a new run, state `pending`. The run's id sorts by time."""
+        """Record a plan (`FrozenPlan`, or its JSON) as a new run, state `pending`. The run's id sorts by time."""
         now, frozen = self._clock(), canonical(plan)
         run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
         self._writer.execute(_RUN, (run_id, lookup, frozen.decode(), tagged(frozen), str(seed), now))

@@ -1,13 +1,12 @@
 """Recomputing a verdict from its evidence, with code that shares nothing with the procedures but their definitions.
 
 Each module has three functions. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim`
-has rows, agreement, confidence, floor (exact decimals as text) and reserve, and set_aside and set_aside_errors where
-rows were set aside, which are not among its rows (`of_population`). `recount(evidence, rounds, fixed, names) ->
+is what the certificate claims of the rows that were not set aside. `recount(evidence, rounds, fixed, names) ->
 list[str]`: what differs from the ledger: from the answers that were bought (`rounds`) and from what was recorded before
-the evidence was (`fixed`). `rule(evidence) -> dict`: the rule the evidence certifies, as the certificate shows it.
+the evidence was (`fixed`). `rule(evidence) -> StatedRule`: the rule that the evidence certifies, without the reference.
 
-A check must reject evidence in which any one number was
-changed: every number is either derived from the others or pinned by a number that is.
+A check must reject evidence in which any one number was changed: every number is either derived from the others or
+pinned by a number that is.
 """
 
 from __future__ import annotations
@@ -21,8 +20,10 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.certificates.parts import Claim, StatedRule
 from smart_llm.procedures import BY_NAME
 from smart_llm.types import Answers, Ints, Json, Marks
+from smart_llm.types.values import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ MALFORMED = (
 """What evidence that is none makes the checks end in."""
 
 
-def check(procedure: str, evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def check(procedure: str, evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """Problems with a procedure's evidence; an unknown procedure is one (fail closed)."""
     variant = procedure.partition(":")[2]
     if not isinstance(evidence, Mapping) or (variant and evidence.get("variant") != variant):
@@ -79,13 +80,47 @@ def _call(procedure: str, function: str, *arguments: Json) -> list[str]:
     return problems
 
 
-def allowance(claim: Mapping[str, Json]) -> int:
-    """B = N − ⌈agreement · N⌉, less the reserve and rows set aside without an answer, in integers, from the claim's
-    decimal text; negative where those are more. N: the rows and those set aside."""
-    whole, _, decimals = str(claim["agreement"]).partition(".")
-    scale, rows = 10 ** len(decimals), int(claim["rows"]) + int(claim.get("set_aside", 0))
+class Promise(Value, frozen=True, kw_only=True):
+    """What is claimed of a population: a table without the rows set aside. agreement, confidence, floor, per_label:
+    exact decimals."""
+
+    rows: int
+    agreement: str
+    confidence: str
+    floor: str = "0.5"
+    reserve: int
+    set_aside: int = 0
+    set_aside_errors: int = 0
+    per_label: str | None = None
+    label_rows: int | None = None
+
+
+def of_population(claim: Claim) -> Promise:
+    """The claim as a procedure's evidence speaks of it: its rows are those that were not set aside beforehand."""
+    return Promise(
+        rows=claim.rows - claim.set_aside,
+        agreement=claim.agreement,
+        confidence=claim.confidence,
+        floor=claim.floor,
+        reserve=claim.reserve,
+        set_aside=claim.set_aside,
+        set_aside_errors=claim.set_aside_errors,
+        per_label=claim.per_label,
+        label_rows=claim.label_rows,
+    )
+
+
+def allowance(claim: Promise) -> int:
+    """B less the reserve and rows set aside without an answer; negative where those are more."""
+    return whole_allowance(claim.agreement, claim.rows + claim.set_aside) - claim.reserve - claim.set_aside_errors
+
+
+def whole_allowance(agreement: str, rows: int) -> int:
+    """B = N − ⌈agreement · N⌉ of a whole table, in integers, from the decimal text."""
+    whole, _, decimals = agreement.partition(".")
+    scale: int = 10 ** len(decimals)
     needed = -(-int(whole + decimals) * rows // scale)
-    return rows - int(needed) - int(claim["reserve"]) - int(claim.get("set_aside_errors", 0))
+    return rows - needed
 
 
 def digest(*pinned: Json) -> str:
@@ -97,11 +132,11 @@ LIKELY = 0.75
 """How likely a candidate must be to agree on more than the floor of the rows it answers."""
 
 
-def likely(agreed: int, bad: int, claim: Mapping[str, Json]) -> bool:
+def likely(agreed: int, bad: int, floor: str | float) -> bool:
     """Whether a candidate that showed so much may be delivered, by the posterior from Jeffreys' prior."""
     from scipy.stats import beta  # a second to load
 
-    return bool(beta.sf(float(claim.get("floor", "0.5")), agreed + 0.5, bad + 0.5) >= LIKELY)
+    return bool(beta.sf(float(floor), agreed + 0.5, bad + 0.5) >= LIKELY)
 
 
 def shaped(value: Json, shape: Json) -> bool:
@@ -115,11 +150,7 @@ def shaped(value: Json, shape: Json) -> bool:
     return True
 
 
-def of_population(claim: Mapping[str, Json]) -> dict[str, Json]:
-    """The claim as a procedure's evidence speaks of it: its rows are those that were not set aside beforehand."""
-    return {**claim, "rows": claim["rows"] - claim.get("set_aside", 0)}
-
-
-def rule(procedure: str, evidence: Mapping[str, Json]) -> Json:
-    """The rule a procedure's evidence certifies, as the certificate's `rule` shows it (without `else`)."""
-    return import_module(f"{__name__}.{BY_NAME[procedure].check}").rule(evidence)
+def rule(procedure: str, evidence: Mapping[str, Json]) -> StatedRule:
+    """The rule a procedure's evidence certifies, as the certificate shows it but for the reference."""
+    stated: StatedRule = import_module(f"{__name__}.{BY_NAME[procedure].check}").rule(evidence)
+    return stated

@@ -14,9 +14,11 @@ from decimal import Decimal
 from math import isclose
 
 import numpy as np
+from msgspec import convert
 from scipy.stats import hypergeom
 
-from smart_llm.certificates.checks import Round, allowance, digest, likely, mix, shaped, walk
+from smart_llm.certificates.checks import Promise, Round, allowance, digest, likely, mix, shaped, walk
+from smart_llm.certificates.parts import StatedRule
 from smart_llm.types import ERROR, Json
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
@@ -32,7 +34,7 @@ SHAPE = dict.fromkeys((*DECIDED, *FOUND)) | {
 }
 
 
-def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def check(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """Problems with the evidence."""
     if "mix" in evidence:
         extra = sorted(set(evidence) - {"mix"})
@@ -96,14 +98,14 @@ def _lost(each: Round) -> int:
     return int((each.marks[:, 0] == ERROR).sum())
 
 
-def rule(evidence: Mapping[str, Json]) -> Json:
+def rule(evidence: Mapping[str, Json]) -> StatedRule:
     """The rule as the certificate shows it."""
     if "mix" in evidence:
         return mix.rule(evidence["mix"])
     if not evidence["granted"]:
-        return {"shares": [], "order": "hashed"}
-    gate = {"gate": evidence["gate"]} if evidence["gate"] else {}
-    return {"tiers": delivered(evidence["tiers"], evidence["stop"])[: evidence["kept"]], **gate}
+        return StatedRule(shares=(), order="hashed")
+    tiers = delivered(evidence["tiers"], evidence["stop"])[: evidence["kept"]]
+    return convert({"tiers": tiers, "gate": evidence["gate"]}, StatedRule)
 
 
 def delivered(tiers: Sequence[Json], stop: Json) -> list[Json]:
@@ -114,9 +116,9 @@ def delivered(tiers: Sequence[Json], stop: Json) -> list[Json]:
     return [*tiers[:number], {**tiers[number], "stop": [score, u]}]
 
 
-def _population(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    problems, errors, reserve = [], evidence["pilot_errors"], claim["reserve"]
-    if evidence["pilot"] + evidence["rows_left"] != claim["rows"] or not 0 <= errors <= evidence["pilot"]:
+def _population(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
+    problems, errors, reserve = [], evidence["pilot_errors"], claim.reserve
+    if evidence["pilot"] + evidence["rows_left"] != claim.rows or not 0 <= errors <= evidence["pilot"]:
         problems.append("pilot rows and rows left do not add up to the table")
     if evidence["allowance"] != allowance(claim) - max(0, errors - reserve):
         problems.append(f"allowance {evidence['allowance']} does not follow from the claim and the pilot's errors")
@@ -125,7 +127,7 @@ def _population(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list
     return problems
 
 
-def _look(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _look(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     rows, allowed, credit, looked = (evidence[name] for name in ("rows_left", "allowance", "credit", "looked"))
     if not (0 < looked <= rows and credit >= 0 and allowed >= 0 and allowed + 1 + credit <= rows):
         return ["there is no such look"]
@@ -140,15 +142,15 @@ def _look(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     return problems
 
 
-def _alpha(claim: Mapping[str, Json]) -> float:
-    return float(1 - Decimal(claim["confidence"]))
+def _alpha(claim: Promise) -> float:
+    return float(1 - Decimal(claim.confidence))
 
 
 def _tail(rows: int, allowed: int, credit: int, looked: int) -> float:
     return float(hypergeom.cdf(credit, rows, min(rows, allowed + 1 + credit), looked))
 
 
-def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _stop(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     errors, nowhere, left = evidence["errors"], evidence["unplaced"], evidence["credit_left"]
     problems = []
     due = evidence["credit"] - errors - max(0, errors - evidence["reserve"]) - nowhere
@@ -166,7 +168,7 @@ def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     return ["granted without credit left or a tier to deliver"] * (idle and evidence["granted"] is not False)
 
 
-def _kept(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _kept(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """The tiers delivered are those up to the first whose candidate is not likely to be above the floor, and no more
     bad rows stand before the stopping row than there is credit."""
     tiers, shown, stop = evidence["tiers"], evidence["shown"], evidence["stop"]
@@ -183,7 +185,7 @@ def _kept(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
         return [] if idle else ["tiers are kept although the look has not enough credit"]
     if bad > evidence["credit_left"] or (stop is not None and bad != evidence["credit_left"]):
         return ["the bad rows before the stopping row are not the credit there is"]
-    enough = [likely(each["agreed"], each["bad"], claim) for each in shown]
+    enough = [likely(each["agreed"], each["bad"], claim.floor) for each in shown]
     due = enough.index(False) if False in enough else last
     return ["the tiers kept do not follow from what they showed"] * (evidence["kept"] != due)
 

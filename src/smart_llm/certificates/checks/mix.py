@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln
 
-from smart_llm.certificates.checks import Round, allowance, digest, likely, shaped
+from smart_llm.certificates.checks import Promise, Round, allowance, digest, likely, shaped
+from smart_llm.certificates.parts import SharedRows, StatedRule
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Json
 
 GRID = 12
@@ -47,7 +48,7 @@ SHAPE = dict.fromkeys(("candidate", "allowance", "floor", "spare", "population",
 SHOWN = dict.fromkeys(("rows", "agreed", "bad", "deferred"))
 
 
-def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def check(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """Problems with the evidence."""
     if not shaped(evidence, SHAPE) or not (evidence["shown"] is None or shaped(evidence["shown"], SHOWN)):
         return ["not the fields of a mix"]
@@ -66,23 +67,23 @@ def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     return problems or _granted(evidence, claim) or _errors(evidence, claim)
 
 
-def rule(evidence: Mapping[str, Json]) -> Json:
+def rule(evidence: Mapping[str, Json]) -> StatedRule:
     """The share of the rows left, in the hashed order."""
     granted = evidence.get("granted", 0)
-    shares = [{"model": evidence["candidate"], "rows": granted}] if granted else []
-    return {"shares": shares, "order": "hashed"}
+    shares = (SharedRows(evidence["candidate"], granted),) if granted else ()
+    return StatedRule(shares=shares, order="hashed")
 
 
 # --------------------------------------------------------------------------- sums
 
 
-def _counts(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _counts(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     pilot, profiled, problems = evidence["pilot"], evidence["profiled"], []
-    if evidence["floor"] != float(claim.get("floor", "0.5")):
+    if evidence["floor"] != float(claim.floor):
         problems.append("the floor is not the claim's")
     if evidence["allowance"] != allowance(claim):
         problems.append(f"allowance {evidence['allowance']} is not the claim's {allowance(claim)}")
-    if evidence["population"] + pilot["rows"] != claim["rows"] or not 0 <= pilot["errors"] <= pilot["rows"]:
+    if evidence["population"] + pilot["rows"] != claim.rows or not 0 <= pilot["errors"] <= pilot["rows"]:
         problems.append("pilot and population do not add up to the table")
     if profiled["rows"] + evidence["left"] != evidence["population"]:
         problems.append("rows profiled and left do not add up to the population")
@@ -130,7 +131,7 @@ def _place(evidence: Mapping[str, Json], design: Mapping[str, Json]) -> list[str
     return [] if stop["share"] == due else ["the share is not the table's"]
 
 
-def _granted(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _granted(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """What the chosen finalist's table, the errors and the floor allow, of the rows that are still there."""
     chosen = [each for each in evidence["finalists"] if each["candidate"] == evidence["candidate"]]
     if len(chosen) != 1:
@@ -145,7 +146,7 @@ def _granted(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[st
         return ["the candidate was bad on more rows of the evidence than in all"]
     if evidence["withheld"] not in (None, "no gain", "below the floor"):
         return ["it is withheld for no known reason"]
-    if evidence["withheld"] != "no gain" and (evidence["withheld"] is None) != likely(agreed, bad, claim):
+    if evidence["withheld"] != "no gain" and (evidence["withheld"] is None) != likely(agreed, bad, claim.floor):
         return ["whether the candidate is above the floor does not follow from what it showed"]
     due = 0 if evidence["withheld"] else _usable(evidence, chosen[0])
     return [] if evidence["granted"] == due else ["the rows granted are not what the table and the errors allow"]
@@ -168,10 +169,10 @@ def _share(evidence: Mapping[str, Json], design: Mapping[str, Json], look: int, 
 # --------------------------------------------------------------------------- the error
 
 
-def _errors(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _errors(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """The finalists' worst errors add up to at most α, and each is what its table has."""
     stated = sum(Fraction(repr(each["worst"]["error"])) for each in evidence["finalists"])
-    if stated > 1 - Fraction(claim["confidence"]):
+    if stated > 1 - Fraction(claim.confidence):
         return ["the errors of the finalists' tables add up to more than the confidence allows"]
     return [
         f"{each['candidate']}: {problem}"
@@ -319,7 +320,7 @@ def _worth(
     gain = 1 - _price(design["guess"], asked, model, len(marks)) - float(f"{deferred / max(1, len(marks)):.2g}")
     if gain <= 0:
         return 0.0, shown, "no gain"
-    if not likely(agreed, bad, {"floor": evidence["floor"]}):
+    if not likely(agreed, bad, evidence["floor"]):
         return 0.0, shown, "below the floor"
     return gain * _usable(evidence, design), shown, None
 

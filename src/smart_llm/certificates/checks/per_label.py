@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
+from msgspec import convert
 from scipy.stats import binom, hypergeom
 
-from smart_llm.certificates.checks import Round, allowance, digest, likely, shaped, walk
+from smart_llm.certificates.checks import Promise, Round, allowance, digest, likely, shaped, walk
+from smart_llm.certificates.parts import StatedRule
 from smart_llm.types import ERROR, Json
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
@@ -37,7 +39,7 @@ LABELS = [dict.fromkeys(("key", "pilot", "seen", "enough", "credit", "unplaced")
 SHOWN = dict.fromkeys(("agreed", "bad"))
 
 
-def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def check(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """Problems with the evidence."""
     if not evidence:
         return []
@@ -113,31 +115,29 @@ def _walked(evidence: Mapping[str, Json], look: walk.Look) -> list[str]:
     return ["ledger: whether delivering pays is not what the evidence says"] * (pays not in (None, evidence["pays"]))
 
 
-def rule(evidence: Mapping[str, Json]) -> Json:
+def rule(evidence: Mapping[str, Json]) -> StatedRule:
     """The rule as the certificate shows it."""
     if not evidence or not evidence["granted"]:
-        return {"shares": [], "order": "hashed"}
+        return StatedRule(shares=(), order="hashed")
     tier = {"model": evidence["candidate"], "score": evidence["score"]}
-    return {"tiers": [tier | {"stop": evidence["stop"], "peers": evidence["peers"]}]}
+    return convert({"tiers": [tier | {"stop": evidence["stop"], "peers": evidence["peers"]}]}, StatedRule)
 
 
-def _population(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    problems, errors, reserve = [], evidence["pilot_errors"], claim["reserve"]
-    if evidence["pilot"] + evidence["rows_left"] != claim["rows"]:
+def _population(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
+    problems, errors, reserve = [], evidence["pilot_errors"], claim.reserve
+    if evidence["pilot"] + evidence["rows_left"] != claim.rows:
         problems.append("pilot rows and rows left do not add up to the table")
     if evidence["allowance"] != allowance(claim) - max(0, errors - reserve):
         problems.append("the allowance does not follow from the claim and the pilot's errors")
     if evidence["reserve"] != max(0, reserve - errors):
         problems.append("the reserve does not follow from the claim and the pilot's errors")
-    if [str(Fraction(evidence["share"])), evidence["least"]] != [
-        str(Fraction(claim["per_label"])),
-        claim["label_rows"],
-    ]:
+    share = None if claim.per_label is None else Fraction(claim.per_label)
+    if (Fraction(evidence["share"]), evidence["least"]) != (share, claim.label_rows):
         problems.append("share and least rows of a label are not the claim's")
     return problems
 
 
-def _table(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _table(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     rows, looked, credit = evidence["rows_left"], evidence["looked"], evidence["credit"]
     misses, alpha = evidence["allowance"] + evidence["reserve"], float(_alpha(claim))
     level: Callable[[int], float] = lambda c: float(hypergeom.cdf(c, rows, misses + 1, looked))  # noqa: E731
@@ -154,9 +154,9 @@ def _table(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]
     return problems
 
 
-def _label(label: Mapping[str, Json], evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _label(label: Mapping[str, Json], evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     rows, looked, seen, shows = evidence["rows_left"], evidence["looked"], label["seen"], label["enough"]
-    carried = evidence["least"] - label["pilot"] - evidence["pilot_errors"] - claim.get("set_aside", 0)
+    carried = evidence["least"] - label["pilot"] - evidence["pilot_errors"] - claim.set_aside
     lost = evidence["errors"]
     alpha, problems = _alpha(claim), []
     few: Callable[[int], float] = lambda s: float(hypergeom.cdf(s - 1, rows, min(carried, rows), looked))  # noqa: E731
@@ -177,11 +177,11 @@ def is_largest(credit: int, seen: int, share: Fraction, alpha: Fraction) -> bool
     return keeps and not (credit + 1 < seen and below(credit + 1) and law.cdf(credit + 1) <= float(alpha) * (1 - SLACK))
 
 
-def _alpha(claim: Mapping[str, Json]) -> Fraction:
-    return 1 - Fraction(claim["confidence"])
+def _alpha(claim: Promise) -> Fraction:
+    return 1 - Fraction(claim.confidence)
 
 
-def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _stop(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     lacking = [label["credit"] - label["unplaced"] for label in evidence["labels"]]
     if min([evidence["credit_left"], *lacking]) < 0:
         idle = not set(END) & set(evidence) and evidence["granted"] is False
@@ -192,7 +192,7 @@ def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     agreed, bad = evidence["shown"]["agreed"], evidence["shown"]["bad"]
     if min(agreed, bad) < 0 or agreed + bad > evidence["looked"] or bad > evidence["credit_left"]:
         problems.append("the rows before the stopping row are more than there can be")
-    if evidence["granted"] is not (evidence["pays"] is True and likely(agreed, bad, claim)):
+    if evidence["granted"] is not (evidence["pays"] is True and likely(agreed, bad, claim.floor)):
         problems.append("whether it is granted does not follow from what it saves and what the candidate showed")
     if evidence["stop_digest"] != digest(
         *(evidence[name] for name in ("candidate", "peers", "score", "stop", "shown"))

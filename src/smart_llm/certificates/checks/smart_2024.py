@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.stats import beta
 
-from smart_llm.certificates.checks import Round, shaped
+from smart_llm.certificates.checks import Promise, Round, shaped
+from smart_llm.certificates.parts import SharedRows, StatedRule
 from smart_llm.types import AGREE, Json
 
 LEVELS = [Fraction(level, 100) for level in range(95, 100)]
@@ -33,7 +34,7 @@ SHAPE = {
 }
 
 
-def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def check(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """Problems with the evidence."""
     models = evidence["models"]
     if not shaped(evidence, SHAPE):
@@ -51,10 +52,10 @@ def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     return ended + shares(evidence, claim)
 
 
-def _ended(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _ended(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """Profiling ends after a whole look: with the rows, with the last candidate in question, or, where it may be given
     up, after a hundred rows."""
-    profiled, whole = evidence["profiled"], evidence["profiled"] == claim["rows"]
+    profiled, whole = evidence["profiled"], evidence["profiled"] == claim.rows
     standing = [each["standing"] for each in evidence["models"]]
     open_ = "dropped" in standing[: standing.index("satisfied")]
     given_up = evidence["variant"] != "profile-all" and profiled >= FORECAST
@@ -125,24 +126,24 @@ def _settled(evidence: Mapping[str, Json], rounds: Sequence[Round], model: int) 
     return int(places[0]) + 1, "satisfied" if low[places[0]] >= agreement else "invalid"
 
 
-def rule(evidence: Mapping[str, Json]) -> Json:
+def rule(evidence: Mapping[str, Json]) -> StatedRule:
     """Shares of the rows left, in file order."""
-    return {"shares": [{"model": s["model"], "rows": s["rows"]} for s in evidence["shares"]], "order": "file"}
+    return StatedRule(shares=tuple(SharedRows(s["model"], s["rows"]) for s in evidence["shares"]), order="file")
 
 
-def _model(each: Mapping[str, Json], evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _model(each: Mapping[str, Json], evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """Counts in range, limits and price derived from them, standing derived from the limits."""
     calls, agreeing, profiled = each["calls"], each["agreeing"], evidence["profiled"]
     problems = []
-    if not 0 <= agreeing <= calls <= profiled <= claim["rows"] or (calls % 10 and calls != profiled):
+    if not 0 <= agreeing <= calls <= profiled <= claim.rows or (calls % 10 and calls != profiled):
         problems.append("counts out of range")
     if each["index"] == 0 and calls != profiled:
         problems.append("the reference answers every profiled row")
-    if not _limits_follow(each, float(Fraction(claim["confidence"]))):
+    if not _limits_follow(each, float(Fraction(claim.confidence))):
         problems.append("the limits do not follow from the counts")
     if (each["price"] is None) != (calls == 0) or not isclose(each["spent"], (each["price"] or 0.0) * calls):
         problems.append("price, calls and spend do not fit")
-    if each["standing"] != _standing(each, float(Fraction(claim["agreement"]))):
+    if each["standing"] != _standing(each, float(Fraction(claim.agreement))):
         problems.append("the standing does not follow from the limits")
     return problems
 
@@ -168,9 +169,9 @@ def _standing(each: Mapping[str, Json], agreement: float) -> str:
     return "invalid" if each["upper"] < agreement else "dropped"
 
 
-def _cheapest(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _cheapest(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """profile-all, profile-smart: everything left to the cheapest satisfied model (the list is cheap to dear)."""
-    left = claim["rows"] - evidence["profiled"]
+    left = claim.rows - evidence["profiled"]
     best = next(each for each in evidence["models"] if each["standing"] == "satisfied")
     share = {"model": best["model"], "rows": left, "level": None, "lower": best["lower"]}
     due = [share] if best["index"] and left else []
@@ -180,13 +181,13 @@ def _cheapest(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[s
 # --------------------------------------------------------------------------- the mix
 
 
-def _mix(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _mix(evidence: Mapping[str, Json], claim: Promise) -> list[str]:
     """model-mix: the shares are those of the first cheapest mix, and by the solver no mix is cheaper by more than what
     whole rows cost."""
-    left = claim["rows"] - evidence["profiled"]
+    left = claim.rows - evidence["profiled"]
     if not left:
         return ["shares of no rows"] if evidence["shares"] else []
-    needed = float((Fraction(claim["agreement"]) * claim["rows"] - evidence["profiled"]) / left)
+    needed = float((Fraction(claim.agreement) * claim.rows - evidence["profiled"]) / left)
     price = next(each["price"] for each in evidence["models"] if each["index"] == 0) or 0.0
     saved, due = _cheapest_mix(evidence, claim, needed, left)
     if not _same(due, evidence["shares"]):
@@ -203,13 +204,11 @@ def _same(due: Sequence[Json], shares: Sequence[Json]) -> bool:
     )
 
 
-def _cheapest_mix(
-    evidence: Mapping[str, Json], claim: Mapping[str, Json], needed: float, left: int
-) -> tuple[float, list[Json]]:
+def _cheapest_mix(evidence: Mapping[str, Json], claim: Promise, needed: float, left: int) -> tuple[float, list[Json]]:
     """What it costs more than the reference alone, in USD (never more than nothing), and its shares. Every model with
     the reference, then every ordered pair, at all levels that are enough; the first of the cheapest."""
     models = sorted(evidence["models"], key=lambda each: each["index"])
-    confidence, called = Fraction(claim["confidence"]), [each for each in models if each["index"] and each["calls"]]
+    confidence, called = Fraction(claim.confidence), [each for each in models if each["index"] and each["calls"]]
     alone = [level for level in LEVELS if level >= confidence][:1]
     options: list[tuple[tuple[Json, Fraction | None], tuple[Json, Fraction | None]]]
     options = [((models[0], None), (each, level)) for each in called for level in alone]
@@ -245,10 +244,10 @@ def _split(offers: Sequence[Offer], needed: float, left: int) -> list[Offer]:
     return [({**safe, "rows": left - rows}, one), ({**bold, "rows": rows}, other)]
 
 
-def _least(evidence: Mapping[str, Json], claim: Mapping[str, Json], needed: float) -> float:
+def _least(evidence: Mapping[str, Json], claim: Promise, needed: float) -> float:
     """Least USD per row left of any allowed mix, less the reference's price."""
     called = [each for each in evidence["models"] if each["index"] and each["calls"]]
-    confidence = Fraction(claim["confidence"])
+    confidence = Fraction(claim.confidence)
     price = next(each["price"] for each in evidence["models"] if each["index"] == 0)
     best = 0.0
     for size in (1, 2):
