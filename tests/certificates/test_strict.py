@@ -59,9 +59,9 @@ def test_whatever_is_missing_or_mistyped_is_refused(done: smart.Run[Any]) -> Non
     for path, value in places(certificate):
         others: list[Any] = [[None], {"x": None}, "x", True]
         for other in others:
-            if type(other) is not type(value) and path[0] != "evidence":
+            if type(other) is not type(value):
                 assert smart.verify(with_value(certificate, path, other)), (path, other)
-        if isinstance(path[-1], str) and path[0] != "evidence":
+        if isinstance(path[-1], str):
             around: Any = certificate
             for name in path[:-1]:
                 around = around[name]

@@ -145,10 +145,12 @@ def _finalist(draft: Draft, k: int, claimed: int) -> None:
     draft.put(*at, "worst", "good", value=rows - draft["finalists"][k]["worst"]["bad"])
     design = draft["finalists"][k]
     bold = any(share > design["allowance"] for each in design["shares"] for share in each)
-    can_be = checked_mix._table(draft.evidence, design) == [] and 0 <= design["worst"]["bad"] <= rows <= claimed
-    if bold and can_be and draft.forged[0] in ("finalists", "spare", "pilot", "allowance", "population"):
-        error = checked_mix.error(design, rows, design["worst"]["bad"])
-        draft.put(*at, "worst", "error", value=checked_mix._stated(error))
+    if bold and draft.forged[0] in ("finalists", "spare", "pilot", "allowance", "population"):
+        whole = checked_mix.read(draft.evidence)
+        table = whole.finalists[k]
+        if checked_mix._table(whole, table) == [] and 0 <= table.worst.bad <= rows <= claimed:
+            error = checked_mix.error(table, rows, table.worst.bad)
+            draft.put(*at, "worst", "error", value=checked_mix._stated(error))
     stop = draft["finalists"][k]["stop"]
     seen, share = design["looks"][stop["look"]], design["shares"][stop["look"]]
     due = share[stop["bad"]] if stop["bad"] < len(share) else min(design["allowance"], rows - seen)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from smart_llm.certificates import checks
 from smart_llm.certificates.parts import (
     Claim,
     Cost,
@@ -242,21 +243,17 @@ def _set_aside(c: Certificate) -> list[str]:
     return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
 
 
-def given(evidence: Mapping[str, Json]) -> list[tuple[str, int, int]]:
-    """(candidate, rows it agreed on, rows asked) of the rows profiled that are like those a candidate was given: all of
-    them for a blind share, for a routed one those before the stopping row."""
-    if "mix" in evidence:
-        evidence = evidence["mix"]
-    shown = evidence.get("shown") or []
-    if isinstance(shown, Mapping):
-        shown = [{"model": evidence["candidate"], **shown}]
-    return [(each["model"], each["agreed"], each["agreed"] + each["bad"]) for each in shown]
+def given(c: Certificate) -> list[tuple[str, int, int]]:
+    """(candidate, rows it agreed on, rows asked) of the rows profiled that are like those a candidate was given; none
+    where nothing was granted."""
+    found = checks.given(c.procedure.name, c.evidence) if c.granted else []
+    return [(model, agreed, agreed + bad) for model, agreed, bad in found]
 
 
 def _given(c: Certificate) -> list[str]:
     return [
         f"             on rows like those it was given, {model} agreed on {agreed:,} of {rows:,} ({agreed / rows:.3f})"
-        for model, agreed, rows in (given(c.evidence) if c.granted else [])
+        for model, agreed, rows in given(c)
         if rows
     ]
 

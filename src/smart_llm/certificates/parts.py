@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from smart_llm.types import Standing
-from smart_llm.types.values import Value
+from smart_llm.types.values import Number, Value
 
 
 class Claim(Value, frozen=True, kw_only=True):
@@ -124,16 +124,16 @@ class StatedTier(Value, frozen=True, kw_only=True):
     """A tier of a cascade by the names of its models (`types.Tier`). score: (trait, weight) pairs."""
 
     model: str
-    score: tuple[tuple[str, float], ...]
-    stop: tuple[float, int] | None
+    score: tuple[tuple[str, Number], ...]
+    stop: tuple[Number, int] | None
     peers: tuple[str, ...]
 
 
 class StatedGate(Value, frozen=True):
     """Rows whose score is below the floor go to the reference at once (`types.Gate`)."""
 
-    score: tuple[tuple[str, float], ...]
-    floor: float
+    score: tuple[tuple[str, Number], ...]
+    floor: Number
 
 
 class StatedRule(Value, frozen=True, kw_only=True):

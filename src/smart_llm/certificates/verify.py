@@ -18,7 +18,6 @@ from msgspec.structs import replace
 from smart_llm.certificates import certificate as certificates
 from smart_llm.certificates import checks as verifying
 from smart_llm.certificates.certificate import Certificate
-from smart_llm.certificates.late import covered
 from smart_llm.certificates.recount import recount
 from smart_llm.certificates.seeds import needs_chance, order_seed
 from smart_llm.errors import InputError, LedgerError, named
@@ -152,7 +151,7 @@ def _proved(c: Certificate) -> list[str]:
     problems = verifying.check(c.procedure.name, c.evidence, verifying.of_population(c.claim))
     if replace(verifying.rule(c.procedure.name, c.evidence), reference=c.plan.reference) != c.rule:
         problems.append("rule: not the one the evidence certifies")
-    if c.status == "certified" and c.errors.late > covered(c.evidence, c.claim.reserve):
+    if c.status == "certified" and c.errors.late > verifying.covered(c.procedure.name, c.evidence, c.claim.reserve):
         problems.append("certified, yet more rows have no answer than the evidence covers")
     if (c.status in ("certified", "not-certified")) != bool(c.rule.shares or c.rule.tiers):
         problems.append("status: does not fit the rule")

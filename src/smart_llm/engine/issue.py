@@ -8,9 +8,9 @@ import numpy as np
 from msgspec.structs import replace
 from scipy.special import betaincinv  # scipy.stats takes a second to load
 
+from smart_llm.certificates import checks
 from smart_llm.certificates.certificate import Certificate, assumed, words
 from smart_llm.certificates.labels import per_label
-from smart_llm.certificates.late import covered
 from smart_llm.certificates.parts import (
     Claim,
     Cost,
@@ -92,7 +92,8 @@ def _status(live: Live, verdict: Verdict | None, errors: Errors, shape: Problem)
         return "pending"
     if not verdict.granted:
         return "reference-only"
-    kept = errors.late <= covered(verdict.evidence, shape.reserve) and errors.rows <= shape.promised
+    late = checks.covered(verdict.procedure, verdict.evidence, shape.reserve)
+    kept = errors.late <= late and errors.rows <= shape.promised
     return "certified" if kept else "not-certified"
 
 

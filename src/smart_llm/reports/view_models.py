@@ -174,7 +174,7 @@ def _standings(facts: Facts) -> Iterator[Block]:
 
 def _given(facts: Facts) -> Iterator[Block]:
     """How candidates agreed on rows like those they were given."""
-    shown = given(facts.certificate.evidence) if facts.certificate and facts.certificate.granted else []
+    shown = given(facts.certificate) if facts.certificate else []
     for model, agreed, rows in shown:
         if rows:
             yield Prose(

@@ -1,6 +1,7 @@
 """Recomputing a verdict from its evidence, with code that shares nothing with the procedures but their definitions.
 
-Each module has three functions. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim`
+Each module reads its evidence strictly (`read(evidence)`, a `ValueError` where it does not fit), and has functions of
+what was read. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim`
 is what the certificate claims of the rows that were not set aside. `recount(evidence, rounds, fixed, names) ->
 list[str]`: what differs from the ledger: from the answers that were bought (`rounds`) and from what was recorded before
 the evidence was (`fixed`). `rule(evidence) -> StatedRule`: the rule that the evidence certifies, without the reference.
@@ -16,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from importlib import import_module
+from types import ModuleType
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,9 @@ from smart_llm.certificates.parts import Claim, StatedRule
 from smart_llm.procedures import BY_NAME
 from smart_llm.types import Answers, Ints, Json, Marks
 from smart_llm.types.values import Value
+
+Given: TypeAlias = tuple[str, int, int]
+"""A candidate, rows on which it agreed, and rows on which it was bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ MALFORMED = (
 """What evidence that is none makes the checks end in."""
 
 
-def check(procedure: str, evidence: Mapping[str, Json], claim: Promise) -> list[str]:
+def check(procedure: str, evidence: Json, claim: Promise) -> list[str]:
     """Problems with a procedure's evidence; an unknown procedure is one (fail closed)."""
     variant = procedure.partition(":")[2]
     if not isinstance(evidence, Mapping) or (variant and evidence.get("variant") != variant):
@@ -54,11 +60,35 @@ def check(procedure: str, evidence: Mapping[str, Json], claim: Promise) -> list[
     return _call(procedure, "check", evidence, claim)
 
 
-def recount(
-    procedure: str, evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]
-) -> list[str]:
+def recount(procedure: str, evidence: Json, rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
     """Problems between a procedure's evidence and what the ledger says was decided before, asked and answered."""
     return _twice(rounds) + _call(procedure, "recount", evidence, rounds, fixed, names)
+
+
+def rule(procedure: str, evidence: Json) -> StatedRule:
+    """The rule a procedure's evidence certifies, as the certificate shows it but for the reference."""
+    module = _module(procedure)
+    stated: StatedRule = module.rule(module.read(evidence))
+    return stated
+
+
+def given(procedure: str, evidence: Json) -> list[Given]:
+    """What the rows profiled that are like those a candidate was given showed of it: all of them for a blind share, for
+    a routed one those before the stopping row."""
+    module = _module(procedure)
+    found: list[Given] = module.given(module.read(evidence))
+    return found
+
+
+def covered(procedure: str, evidence: Json, reserve: int) -> int:
+    """How many rows may end without an answer although profiling did not show it, under a rule with this evidence.
+
+    A part of the allowance, the plan's reserve, is kept for them from the beginning. Procedures that deliver before a
+    stopping row pay for rows of the pilot without an answer out of the same reserve, and say what is left of it.
+    """
+    module = _module(procedure)
+    left: int | None = module.reserve(module.read(evidence))
+    return reserve if left is None else min(reserve, left)
 
 
 def _twice(rounds: Sequence[Round]) -> list[str]:
@@ -68,16 +98,20 @@ def _twice(rounds: Sequence[Round]) -> list[str]:
     return ["ledger: rows were asked about a second time"] * (len(np.unique(rows)) < len(rows))
 
 
-def _call(procedure: str, function: str, *arguments: Json) -> list[str]:
+def _call(procedure: str, function: str, evidence: Json, *arguments: Json) -> list[str]:
     if procedure not in BY_NAME:
         return [f"procedure {procedure!r} is not known to this version"]
-    module = import_module(f"{__name__}.{BY_NAME[procedure].check}")
+    module = _module(procedure)
     try:
         with np.errstate(all="ignore"):  # numbers that cannot be are named, not warned of
-            problems: list[str] = getattr(module, function)(*arguments)
+            problems: list[str] = getattr(module, function)(module.read(evidence), *arguments)
     except MALFORMED as error:
         return [f"the evidence is malformed: {type(error).__name__} {error}"]
     return problems
+
+
+def _module(procedure: str) -> ModuleType:
+    return import_module(f"{__name__}.{BY_NAME[procedure].check}")
 
 
 class Promise(Value, frozen=True, kw_only=True):
@@ -137,20 +171,3 @@ def likely(agreed: int, bad: int, floor: str | float) -> bool:
     from scipy.stats import beta  # a second to load
 
     return bool(beta.sf(float(floor), agreed + 0.5, bad + 0.5) >= LIKELY)
-
-
-def shaped(value: Json, shape: Json) -> bool:
-    """Whether a piece of evidence has the fields it should have and no others. shape: for a dict, the shape of each
-    field; for a list, that of all its entries; None: anything."""
-    if isinstance(shape, dict):
-        same = isinstance(value, dict) and value.keys() == shape.keys()
-        return same and all(shaped(value[name], inner) for name, inner in shape.items())
-    if isinstance(shape, list):
-        return isinstance(value, list) and all(shaped(each, shape[0]) for each in value)
-    return True
-
-
-def rule(procedure: str, evidence: Mapping[str, Json]) -> StatedRule:
-    """The rule a procedure's evidence certifies, as the certificate shows it but for the reference."""
-    stated: StatedRule = import_module(f"{__name__}.{BY_NAME[procedure].check}").rule(evidence)
-    return stated
