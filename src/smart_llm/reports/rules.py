@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from smart_llm.certificates.certificate import Certificate
+from smart_llm.certificates.checks import mix
 from smart_llm.certificates.parts import StatedTier
 from smart_llm.procedures import described
 from smart_llm.reports.facts import Facts
@@ -126,19 +127,14 @@ def _peer(term: str, names: list[str]) -> str:
 
 def _finalists(facts: Facts, c: Certificate) -> Iterator[Way]:
     """Finalists of an exact design that were not chosen."""
-    evidence = c.evidence.get("mix", c.evidence)
-    chosen, call = evidence.get("candidate"), facts.profiling.call if facts.profiling else {}
-    reference = c.plan.reference
-    for each in evidence.get("finalists", ()):
-        name, share = each["candidate"], each["stop"]["share"]
-        if name == chosen:
+    if "mix" not in c.evidence:
+        return
+    evidence, reference = mix.read(c.evidence["mix"]), c.plan.reference
+    call = facts.profiling.call if facts.profiling else {}
+    for each in evidence.finalists:
+        if each.candidate == evidence.candidate:
             continue
-        if share is None:
-            seen = each["stop"]["seen"]
-            yield Way(name, 0, None, f"not settled: given up after {seen:,} rows of evidence, it was not worth more")
-            continue
-        rows = min(share, evidence["left"])
-        bought = c.cost.total - c.cost.delivery
-        known = name in call and reference in call
-        left = rows * call[name] + (evidence["left"] - rows) * call[reference] if known else 0.0
-        yield Way(name, rows, bought + left if known else None, "certified, not used")
+        rows, bought = min(each.stop.share, evidence.left), c.cost.total - c.cost.delivery
+        known = each.candidate in call and reference in call
+        left = rows * call[each.candidate] + (evidence.left - rows) * call[reference] if known else 0.0
+        yield Way(each.candidate, rows, bought + left if known else None, "certified, not used")
