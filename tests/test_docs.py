@@ -108,8 +108,8 @@ def _call() -> None:
 
 
 def test_the_tree_names_what_is_there() -> None:
-    """Every folder and file in the README's tree exists."""
-    tree = (ROOT / "README.md").read_text().split("## The tree")[1].split("```")[1]
+    """Every folder and file in the tree of docs/contributing.md exists."""
+    tree = (ROOT / "docs" / "contributing.md").read_text().split("## The rooms")[1].split("```")[1]
     for line in tree.splitlines():
         inside = ROOT / "src/smart_llm" if line.startswith("  ") else ROOT
         for name in re.findall(r"^\s*((?:[\w*/]+(?:\.py|/) ?)+)", line):

@@ -12,7 +12,7 @@ from smart_llm.types import Outlook
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A sentence the user should see: a candidate dropped, a run taken up again, how to go on."""
+    """A sentence the user should see: a candidate dropped, a run resumed, how to go on."""
 
     text: str
 

@@ -12,9 +12,11 @@ from smart_llm.certificates.certificate import Certificate
 from smart_llm.client.batch.client import by_batch
 from smart_llm.engine import outputs
 from smart_llm.engine.job import Job
+from smart_llm.engine.learning import learned, remembered
 from smart_llm.engine.opening import job_of, ledger_of, means_of, providers_of
 from smart_llm.engine.options import Options, Place
 from smart_llm.engine.outputs import Output
+from smart_llm.engine.pilot import account_of
 from smart_llm.engine.pilot import buy as buy_pilot
 from smart_llm.engine.run import Finished, Unfinished, execute
 from smart_llm.engine.session import Means
@@ -120,7 +122,7 @@ async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) 
     try:
         with _reading(path) as reader:
             return await draw_up(
-                job,
+                remembered(job, reader),
                 reader,
                 providers,
                 concurrency=options.concurrency,
@@ -169,6 +171,8 @@ async def _pilot(job: Job, path: Path, rows: int, options: Options) -> None:
     providers = providers_of(job, options)
     try:
         with _working(path, providers, options) as means:
+            job, means = await learned(job, means, account=account_of(job))
+            providers = dict(means.providers)
             await buy_pilot(job, means, rows)
     finally:
         await _close(providers.values())
@@ -191,6 +195,7 @@ def _delivered(job: Job, finished: Finished, output: Output, ledger: Path, optio
 async def _execute(job: Job, means: Means, output: Output, page: Place | None) -> Finished:
     """Run; a run that stops early leaves a pending certificate, and a report, where the whole ones would be."""
     try:
+        job, means = await learned(job, means)
         return await execute(job, means)
     except Unfinished as stopped:
         if output is not None and stopped.certificate.status == "pending":  # a finished run's stands there

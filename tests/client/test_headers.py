@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from smart_llm.client.limits import Allowance, Limits, limits_from, seconds
+from smart_llm.client.limits import Allowance, Limits, limits_from
+from smart_llm.providers.durations import seconds
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 

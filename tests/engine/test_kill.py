@@ -27,8 +27,13 @@ def command(source: Path, out: Path, url: str) -> list[str]:
     return [
         *(sys.executable, "-m", "smart_llm.cli", "run", str(source), "--prompt", "Yes or no? {text}"),
         *("--labels", "yes,no", "--agreement", "0.9", "--seed", "5", "--output", str(out), "--json"),
-        *("--reference", f"openai:big@{url}?in=10&out=10", "--candidate", f"openai:small@{url}?in=1&out=1"),
-        *("--candidate", f"openai:tiny@{url}?in=0.1&out=0.1", "--concurrency", str(IN_FLIGHT)),
+        *(
+            "--reference",
+            f"openai:big@{url}?in=10&out=10",
+            "--candidate",
+            f"openai:small@{url}?in=1&out=1&enforce=none",
+        ),
+        *("--candidate", f"openai:tiny@{url}?in=0.1&out=0.1&enforce=none", "--concurrency", str(IN_FLIGHT)),
     ]
 
 

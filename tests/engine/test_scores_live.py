@@ -24,7 +24,7 @@ async def asked(url: str, ledger: Path, *, price: float = 1, draws: str = "") ->
         ROWS,
         TASK,
         reference=f"openai:big@{url}?in=10&out=10",
-        candidates=[f"openai:small@{url}?in={price}&out={price}{draws}"],
+        candidates=[f"openai:small@{url}?in={price}&out={price}&enforce=none{draws}"],
         agreement="0.95",
         seed=3,
         ledger=ledger,

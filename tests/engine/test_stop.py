@@ -62,7 +62,7 @@ async def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Pat
         command = [
             *(sys.executable, "-m", "smart_llm.cli", "run", str(tmp_path / "t.csv"), "--prompt", "? {text}"),
             *("--labels", "yes,no", "--reference", f"openai:big@{url}?in=10&out=10", "--concurrency", "8"),
-            *("--candidate", f"openai:small@{url}?in=1&out=1", "--seed", "1", "--json"),
+            *("--candidate", f"openai:small@{url}?in=1&out=1&enforce=none", "--seed", "1", "--json"),
         ]
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -95,7 +95,7 @@ async def test_a_stop_does_not_wait_for_what_a_server_asks(tmp_path: Path, named
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "smart_llm.cli", "run", str(tmp_path / "t.csv"), "--prompt", "? {text}"),
             *("--labels", "yes,no", "--reference", f"openai:big@{url}?in=10&out=10", "--json"),
-            *("--candidate", f"openai:small@{url}?in=1&out=1", "--seed", "1"),
+            *("--candidate", f"openai:small@{url}?in=1&out=1&enforce=none", "--seed", "1"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

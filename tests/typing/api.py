@@ -142,6 +142,7 @@ smart.run(frame, task, reference="fake:big", candidates=["fake:small"], bugdet=3
 smart.run(frame, task, reference="fake:big", candidates=["fake:small"], budjet=1.0)  # type: ignore[call-overload]
 smart.arun(frame, task, reference="fake:big", candidates=["fake:small"], budjet=1.0)  # type: ignore[call-overload]
 smart.plan(frame, task, reference="fake:big", candidates=["fake:small"], budjet=1.0)  # type: ignore[call-arg]
+ahead = smart.aplan(frame, task, reference="fake:big", candidates=["fake:small"], budjet=1)  # type: ignore[call-arg]
 smart.run(frame, task, reference="fake:big", candidates=["fake:small"], budget="3")  # type: ignore[call-overload]
 smart.Task("{text}", labels="yes", max_tokens="8")  # type: ignore[arg-type]
 smart.Task("{text}", parse=close_enough)  # type: ignore[arg-type]

@@ -92,7 +92,7 @@ class Certificate:
         return told
 
     def text(self, width: int = USUAL) -> str:
-        """The certificate for people: about a dozen lines, of so many columns at most."""
+        """The certificate for people: about a dozen lines of at most `width` columns."""
         return "\n".join(wrapped(_lines(self), width))
 
     def __repr__(self) -> str:

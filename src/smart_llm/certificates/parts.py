@@ -58,8 +58,8 @@ class Delivered(Value, frozen=True, kw_only=True):
 
 class Cost(Value, frozen=True, kw_only=True):
     """In USD, each distinct request once, whoever paid. set_aside … self_check: by stage; they add up to the total.
-    reference_only: an estimate. paid, reused: by this run, and by earlier ones whose answers it took. lost_at_most: of
-    calls that brought no answer, besides."""
+    reference_only: an estimate. paid, reused: by this run, and by earlier ones whose answers it took. learning: paid
+    to learn how servers are told to keep to labels. lost_at_most: of calls that brought no answer, besides."""
 
     total: float
     set_aside: float
@@ -72,6 +72,7 @@ class Cost(Value, frozen=True, kw_only=True):
     unit: str
     paid: float
     reused: float
+    learning: float
     lost_at_most: float
 
 

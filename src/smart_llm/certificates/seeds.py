@@ -17,7 +17,7 @@ from smart_llm.providers.fake import OF_A_PROCESS
 from smart_llm.types.plan import Command, Settings
 
 BITS = 53
-"""Of a seed: so many that any reader of JSON keeps it whole."""
+"""Of a seed: few enough that any reader of JSON keeps it whole."""
 
 
 def order_seed(command: Command, drawn: int | None) -> int:

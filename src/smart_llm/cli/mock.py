@@ -21,6 +21,10 @@ def mock_provider(
     answers: Annotated[Path | None, typer.Option(help="Answer from a recorded table instead.")] = None,
     error: Annotated[list[str] | None, typer.Option(help="MODEL=SHARE of prompts it answers otherwise.")] = None,
     break_contract: Annotated[list[str] | None, typer.Option(help="MODEL that never keeps the contract.")] = None,
+    chat: Annotated[list[str] | None, typer.Option(help="MODEL=SHARE of prompts that it chats about.")] = None,
+    keep: Annotated[
+        str, typer.Option(help="Ways to keep a model to labels that it takes: none schema choice both.")
+    ] = "none",
     refuse_logprobs: Annotated[bool, typer.Option(help="Refuse requests for log-probabilities.")] = False,
     latency: Annotated[float, typer.Option(help="Seconds per call.")] = 0.0,
     jitter: Annotated[float, typer.Option(help="Seconds added at random.")] = 0.0,
@@ -54,6 +58,8 @@ def mock_provider(
         rule=rule,
         errors=shares("--error", error),
         break_contract=break_contract or [],
+        chats=shares("--chat", chat),
+        keeps=keep,
         refuse_logprobs=refuse_logprobs,
         latency=latency,
         jitter=jitter,

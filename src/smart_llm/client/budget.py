@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from smart_llm.errors import BudgetExhausted
 
 Send: TypeAlias = Callable[[float], Coroutine[Any, Any, int]]
-"""Announces so many USD, durably; returns the number of the note."""
+"""Announces an amount in USD, durably; returns the number of the note."""
 
 
 class Budget:

@@ -29,7 +29,7 @@ from smart_llm.client.resting import resting
 from smart_llm.defaults import CONCURRENCY, PATIENCE, TIMEOUT
 from smart_llm.errors import Refused, Retryable
 from smart_llm.ledger import request_key
-from smart_llm.providers.base import Provider, Telling, capped
+from smart_llm.providers.base import Provider, Telling, answered, capped
 from smart_llm.types import Answer, Model, Request
 
 FIRST_DELAY, LONGEST_DELAY, LATER_DELAY = 0.2, 20.0, 5.0
@@ -291,7 +291,7 @@ class Client:
             cost = bound  # from here on it may be paid
             self.calls[name] += 1
             async with lane.trust.limited(patient := trials.time(self._timeout)):
-                answer = lane.priced(request, await lane.provider.complete(request))
+                answer = lane.priced(request, await answered(lane.provider, request))
             self.cache_saved += lane.model.rate.saved(answer.usage)
             cost, lost = answer.cost, False
             if self._budget.limit is not None and (reason := lane.trust.broke(bound, answer)):

@@ -144,7 +144,7 @@ class Lane:
             raise Refused(f"{self.model.name}: the first {self.failed_rows} rows all failed. The last: {error}")
 
     def silence(self, now: float, seconds: float, timeout: float) -> str | None:
-        """What to say if it has answered nothing for so many seconds although there is something to answer."""
+        """What to say if it has answered nothing for that many seconds although there is something to answer."""
         silent = self.silent_for(now)
         if silent < seconds:
             return None
@@ -199,8 +199,8 @@ def guessed_tokens(request: Request) -> float:
 
 def sent_bytes(request: Request, model: Model) -> int:
     """Bytes of everything that is billed as input; no tokenizer makes more than a token of a byte."""
-    schema = enforced.schema(request.labels) if request.labels and model.enforce == "schema" else request.schema
-    return FRAME_TOKENS + sum(len(part.encode()) for part in (request.prompt, request.system, schema) if part)
+    parts = (request.prompt, request.system, enforced.wanted(request, model))
+    return FRAME_TOKENS + sum(len(part.encode()) for part in parts if part)
 
 
 def _now() -> float:

@@ -7,10 +7,10 @@ Mistral and Cerebras name the minute: `…-req-minute`, `…-tokens-minute`. Ant
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+
+from smart_llm.providers.durations import seconds
 
 _DIALECTS = {
     "requests": (
@@ -31,9 +31,6 @@ _NAMES = {
     for unit, names in _DIALECTS.items()
 }
 """(limit, remaining, reset) of each dialect."""
-
-_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +66,3 @@ def _allowance(headers: Mapping[str, str], unit: str, now: float) -> Allowance |
                 return None
             return Allowance(most, here, seconds(headers.get(reset), now)) if most > 0 <= here else None
     return None
-
-
-def seconds(text: str | None, now: float) -> float | None:
-    """A time from now on: `17.5`, `250ms`, `1m30s`, a date, or seconds since 1970. None: nothing that is understood."""
-    if text is None:
-        return None
-    text = text.strip()
-    try:
-        value = float(text)
-    except ValueError:
-        parts = _PARTS.findall(text)
-        if parts and "".join(map("".join, parts)) == text:
-            return sum(float(number) * _UNITS[unit] for number, unit in parts)
-        return _until(text, now)
-    return max(0.0, value - now if value > 1e9 else value)
-
-
-def _until(text: str, now: float) -> float | None:
-    try:
-        date = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)

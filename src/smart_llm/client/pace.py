@@ -43,7 +43,7 @@ FIRST_CALLS = 4
 UNDER = 0.98
 """A found-out limit is used to this share at first …"""
 GROWTH, GROWING = 0.015, 30.0
-"""… and that grows by so much a second, twice as fast after so many seconds, and so on."""
+"""… and that grows by this much a second, twice as fast after this many seconds, and so on."""
 BEYOND = 1.05
 """From this many times the found-out limit on, refusals are expected."""
 SHORT = 0.85

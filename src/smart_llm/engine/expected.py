@@ -15,7 +15,7 @@ from smart_llm.types import Model, Request, Usage
 SAMPLE = 64
 """Rows rendered before the start, to estimate what a call costs."""
 THOUGHTS = 16
-"""A model that thinks is expected to use one in so many of the tokens it may think: a guess, until a pilot tells."""
+"""A model that thinks is expected to use one in this many of the tokens it may think: a guess, until a pilot tells."""
 
 
 def expected_cost(model: Model, provider: Provider, live: Live) -> float:

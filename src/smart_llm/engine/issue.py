@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from scipy.special import betaincinv  # scipy.stats takes a second to load
 
 from smart_llm.certificates import checks
 from smart_llm.certificates.certificate import Certificate, assumed, words
@@ -28,9 +27,13 @@ from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.earlier import earlier
+from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Mix, Problem, Standing, Tier, Verdict
 from smart_llm.types.plan import FrozenPlan
+
+SHOWN = 0.9
+"""Confidence of the limits that are shown beside the shares of candidates."""
 
 
 def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None, ledger: Ledger) -> Certificate:
@@ -141,19 +144,19 @@ def standings(live: Live) -> list[Standing]:
     found = []
     for j, model in enumerate(live.models[1:], 1):
         asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = (float(betaincinv(agreeing + 0.5, asked - agreeing + 0.5, tail)) for tail in (0.05, 0.95))
+        low, high = map(float, jeffreys(agreeing, asked, SHOWN))
         found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
     return found
 
 
 def _cost(live: Live, profiled: Any, run_id: str, ledger: Ledger) -> Cost:
     """What it cost, by stage and by model; and whose money it was: what this run has paid for its answers, what those
-    cost that it took from earlier runs for nothing, and what it may have paid besides. The last alone depends on how
-    often a run was killed."""
+    cost that it took from earlier runs for nothing, what it paid to learn how servers are told, and what it may have
+    paid besides. The last alone depends on how often a run was killed."""
     stages, total = live.account.stages, live.account.total()
     asked, alone = float(live.account.spent().sum()), live.account.reference_only(profiled)
-    spent, lost = ledger.spent(run_id), ledger.lost(run_id)
-    reused = total - (spent - lost)
+    lost, learning = ledger.lost(run_id), ledger.learning(run_id)
+    reused = total - (ledger.spent(run_id) - lost - learning)
     reused = reused if reused > 1e-9 * total else 0.0
     return Cost(
         total=total,
@@ -167,6 +170,7 @@ def _cost(live: Live, profiled: Any, run_id: str, ledger: Ledger) -> Cost:
         unit="USD",
         paid=total - reused,
         reused=reused,
+        learning=learning,
         lost_at_most=lost,
     )
 

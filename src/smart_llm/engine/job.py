@@ -20,6 +20,7 @@ from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
+from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
@@ -29,13 +30,13 @@ from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan
 from smart_llm.types.share import decimal, floor_share, share
 
 ENOUGH = 20
-"""A promise per label is about labels that the reference gives to at least one in so many rows."""
+"""A promise per label is about labels that the reference gives to at least one in this many rows."""
 DISCOUNT = 0.5
 """What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
 GIVEN_UP = "given up"
 """Kind of the event that ends a run whose record could not be reproduced."""
 RESERVE = 100
-"""One in so many of the rows that may differ is set aside for rows that finally have no answer."""
+"""One in this many of the rows that may differ is set aside for rows that finally have no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Job:
     per_label: str | None = None
     floor: str = "0.5"
     batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
+    run_id: str | None = None  # of a run that something was bought for before it began
 
     @property
     def reference(self) -> Model:
@@ -71,8 +73,7 @@ def check(job: Job) -> Job:
     agreement, confidence = decimal("--agreement", job.agreement), decimal("--confidence", job.confidence)
     job = replace(job, agreement=agreement, confidence=confidence)
     _check_floor(job)
-    _check_enforced(job)
-    job = _check_labels(job)
+    job = _check_labels(_check_enforced(job))
     names = [model.name for model in job.models]
     if len(names) < 2 and procedures.described(job.procedure).candidates:
         raise InputError("--candidate: name at least one cheaper model (or use --procedure reference-only).")
@@ -91,9 +92,13 @@ def _check_floor(job: Job) -> None:
         raise InputError(f"--floor goes with the default procedure; {job.procedure} is kept as it was published.")
 
 
-def _check_enforced(job: Job) -> None:
-    if not job.task.contract.labels and (named := [model.name for model in job.models if model.enforce]):
+def _check_enforced(job: Job) -> Job:
+    """What is said of labels goes with labels. Where there is nothing to be told, not telling it is no setting."""
+    contract = job.task.contract
+    if not contract.labels and (named := [model.name for model in job.models if model.enforce in TOLD]):
         raise InputError(f"{named[0]}: enforce= keeps a model to labels, and this task has none; leave it out.")
+    idle = {NONE} if contract.labels else set() if contract.schema else {NONE, AUTO}
+    return replace(job, models=tuple(replace(m, enforce="") if m.enforce in idle else m for m in job.models))
 
 
 def _check_labels(job: Job) -> Job:
@@ -111,7 +116,7 @@ def _check_labels(job: Job) -> Job:
 
 
 def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
-    """The run of this job in the ledger, and whether it was there before: taken up again, or started."""
+    """The run of this job in the ledger, and whether it was there before (then it is resumed)."""
     command = fixed(job)
     record = find(command, ledger)
     if record is not None:
@@ -120,7 +125,8 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     given_up = sum(run.lookup == lookup for run in ledger.runs())
     drawn = secrets.randbits(BITS) if needs_chance(command, given_up) else None
     plan = frozen(job, command, drawn, piloted(ledger, job.table.table_hash), given_up=given_up)
-    return ledger.start_run(plan, lookup=lookup, seed=plan.seed), False
+    fresh = job.run_id if all(run.run_id != job.run_id for run in ledger.runs()) else None
+    return ledger.start_run(plan, lookup=lookup, seed=plan.seed, run_id=fresh), False
 
 
 def find(command: Command, reader: Reader) -> RunRecord | None:

@@ -2,7 +2,7 @@
 
 `Live` renders rows into requests, sends them through the client, reads the replies by the task's contract and turns
 them into marks. What it keeps per row is what will be delivered: answer, model, status. Money is counted once per
-distinct request, whoever pays first, so that a run taken up again costs what the undisturbed run costs.
+distinct request, whoever pays first, so that a resumed run costs what the undisturbed run costs.
 
 A call that failed is not an answer. A candidate that failed while profiling counts as bad there, since it may well
 answer when it delivers; the reference's failure is an error of the row. Neither is in the ledger: another call may be

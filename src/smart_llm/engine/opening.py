@@ -18,6 +18,7 @@ from smart_llm.files import user_dir
 from smart_llm.ledger import Ledger
 from smart_llm.providers import specs as model_specs
 from smart_llm.providers.base import Provider
+from smart_llm.providers.enforced import AUTO
 from smart_llm.providers.fake import FakeProvider
 from smart_llm.tasks import Task
 from smart_llm.types import Model
@@ -83,13 +84,22 @@ def _models(options: Options) -> tuple[Model, ...]:
     """The models meant, reference first; `InputError` for a spec that means none."""
     book = model_specs.read_book(options.models) if options.models else None
     specs = (options.reference, *options.candidates)
-    models = [model_specs.placed(model_specs.resolve(spec, book=book)) for spec in specs]
-    return tuple(_of_process(model, options.providers or {}) for model in models)
+    reference, *candidates = [model_specs.placed(model_specs.resolve(spec, book=book)) for spec in specs]
+    given = options.providers or {}
+    candidates = [model if _brought(model, given) else model_specs.asking(model) for model in candidates]
+    if odd := [m.name for m in (reference, *candidates) if m.enforce == AUTO and _brought(m, given)]:
+        raise InputError(f"{odd[0]}: enforce=auto asks a server, and here a provider of yours answers; leave it out.")
+    return tuple(_of_process(model, given) for model in (reference, *candidates))
+
+
+def _brought(model: Model, given: Mapping[str, Provider]) -> Provider | None:
+    """The provider that the caller has for this model, if any."""
+    return given.get(model.name) or given.get(model.name.partition("?")[0])
 
 
 def _of_process(model: Model, given: Mapping[str, Provider]) -> Model:
     """The model; where a `FakeProvider` answers for it, as one of this process alone, unless its answers are kept."""
-    provider = given.get(model.name) or given.get(model.name.partition("?")[0])
+    provider = _brought(model, given)
     return replace(model, at=provider.at) if isinstance(provider, FakeProvider) and provider.at else model
 
 

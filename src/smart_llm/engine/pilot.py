@@ -50,7 +50,7 @@ async def buy(job: Job, means: Means, count: int) -> None:
         timeout=means.timeout,
         patience=means.patience,
         budget=means.budget,
-        run=f"{PILOT} {table}",
+        run=account_of(job),
         check=means.stop.check,
     )
     live = Live(job.table, job.task, job.models, client, stop=means.stop)
@@ -60,6 +60,11 @@ async def buy(job: Job, means: Means, count: int) -> None:
             await live.ask_again(live.questions.different(positions)[: means.self_check], means.concurrency)
     if speeds := client.speeds():
         means.ledger.event(table, SPEED, {name: asdict(speed) for name, speed in speeds.items()})
+
+
+def account_of(job: Job) -> str:
+    """Who pays for pilots of this table, in place of a run."""
+    return f"{PILOT} {job.table.table_hash}"
 
 
 def _choose(job: Job, ledger: Ledger, count: int) -> Ints:

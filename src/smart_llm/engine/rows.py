@@ -16,7 +16,7 @@ from smart_llm.tasks import format_value
 from smart_llm.types import Answer, Ints
 
 HOPELESS = 20
-"""If so many rows come first of which none has an answer, the run stops: the rest would be paid for in vain."""
+"""If this many rows come first and none of them has an answer, the run stops: the rest would be paid for in vain."""
 
 
 class Rows:

@@ -147,7 +147,7 @@ async def _run(job: Job, record: RunRecord, means: Means) -> Finished:
         means.tell(Said(f"Providers' prompt caches took ${client.cache_saved:.6f} off what was bought now."))
     certificate = finished.certificate
     errors, cost = certificate.claim.errors, certificate.cost
-    paid = cost.paid + cost.lost_at_most
+    paid = cost.paid + cost.learning + cost.lost_at_most
     means.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost.reused))
     return finished
 

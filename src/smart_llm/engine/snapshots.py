@@ -77,7 +77,7 @@ def changed(names: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _mixed(places: Ints, total: int) -> bool:
-    """Whether these places, increasing, could well be a random choice among so many."""
+    """Whether these places, increasing, could well be a random choice among that many."""
     count = len(places)
     late, early = int(places[0]), total - 1 - int(places[-1])
     mean, deviation = (total - 1) / 2, sqrt((total - count) * (total + 1) / (12 * count))

@@ -53,7 +53,7 @@ class Aside:
 
 
 def record_once(ledger: Ledger, run_id: str, kind: str, payload: Json) -> None:
-    """Record an event; where the last of its kind says the same it is not written again, so that a run taken up again
+    """Record an event; where the last of its kind says the same it is not written again, so that a resumed run
     adds nothing."""
     if ledger.latest(run_id, kind) != payload:
         ledger.event(run_id, kind, payload)

@@ -36,6 +36,7 @@ class _CanonicalRequest(msgspec.Struct, omit_defaults=True):
     draw: int = 0
     thinking: int = 0
     at: str | None = None
+    enforce: str = ""
 
 
 def canonical(value: Json) -> bytes:
@@ -63,6 +64,7 @@ def request_json(request: Request) -> bytes:
         r.draw,
         r.thinking,
         r.at,
+        r.enforce,
     )
     try:
         return _encode(wire)

@@ -18,6 +18,8 @@ from smart_llm.ledger.migrations import check_version
 from smart_llm.types import Answer, Json
 from smart_llm.types.plan import FORMAT, FrozenPlan, frozen_plan
 
+PROBE = "probe"
+"""The outcome of a call that was answered, and made to learn something about its server alone."""
 _GET = "SELECT answer FROM answers WHERE key = ?"
 RUN = "id, lookup, plan, plan_hash, seed, started, state, certificate"
 _BOUGHT = "SELECT model, 'answered', COUNT(*), SUM(cost) FROM answers WHERE run = ? GROUP BY model"
@@ -176,12 +178,20 @@ class Reader:
         return int(self._db.execute(f"SELECT COUNT(*) FROM answers{where}", names).fetchone()[0])
 
     def spent(self, run_id: str) -> float:
-        """USD this run has paid or may have paid: answers, failed attempts, and calls whose outcome is unknown."""
-        return self._sum("SELECT SUM(cost) FROM answers WHERE run = ?", run_id) + self.lost(run_id)
+        """USD this run has paid or may have paid: answers, what it learned of servers, failed attempts, and calls whose
+        outcome is unknown."""
+        bought = self._sum("SELECT SUM(cost) FROM answers WHERE run = ?", run_id)
+        return bought + self.learning(run_id) + self.lost(run_id)
+
+    def learning(self, run_id: str) -> float:
+        """USD this run has paid for answers that only told something about a server."""
+        return self._sum(f"SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome = '{PROBE}'", run_id)
 
     def lost(self, run_id: str) -> float:
         """USD, at most: what this run may have paid without getting an answer for it that stands."""
-        settled = self._sum("SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome != 'sent'", run_id)
+        settled = self._sum(
+            f"SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome NOT IN ('sent', '{PROBE}')", run_id
+        )
         unknown = self._sum(f"SELECT SUM(cost) FROM attempts WHERE run = ? AND outcome = 'sent' AND {_UNKNOWN}", run_id)
         apart = self._sum("SELECT SUM(cost) FROM set_apart WHERE run = ?", run_id)
         return settled + unknown + apart

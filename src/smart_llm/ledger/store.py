@@ -134,10 +134,14 @@ class Ledger(Reader):
         row = (next(self._attempt_ids), settles, run, key, model, outcome, cost, self._clock())
         return self._writer.submit(_ATTEMPT, row)
 
-    def start_run(self, plan: Json, *, lookup: str, seed: int) -> RunRecord:
-        """Record a plan (`FrozenPlan`, or its JSON) as a new run, state `pending`. The run's id sorts by time."""
-        now, frozen = self._clock(), canonical(plan)
-        run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
+    def new_run_id(self) -> str:
+        """An id for a run that begins now; ids sort by time."""
+        return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(self._clock()))}-{secrets.token_hex(3)}"
+
+    def start_run(self, plan: Json, *, lookup: str, seed: int, run_id: str | None = None) -> RunRecord:
+        """Record a plan (`FrozenPlan`, or its JSON) as a new run, state `pending`. run_id: where something was
+        bought for it before."""
+        now, frozen, run_id = self._clock(), canonical(plan), run_id or self.new_run_id()
         self._writer.execute(_RUN, (run_id, lookup, frozen.decode(), tagged(frozen), str(seed), now))
         record = self.find_run(lookup)
         assert record is not None

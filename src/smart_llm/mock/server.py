@@ -26,10 +26,11 @@ import msgspec
 
 from smart_llm.errors import InputError
 from smart_llm.mock import anthropic
-from smart_llm.mock.answers import BROKEN, Answerer, Recorded, Said, by_rule
+from smart_llm.mock.answers import BROKEN, Answerer, Recorded, Said, by_rule, uniform
 from smart_llm.mock.batch_mount import BatchMount
 from smart_llm.mock.batches import PROMPT, BatchSettings
 from smart_llm.mock.http import Call, Connection, Reply, reply
+from smart_llm.mock.keeping import KEEPS, kept
 from smart_llm.mock.limits import Limiter, Limits
 
 
@@ -67,6 +68,9 @@ class _Body(msgspec.Struct):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     temperature: float | None = None
+    response_format: Any = None
+    structured_outputs: Any = None
+    guided_choice: Any = None
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -77,8 +81,10 @@ class MockServer:
     """The server; `async with MockServer(…) as url` runs it on a free port. `url` ends in /v1.
 
     rule: what `answers.by_rule` takes; answer: a function (model, prompt) → text instead. errors: share of prompts a
-    model strays on. latency: seconds; jitter: seconds added at random, evenly spread. hang, pause: seconds a silent
-    call lasts, and seconds a 429 asks to wait. key: the key asked for, if any. `keys` holds the keys that were sent.
+    model strays on; chats, break_contract: the same of prompts that it breaks the contract on, and models that always
+    do. keeps: how the server keeps a model to labels (`keeping.KEEPS`). latency: seconds; jitter: seconds added at
+    random, evenly spread. hang, pause: seconds a silent call lasts, and seconds a 429 asks to wait. key: the key asked
+    for, if any. `keys` holds the keys that were sent.
     """
 
     def __init__(
@@ -88,6 +94,8 @@ class MockServer:
         rule: str = "label:positive,negative",
         errors: Mapping[str, float] | None = None,
         break_contract: Iterable[str] = (),
+        chats: Mapping[str, float] | None = None,
+        keeps: str = "none",
         refuse_logprobs: bool = False,
         latency: float = 0.0,
         jitter: float = 0.0,
@@ -102,7 +110,9 @@ class MockServer:
         port: int = 0,
     ) -> None:
         self._answer = answer or by_rule(rule, errors or {}, seed)
-        self._breaking = frozenset(break_contract)
+        if keeps not in KEEPS:
+            raise InputError(f"--keep {keeps}: there are {', '.join(KEEPS)}.")
+        self._breaking, self._keeps = dict(chats or {}) | dict.fromkeys(break_contract, 1.0), keeps
         self._models = sorted({*getattr(answer, "models", ()), *(errors or ()), *self._breaking})
         self._refuse_logprobs = refuse_logprobs
         self._latency, self._jitter, self._hang, self._pause = latency, jitter, hang, pause
@@ -185,7 +195,11 @@ class MockServer:
     def _quiet(self) -> MockServer:
         """Its twin without faults and limits, which answers the requests of batches."""
         twin = MockServer(
-            self._answer, break_contract=self._breaking, refuse_logprobs=self._refuse_logprobs, batches=None
+            self._answer,
+            chats=self._breaking,
+            keeps=self._keeps,
+            refuse_logprobs=self._refuse_logprobs,
+            batches=None,
         )
         twin._limiter = Limiter(Limits(), lambda: 0.0)
         return twin
@@ -202,7 +216,7 @@ class MockServer:
         said = self._said(body.model, prompt, drawn=bool(body.temperature))
         if said is None:
             return _problem(404, f"The model {body.model} has no answer to this prompt.", "model_not_found")
-        data = _encode(_completion(body, said, tokens))
+        data = _encode(_completion(body, self._kept(body, prompt, said), tokens))
         return self._faulty(data, body.model) or self._whole(data, body.model, self._limiter.headers())
 
     def _messages(self, call: Call) -> Reply:
@@ -225,8 +239,19 @@ class MockServer:
         headers = anthropic.limit_headers(self._limiter.headers())
         return self._faulty(data, asked.model, anthropic.problem) or self._whole(data, asked.model, headers)
 
+    def _kept(self, body: _Body, prompt: str, said: Said) -> Said:
+        """What is said where the server keeps its model to labels; it would have chatted without."""
+        told, asked = body.structured_outputs, body.response_format
+        choice = (told.get("choice") if isinstance(told, dict) else None) or body.guided_choice
+        schema = asked.get("json_schema", {}).get("schema") if isinstance(asked, dict) else None
+        meant = self._answer(body.model, prompt)
+        meant = meant.text if isinstance(meant, Said) else meant or said.text
+        text = kept(meant, self._keeps, choice=choice, schema=schema)
+        return said if text is None else Said(text, said.logprob)
+
     def _said(self, model: str, prompt: str, *, drawn: bool = False) -> Said | None:
-        said = BROKEN if model in self._breaking else self._answer(model, prompt)
+        chats = uniform("chats", model, prompt) < self._breaking.get(model, 0.0)
+        said = BROKEN if chats else self._answer(model, prompt)
         said = Said(said) if isinstance(said, str) else said
         if said is None or said.other is None or not drawn:
             return said

@@ -26,7 +26,7 @@ LOOKED_AT = 4096
 MANY = 0.05
 """A column that is empty in more of the rows than this is worth a word; so are more repeated prompts than this."""
 LONG, FAR = 10_000, 20
-"""A row is very long from so many characters and so many times the median on."""
+"""A row is very long if it has this many characters and is this many times as long as the median."""
 HARDLY = 0.97
 """Of reference-only cost: a run expected to cost more hardly pays."""
 
@@ -186,7 +186,7 @@ def _rare(facts: Facts) -> Iterator[str]:
     if rare:
         yield (
             f"Rare in the pilot: {', '.join(rare)}. The promise per label is for labels that the reference gives to "
-            f"{least:,} rows or more; rarer ones have none, and one about that common makes the promise dear."
+            f"{least:,} rows or more; rarer ones have none, and a label about that common makes the promise expensive."
         )
 
 

@@ -188,7 +188,7 @@ class _Shape:
 
 
 def _busy(calls: float, model: Planned, speed: Speed, concurrency: int) -> float:
-    """Seconds that so many calls take at this speed, within what the provider says is allowed."""
+    """Seconds that these calls take at this speed, within what the provider says is allowed."""
     seconds = calls * speed.seconds / concurrency
     if speed.requests:
         seconds = max(seconds, calls / speed.requests * 60)
@@ -217,6 +217,7 @@ def _models(live: Live, providers: Mapping[str, Provider], seen: Known | None) -
                 cost=float(np.mean(seen.sheet.cost[:, j] if seen else [row_cost(model, usage) for usage in used])),
                 seconds=speed.seconds if speed else None,
                 seen=_standing(seen, j) if seen and j else None,
+                enforce=model.enforce,
             )
         )
     return out
@@ -237,6 +238,6 @@ def _prompts(live: Live) -> list[tuple[int, str]]:
 
 
 def _run(job: Job, reader: Reader | None) -> dict[str, Json] | None:
-    """The run that the same command would take up again."""
+    """The run that the same command would resume."""
     record = find(fixed(job), reader) if reader is not None else None
     return None if record is None else {"run": record.run_id, "state": record.state}

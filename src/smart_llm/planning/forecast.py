@@ -41,7 +41,7 @@ RANKED = 200
 """Draws that are ranked, of which some are simulated."""
 UPWARD = 1.15
 """How much farther above the median than the largest simulated cost the interval reaches, on the scale of logarithms: a
-pilot's luck is found out in the run, so most surprises are dear."""
+pilot's luck is found out in the run, so most surprises are expensive ones."""
 MOST_ROWS = 50_000
 """Larger tables are simulated at this size: profiling then counts for a little too much."""
 OVERRUN = 1.06
@@ -50,7 +50,7 @@ OVERRUN = 1.06
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much may be spent on simulating: at most so many runs, and none begun after so many seconds; but `least`."""
+    """How much may be spent on simulating: at most `runs` runs, none begun after `seconds`, but at least `least`."""
 
     runs: int = 24
     seconds: float = 15.0

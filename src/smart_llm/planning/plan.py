@@ -40,7 +40,8 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One model: role `reference` or `candidate`; rate: USD per million tokens; tokens of an average call, USD a row.
-    seen: what the pilot saw of a candidate (rows, agreeing, deferred, limits)."""
+    seen: what the pilot saw of a candidate (rows, agreeing, deferred, limits). enforce: how its server is made to keep
+    to the labels or the schema; "auto": the run learns that by a call."""
 
     name: str
     role: str
@@ -50,6 +51,7 @@ class Planned:
     cost: float
     seconds: float | None
     seen: Mapping[str, Json] | None
+    enforce: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,7 +60,7 @@ class Plan:
     equivalence: when two answers count as the same, in words. asked: the line of the agreement asked for; lines: of
     several. reference_only: USD of the reference on every row. pilot: rows piloted and what they cost, None where there
     was none under this task. self_agreement: as on a certificate. set_aside: rows that are no evidence. warnings:
-    sentences. run: the run this command would take up again."""
+    sentences. run: the run that this command would resume."""
 
     table: str
     rows: int
@@ -82,7 +84,7 @@ class Plan:
     run: Mapping[str, Json] | None
 
     def text(self, width: int = 100) -> str:
-        """For people: all of it, in so many columns."""
+        """For people: all of it, at most `width` columns wide."""
         return text(self, width)
 
     def short(self, width: int = 100) -> str:
@@ -180,6 +182,10 @@ def _cut(prompt: str) -> str:
 def _model(model: Planned) -> list[str]:
     about = f"{model.name} ({model.role}): ${_usd(model.cost)} a row, {model.input_tokens:,.0f} tokens in, "
     lines = [f"{about}{model.output_tokens:,.0f} out; {_rate(model)}"]
+    if model.enforce == "auto":
+        lines.append("  enforce: whether its server can keep it to the answers allowed will be learned by one call")
+    elif model.enforce:
+        lines.append(f"  enforce: {model.enforce}")
     if model.seen and model.seen["rows"]:
         seen = model.seen
         deferred = f"; broke the contract on {seen['deferred']}" if seen["deferred"] else ""

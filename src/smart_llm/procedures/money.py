@@ -55,6 +55,6 @@ def may_try(problem: Problem, candidate: int) -> bool:
 
 
 def likely_above(floor: float, agreed: int, bad: int) -> bool:
-    """Whether a candidate that agreed on so many rows and was bad on so many is likely to agree on more than `floor` of
+    """Whether a candidate with these numbers of agreeing and bad rows is likely to agree on more than `floor` of
     such rows: the posterior probability, from Jeffreys' prior, is at least `LIKELY`. Without rows it is not."""
     return float(1 - betainc(agreed + 0.5, bad + 0.5, floor)) >= LIKELY

@@ -16,7 +16,7 @@ from smart_llm.stats.sampling import permutation
 from smart_llm.types import Ask, Ints
 
 MOST, SHARE = 400, 200
-"""Rows bought ahead in a round: so many, or one in so many of the table, whichever is less."""
+"""Rows bought ahead in a round: this many, or one in this many of the table, whichever is less."""
 
 
 class Ahead:

@@ -112,7 +112,7 @@ def first_pilot(problem: Problem, order: Ints) -> Generator[Ask, Answers, Pilot 
 
 
 def within(problem: Problem, prices: Sequence[float], rows: int) -> tuple[int, ...]:
-    """The candidates whose pilot of so many rows costs little, cheapest first, as many as the purse allows for."""
+    """The candidates whose pilot of that many rows costs little, cheapest first, as many as the purse allows for."""
     chosen: list[int] = []
     spent = 0.0
     for j in sorted(range(1, len(prices)), key=lambda j: prices[j]):

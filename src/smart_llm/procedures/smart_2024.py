@@ -75,7 +75,7 @@ class State:
 
     @property
     def unknown(self) -> list[int]:
-        """Unknown candidates no dearer than the cheapest satisfied model, cheap to dear."""
+        """Unknown candidates no more expensive than the cheapest satisfied model, cheapest first."""
         rates = self.problem.rates
         bar = rates[self.cheapest]
         return [m for m in by_price(self.problem.rates) if self.standing[m] == UNKNOWN and rates[m] <= bar]
@@ -136,7 +136,7 @@ def _start(problem: Problem) -> State:
 
 @lru_cache(maxsize=16)
 def by_price(rates: tuple[float, ...]) -> tuple[int, ...]:
-    """Model indices, cheap to dear; among equals the reference last."""
+    """Model indices, cheapest first; among equals the reference last."""
     return tuple(sorted(range(len(rates)), key=lambda m: (rates[m], m == 0)))
 
 
@@ -306,7 +306,7 @@ def _describe(state: State, shares: tuple[Share, ...]) -> dict[str, object]:
     """Counts at each model's last look, and the shares; `certificates.checks.smart_2024` recomputes the
     latter from the former.
 
-    models: cheap to dear, so that "cheapest" can be checked without prices that nothing pins.
+    models: cheapest first, so that "cheapest" can be checked without prices that nothing pins.
     """
     names = (state.problem.reference, *state.problem.candidates)
     low, high = interval(state.agreeing, state.calls, float(state.problem.confidence))

@@ -71,8 +71,7 @@ class AnyLLMProvider:
             asked["reasoning_effort"] = self._model.effort
         elif not self._model.thinking:
             asked["temperature"] = request.temperature
-        schema = enforced.schema(request.labels) if request.labels and self._model.enforce else request.schema
-        if schema is not None:
+        if (schema := enforced.wanted(request, self._model)) is not None:
             asked["response_format"] = msgspec.json.decode(msgspec.json.encode(wire.response_format(schema)))
         return asked
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
+from smart_llm.errors import InputError
 from smart_llm.types import Answer, Request
 
 ALTERNATIVES = 5
@@ -34,6 +35,18 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Give up connections; closing twice does no harm."""
         ...
+
+
+async def answered(provider: Provider, request: Request) -> Answer:
+    """What a provider says; `InputError` for one of the user's own that does not keep to the seam."""
+    whose, given = f"{type(provider).__name__}, for {request.model},", cast("Any", provider.complete(request))
+    if not hasattr(given, "__await__"):
+        raise InputError(f"providers: complete() of {whose} is not async: write `async def complete`.")
+    answer = await given
+    if not isinstance(answer, Answer):
+        said = type(answer).__name__
+        raise InputError(f"providers: complete() of {whose} gives a {said}: return a smart.Answer.")
+    return answer
 
 
 Told: TypeAlias = Callable[[str, Mapping[str, str]], None]

@@ -9,6 +9,8 @@ import aiohttp
 
 MOST = 32 * 2**20
 """Bytes of a reply, packed or not: the log-probabilities of a long answer are some megabytes."""
+GZIP = b"\x1f\x8b"
+"""What everything that is packed with gzip begins with, and no JSON: proxies pack and unpack without saying so."""
 ACCEPTED = {"Accept-Encoding": "gzip"}
 
 
@@ -28,15 +30,20 @@ async def body(response: aiohttp.ClientResponse, most: int | None = None) -> byt
 
 
 def _unpacked(data: bytes, coding: str, most: int) -> bytes:
-    if coding in ("", "identity") or not data:
+    if data.startswith(GZIP):
+        coding = "gzip"
+    elif coding in ("", "identity") or not data or data.lstrip()[:1] in (b"{", b"["):  # unpacked on the way
         return data
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise Unusable("packed its reply in a way nobody asked for")
-    unpacker = zlib.decompressobj(wbits=47)  # gzip or zlib, by its first bytes
-    try:
-        whole = unpacker.decompress(data, most + 1)
-    except zlib.error:
-        raise Unusable("sent a reply that cannot be unpacked") from None
-    if len(whole) > most:
-        raise Unusable(f"sent a reply that unpacks to more than {most:,} bytes")
+    whole = b""
+    while data:
+        unpacker = zlib.decompressobj(wbits=47)  # gzip or zlib, by its first bytes
+        try:
+            whole += unpacker.decompress(data, most + 1 - len(whole))
+        except zlib.error:
+            raise Unusable("sent a reply that cannot be unpacked") from None
+        if len(whole) > most:
+            raise Unusable(f"sent a reply that unpacks to more than {most:,} bytes")
+        data = unpacker.unused_data  # some servers pack a reply in pieces
     return whole

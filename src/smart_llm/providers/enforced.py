@@ -11,8 +11,8 @@ schema   `response_format: json_schema` (llama.cpp makes a grammar of it; OpenAI
          for the object if it refuses that.
 
 An answer to a request that was enforced and one to a request that was not are answers of two models, in effect. So the
-setting is part of a model's name, nothing is enforced unless the user says so, and what a server refuses is learnt
-before it has given any answer, or not at all (`http`).
+setting is part of a model's name, or of its settings where it was learned by asking (`engine.learning`), and what a
+server refuses is learnt before it has given any answer, or not at all (`http`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from functools import lru_cache
 
 import msgspec
 
-WAYS = ("choice", "schema", "none")
+from smart_llm.types import Model, Request
+
+WAYS = ("choice", "schema", "none", "auto")
+AUTO, NONE = "auto", "none"
+TOLD = ("schema", "choice")
+"""The ways to tell a server, in the order in which they are tried: an answer in JSON shows that a schema was kept to,
+while a label may also be what the model would have said anyhow."""
 CHOICE = ("regex", "guided_choice", "structured_outputs")
 """The parameters of `choice`, in the order in which they are left out where a server names several of them."""
 SCHEMA = "response_format"
@@ -42,6 +48,22 @@ def schema(labels: tuple[str, ...], *, bare: bool = False) -> str:
     return msgspec.json.encode(one if bare else whole).decode()
 
 
+def wanted(request: Request, model: Model) -> str | None:
+    """The schema that goes with a request, if any: of its labels an object, where the model is kept to them by it."""
+    if request.labels:
+        return schema(request.labels) if model.enforce == "schema" else None
+    return None if model.enforce == NONE else request.schema
+
+
+def shows_schema(text: str) -> bool:
+    """Whether a reply is JSON of the schema of labels, as hardly any model writes unless its server makes it."""
+    try:
+        found = msgspec.json.decode(text.rpartition("</think>")[2])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(found, str) or (isinstance(found, dict) and "label" in found)
+
+
 @lru_cache(maxsize=64)
 def regex(labels: tuple[str, ...]) -> str:
     """A regular expression that is one of these labels, with nothing escaped that need not be: engines differ."""
@@ -50,7 +72,7 @@ def regex(labels: tuple[str, ...]) -> str:
 
 def gone(way: str, quirks: frozenset[str]) -> bool:
     """Whether nothing is left by which a server could be told."""
-    return quirks.issuperset(CHOICE if way == "choice" else (SCHEMA,)) if way else False
+    return way in TOLD and quirks.issuperset(CHOICE if way == "choice" else (SCHEMA,))
 
 
 def first_named(named: Sequence[str] | frozenset[str]) -> str | None:

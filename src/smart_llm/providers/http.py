@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -103,8 +103,10 @@ class HttpEndpoint:
         if found is not None:
             found[1].args = (shown(str(found[1]), self._secret),)
             return found
-        error = Retryable(f"{self.host} sent a reply that is not a completion.", paid=True)
-        return problems.Problem(), error
+        page, streams = problems.PAGE.match(reply.data), reply.data.startswith((b"data:", b"event:"))
+        odd = " but a web page: is this the address of its API?" if page else "."
+        odd = " in one piece: it streams although it was not asked to." if streams else odd
+        return problems.Problem(), Retryable(f"{self.host} sent a reply that is not a completion{odd}", paid=not page)
 
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
@@ -120,7 +122,8 @@ class HttpEndpoint:
 class HttpProvider(ABC):
     """Answers requests for the models of one endpoint. A dialect says how a request is written and a reply is read.
 
-    prefix: what every prompt of the run begins with. told: see `base.Told`.
+    prefix: what every prompt of the run begins with. told: see `base.Told`. lost: is told in a sentence that a server
+    cannot be made to keep to the labels although it should be.
     """
 
     def __init__(
@@ -129,10 +132,11 @@ class HttpProvider(ABC):
         self._http = endpoint
         self._models = {model.name: model for model in models}
         self._quirks = {name: self.known(model) for name, model in self._models.items()}
-        self._enforcing = {name for name, model in self._models.items() if model.enforce}
+        self._enforcing = {name for name, model in self._models.items() if model.enforce in enforced.TOLD}
         self._fixed = set[str]()  # of these, who has answered: what is asked of them stays as it is
         self._prefix = prefix
         self.told = told
+        self.lost: Callable[[str], None] = _warn
 
     @abstractmethod
     def body(self, request: Request) -> bytes:
@@ -187,7 +191,7 @@ class HttpProvider(ABC):
 
     def _read(self, model: str, quirks: frozenset[str], reply: HttpReply) -> Answer | None:
         """The answer, or None where a parameter was refused that was not among the quirks when it was sent."""
-        if reply.status == 200:
+        if 200 <= reply.status < 300:
             try:
                 answer = self._http.safe(self.decode(reply.data))
                 self._fixed |= {model} & self._enforcing
@@ -211,8 +215,11 @@ class HttpProvider(ABC):
         before, way = self._quirks[model], self._models[model].enforce
         self._quirks[model] = after = before | learnt
         if enforced.gone(way, after) and not enforced.gone(way, before):
-            text = f"{model}: its server does not take enforce={way}, so nothing keeps it to the labels: {error}"
-            warnings.warn(text, stacklevel=2)
+            self.lost(f"{model}: its server does not take enforce={way}, so nothing keeps it to the labels: {error}")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
 
 
 def _reason(error: Exception) -> str:

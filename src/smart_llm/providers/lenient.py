@@ -4,8 +4,8 @@ An answer that was paid for is never thrown away because of what stands beside i
 read (null, text, negative, hundreds of digits) is not known, and the client prices the call by its bytes; a
 log-probability that cannot be read takes the score with it, and the answer stays.
 
-Some servers write `NaN` and `-Infinity` into their JSON, which is none. Such a reply is read once more, by a slower
-reader that takes them for null.
+Some servers write `NaN` and `-Infinity` into their JSON, which is none; some begin it with a byte order mark, end it
+with half a character, or go on after it. Such a reply is read once more, by a slower reader that bears with that.
 """
 
 from __future__ import annotations
@@ -79,12 +79,14 @@ def decoded(data: bytes, decode: Callable[[bytes], T]) -> T:
         return decode(data)
     except msgspec.ValidationError:  # it is JSON, of another kind
         raise
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return decode(msgspec.json.encode(_slowly(data)))
 
 
 def _slowly(data: bytes) -> Any:
-    return json.loads(data.decode(), parse_constant=lambda _: None, parse_int=_whole)
+    """The first value in a text that is JSON or nearly so; what does not fit UTF-8 becomes a mark."""
+    text = data.decode("utf-8-sig", errors="replace").lstrip()
+    return json.JSONDecoder(parse_constant=lambda _: None, parse_int=_whole).raw_decode(text)[0]
 
 
 def _whole(digits: str) -> int | None:

@@ -175,9 +175,8 @@ def _usage(found: object) -> Usage:
 
 def _wanted(request: Request, model: Model) -> Format | None:
     """The structured output that is asked for."""
-    if request.labels and model.enforce:
-        return _format(enforced.schema(request.labels))
-    return None if request.schema is None else _format(request.schema)
+    schema = enforced.wanted(request, model)
+    return None if schema is None else _format(schema)
 
 
 def _content(prompt: str, end: int | None) -> str | list[Text]:

@@ -56,7 +56,7 @@ class OpenAIProvider(HttpProvider):
     def decode(self, data: bytes) -> Answer:
         """The answer in a completion."""
         answer = replies.answer(data)
-        if answer.finish == "error":  # OpenRouter: the provider behind it failed in the middle of it
+        if replies.INTERRUPTED.fullmatch(answer.finish):
             raise Retryable(f"{self._http.host} broke off in the middle of an answer.", paid=True)
         return answer
 

@@ -4,8 +4,8 @@ A lookup takes the better part of a millisecond, so a model is resolved once int
 
 Two traps. A price asked for "by batch" is silently the ordinary one where the data knows no batch price: the variant
 itself is looked for. And where prompts past some length cost more (up to five times as much), the first tier alone
-would break a budget: `long_from` and `long_factor` keep the dearest direction of the first step, and of every later one
-the largest factor.
+would break a budget: `long_from` and `long_factor` keep the most expensive direction of the first step, and of every
+later one the largest factor.
 """
 
 from __future__ import annotations

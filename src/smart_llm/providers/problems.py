@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from smart_llm.errors import ProviderError, Refused, Retryable
+from smart_llm.providers.durations import seconds as after
 
 TOO_LONG = (
     r"(context|prompt|input|request|content|message|text)\b.{0,60}\btoo (long|large|big)"
@@ -55,9 +56,14 @@ OVERLOADED = re.compile(
 BAD_KEY = re.compile(r"API_KEY_INVALID|invalid_api_key|authentication_error", re.IGNORECASE)
 WALL = re.compile(r"^\s*<(!doctype|html)", re.IGNORECASE)
 """A page where an error was expected: with 403, a firewall before the server, which looks at what is in the prompt."""
+PAGE = re.compile(rb"\s*<")
+RATES = re.compile(r"throttl|rate.?limit|too.?many.?requests|\b(qps|rpm|tpm)\b", re.IGNORECASE)
+"""A limit of rates, in codes of any status (AWS: 400, Google: 403), and in words where no status is given."""
 OUTSIZED = re.compile(r"request (is )?too large|tokens must be reduced", re.IGNORECASE)
 ASKED_AND_LIMIT = re.compile(r"\blimit:?\s+([\d,]+).{0,80}?\brequested:?\s+([\d,]+)", re.IGNORECASE)
 """What a 429 says of one request that is larger than the whole limit: waiting will not make it smaller."""
+EPOCH = 1e9
+"""More seconds than anybody is asked to wait; so many had passed since 1970 in 2001."""
 QUOTED = 160
 """Characters of a provider's words that are passed on."""
 MASKED = re.compile(r"\S*\*{2,}\S*")
@@ -65,6 +71,11 @@ MASKED = re.compile(r"\S*\*{2,}\S*")
 STOPS = (401, 402)
 """Statuses that stop the run also where they are said inside a 200."""
 PASSES = (408, 409, 425, 429, 529)
+FINAL = (401, 402, 403, 404, 405, 407, 410)
+"""Refusals of all requests, unless their words say otherwise; any other (a 424, a 451) may be of this one alone."""
+CODES = ("type", "code", "status", "__type", "error_code", "status_code")
+SAID = ("message", "detail", "error_msg", "status_msg", "msg", "title")
+"""What the codes and the words of an error are called (OpenAI; FastAPI; Baidu; MiniMax; Zhipu; RFC 9457; AWS)."""
 BY_TYPE = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
     "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504,
@@ -102,17 +113,24 @@ def _problem(found: Any) -> Problem:
     if isinstance(found, dict) and isinstance(errors := found.get("errors"), list) and errors and "error" not in found:
         found = errors[0]
     outer = found if isinstance(found, dict) else {}
-    found = outer.get("error", found)
-    if isinstance(found, str) and outer:  # TGI and others: the words alone, the rest beside them
-        found = {**outer, "message": found}
+    found = outer.get("error") or outer.get("base_resp") or found
+    while isinstance(found, dict) and isinstance(found.get("error"), dict) and not _said(found):
+        found = found["error"]
+    if found is True or (isinstance(found, str) and outer):  # TGI and others: the words alone, the rest beside them
+        found = {**outer, "message": _said(outer) if found is True else found}
     if not isinstance(found, dict):
         return Problem(str(found))
-    message, param = found.get("message") or found.get("detail") or "", found.get("param")
+    message, param = _said(found), found.get("param")
     status = _status(found) or _status(outer)
     problem = Problem(
         str(message), tuple(_codes(found)), param if isinstance(param, str) else None, _wait(found), status
     )
     return _behind(problem, found.get("metadata"))
+
+
+def _said(found: Mapping[str, Any]) -> Any:
+    """The words of an error, whatever its server calls them."""
+    return next((found[name] for name in SAID if found.get(name)), "")
 
 
 def _behind(problem: Problem, metadata: Any) -> Problem:
@@ -139,13 +157,23 @@ def inside(host: str, data: bytes, secret: str | None) -> tuple[Problem, Provide
     if found is None:
         return None
     problem = _problem(found)
-    status = problem.status or 400
+    status = problem.status or _by_words(problem)
     if status not in (*STOPS, *PASSES) and status < 500:
         status = 400
     error = meaning(host, status, problem, {}, secret)
     if isinstance(error, Retryable):
         error.paid = False
     return problem, error
+
+
+def _by_words(problem: Problem) -> int:
+    """The status that an error would have, where none is given."""
+    said = f"{' '.join(problem.codes)} {problem.message}"
+    if ROW_ONLY.search(said):
+        return 400
+    if RATES.search(said) or OVERLOADED.search(problem.message):
+        return 429
+    return 402 if UNPAID_WORDS.search(problem.message) else 401 if BAD_KEY.search(said) else 400
 
 
 def _error_in(data: bytes) -> dict[str, Any] | None:
@@ -163,8 +191,8 @@ def _error_in(data: bytes) -> dict[str, Any] | None:
     for each in (found, choice):
         if isinstance(each, dict) and each.get("error"):
             return each
-    is_error = "error" in (found.get("object"), found.get("type")) or found.get("detail") or found.get("errors")
-    return found if is_error else None
+    is_error = "error" in (found.get("object"), found.get("type")) or found.get("errors") or found.get("base_resp")
+    return found if is_error or _said(found) else None
 
 
 def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str], secret: str | None) -> ProviderError:
@@ -177,12 +205,13 @@ def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str]
         return Refused(f"{host}: the quota or credit is used up{said}. Add to it, then run again to go on.")
     if status == 429 and _outsized(problem.message):
         return Refused(f"{host}: this request is larger than the limit of rates{said}.", maybe_row=True)
-    if status in (429, 529) or (status == 503 and OVERLOADED.search(problem.message)):
+    limited = status in (400, 403) and RATES.search(codes)
+    if status in (429, 529) or limited or (status == 503 and OVERLOADED.search(problem.message)):
         return Retryable(f"{host} asks to slow down (status {status}){said}.", retry_after=after, throttled=True)
     if status >= 500 and TOO_LONG_AT_ALL.search(problem.message):
         return Refused(f"{host} refuses the request (status {status}){said}.", row_only=True)
     if status in (408, 409, 425) or status >= 500:
-        paid = status in (502, 504)
+        paid = status in (502, 504, 524)
         return Retryable(f"{host} failed with status {status}{said}.", retry_after=after, paid=paid)
     if status == 401 or (status in (400, 403) and BAD_KEY.search(codes)):
         words = MASKED.sub("…", said)
@@ -193,7 +222,9 @@ def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str]
     if status == 404:
         return Refused(f"{host} does not know this model or address (status 404){said}.")
     return Refused(
-        f"{host} refuses the request (status {status}){said}.", row_only=row_only, maybe_row=status in (400, 403, 422)
+        f"{host} refuses the request (status {status}){said}.",
+        row_only=row_only,
+        maybe_row=status == 403 or status not in FINAL,
     )
 
 
@@ -207,9 +238,9 @@ def _outsized(message: str) -> bool:
 
 def retry_after(headers: Mapping[str, str], problem: Problem | None = None) -> float | None:
     """Seconds to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date, else what the body names."""
-    for name, scale in (("retry-after-ms", 1e-3), ("Retry-After", 1.0)):
-        if (text := headers.get(name)) is not None:
-            return _seconds(text, scale)
+    for name, scale in (("retry-after-ms", 1e-3), ("Retry-After", 1.0), ("RateLimit-Reset", 1.0)):
+        if (text := headers.get(name)) is not None and (named := _seconds(text, scale)) is not None:
+            return named
     return problem.wait if problem else None
 
 
@@ -224,7 +255,7 @@ def _unpaid(status: int, codes: str, message: str) -> bool:
 
 def _codes(found: Mapping[str, Any]) -> Iterator[str]:
     """Codes at the top, and in the details (Anthropic: one object; Google: a list of them)."""
-    yield from (str(found[name]) for name in ("type", "code", "status") if found.get(name) is not None)
+    yield from (str(found[name]) for name in CODES if found.get(name) is not None)
     if isinstance(inner := found.get("innererror"), dict) and inner.get("code"):  # Azure
         yield str(inner["code"])
     for detail in _details(found):
@@ -262,18 +293,21 @@ def _details(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _seconds(text: str, scale: float) -> float | None:
+    """A number, a number with its unit, a date, or seconds since 1970."""
     try:
         seconds = float(text) * scale
     except ValueError:
         return _until(text)
+    if scale == 1.0 and EPOCH < seconds < 10 * EPOCH:
+        seconds -= time.time()
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
 def _until(text: str) -> float | None:
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
+    except (ValueError, OverflowError):
+        return after(text, time.time())
 
 
 def _quote(message: str, secret: str | None) -> str:

@@ -30,6 +30,10 @@ FILTERED = re.compile(
 """Reasons to finish that mean that the answer was held back."""
 CUT = re.compile(r"(max|model)_?(length|tokens)|length", re.IGNORECASE)
 """Reasons to finish that mean that it was cut off."""
+INTERRUPTED = re.compile(r"error|abort(ed)?|cancel+ed|network_error|insufficient_system_resource|load", re.IGNORECASE)
+"""Reasons to finish that mean that the server broke off, or had not begun (OpenRouter, vLLM, GLM, DeepSeek, Ollama)."""
+SPOKEN = ("text", "output_text", None)
+"""Types of parts of a message that are said aloud; others are thoughts."""
 EMPTY = "empty"
 """The reason to finish of a reply that has no message in it and says nothing else about it."""
 
@@ -45,12 +49,15 @@ class Reply(msgspec.Struct):
     model: Any = None
     usage: msgspec.Raw = msgspec.Raw(b"")
     error: Any = None
+    base_resp: Any = None
 
 
 class Choice(msgspec.Struct):
     """One completion."""
 
-    message: ReplyMessage | None = None
+    message: ReplyMessage | str | None = None
+    text: Any = None
+    index: Any = 0
     finish_reason: Any = None
     logprobs: msgspec.Raw = msgspec.Raw(b"")
     error: Any = None
@@ -102,7 +109,7 @@ def answer(data: bytes) -> Answer:
     """
     reply = lenient.decoded(data, _decode)
     choice = _choice(reply)
-    message = choice.message or ReplyMessage()
+    message = _message(choice)
     text, finish = _text(message.content), _finish(choice, message)
     if choice.error and not text:
         raise NoAnswer
@@ -123,17 +130,43 @@ def _choice(reply: Reply) -> Choice:
         raise NoAnswer
     if not reply.choices and not (reply.model or bytes(reply.usage)):  # an empty shell, not even a model's name
         raise NoAnswer
-    choice = (reply.choices[0] if reply.choices else None) or Choice()
-    if reply.error and choice.message is None:
+    choice = _first(reply.choices) or Choice()
+    if choice.message is None and (reply.error or lenient.part({"": reply.base_resp}, "").get("status_code")):
         raise NoAnswer
     return choice
 
 
+def _first(choices: list[Choice | None] | None) -> Choice | None:
+    """The first by its own number, where a gateway sends several."""
+    if not choices or len(choices) == 1:
+        return choices[0] if choices else None
+    there = [each for each in choices if each is not None]
+    return min(there, key=lambda each: each.index if isinstance(each.index, int) else 0, default=None)
+
+
+def _message(choice: Choice) -> ReplyMessage:
+    """What was said; some gateways write it as a text, or in the shape of older completions."""
+    said = choice.message if choice.message is not None else choice.text
+    return ReplyMessage(said) if isinstance(said, str) else said or ReplyMessage()
+
+
 def _text(content: object) -> str:
+    """What was said aloud: a text, parts of one, or a value that a gateway has already read out of JSON."""
+    if isinstance(content, str) or content is None:
+        return content or ""
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join([part for part in parts if isinstance(part, str)])
-    return content if isinstance(content, str) else ""
+        return "".join([part if isinstance(part, str) else _part(part) for part in content])
+    if isinstance(content, dict) and "text" in content:
+        return _part(content)
+    return msgspec.json.encode(content).decode()
+
+
+def _part(part: object) -> str:
+    if not isinstance(part, dict) or part.get("type") not in SPOKEN:
+        return ""
+    text = part.get("text")
+    text = text.get("value") if isinstance(text, dict) else text
+    return text if isinstance(text, str) else ""
 
 
 def _finish(choice: Choice, message: ReplyMessage) -> str:
@@ -145,7 +178,8 @@ def _finish(choice: Choice, message: ReplyMessage) -> str:
         return "content_filter"
     if CUT.fullmatch(said):
         return "length"
-    return EMPTY if choice.message is None and said.lower() == "stop" else said
+    nothing = choice.message is None and choice.text is None
+    return EMPTY if nothing and said.lower() == "stop" else said
 
 
 def _filtered(results: object) -> bool:

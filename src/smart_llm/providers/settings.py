@@ -47,15 +47,17 @@ def draws(name: str, provider: str, options: Mapping[str, str]) -> int:
 
 
 def enforce(name: str, provider: str, options: Mapping[str, str]) -> str:
-    """How its server is made to keep to the labels; empty: it is not."""
-    way = options.get("enforce", "none")
-    if way not in enforced.WAYS:
+    """How its server is made to keep to the labels; empty: nothing is said of it."""
+    way = options.get("enforce", "")
+    if way and way not in enforced.WAYS:
         raise InputError(f"Model {name}: enforce={way} is not known; write one of {', '.join(enforced.WAYS)}.")
-    if way == "none":
-        return ""
+    if way in ("", enforced.NONE):
+        return way
     if provider in ("local", "fake"):
         why = "keep to labels anyhow" if provider == "local" else "say what they are written to say"
         raise InputError(f"Model {name}: {provider} models {why}; leave enforce out.")
+    if way == enforced.AUTO and provider == "anyllm":
+        raise InputError(f"Model {name}: enforce=auto is for servers asked directly (openai:NAME@…); write schema.")
     if way == "choice" and provider in ("anthropic", "anyllm"):
         raise InputError(f"Model {name}: enforce=choice is for vLLM and SGLang (openai:NAME@…); write enforce=schema.")
     return way

@@ -40,6 +40,7 @@ from smart_llm.providers import settings
 from smart_llm.providers.base import Provider
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
+from smart_llm.providers.enforced import AUTO, TOLD
 from smart_llm.providers.lent_keys import refusal
 from smart_llm.providers.replicas import Spread
 from smart_llm.types import Model, Rate
@@ -87,7 +88,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
     thinking = settings.thinking(name, provider, model, url, effort, options)
     enforce = settings.enforce(name, provider, options)
     told = [f"effort={effort}"] * bool(effort) + [f"thinking={thinking}"] * ("thinking" in options)
-    told += [f"draws={draws}"] * bool(draws) + [f"enforce={enforce}"] * bool(enforce)
+    told += [f"draws={draws}"] * bool(draws) + [f"enforce={enforce}"] * (enforce in TOLD)
     address = url or (endpoint.url if endpoint and not endpoint.url_env else None)
     return Model(
         f"{name}?{'&'.join(told)}" if told else name,
@@ -149,6 +150,14 @@ def placed(model: Model) -> Model:
     if model.url is not None or endpoint is None or endpoint.url_env is None or not os.environ.get(endpoint.url_env):
         return model
     return replace(model, at=address(model))
+
+
+def asking(model: Model) -> Model:
+    """The model; where nothing is said of `enforce` and it is at an address of the user's own, in OpenAI's dialect (so
+    llama.cpp, vLLM, SGLang, Ollama and others), its server is to be asked whether it can keep it to labels."""
+    known = {urlsplit(endpoint.url).hostname for endpoint in ENDPOINTS.values()}
+    own = model.provider == "openai" and "@" in model.name and model.url and urlsplit(model.url).hostname not in known
+    return replace(model, enforce=AUTO) if own and not model.enforce else model
 
 
 def make_provider(model: Model, *, environ: Mapping[str, str] | None = None, prefix: str = "") -> Provider:

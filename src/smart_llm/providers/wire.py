@@ -104,10 +104,10 @@ def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), p
     wire.logprobs = request.logprobs and "logprobs" not in quirks
     if wire.logprobs and request.labels and "top_logprobs" not in quirks:
         wire.top_logprobs = ALTERNATIVES
-    if request.schema is not None and "response_format" not in quirks:
-        wire.response_format = response_format(request.schema)
-    if request.labels and model.enforce:
+    if request.labels:
         _enforce(wire, request.labels, model.enforce, quirks)
+    elif "response_format" not in quirks and (schema := enforced.wanted(request, model)) is not None:
+        wire.response_format = response_format(schema)
     wire.prompt_cache_options = EXPLICIT if marked else None
     return encode(wire)
 

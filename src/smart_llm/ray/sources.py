@@ -63,7 +63,7 @@ class Sent:
 
 
 def parts_of(table: Table, rows: int | None) -> tuple[Part, ...]:
-    """A folder's files, one partition each; of any other table slices of so many rows (None: as many as are good)."""
+    """A folder's files, one partition each; of any other table slices of `rows` rows (None: as suits the table)."""
     parts, first = list[Part](), 0
     for piece in table.pieces:
         if piece.rows:

@@ -1,7 +1,7 @@
 """What profiling saw, told again from the ledger: every candidate's answers beside the reference's, ask by ask.
 
 The answers are read by the task of the plan, the marks are those that were recorded. What is kept does not grow with
-the rows: a curve thinned to a few hundred points, counts, and so many rows of each kind of disagreement.
+the rows: a curve thinned to a few hundred points, counts, and a few rows of each kind of disagreement.
 """
 
 from __future__ import annotations

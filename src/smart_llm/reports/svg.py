@@ -119,7 +119,7 @@ def interval(value: float, lower: float, upper: float) -> Markup:
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """Round places from low to high, about so many."""
+    """Round places from low to high, about `count` of them."""
     span = high - low
     if span <= 0:
         return [low]

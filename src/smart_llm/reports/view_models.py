@@ -8,7 +8,6 @@ from functools import lru_cache
 from math import floor
 
 import numpy as np
-from scipy.special import betaincinv
 
 from smart_llm.certificates.certificate import given, self_agreement
 from smart_llm.errors import InputError
@@ -16,6 +15,7 @@ from smart_llm.reports import rules, svg
 from smart_llm.reports.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
 from smart_llm.reports.facts import Facts
 from smart_llm.reports.profiling import Example, Seen
+from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.tasks.template import Template, split
 from smart_llm.text.numbers import count, percent, usd
 from smart_llm.text.safe import cut
@@ -100,7 +100,7 @@ def _ceiling(facts: Facts) -> Iterator[Block]:
 def _limits(curve: Sequence[tuple[int, int]]) -> list[tuple[int, float, float, float]]:
     """(rows, share, lower, upper): Jeffreys' 90 % limits, as on the certificate."""
     rows, agreeing = np.array(curve).T
-    low, high = (betaincinv(agreeing + 0.5, rows - agreeing + 0.5, tail) for tail in (0.05, 0.95))
+    low, high = jeffreys(agreeing, rows, 0.9)
     return list(zip(rows.tolist(), (agreeing / rows).tolist(), low.tolist(), high.tolist(), strict=True))
 
 

@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 
 
 def upper_level(rows: int, allowance: int, credit: int, looked: Ints) -> Floats:
-    """Shape of `looked`: how likely a look at so many rows is to deliver more than `allowance` unlabelled bad ones.
+    """Shape of `looked`: how likely a look at that many rows is to deliver more than `allowance` unlabelled bad ones.
 
     Guarantee: P(more than `allowance` unlabelled bad rows delivered) is at most this, for every population and order.
     Assumes: the labelled rows are a uniform draw; the order does not depend on it.
@@ -90,7 +90,7 @@ def credit_left(credit: int, errors: int, reserve: int) -> int:
 def error_level(rows: int, allowance: int, credit: int, looked: int, *, errors: int, reserve: int) -> float:
     """Probability of more than allowance + reserve misses when `errors` rows of the population have no answer.
 
-    Guarantee: an upper bound for every population with so many errors, every order. Assumes: as `upper_level`.
+    Guarantee: an upper bound for every population with that many errors, in every order. Assumes: as `upper_level`.
     Rounds: up. Source: given the number of labelled errors, the lemma on the other rows.
     """
     seen = np.arange(max(0, looked - rows + errors), min(errors, looked) + 1)

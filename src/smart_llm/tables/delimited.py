@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 RECURS = 2
-"""A cell of the first line that stands in so many rows below, in its own column, is no name of a column."""
+"""A cell of the first line that stands in this many rows below, in its own column, is no name of a column."""
 SHOWN = 3
 """Places named in a caution."""
 

@@ -114,6 +114,6 @@ def picked(cells: Cells, positions: Ints) -> Cells:
 
 
 def slices(cells: Cells, rows: int) -> Iterator[pl.DataFrame]:
-    """All rows in order, so many at a time; at least one slice, be it empty."""
+    """All rows in order, a slice at a time; at least one slice, be it empty."""
     for start in range(0, max(1, len(cells)), rows):
         yield cells.slice(start, rows)

@@ -75,7 +75,8 @@ class Model:
     gave it. also: further addresses that serve the very same model; no part of its name, so that they may come and go.
     draws: further answers drawn to every row, to see how often it repeats itself (a candidate's score; part of the
     name, since it is another price). at: the address, where it is known from the environment alone. enforce: how its
-    server is made to keep to the labels, "choice" or "schema" (empty: it is not; else part of the name).
+    server is made to keep to the labels, "choice" or "schema"; "none": it is told neither labels nor schema; "auto": to
+    be learned before the plan is frozen; empty: it is told a schema, and no labels.
     """
 
     name: str
@@ -94,7 +95,10 @@ class Model:
     @property
     def settings(self) -> dict[str, Json]:
         """What decides its answers besides its name; left out where it says nothing."""
-        return {name: value for name in ("thinking", "at") if (value := getattr(self, name))}
+        found = {name: value for name in ("thinking", "at", "enforce") if (value := getattr(self, name))}
+        if f"enforce={self.enforce}" in self.name.partition("?")[2].split("&"):
+            del found["enforce"]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class Request:
     """Everything that decides an answer; its canonical JSON is the ledger's key.
 
     `draw` is 0 for the answer that counts; further draws (self-check, self-consistency) are neither evidence nor
-    delivered. `thinking` and `at` are the model's (`Model.settings`): providers know them, keys need them.
+    delivered. `thinking`, `at` and `enforce` are the model's (`Model.settings`): providers know them, keys need them.
     """
 
     model: str
@@ -116,6 +120,7 @@ class Request:
     draw: int = 0
     thinking: int = 0
     at: str | None = None
+    enforce: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class LevelShare(Value, frozen=True, kw_only=True):
 
 
 class PublishedEvidence(Value, frozen=True, kw_only=True):
-    """All of it. models: cheap to dear."""
+    """All of it. models: cheapest first."""
 
     variant: str
     agreement: str
@@ -127,7 +127,7 @@ def _spent(asked: Sequence[Round], model: int) -> float:
 
 def _looks(evidence: PublishedEvidence, rounds: Sequence[Round]) -> list[str]:
     """At every look all candidates are asked that are unknown by then and no dearer than the cheapest satisfied model,
-    cheap to dear. (Those of its own price may stand after it: that much is not known of prices.)"""
+    cheapest first. (Those of its own price may stand after it: that much is not known of prices.)"""
     order = [each.index for each in evidence.models]
     settled = {m: _settled(evidence, rounds, m) for m in order}
     for number, round in enumerate(rounds):
@@ -215,7 +215,7 @@ def _standing(each: ModelSeen, agreement: float) -> str:
 
 
 def _cheapest(evidence: PublishedEvidence, claim: Promise) -> list[str]:
-    """profile-all, profile-smart: everything left to the cheapest satisfied model (the list is cheap to dear)."""
+    """profile-all, profile-smart: all that is left to the cheapest satisfied model (cheapest first)."""
     left = claim.rows - evidence.profiled
     best = next(each for each in evidence.models if each.standing == "satisfied")
     share = LevelShare(model=best.model, rows=left, level=None, lower=best.lower)

@@ -78,7 +78,7 @@ class Look:
         return cls(tuple(sorted(places, key=lambda place: place.order)), tuple(nowhere), known, gate, answers)
 
     def until(self, spare: int) -> tuple[tuple[int, float, int] | None, list[Place]]:
-        """The (spare + 1)-th bad row as (tier, score, u), None if there are not so many; and the rows before it."""
+        """The (spare + 1)-th bad row as (tier, score, u), None if there are fewer; and the rows before it."""
         bad = [k for k, place in enumerate(self.rows) if place.bad]
         if len(bad) <= spare:
             return None, list(self.rows)
@@ -86,7 +86,7 @@ class Look:
         return (end.tier, end.score, end.u), list(self.rows[: bad[spare]])
 
     def money(self, tiers: int, ahead: Sequence[Place]) -> tuple[float, float]:
-        """What so many tiers save and what they spend on the rows of the look. ahead: rows before the end."""
+        """What these tiers save and what they spend on the rows of the look. ahead: rows before the end."""
         taken = {place.at: place.tier for place in ahead if place.tier < tiers}
         saved = spent = 0.0
         for k in range(len(self.answers.marks)):

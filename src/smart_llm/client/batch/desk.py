@@ -96,7 +96,7 @@ class Desk:
             yield parcel
 
     def turned_away(self, requests: int, *, alone: bool) -> None:
-        """The queue had no room for a batch of so many requests: be cautious, and smaller where it was alone there."""
+        """The queue had no room for a batch of that size: be cautious, and smaller where it was alone there."""
         self.cautious = self.blocked = True
         if alone:
             self.most = max(1, requests // 2)

@@ -51,7 +51,7 @@ class Places:
     bad: NDArray[np.bool_]
 
     def stop(self, spare: int) -> Stop | None:
-        """The (spare + 1)-th bad row in delivery order; None if there are not so many."""
+        """The (spare + 1)-th bad row in delivery order; None if there are fewer."""
         found = np.flatnonzero(self.bad & (self.tier >= 0))
         if len(found) <= spare:
             return None

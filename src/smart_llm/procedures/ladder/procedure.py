@@ -1,4 +1,4 @@
-"""`ladder/4`: per-row routing where a score pays, the exact mix where it does not.
+"""`ladder/5`: per-row routing where a score pays, the exact mix where it does not.
 
 1. *Pilot*: a few rows answered by the reference and the candidates whose pilot costs next to nothing; an expensive
    candidate is brought in only if it could still win. Every way to order rows (a candidate's own score, or one learned
@@ -33,7 +33,7 @@ from smart_llm.procedures.money import AS_EXPENSIVE, at_most
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import NOT_ASKED, Answers, Ask, Ints, Problem, Verdict
 
-NAME = "ladder/4"
+NAME = "ladder/5"
 PILOT = 2.2  # × N^⅓ rows
 ROUTING = 3.0  # × the share deferred is the share of that pilot worth buying
 NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason

@@ -135,7 +135,7 @@ def ends(chain: Chain, units: Sequence[Way]) -> Iterator[Way]:
 
 
 def follows(chain: Chain, last: Way) -> bool:
-    """Whether this tier calls somebody new, and is dear enough to call a cheaper one first."""
+    """Whether this tier calls a model that no tier before it calls, and costs enough to call a cheaper one first."""
     price, models = chain.pilot.price, (last.candidate, *last.peers)
     return not set(models) <= set(chain.models) and price(chain.heads[-1].models) <= CHEAP * price(models)
 

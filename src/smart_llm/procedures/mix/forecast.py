@@ -31,7 +31,7 @@ DOUBTFUL = 4
 """Of the 20 equally likely bad rates of a forecast: drawn from a four times weaker posterior. Without them, lucky
 starts of poor candidates end pilots too soon (measured)."""
 FIRST = 8
-"""The first look of a design sees so many rows, or an eighth of a small table."""
+"""The first look of a design sees this many rows, or an eighth of a small table."""
 MANY = 20_000
 LARGE = Fineness(ratio=1.45, rounds=12, tries=4)
 """For tables of more than `MANY` rows, where exact errors take longest: fewer looks, and no farther than the look
@@ -178,7 +178,7 @@ def shares_known(allowance: int, alpha: float) -> tuple[Floats, Floats]:
 DRAWS = 320
 """Joint draws of the candidates' bad rates."""
 SPLITS = {1: ((1.0,),), 2: ((0.5, 0.5), (0.75, 0.25), (0.25, 0.75)), 3: ((1 / 3, 1 / 3, 1 / 3),)}
-"""How α may be divided among so many finalists."""
+"""How α may be divided among the finalists, by their number."""
 
 Finalists: TypeAlias = tuple[tuple[int, float], ...]
 """(candidate, its part of α)."""

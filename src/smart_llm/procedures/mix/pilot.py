@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from scipy.special import betaincinv
-
 from smart_llm.procedures.mix import forecast as planning
 from smart_llm.procedures.mix.forecast import Field, Finalists, Seen
 from smart_llm.procedures.money import AS_EXPENSIVE, FAR_OFF, OPENING, PURSE, at_most, may_try
+from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Ints, Outlook, Problem, Standing
 
@@ -183,7 +182,7 @@ def later_step(state: State, begun: Opening) -> Step | None:
         field = state.field(state.asked)
         finalists = field.finalists()
         regrets = field.regrets(finalists)
-    return longer(state, {j: regrets[j] for j in state.asked}, finalists, room)
+    return doubted(state, room) or longer(state, {j: regrets[j] for j in state.asked}, finalists, room)
 
 
 def late_step(state: State, worth: Sequence[int], room: float) -> Step | None:
@@ -197,6 +196,19 @@ def late_step(state: State, worth: Sequence[int], room: float) -> Step | None:
         if models:
             return 0, rows, models
     return None
+
+
+def doubted(state: State, room: float) -> Step | None:
+    """Half as many rows again where no candidate is likely to be above the floor yet, and without them all would be
+    given up: for those whose expected saving, averaged over what their share of bad rows may be, exceeds the price."""
+    if any(seen.likely for seen in state.asked.values()):
+        return None
+    rows, field = min(state.left, max(FEW, state.rows // 2)), state.field(state.asked)
+    saved = {j: state.left - float(field.draws(j)[0].mean()) for j in state.asked}
+    models = [j for j, seen in state.asked.items() if planning.HOPE * saved[j] > rows * seen.call]
+    while models and rows * sum(state.candidates[j].call for j in models) > room:
+        models.remove(max(models, key=lambda j: state.candidates[j].call))
+    return (state.rows, state.rows + rows, tuple(models)) if models and rows else None
 
 
 def longer(state: State, regrets: dict[int, float], finalists: Finalists, room: float) -> Step | None:
@@ -237,7 +249,7 @@ def outlook(state: State, ahead: float | None = None, followed: frozenset[int] |
     candidates still in the running (None: all)."""
     standings = []
     for j, seen in state.candidates.items():
-        low, high = (float(betaincinv(seen.agreed + 0.5, seen.rows - seen.agreed + 0.5, tail)) for tail in (0.05, 0.95))
+        low, high = map(float, jeffreys(seen.agreed, seen.rows, 0.9))
         playing = followed is None or j in followed
         standings.append(Standing(state.problem.candidates[j - 1], seen.rows, seen.agreed, low, high, playing))
     if ahead is None:

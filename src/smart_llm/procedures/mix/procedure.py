@@ -105,7 +105,7 @@ class Course:
         return self.design.table.looks[self.look + 1]
 
     def at(self, look: int, bad: int, left: int) -> Course:
-        """The same after a look that brought so many more bad rows."""
+        """The same after a look that brought this many more bad rows."""
         bad += self.bad
         return replace(self, look=look, bad=bad, share=self.design.table.share(look, bad, left))
 

@@ -51,7 +51,7 @@ class Speed:
         return f"{self.rate * 60:.{0 if self.rate * 60 >= SLOW else 1}f} rows/min"
 
     def left(self, rows: int) -> str:
-        """Time that so many rows will take, in words; empty while unknown."""
+        """Time that the rows left will take, in words; empty while unknown."""
         return f"{clock(rows / self.rate)} left" if self.rate else ""
 
 
