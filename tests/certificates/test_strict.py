@@ -30,6 +30,11 @@ def told(done: smart.Run[Any]) -> dict[str, Any]:
     return fields
 
 
+def smart_command(*words: str) -> subprocess.CompletedProcess[str]:
+    """`smart`, as from a shell."""
+    return subprocess.run([sys.executable, "-m", "smart_llm", *words], capture_output=True, text=True, check=False)
+
+
 def test_a_certificate_comes_back_as_it_was(done: smart.Run[Any]) -> None:
     """What is read from the ledger is what was handed out, and its hash is that of its JSON."""
     with Reader.open(done.ledger) as reader:
@@ -76,6 +81,17 @@ def test_what_is_no_certificate_is_named(certificate: dict[str, Any]) -> None:
     assert "certificate" in problem
 
 
+def test_a_file_without_a_status_is_no_traceback(done: smart.Run[Any], tmp_path: Path) -> None:
+    """`smart verify --json` answers, with exit code 5 and a problem."""
+    certificate = told(done)
+    del certificate["status"]
+    (tmp_path / "c.json").write_text(json.dumps(certificate))
+    said = smart_command("verify", str(tmp_path / "c.json"), "--json")
+    assert said.returncode == 5, said.stderr
+    (problem,) = json.loads(said.stdout)["problems"]
+    assert "`status`" in problem
+
+
 def test_a_plan_of_another_version_is_named(done: smart.Run[Any]) -> None:
     """The format it has and the one that is read: in a certificate as a problem, in Python as a `LedgerError`."""
     certificate = told(done)
@@ -89,11 +105,6 @@ def test_a_plan_of_another_version_is_named(done: smart.Run[Any]) -> None:
         frozen_plan(done.certificate.plan.to_json() | {"rows": "many"})
     assert frozen_plan(done.certificate.plan.to_json()) == done.certificate.plan
     assert isinstance(done.certificate.plan, FrozenPlan)
-
-
-def smart_command(*words: str) -> subprocess.CompletedProcess[str]:
-    """`smart`, as from a shell."""
-    return subprocess.run([sys.executable, "-m", "smart_llm", *words], capture_output=True, text=True, check=False)
 
 
 def test_runs_of_another_version_do_not_hide_others(tmp_path: Path) -> None:

@@ -140,9 +140,11 @@ def stored(value: Json) -> Certificate:
             raise LedgerError(f"the certificate is of the format {value['format']}; this program reads {FORMAT}.")
         frozen_plan(value["plan"], "the plan in the certificate")
         if others := sorted(map(str, value.keys() - set(NAMES))):
-            raise LedgerError(f"the certificate is malformed: it has no field {', '.join(others)}.")
+            raise LedgerError(f"the certificate is malformed: unknown field {', '.join(others)}.")
         return msgspec.convert(value, Certificate)
-    except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+    except msgspec.ValidationError as error:
+        raise LedgerError(f"the certificate is malformed: {error}.") from error
+    except (KeyError, TypeError, AttributeError) as error:
         raise LedgerError(f"the certificate is malformed: {type(error).__name__} {error}.") from error
 
 
