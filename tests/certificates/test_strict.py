@@ -134,5 +134,6 @@ def test_fields_can_be_read_by_their_names_in_the_file(done: smart.Run[Any]) -> 
     for part in ("plan", "claim", "cost", "errors", "rule", "delivered"):
         assert dict(getattr(c, part)) == certificate[part]
     assert c.rule["else"] == c.plan["reference"] == c.plan.reference
+    assert c.rule.get("gone") is None
     with pytest.raises(KeyError):
         c.claim["row"]

@@ -29,6 +29,10 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     def __getitem__(self, name: str) -> Json:
         return self.to_json()[name]
 
+    def get(self, name: str, default: Json = None) -> Json:
+        """The same, or the default where the JSON has no such field."""
+        return self.to_json().get(name, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.to_json())
 
