@@ -44,6 +44,7 @@ $(VENV)/package: requirements/run.txt requirements/uv.txt pyproject.toml
 	@echo "  packages, by hash"
 	@$(BIN)/uv pip install $(QUIET) --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/run.txt
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 # What tests, types and documentation need besides.

@@ -27,8 +27,8 @@ from common import finish, options, show
 import smart_llm as smart
 
 PROMPT = "Is this review positive or negative? Answer with one word.\n\n"
-FLOOR, OVER_SDK = 0.4, 6.0
-"""What is claimed: this share of bare, and this many times the SDK."""
+FLOOR, OVER_SDK = {64: 0.7, 512: 1.0}, 10.0
+"""What is claimed: this share of bare by calls in flight, and this many times the SDK."""
 
 Player = Callable[[str, list[str], int], Awaitable[None]]
 
@@ -63,7 +63,7 @@ async def sdk(url: str, texts: list[str], in_flight: int) -> None:
     """The official client, as its readme shows it."""
     from openai import AsyncOpenAI
 
-    async with AsyncOpenAI(base_url=url, api_key="none") as client:
+    async with AsyncOpenAI(base_url=url, api_key="none", timeout=600) as client:
 
         async def one(text: str) -> None:
             reply = await client.chat.completions.create(
@@ -140,7 +140,7 @@ def main(rows: int, repeats: int) -> list[dict[str, Any]]:
     try:
         assert server.stdout is not None
         url = server.stdout.readline().split()[-1]
-        return [compare(url, in_flight, rows, repeats) for in_flight in (64, 512)]
+        return [compare(url, in_flight, rows, repeats) for in_flight in FLOOR]
     finally:
         server.terminate()
         server.wait()
@@ -150,6 +150,7 @@ if __name__ == "__main__":
     arguments = options(__doc__ or "").parse_args()
     table = main(*((1500, 2) if arguments.quick else (6000, 3)))
     show(table, list(table[0]))
-    holds = all(line["ours ÷ bare"] >= FLOOR and line["ours ÷ SDK"] >= OVER_SDK for line in table)
-    print(f"at least {FLOOR:g} of bare and {OVER_SDK:g} times the SDK: {'yes' if holds else 'no'}")
+    holds = all(line["ours ÷ bare"] >= FLOOR[line["in flight"]] and line["ours ÷ SDK"] >= OVER_SDK for line in table)
+    claim = " and ".join(f"{share:g} of bare with {in_flight} in flight" for in_flight, share in FLOOR.items())
+    print(f"at least {claim}, and {OVER_SDK:g} times the SDK: {'yes' if holds else 'no'}")
     finish({"runs": table, "holds": holds}, arguments.json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 from commands import BIG, on_a_terminal, usual
 
+import smart_llm as smart
 from smart_llm import execution
 from smart_llm.mock.server import MockServer
+from smart_llm.providers.local.weights import KNOWN
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -251,3 +254,64 @@ def test_a_terminal_is_asked_before_money_is_spent(tmp_path: Path) -> None:
     code, shown = on_a_terminal(command, b"y\n")
     assert code == 0, shown
     assert (tmp_path / "t.answers.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "meant"),
+    [
+        ("good; bad", "--labels good,bad"),
+        ("good\nbad\n", "--labels good,bad"),
+        ("good|bad|so so", "--labels 'good,bad,so so'"),
+        ("very good; bad", "--labels 'very good,bad'"),
+    ],
+)
+def test_labels_by_other_signs_than_commas(command: Command, tmp_path: Path, labels: str, meant: str) -> None:
+    """Semicolons, bars and new lines between labels: the message says what to write."""
+    (tmp_path / "t.csv").write_text("text\na\nb\n")
+    code, _, said = command(*usual(tmp_path / "t.csv", labels=labels), "--yes")
+    assert code == 2
+    assert f"did you mean {meant}?" in said
+
+
+def test_one_label_that_holds_several_in_python() -> None:
+    """The same for a list of one."""
+    with pytest.raises(smart.InputError, match=r"did you mean \['a', 'b'\]"):
+        smart.Task("{text}", labels=["a; b"])
+
+
+def test_a_terminal_of_few_signs_is_no_traceback(tmp_path: Path) -> None:
+    """In ASCII other signs stand in for those that are missing, and JSON stays JSON."""
+    (tmp_path / "t.csv").write_text("text\n" + "".join(f"Stück {i}\n" for i in range(40)), encoding="utf-8")
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for more in ([], ["--json"]):
+        words = [str(word) for word in (*usual("t.csv", prompt="Güt? {text}"), "--yes", *more)]
+        done = subprocess.run(
+            [sys.executable, "-m", "smart_llm", *words], cwd=tmp_path, env=env, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        assert b"Traceback" not in done.stderr
+    assert json.loads(done.stdout)["certificate"]["plan"]["task"]["prompt"] == "Güt? {text}"
+
+
+def test_sizes_are_the_same_everywhere(command: Command) -> None:
+    """What the demo downloads and what it takes on disk, in README, help and list, is what the files have."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    tiny = KNOWN["smollm2-135m"]
+    download, disk = f"{tiny.download / 1e6:.0f} MB", f"{tiny.bytes / 1e6:.0f} MB"
+    whole = f"{sum(each.download for each in KNOWN.values()) / 1e9:.1f} GB"
+    helped = " ".join(command("demo", "-h")[1].split())
+    for text in (readme, helped):
+        assert download in text
+        assert disk in text
+        assert whole in text
+    assert f"{disk} on disk" in " ".join(command("models", "list")[1].split())
+
+
+def test_hints_are_given_once(tmp_path: Path) -> None:
+    """On a terminal, what stood before the question is not said again while the run goes on."""
+    (tmp_path / "t.csv").write_bytes(b"text;n\n" + "".join(f"Größe {i};{i}\n" for i in range(30)).encode("cp1252"))
+    words = [str(word) for word in usual(tmp_path / "t.csv")]
+    code, shown = on_a_terminal([sys.executable, "-m", "smart_llm", *words], b"y\n", columns=200)
+    assert code == 0
+    assert shown.count("is not UTF-8") == 1
+    assert shown.count("separated by ';'") == 1

@@ -4,6 +4,7 @@ import csv
 import io
 import tarfile
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,25 @@ def test_snippets_are_read_from_the_archive_in_the_archive(tmp_path: Path) -> No
 def test_word_list_reads_the_row_alone(text: str, answer: str) -> None:
     """It counts words of the snippet, not of the instructions, and breaks the contract where it cannot say."""
     assert by_words(Request("m", PROMPT.replace("{text}", text), 4)) == answer
+
+
+def test_the_end_is_honest_and_says_what_next(said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certified or not: what was seen, in words that fit, and what to run now."""
+    demo(output=tmp_path / "a", say=said.append)
+    end = " ".join(" ".join(said[-9:]).split())
+    assert "cheaper models gave" in end
+    assert "smart mock-provider" in end
+    said.clear()
+    poor = {"fake:strong": FakeProvider(honest), "fake:weak": FakeProvider(by_chance)}
+    monkeypatch.setattr(module, "_stand_ins", lambda show: poor)
+    done = demo(output=tmp_path / "b", say=said.append)
+    end = " ".join(" ".join(said[-9:]).split())
+    assert done.certificate.status == "reference-only"
+    assert "nothing was saved" in end
+    assert "fake:weak agreed on" in end
+    assert "smart mock-provider" in end
+
+
+def by_chance(request: Request) -> str:
+    """What somebody says who has not read it."""
+    return LABELS[sha256(request.prompt.encode()).digest()[0] % 2]

@@ -129,7 +129,9 @@ def test_what_is_printed_wraps_at_words(command: Command, tmp_path: Path, monkey
             code, printed, _ = command(*words)
             assert code == 0
             longest = [
-                line for line in printed.splitlines() if not line.startswith(("written", "certificate", "ledger"))
+                line
+                for line in printed.splitlines()
+                if not line.startswith(("written", "certificate", "ledger", "report"))
             ]
             assert max(map(len, longest)) <= columns
     claim = command(*usual("t.csv"))[1].partition("  assumes    ")[2].splitlines()

@@ -10,7 +10,7 @@ import smart_llm
 
 ROOT = Path(smart_llm.__file__).parent
 LAYERS = (
-    ["defaults", "errors", "files", "stats", "text", "wording"],
+    ["defaults", "errors", "files", "garbage", "stats", "text", "wording"],
     ["types"],
     ["events", "mock", "tables", "tasks"],
     ["ledger", "scores"],

@@ -22,6 +22,7 @@ from smart_llm.engine.run import Finished, Unfinished, execute
 from smart_llm.engine.session import Means
 from smart_llm.engine.signals import stopping
 from smart_llm.events import nobody
+from smart_llm.garbage import rarely
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.planning.draw_up import QUICK, THOROUGH, Scope, draw_up
 from smart_llm.planning.plan import Plan
@@ -31,6 +32,7 @@ from smart_llm.providers.batch import known
 from smart_llm.ray import options_of
 from smart_llm.ray.choice import delivering
 from smart_llm.reports import runs
+from smart_llm.reports.kept import kept
 from smart_llm.reports.progress.listening import listening
 from smart_llm.reports.report import check as check_page
 from smart_llm.reports.report import make, report
@@ -138,6 +140,7 @@ async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) 
 def _working(path: Path, providers: dict[str, Provider], options: Options) -> Iterator[Means]:
     """Ledger, signals and listeners, as long as something is bought."""
     with (
+        rarely(),
         Ledger.open(path, store_text=options.store_text) as ledger,
         stopping() as stop,
         listening(options.on_event, options.progress, options.budget, stop) as tell,
@@ -192,6 +195,15 @@ def _delivered(job: Job, finished: Finished, output: Output, ledger: Path, optio
     )
 
 
+def _left(c: Certificate, ledger: Path, output: Output, page: Place | None) -> Iterator[str]:
+    """What is there of a run that stopped."""
+    if c.status != "pending":
+        return iter(())
+    if isinstance(output, Path):
+        return kept(c, ledger, page, output=str(output), certificate=str(outputs.certificate_path(output)))
+    return kept(c, ledger, page, parts=output.at if output is not None else None)
+
+
 async def _execute(job: Job, means: Means, output: Output, page: Place | None) -> Finished:
     """Run; a run that stops early leaves a pending certificate, and a report, where the whole ones would be."""
     try:
@@ -203,6 +215,8 @@ async def _execute(job: Job, means: Means, output: Output, page: Place | None) -
         if page is not None:
             run = next(run for run in means.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
             make(means.ledger, run, page, job.task)
+        for line in _left(stopped.certificate, means.ledger.path, output, page):
+            stopped.reason.add_note(line)
         raise stopped.reason from None
     finally:
         await _close(means.providers.values())

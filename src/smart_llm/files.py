@@ -1,4 +1,6 @@
-"""The one folder of a user: model files, and the ledgers and spooled copies of tables that have no file of their own.
+"""Where a user's files go, and how a file is written whole.
+
+The one folder of a user holds model files, and the ledgers and spooled copies of tables that have no file of their own.
 
 `SMART_HOME` in the environment names it; else the place the operating system keeps a user's data in, which nobody
 empties as he would a cache: answers in a ledger were paid for. The ledger of a file stands beside the file.
@@ -7,14 +9,61 @@ empties as he would a cache: answers in a ledger were paid for. The ledger of a 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 import platformdirs
 
 HOME_VARIABLE = "SMART_HOME"
+
+Opener: TypeAlias = Callable[[str, int], int]
 
 
 def user_dir() -> Path:
     """The user's folder as an absolute path. It is not created here: whoever writes makes the part it needs."""
     given = os.environ.get(HOME_VARIABLE)
     return Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_path("smart-llm"))
+
+
+@contextmanager
+def whole(target: Path, *, opener: Opener | None = None) -> Iterator[BinaryIO]:
+    """A file that appears at `target` whole or not at all, and is durable when the block has ended.
+
+    It is written beside its place, synced and renamed; a block that fails leaves what was there. opener: as for `open`
+    (`private`). Errors: `OSError`.
+    """
+    part = beside(target)
+    try:
+        with open(part, "wb", opener=opener) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        _sync_folder(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def private(path: str, flags: int) -> int:
+    """For `open`: a file that only its owner may read, from its first byte on."""
+    return os.open(path, flags, 0o600)
+
+
+def beside(target: Path) -> Path:
+    """Where a file is written until it is whole: a hidden name of this process, not too long for any filesystem."""
+    name = target.name.encode(errors="ignore")[:200].decode(errors="ignore")
+    return target.with_name(f".{name}.{os.getpid()}.part")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name durable, where a folder can be opened: Windows keeps names without being told."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

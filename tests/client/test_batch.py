@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from making import make_provider
 
 import smart_llm as smart
 from smart_llm.client.batch.client import BatchClient, batching, by_batch, tell_of_batches
@@ -32,7 +33,7 @@ from smart_llm.mock.batches import BatchFaults, BatchSettings
 from smart_llm.mock.http import Call, Reply, reply
 from smart_llm.procedures.order import Ahead
 from smart_llm.providers.batch import Limits, batch_api
-from smart_llm.providers.specs import make_provider, make_providers, resolve
+from smart_llm.providers.specs import make_providers, resolve
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Ask, Model, Rate, Request
 

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
+from making import make_provider
 
 from smart_llm.errors import Refused, Retryable
 from smart_llm.mock import Faults, MockServer
 from smart_llm.providers.base import Provider
 from smart_llm.providers.fake import FakeProvider
-from smart_llm.providers.specs import make_provider, resolve
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Answer, Request
 
 LABELS = ("positive", "negative")

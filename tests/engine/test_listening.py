@@ -134,6 +134,37 @@ async def test_handlers_stay_while_another_run_goes_on() -> None:
     assert signal.getsignal(signal.SIGINT) == before
 
 
+class LoopWithoutSignals(asyncio.SelectorEventLoop):
+    """As on Windows: a loop that takes no signals."""
+
+    def add_signal_handler(self, sig: int, callback: object, *args: object) -> None:
+        """Not on this system."""
+        raise NotImplementedError
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Not on this system."""
+        raise NotImplementedError
+
+
+def test_a_loop_that_takes_no_signals_stops_all_the_same(tmp_path: Path) -> None:
+    """Ctrl-C stops a run cleanly where the loop takes no signals, and the handlers of before are given back."""
+
+    def before() -> list[object]:
+        return [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+
+    async def work() -> None:
+        outside = before()
+        asyncio.get_running_loop().call_later(0.4, os.kill, os.getpid(), signal.SIGINT)
+        try:
+            await smart.arun(rows(4000), TASK, **usual(tmp_path, providers=providers(0.01)))
+        finally:
+            assert before() == outside
+
+    with asyncio.Runner(loop_factory=LoopWithoutSignals) as runner, pytest.raises(smart.Interrupted):
+        runner.run(work())
+    assert paid(tmp_path)
+
+
 async def test_inside_a_running_loop(tmp_path: Path) -> None:
     """`smart.run` works where a loop is running already, as in a notebook."""
     done = smart.run(rows(50), TASK, **usual(tmp_path))

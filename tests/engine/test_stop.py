@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import signal
 import sys
 import time
@@ -73,7 +74,12 @@ async def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Pat
         out, err = await process.communicate()
         assert process.returncode == 130
         assert out == b""
-        assert b"again" in err
+        kept, written, again = err.decode().splitlines()[-3:]
+        assert kept.startswith("kept: ")
+        assert kept.endswith(f"in the ledger {tmp_path / 't.csv.ledger.db'}")
+        assert "t.answers.csv.certificate.json (pending)" in written
+        assert shlex.split(again)[:5] == ["go", "on:", "python", "-m", "smart_llm"]
+        assert shlex.split(again)[5:] == command[3:]
         given = server.stats()["answered"]
         with Reader.open(tmp_path / "t.csv.ledger.db") as reader:
             assert reader.count() == given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from smart_llm.errors import InputError
-from smart_llm.ledger import Ledger, request_key
+from smart_llm.ledger import Ledger, Reader, request_key
 from smart_llm.types import Request
 
 WRITER = """
@@ -29,6 +30,24 @@ async def main():
     await asyncio.gather(*map(write, range(16)))
 
 asyncio.run(main())
+"""
+
+FORKER = """
+import os, sys, time
+from smart_llm.ledger import Ledger
+
+ledger = Ledger.open(sys.argv[1])
+there, here = os.pipe()
+child = os.fork()
+if child == 0:
+    os.write(here, b"!")
+    time.sleep(60)
+os.read(there, 1)
+print(child, flush=True)
+if sys.argv[2] == "close":
+    ledger.close()
+print("ready", flush=True)
+time.sleep(60)
 """
 
 
@@ -70,3 +89,42 @@ def test_second_run_in_one_process_is_told(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "l"), pytest.raises(InputError, match="Another run"):
         Ledger.open(tmp_path / "l")
     Ledger.open(tmp_path / "l").close()
+
+
+def test_a_lock_file_left_behind_blocks_nobody(tmp_path: Path) -> None:
+    """What a dead process left in the side file keeps nobody out, whatever number stands there."""
+    path = tmp_path / "l"
+    Path(f"{path}.lock").write_text("1 is the number of a process that is always there")
+    Ledger.open(path).close()
+
+
+def test_readers_are_never_locked_out(tmp_path: Path) -> None:
+    """A ledger that another process is writing can be read, and reading it locks nobody out."""
+    path = tmp_path / "l"
+    with start(path) as writer:
+        assert writer.stdout is not None
+        said = writer.stdout.readline().strip()
+        with Reader.open(path) as reader:
+            assert reader.get(request_key(Request("m", said, 1))) is not None
+        writer.kill()
+    with Reader.open(path), Ledger.open(path):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("ends", ["close", "kill"])
+def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path, ends: str) -> None:
+    """A process forked during a run outlives it, however it ends, and the ledger is free all the same."""
+    path = tmp_path / "l"
+    with subprocess.Popen([sys.executable, "-c", FORKER, str(path), ends], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        try:
+            parent.stdout.readline()
+            if ends == "kill":
+                parent.kill()
+                parent.wait()
+            Ledger.open(path).close()
+        finally:
+            os.kill(child, signal.SIGKILL)
+            parent.kill()

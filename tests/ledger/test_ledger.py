@@ -240,6 +240,7 @@ def test_what_is_no_ledger_is_told(tmp_path: Path) -> None:
         Ledger.open(tmp_path / "text")
     with pytest.raises(InputError, match="cannot be created"):
         Ledger.open(tmp_path / "no" / "such" / "folder")
+    assert not (tmp_path / "no").exists()
     Ledger.open(tmp_path / "new").close()
     with sqlite3.connect(tmp_path / "new") as other:
         other.execute("PRAGMA user_version = 99")

@@ -274,3 +274,19 @@ def test_serve_tells_its_address_and_ends_on_interrupt() -> None:
         mock.send_signal(signal.SIGINT)
         mock.wait(10)
     assert url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "labels"),
+    [
+        ("Is this review positive or negative? I liked it or not", {"positive", "negative"}),
+        ("Gut, schlecht oder neutral? ja oder nein", {"Gut", "schlecht", "neutral"}),
+        ("Is it spam, ham, or neither: x", {"spam", "ham", "neither"}),
+        ("Spam? More or less. Now or never", {"yes", "no"}),
+    ],
+)
+def test_the_rule_is_guessed_from_the_question(prompt: str, labels: set[str]) -> None:
+    """Without a rule, what the question names is what is answered; all of it, over many rows."""
+    answer = by_rule("guess", {})
+    said = {answer("big", f"{prompt} {i}") for i in range(200)}
+    assert {each.text for each in said if isinstance(each, Said)} == labels

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from making import make_provider
 
 import smart_llm as smart
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.mock import MockServer
 from smart_llm.mock.scripted import Scripted
 from smart_llm.providers.anthropic import AnthropicProvider
-from smart_llm.providers.specs import make_provider, resolve
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Answer, Model, Rate, Request, Usage
 
 KEY = "sk-ant-a-very-secret-key"

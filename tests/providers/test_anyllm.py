@@ -14,10 +14,11 @@ from typing import Any
 
 import openai
 import pytest
+from making import make_provider
 
 from smart_llm.errors import InputError, ProviderError, Refused, Retryable
 from smart_llm.mock.scripted import Scripted
-from smart_llm.providers.specs import make_provider, resolve
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Answer, Request, Usage
 
 KEY = "sk-a-very-secret-key"

@@ -12,13 +12,14 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+from making import make_provider
 
 from smart_llm.errors import Refused, Retryable
 from smart_llm.mock import MockServer
 from smart_llm.mock.batches import BatchFaults, BatchSettings
 from smart_llm.mock.http import Call, Reply
 from smart_llm.providers.batch import BatchApi, Gone, Look, Result, batch_api, is_ours
-from smart_llm.providers.specs import make_provider, resolve
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Answer, Request
 
 DIALECTS = ["openai", "anthropic"]

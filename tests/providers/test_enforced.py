@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from making import make_provider
 from shapes import Enforcing, Said, Shaped, completion, error, once, while_there
 
 import smart_llm as smart
@@ -15,7 +16,7 @@ from smart_llm.client.lane import sent_bytes
 from smart_llm.errors import InputError, Refused
 from smart_llm.ledger import request_key
 from smart_llm.providers import enforced
-from smart_llm.providers.specs import make_provider, resolve
+from smart_llm.providers.specs import resolve
 from smart_llm.tasks.labels import LabelReader
 from smart_llm.types import Answer, Request
 

@@ -12,13 +12,14 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
+from making import make_provider
 
 from smart_llm.client.client import Client
 from smart_llm.errors import ProviderError
 from smart_llm.ledger import Ledger
 from smart_llm.mock.scripted import Scripted
 from smart_llm.providers import bodies
-from smart_llm.providers.specs import make_provider, make_providers, resolve
+from smart_llm.providers.specs import make_providers, resolve
 from smart_llm.types import Request
 
 DONE = b'{"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}'

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from making import make_provider
 
 from smart_llm.errors import InputError, Refused
 from smart_llm.mock.scripted import Scripted
-from smart_llm.providers.specs import ENDPOINTS, Endpoint, make_provider, make_providers, resolve
+from smart_llm.providers.specs import ENDPOINTS, Endpoint, make_providers, resolve
 from smart_llm.types import Request
 
 KEYS = {name: f"the-key-of-{name}" for name in ENDPOINTS}

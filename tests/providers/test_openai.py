@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from making import make_provider
 
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.mock import MockServer
 from smart_llm.mock.scripted import Scripted
 from smart_llm.providers.openai import OpenAIProvider
-from smart_llm.providers.specs import ENDPOINTS, make_provider, resolve
+from smart_llm.providers.specs import ENDPOINTS, resolve
 from smart_llm.types import Answer, Model, Rate, Request, Usage
 
 KEY = "sk-a-very-secret-key"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from genai_prices import Usage as ListUsage
 from genai_prices import calc_price, data_snapshot
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, PriceVariant, Provider, StartDateConstraint
 
+from smart_llm.ledger import canonical
 from smart_llm.providers import prices
-from smart_llm.types import Rate, Usage
+from smart_llm.types import LongPrices, Rate, Usage
 
 BATCH = {"processing": "batch"}
 
@@ -76,15 +78,59 @@ def test_a_borrowed_model_has_no_batch_price() -> None:
     assert rate.by_batch() is None
 
 
-def test_long_prompts_are_never_cheaper_than_listed() -> None:
-    """Past the length where the price rises, a call costs at least what the data says."""
-    rate = prices.lookup("anthropic", "claude-haiku-5-5")
+def tiered() -> list[tuple[str, str]]:
+    """The bundled models that cost more for long prompts."""
+    found = []
+    for provider in data_snapshot.get_snapshot().providers:
+        for model in provider.models:
+            rate = prices.lookup(provider.id, model.id)
+            if rate is not None and rate.long:
+                found.append((provider.id, model.id))
+    return found
+
+
+def test_a_long_prompt_costs_what_its_own_tier_says() -> None:
+    """Of every model with tiers, at every tier and beside its edges: exactly the data's price, cache and batch
+    included, and never more than what a call is reserved at."""
+    found = tiered()
+    for provider, name in found:
+        rate = prices.lookup(provider, name)
+        assert rate is not None
+        for tokens in [1000, *(each.start + beyond for each in rate.long for beyond in (0, 1, 50_000))]:
+            read = tokens // 2 if rate.cached is not None else 0
+            wrote = tokens // 4 if rate.written is not None else 0
+            usage = ListUsage(input_tokens=tokens, output_tokens=500, cache_read_tokens=read, cache_write_tokens=wrote)
+            ours = Usage(tokens, 500, read, written_tokens=wrote)
+            theirs = float(calc_price(usage, name, provider_id=provider).total_price)
+            assert rate.cost(ours) == pytest.approx(theirs, rel=1e-9), (provider, name, tokens)
+            assert rate.bound(tokens, 500) >= theirs * (1 - 1e-9), (provider, name, tokens)
+            if (batch := rate.by_batch()) is not None:
+                theirs = float(calc_price(usage, name, provider_id=provider, price_context=BATCH).total_price)
+                assert batch.cost(ours) == pytest.approx(theirs, rel=1e-9), (provider, name, tokens)
+    assert len(found) > 50
+
+
+def test_directions_rise_each_by_its_own_factor() -> None:
+    """Input twice as dear and output one and a half times: neither is booked at the other's factor."""
+    rate = prices.lookup("anthropic", "claude-sonnet-4-5")
     assert rate is not None
-    for tokens in (1000, 100_000, 100_001, 400_000):
-        usage = ListUsage(input_tokens=tokens, output_tokens=500)
-        theirs = float(calc_price(usage, "claude-haiku-5-5", provider_id="anthropic").total_price)
-        assert rate.cost(Usage(tokens, 500)) == pytest.approx(theirs)
-        assert rate.bound(tokens, 500) >= theirs
+    assert rate.cost(Usage(200_001, 0)) == pytest.approx(200_001 * 6 / 1e6)
+    assert rate.cost(Usage(200_001, 1000)) - rate.cost(Usage(200_001, 0)) == pytest.approx(1000 * 22.5 / 1e6)
+    assert rate.saved(Usage(200_001, 0, 100_000)) == pytest.approx(100_000 * (6 - 0.6) / 1e6)
+
+
+def test_a_price_that_falls_is_reserved_at_its_highest() -> None:
+    """Where long prompts cost less a token, a call that turns out short still costs no more than was reserved."""
+    rate = Rate(4, 8, long=(LongPrices(100, 1, 2),))
+    assert rate.bound(150, 10) >= rate.cost(Usage(100, 10)) > rate.cost(Usage(150, 10))
+
+
+def test_tiers_stand_in_the_plan() -> None:
+    """Rates with tiers come back from a plan's JSON as they were."""
+    rate = prices.lookup("openrouter", "qwen/qwen3-coder-flash")
+    assert rate is not None
+    assert len(rate.long) == 2
+    assert msgspec.json.decode(canonical(asdict(rate)), type=Rate) == rate
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "google"])

@@ -42,7 +42,7 @@ def test_gemini_puts_the_time_to_wait_into_the_body() -> None:
 
 def test_a_header_comes_before_the_body() -> None:
     """Where both name a time, the header's is taken."""
-    error = meant(429, google("RESOURCE_EXHAUSTED", "", RETRY), **{"Retry-After": "2"})
+    error = meant(429, google("RESOURCE_EXHAUSTED", "", RETRY), **{"retry-after": "2"})
     assert isinstance(error, Retryable)
     assert error.retry_after == 2
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import virtual
+from making import make_provider
 
 from smart_llm.errors import InputError, Refused, Retryable
 from smart_llm.mock import MockServer
 from smart_llm.mock.limits import Limits
 from smart_llm.providers.fake import FakeProvider
 from smart_llm.providers.replicas import Spread
-from smart_llm.providers.specs import make_provider, make_providers, read_book, resolve
+from smart_llm.providers.specs import make_providers, read_book, resolve
 from smart_llm.types import Answer, Request
 
 run = virtual.run

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smart_llm.errors import InputError
 from smart_llm.ledger import request_key
 from smart_llm.providers.specs import ENDPOINTS, key, make_providers, placed, read_book, resolve
-from smart_llm.types import Model, Rate, Request, Usage
+from smart_llm.types import LongPrices, Model, Rate, Request, Usage
 
 URL = "http://127.0.0.1:8000/v1"
 
@@ -47,12 +47,12 @@ def test_list_prices_are_found_with_their_source() -> None:
 
 
 def test_what_the_user_says_wins(tmp_path: Path) -> None:
-    """Query, then book, then overrides, then list prices."""
+    """Query, then book, then list prices."""
     (tmp_path / "models.toml").write_text('["openai:gpt-4o-mini"]\nin = 3\nout = 4\n')
-    book, overrides = read_book(tmp_path / "models.toml"), {"openai:gpt-4o-mini": Rate(1, 2)}
-    assert resolve("openai:gpt-4o-mini", overrides=overrides).rate.input == 1
-    assert resolve("openai:gpt-4o-mini", overrides=overrides, book=book).rate.input == 3
-    assert resolve("openai:gpt-4o-mini?in=5&out=6", overrides=overrides, book=book).rate.input == 5
+    book = read_book(tmp_path / "models.toml")
+    assert resolve("openai:gpt-4o-mini").rate.input == 0.15
+    assert resolve("openai:gpt-4o-mini", book=book).rate.input == 3
+    assert resolve("openai:gpt-4o-mini?in=5&out=6", book=book).rate.input == 5
 
 
 def test_short_names_stand_for_the_whole_spec(tmp_path: Path) -> None:
@@ -196,8 +196,12 @@ def test_cost_by_rate() -> None:
         *[st.floats(0, 100)] * 2,
         st.none() | st.floats(0, 100),
         written=st.none() | st.floats(0, 200),
-        long_from=st.integers(0, 10**6),
-        long_factor=st.floats(1, 5),
+        long=st.lists(
+            st.builds(
+                LongPrices, st.integers(0, 10**6), *[st.floats(0, 100)] * 2, *[st.none() | st.floats(0, 200)] * 2
+            ),
+            max_size=3,
+        ).map(lambda found: tuple(sorted(found, key=lambda each: each.start))),
     ),
 )
 def test_no_call_costs_more_than_its_bound(usage: Usage, cached: Fraction, written: Fraction, rate: Rate) -> None:

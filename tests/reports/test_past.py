@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def test_a_report_by_id_beginning_or_last(run: Made, command: Command, tmp_path:
     """A run is named by its id, the beginning of it, or `last`; the page has a name of its own by default."""
     done = run(40)
     code, printed, _ = command("report", done.run_id)
-    assert (code, printed) == (0, f"report: report-{done.run_id}.html\n")
+    told = f"report: report-{done.run_id}.html (run {done.run_id}, ledger texts.csv.ledger.db)\n"
+    assert (code, printed) == (0, told)
     assert (tmp_path / f"report-{done.run_id}.html").is_file()
     code, printed, _ = command("report", done.run_id[:8], "--html", "a.html", "--json")
     assert json.loads(printed) == {"run": done.run_id, "ledger": "texts.csv.ledger.db", "report": "a.html"}
@@ -107,3 +109,56 @@ def test_run_writes_a_report(command: Command, tmp_path: Path) -> None:
     assert "t.csv" in (tmp_path / "r.html").read_text()
     code, printed, _ = command("run", "t.csv", *asked, *models, "--report", "r.html", "--json")
     assert json.loads(printed)["report"] == "r.html"
+
+
+def test_this_folder_comes_first(run: Made, command: Command) -> None:
+    """Runs of tables in memory are listed after those of this folder, whenever they were made, and `last` is the latest
+    run of this folder, in whatever ledger it is."""
+    mine = run(20, ledger="mine.db")
+    run(20, ledger="older.ledger.db", agreement=0.6)
+    latest = run(20, ledger="mine.db", agreement=0.7)
+    memory = run(20, ledger=None, agreement=0.8)
+    listed = json.loads(command("runs", "--json")[1])["runs"]
+    assert [listed[k]["run"] for k in (0, 2, 3)] == [mine.run_id, latest.run_id, memory.run_id]
+    printed = command("runs")[1]
+    assert printed.index(latest.run_id) < printed.index("of tables in memory") < printed.index(memory.run_id)
+    code, printed, _ = command("report", "last", "--html", "r.html")
+    assert (code, printed) == (0, f"report: r.html (run {latest.run_id}, ledger mine.db)\n")
+    assert smart.report("last").name == f"report-{latest.run_id}.html"
+
+
+def test_what_is_no_ledger_is_no_concern(run: Made, command: Command, tmp_path: Path) -> None:
+    """Other databases in the folder are passed over in silence."""
+    run(20)
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE t (x)").connection.close()
+    (tmp_path / "text.db").write_text("not a database")
+    code, printed, said = command("runs", "--json")
+    assert (code, said) == (0, "")
+    assert len(json.loads(printed)["runs"]) == 1
+
+
+def test_reused_answers_are_told_from_money_paid(run: Made, command: Command) -> None:
+    """A run that takes its answers from earlier ones is not made cheaper by it: the factor counts both, and the listing
+    says which is which."""
+    run(1200)
+    again = run(1200, agreement=0.8)
+    _, second = json.loads(command("runs", "--json")[1])["runs"]
+    cost = again.certificate.cost
+    assert second["reused"] == cost["reused"] > 0
+    assert second["saving"] == pytest.approx(cost["reference_only"] / (second["paid"] + second["reused"]), rel=0.01)
+    told = " ".join(command("runs")[1].partition(again.run_id)[2].split())
+    assert "re-used" in told
+    assert "cheaper with both counted" in told
+
+
+def test_a_run_that_was_given_up_is_listed_so(run: Made, command: Command, model: Callable[..., Any]) -> None:
+    """After `--retry` began anew, the run it took the place of is not called pending for ever."""
+    broken = {
+        name: smart.FakeProvider(lambda _: "who knows", keep=True) for name in ("fake:big", "fake:small", "fake:tiny")
+    }
+    with pytest.raises(smart.Refused):
+        run(60, providers=broken)
+    well = {name: smart.FakeProvider(lambda _: "positive", keep=True) for name in broken}
+    run(60, providers=well, retry="broken")
+    first, _ = json.loads(command("runs", "--json")[1])["runs"]
+    assert first["state"] == "given up"

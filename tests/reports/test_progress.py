@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from commands import on_a_terminal
 from rich.console import Console
+from screen import watched
 
 from smart_llm.events import Decided, Delivering, Ended, Event, Profiling, Said
+from smart_llm.mock.server import MockServer
 from smart_llm.reports.progress import display as progress
 from smart_llm.reports.progress import notebook
 from smart_llm.reports.progress.display import Lines
@@ -70,8 +75,11 @@ def test_a_line_says_where_the_run_is() -> None:
     line = lines([(0.0, delivering(1)), (10.0, delivering(501, 3))], budget=2.0)[-1]
     for piece in ("501 of 1,000", "50 rows/s", "0:00:10 left", "3 without an answer", "$1.00 spent", "50 %", "4.00×"):
         assert piece in line
-    assert "tiny 20/40 [0.37, 0.63]" in lines([(0.0, profiling())])[0]
-    assert "expecting 4.00×" in lines([(0.0, profiling())])[0]
+    first, second = lines([(0.0, profiling(1)), (3.0, profiling())])
+    assert "row" in first
+    assert "1 row asked" not in first
+    assert "tiny 20/40 [0.37, 0.63]" in second
+    assert "expecting 4.00×" in second
 
 
 def test_what_is_said_is_written_at_once() -> None:
@@ -202,3 +210,40 @@ def test_a_terminal_gets_a_line_for_each_thing() -> None:
     at = next(k for k, row in enumerate(rows) if row.startswith("Delivering: 50 of 100 rows"))
     assert set(rows[at + 1]) == {"━", "─"}
     assert rows[at + 2].startswith("$1.00 spent, 4.00× cheaper so far")
+
+
+@pytest.mark.parametrize("columns", [80, 100, 160])
+async def test_a_real_run_is_calm_at_every_width(tmp_path: Path, port: int, columns: int) -> None:
+    """On a terminal, from the first answer to the last: no line is wider than the screen, the bar has a line of its
+    own, rows never fall, delivering never goes back, and the candidates stay in sight as long as rows are profiled."""
+    (tmp_path / "t.csv").write_text("text\n" + "".join(f"row {i}\n" for i in range(700)))
+    async with MockServer(rule="label:yes,no", latency=0.02, errors={"small": 0.04}, port=port) as url:
+        models = (f"openai:big@{url}?in=10&out=10", f"openai:a-model-with-a-longer-name-than-usual@{url}?in=1&out=1")
+        command = [
+            *(sys.executable, "-m", "smart_llm", "run", str(tmp_path / "t.csv"), "--prompt", "Good? {text}"),
+            *("--labels", "yes,no", "--agreement", "0.9", "--concurrency", "4", "--seed", "1"),
+            *("--reference", models[0], "--candidate", models[1], "--candidate", f"openai:small@{url}?in=2&out=2"),
+        ]
+        code, frames = await asyncio.to_thread(watched, command, columns=columns)
+    assert code == 0
+    assert not any(frame.wrapped for frame in frames if stage(frame.lines))
+    seen = [state for frame in frames if (state := stage(frame.lines)) is not None]
+    assert len(seen) > 10
+    assert seen == sorted(seen)
+    assert {name for name, _ in seen} == {"1 profiling", "2 delivering"}
+    for frame in frames:
+        heads = [k for k, line in enumerate(frame.lines) if line.startswith("Delivering: ")]
+        assert all(set(frame.lines[k + 1]) <= {"━", "─"} for k in heads)
+        assert not any(set(line) & {"━", "─"} and not set(line) <= {"━", "─"} for line in frame.lines)
+    shown = [any("agreed on" in line for line in frame.lines) for frame in frames if "Profiling" in str(frame.lines)]
+    lost = [not any(pair) for pair in pairwise(shown[shown.index(True) :])]  # one alone may be a picture half drawn
+    assert not any(lost)
+
+
+def stage(lines: Sequence[str]) -> tuple[str, int] | None:
+    """Whether rows are profiled (first) or delivered, and how many of them are done."""
+    for line in lines:
+        if found := re.match(r"(Profiling|Delivering): ([\d,]+) ", line):
+            name = {"Profiling": "1 profiling", "Delivering": "2 delivering"}[found[1]]
+            return name, int(found[2].replace(",", ""))
+    return None

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,7 +168,7 @@ def test_bad_input_is_refused_in_one_sentence(lines: pl.DataFrame, options: dict
     assert len(str(caught.value).splitlines()) <= 2
 
 
-@pytest.mark.parametrize("name", ["table.xlsx", "absent.csv"])
+@pytest.mark.parametrize("name", ["table.odd", "absent.csv"])
 def test_unreadable_paths_are_refused(tmp_path: Path, name: str) -> None:
     """An unknown ending and a missing file are named."""
     with pytest.raises(InputError, match=name):
@@ -195,3 +201,37 @@ def test_hindsight_is_the_cheapest_mix_that_just_agrees() -> None:
     )
     part = 0.05 / 0.1
     assert figures.hindsight_cost_ratio == pytest.approx(part * (0.1 + 1 / 200) + 1 - part)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator"), [("cp1252", ";"), ("utf-8", "\t"), ("utf-16", ","), ("utf-8-sig", ";")]
+)
+def test_recorded_answers_are_read_as_tables_are(tmp_path: Path, encoding: str, separator: str) -> None:
+    """Semicolons, other encodings, decimal commas, an empty answer: the same figures as from the frame, and what was
+    guessed is said."""
+    lines = recorded().with_columns(answer=pl.col("answer").str.replace("x", "Größe"))
+    path = tmp_path / "r.csv"
+    text = lines.write_csv(separator=separator)
+    if separator == ";":
+        text = re.sub(r"(\d)\.(\d)", r"\1,\2", text)
+    path.write_bytes(text.encode(encoding))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        there = engine.replay(path, reference="big", agreement="0.9")
+    here = engine.replay(lines, reference="big", agreement="0.9")
+    assert replace(there, seconds_per_trial=0) == replace(here, seconds_per_trial=0)
+    assert any("--encoding" in str(each.message) for each in told) == (encoding == "cp1252")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert engine.replay(path, reference="big", agreement="0.9", encoding=encoding).rows == 200
+
+
+def test_the_command_reads_them_too(tmp_path: Path) -> None:
+    """`smart replay --encoding` of a semicolon-separated file in another encoding."""
+    path = tmp_path / "r.csv"
+    path.write_bytes(recorded().write_csv(separator=";").encode("cp1252"))
+    words = ["replay", str(path), "--reference", "big", "--encoding", "cp1252", "--json"]
+    done = subprocess.run([sys.executable, "-m", "smart_llm", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 200
+    assert done.stderr.splitlines() == ["smart: r.csv: cells are separated by ';'."]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from smart_llm.stats.hindsight import best_mix, best_single
+from smart_llm.stats.hindsight import best_mix
 
 shares = st.floats(0, 1, allow_subnormal=False).map(lambda x: round(x, 3))
 models = st.lists(st.tuples(shares, shares), min_size=1, max_size=5)
@@ -26,12 +26,12 @@ def test_two_candidates_can_beat_one() -> None:
     """A bold cheap model and a safe dear one together undercut each of them with the reference."""
     cost, misses = [1.0, 0.2, 0.1], [0.0, 0.1, 0.4]
     assert best_mix(cost, misses, 0.2) == pytest.approx(0.2 * 2 / 3 + 0.1 / 3)
-    assert best_single(cost, misses, 0.2) == pytest.approx(0.2)
+    assert best_mix(cost[:2], misses[:2], 0.2) == pytest.approx(0.2)
 
 
 def test_a_candidate_dearer_than_the_reference_is_never_used() -> None:
     """With only dear candidates the reference does everything."""
-    assert best_single([1.0, 1.5], [0.0, 0.0], 0.1) == 1.0
+    assert best_mix([1.0, 1.5], [0.0, 0.0], 0.1) == 1.0
     assert best_mix([1.0, 1.5], [0.0, 0.1], 0.05) == 1.0
 
 

@@ -317,3 +317,27 @@ def test_other_packings_name_their_command(suffix: str, command: str, tmp_path: 
     """What is not read is refused with the one command that unpacks it."""
     with pytest.raises(InputError, match=f"unpack it first: {command} .*t.csv.{suffix}"):
         read(tmp_path / f"t.csv.{suffix}")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("name", "marked"), [("utf-8", False), ("utf-8-sig", True), ("cp1252", False), ("utf-16", True)]
+)
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_answers_are_written_as_the_table_was(
+    tmp_path: Path, name: str, marked: bool, end: str, separator: str
+) -> None:
+    """UTF-8 always; a byte order mark where the table had one; its line ends and its separator; cells unchanged."""
+    lines = [separator.join(row) for row in (("text", "n"), ("Größe", "1"), ('"a, b; c\nd"', "2"), ("Straße", "3"))]
+    table = read(kept(tmp_path, "t.csv", (end.join(lines) + end).encode(name)))
+    write(table, ["x", None, "y"], ["m"] * 3, ["ok"] * 3, tmp_path / "o.csv")
+    data = (tmp_path / "o.csv").read_bytes()
+    assert data.startswith(codecs.BOM_UTF8) == marked
+    text = data.decode("utf-8-sig")
+    assert text.startswith(separator.join(["text", "n", "answer", "answered_by", "status"]) + end)
+    assert text.endswith(separator.join(["Straße", "3", "y", "m", "ok"]) + end)
+    assert text.replace("c\nd", "").count("\n") == text.count(end) - (end == "\n")
+    assert rows(read(tmp_path / "o.csv"))[1][:2] == ("a, b; c\nd", "2")
+    write(table, ["x", None, "y"], ["m"] * 3, ["ok"] * 3, tmp_path / "o.tsv")
+    assert not (tmp_path / "o.tsv").read_bytes().startswith(codecs.BOM_UTF8)
+    assert b"\r" not in (tmp_path / "o.tsv").read_bytes()

@@ -116,7 +116,6 @@ def test_no_rows() -> None:
     assert like_source(from_frame([]), [], [], []) == []
     empty = pl.DataFrame(schema={"a": pl.String})
     assert like_source(from_frame(empty), [], [], []).columns == ["a", *ADDED]
-    assert from_frame(empty).row_keys() == []
     assert from_frame(empty).table_hash.startswith("b2:")
     assert from_frame(empty).groups(["a"]).shape == (0,)
 

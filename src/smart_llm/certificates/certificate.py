@@ -25,12 +25,15 @@ from smart_llm.certificates.parts import (
     Software,
     StatedRule,
 )
+from smart_llm.certificates.why import why_alone
 from smart_llm.errors import InputError, LedgerError
+from smart_llm.text.names import in_short
 from smart_llm.text.numbers import percents, usd
 from smart_llm.text.rich_html import card
 from smart_llm.text.wrapping import USUAL, wrapped
 from smart_llm.types import Json
 from smart_llm.types.plan import FrozenModel, FrozenPlan, frozen_plan
+from smart_llm.wording import worded
 
 FORMAT = "smart-certificate/2"
 LARGEST = 64 * 2**20
@@ -92,14 +95,16 @@ class Certificate:
         return told
 
     def text(self, width: int = USUAL) -> str:
-        """The certificate for people: about a dozen lines of at most `width` columns."""
-        return "\n".join(wrapped(_lines(self), width))
+        """The certificate for people: about a dozen lines of at most `width` columns. Models go by their short names;
+        the JSON has their addresses."""
+        names = self.plan.names
+        return "\n".join(wrapped([in_short(line, names) for line in _lines(self)], width))
 
     def __repr__(self) -> str:
         return f"<Certificate: {head(self)}>"
 
     def _repr_html_(self) -> str:
-        return card(head(self), self.claim.words, [], self.text())
+        return card(head(self), in_short(self.claim.words, self.plan.names), [], self.text())
 
 
 NAMES = tuple(field.name for field in fields(Certificate))
@@ -208,6 +213,7 @@ def _lines(c: Certificate) -> list[str]:
     return [
         head(c),
         f"  claim      {c.claim.words}",
+        *([f"  why        {worded(why)}"] if (why := alone(c)) else []),
         f"  evidence   {c.delivered.profiled:,} rows profiled by {c.procedure.name}, order {c.seed}" + _seed(c),
         *(f"             {line}" for line in _standings(c)),
         *_set_aside(c),
@@ -220,7 +226,7 @@ def _lines(c: Certificate) -> list[str]:
         *([f"             failed calls may have cost up to {usd(lost)} more"] if (lost := cost.lost_at_most) else []),
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
         *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
-        *(f"  note       {note}" for note in c.notes),
+        *(f"  note       {worded(note)}" for note in c.notes),
         f"  assumes    {c.assumptions[0]}",
         f"  plan       {c.plan_hash}",
         f"  before     {before(c.earlier_runs, c.earlier_runs_same_task, c.earlier_runs_in_ledger)}",
@@ -243,6 +249,14 @@ def _set_aside(c: Certificate) -> list[str]:
     if not (rows := c.claim.set_aside):
         return []
     return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
+
+
+def alone(c: Certificate) -> str:
+    """Why the reference answered every row; empty where it did not."""
+    if c.status != "reference-only":
+        return ""
+    withheld = c.evidence.get("mix", c.evidence).get("withheld")
+    return why_alone(c.plan, c.claim, c.delivered.standings, withheld)
 
 
 def given(c: Certificate) -> list[tuple[str, int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -9,16 +10,20 @@ from typing import Annotated
 
 import typer
 
+from smart_llm.cli.demo import demo
 from smart_llm.cli.doctor import doctor
 from smart_llm.cli.helping import Verb, Verbs
 from smart_llm.cli.mock import mock_provider
-from smart_llm.cli.models import demo, model_verbs
+from smart_llm.cli.models import model_verbs
 from smart_llm.cli.plan import plan
 from smart_llm.cli.printing import readable, say
+from smart_llm.cli.replay import replay
+from smart_llm.cli.report import report
 from smart_llm.cli.run import run
-from smart_llm.cli.runs import report, runs
-from smart_llm.cli.verify import replay, verify
+from smart_llm.cli.runs import runs
+from smart_llm.cli.verify import verify
 from smart_llm.errors import SmartError
+from smart_llm.garbage import rarely
 from smart_llm.wording import on_the_command_line
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # designs multiply small matrices: more threads only wait
@@ -65,14 +70,22 @@ def _fitted(text: str) -> list[str]:
     return wrapped(text.splitlines(), readable(os.get_terminal_size(sys.stderr.fileno()).columns))
 
 
+def _spell_out() -> None:
+    """Where the terminal or the log takes fewer signs than there are ("≥" in ASCII), another stands in for them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main() -> None:
     """Run a verb; errors become one or two lines on stderr and the exit code of their kind."""
+    _spell_out()
     warnings.formatwarning = lambda message, *_: f"smart: {message}\n"
-    with on_the_command_line():
+    with on_the_command_line(), rarely():
         try:
             app()
         except SmartError as error:
-            say("\n".join(_fitted(f"smart: {error}")))
+            say("\n".join([*_fitted(f"smart: {error}"), *getattr(error, "__notes__", ())]))
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             print("smart: stopped. What was bought is kept: run the same command again to go on.", file=sys.stderr)

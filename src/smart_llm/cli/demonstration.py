@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smart_llm import api
+from smart_llm.certificates.certificate import alone
 from smart_llm.certificates.verify import verify
 from smart_llm.engine.outputs import certificate_path
 from smart_llm.errors import InputError
@@ -36,6 +37,7 @@ from smart_llm.providers.fake import FakeProvider
 from smart_llm.providers.local import downloads as registry
 from smart_llm.providers.local import weights
 from smart_llm.tasks import Task
+from smart_llm.text.wrapping import wrapped
 from smart_llm.types import Request
 
 LABELS = ("yes", "no")
@@ -113,7 +115,8 @@ def demo(
         concurrency=2 * (os.cpu_count() or 1),  # a stop waits for what is in flight: no more than keeps the cores busy
         on_event=on_event,
     )
-    for line in _outcome(done, output / "answered.csv"):
+    larger = f"smart demo (about {SHOWS['default'].minutes} minutes), with larger models." if tier == "tiny" else None
+    for line in _outcome(done, output / "answered.csv", larger):
         say(line)
     return done
 
@@ -201,7 +204,7 @@ def _intention(show: Show, rows: int, output: Path) -> list[str]:
     return lines
 
 
-def _outcome(done: Run[Path], answered: Path) -> list[str]:
+def _outcome(done: Run[Path], answered: Path, larger: str | None) -> list[str]:
     certificate = certificate_path(answered)
     problems = verify(certificate, done.ledger)
     cost = done.certificate.cost
@@ -216,7 +219,32 @@ def _outcome(done: Run[Path], answered: Path) -> list[str]:
         *([f"  does not verify: {problem}" for problem in problems] or ["  verifies"]),
         f"answers: {answered}",
         f"report, to open in a browser: {answered.with_name('report.html')}",
+        "",
+        *wrapped(_ending(done, larger=larger)),
     ]
+
+
+def _ending(done: Run[Path], *, larger: str | None) -> list[str]:
+    """What came of it, in everyday words, whichever way it went, and what to run now."""
+    c = done.certificate
+    by, reference, rows = c.delivered.by, c.claim.reference, c.claim.rows
+    if c.granted:
+        cheap = sum(n for model, n in by.items() if model != reference)
+        share = c.cost.total / c.cost.reference_only
+        came = (
+            f"cheaper models gave {cheap:,} of the {rows:,} answers, and all of it cost {share:.0%} of what "
+            f"{reference} alone would have cost. They were compared with it on {c.delivered.profiled:,} rows first."
+        )
+    else:
+        came = (
+            f"nothing was saved. {alone(c)} So {reference} answered every row, and the agreement holds by "
+            "definition. Every run ends like this whose candidates are not good enough, or not cheap enough."
+        )
+    own = (
+        "your own table: start smart mock-provider, which answers for free and prints the command to give; then smart "
+        "plan TABLE says what it would cost with real models."
+    )
+    return [f"What you saw: {came}", *([f"Next: {larger}"] if larger else []), f"{'Or' if larger else 'Next'}: {own}"]
 
 
 def human(answered: Path) -> str:

@@ -26,6 +26,7 @@ from smart_llm.files import user_dir
 from smart_llm.ledger import Ledger, canonical, tagged
 from smart_llm.providers import specs as models
 from smart_llm.providers.endpoints import ENDPOINTS
+from smart_llm.providers.reasons import reason
 from smart_llm.types import Json, Model
 
 SQLITE = (3, 35, 0)
@@ -141,7 +142,7 @@ def local(named: Sequence[Model]) -> Iterator[Finding]:
 
 
 def _file(size: int, here: bool) -> str:
-    return f"{size / 1e6:,.0f} MB{'' if here else ', not here yet: smart models pull'}"
+    return f"{size / 1e6:,.0f} MB on disk{'' if here else ', not here yet: smart models pull'}"
 
 
 # --------------------------------------------------------------------------- providers
@@ -201,8 +202,7 @@ async def _knock(session: aiohttp.ClientSession, name: str, url: str) -> Finding
     except TimeoutError:
         return Finding("address", url, BAD, f"{name}: no answer in time; is there a proxy, or a firewall?")
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        return Finding("address", url, BAD, f"{name}: cannot be reached ({reason})")
+        return Finding("address", url, BAD, f"{name}: cannot be reached ({reason(error)})")
     if 300 <= status < 400:
         return Finding("address", url, BAD, f"{name}: redirects to another address, which is not followed")
     return Finding("address", url, GOOD, f"{name}: answers in {time.perf_counter() - start:.2f} s")

@@ -17,7 +17,13 @@ def mock_provider(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
-    rule: Annotated[str, typer.Option(help="How to answer: label:a,b  number:LOW,HIGH  echo.")] = "label:yes,no",
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="How to answer: label:a,b  number:LOW,HIGH  echo; guess: what the question names (good or bad?), else "
+            "yes or no."
+        ),
+    ] = "guess",
     answers: Annotated[Path | None, typer.Option(help="Answer from a recorded table instead.")] = None,
     error: Annotated[list[str] | None, typer.Option(help="MODEL=SHARE of prompts it answers otherwise.")] = None,
     break_contract: Annotated[list[str] | None, typer.Option(help="MODEL that never keeps the contract.")] = None,
@@ -82,11 +88,16 @@ def _ready(url: str, rule: str) -> None:
     """Where it is, on stdout; how to use it, on stderr."""
     say_out(f"mock provider at {url}")
     kind, _, labels = rule.partition(":")
-    contract = f" --labels {labels}" if kind == "label" else " --answer number" if kind == "number" else ""
+    contract = {"label": f" --labels {labels}", "number": " --answer number", "guess": " --labels good,bad"}.get(
+        kind, ""
+    )
+    question = "Good or bad?" if kind == "guess" else "…"
     say(
-        f'try it: smart run TABLE.csv --prompt "… {{COLUMN}}"{contract} \\\n'
+        f'try it: smart run TABLE.csv --prompt "{question} {{COLUMN}}"{contract} \\\n'
         f'  --reference "openai:big@{url}?in=10&out=10" --candidate "openai:small@{url}?in=1&out=1"\n'
         "(with --error small=0.04 the candidate strays in 4 % of the rows)"
+        + "\nIt answers what the question names, else yes or no; for other labels start it with --rule label:A,B."
+        * (kind == "guess")
     )
 
 

@@ -1,4 +1,4 @@
-"""`smart demo` and `smart models`: models on this machine."""
+"""`smart models`: models on this machine."""
 
 from __future__ import annotations
 
@@ -10,29 +10,12 @@ import typer
 
 from smart_llm.cli.helping import Verb
 from smart_llm.cli.options import AsJson
-from smart_llm.cli.printing import print_json, say, say_out
+from smart_llm.cli.printing import print_json, say
 
 if TYPE_CHECKING:
     from smart_llm.providers.local import weights
 
 model_verbs = typer.Typer(help="Local models: download, register, list.", no_args_is_help=True, rich_markup_mode=None)
-
-
-def demo(
-    *,
-    tier: Annotated[str, typer.Option(help="default (1.6 GB of models) or tiny (93 MB).")] = "default",
-    rows: Annotated[int | None, typer.Option(help="How many reviews.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder for everything it writes.")] = Path("demo-output"),
-) -> None:
-    """See the main job on this machine.
-
-    Real models, real text, no key needed.
-    """
-    from smart_llm.cli.demonstration import demo as show
-    from smart_llm.reports.progress.display import shown
-
-    with shown() as listener:
-        show(cast("weights.Tier", tier), rows=rows, output=output, say=say_out, on_event=listener)
 
 
 @model_verbs.command("pull", cls=Verb)
@@ -66,4 +49,4 @@ def models_list(as_json: AsJson = False) -> None:
         return
     for file in files:
         place = "here" if file.path else "smart models pull"
-        print(f"local:{file.name:22} {file.bytes / 1e6:7,.0f} MB  {place:18} {file.about}")
+        print(f"local:{file.name:22} {file.bytes / 1e6:7,.0f} MB on disk  {place:18} {file.about}")

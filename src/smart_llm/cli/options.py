@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +27,14 @@ Table = Annotated[
     typer.Argument(
         metavar="TABLE", help="CSV, TSV, JSONL, JSON, Parquet or Excel, also .gz or .zst, or a folder; - reads stdin."
     ),
+]
+Encoding = Annotated[str | None, typer.Option(help="Of the table's text; detected if not given.")]
+Quotes = Annotated[
+    str, typer.Option(help="What quotes in the table mean: auto, double, backslash or none (plain text).")
+]
+Header = Annotated[
+    bool | None,
+    typer.Option("--header/--no-header", help="Whether the first line names columns; detected if not given."),
 ]
 Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
 Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
@@ -56,7 +65,7 @@ class TaskOptions:
 
         return Task(
             self._prompt(),
-            labels=[label.strip() for label in self.labels.split(",")] if self.labels is not None else None,
+            labels=_labels(self.labels) if self.labels is not None else None,
             answer=self.answer,
             schema=_schema(self.schema),
             equivalence=self.equivalence,
@@ -80,7 +89,11 @@ class RunOptions:
     agreement: Agreement = DEFAULT["agreement"]
     confidence: Confidence = DEFAULT["confidence"]
     output: Annotated[
-        str | None, typer.Option(help="Where the answered table goes: a file; with Ray also a folder.")
+        str | None,
+        typer.Option(
+            help="Where the answered table goes: a file; with Ray also a folder. CSV and TSV are written in "
+            "UTF-8, with separator, line ends and byte order mark as in the table."
+        ),
     ] = None
     budget: Annotated[float | None, typer.Option(help="USD; a hard stop.")] = None
     seed: Annotated[
@@ -112,14 +125,9 @@ class RunOptions:
     no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
     report: Annotated[Path | None, typer.Option(help="Also write a report: one HTML file.")] = None
     id_column: Annotated[str | None, typer.Option(help="The column by which the report calls a row.")] = None
-    encoding: Annotated[str | None, typer.Option(help="Of the table's text; detected if not given.")] = None
-    quotes: Annotated[
-        str, typer.Option(help="What quotes in the table mean: auto, double, backslash or none (plain text).")
-    ] = DEFAULT["quotes"]
-    header: Annotated[
-        bool | None,
-        typer.Option("--header/--no-header", help="Whether the first line names columns; detected if not given."),
-    ] = None
+    encoding: Encoding = None
+    quotes: Quotes = DEFAULT["quotes"]
+    header: Header = None
     answer_column: Annotated[
         str, typer.Option(help="Name of the column of answers; then also NAME_by, NAME_status.")
     ] = DEFAULT["answer_column"]
@@ -179,6 +187,18 @@ def shares(option: str, pairs: list[str] | None) -> dict[str, float]:
         if not name or not 0 <= found[name] <= 1:
             raise InputError(f"{option} {pair}: write NAME=SHARE with a share from 0 to 1.")
     return found
+
+
+def _labels(given: str) -> list[str]:
+    """Separated by commas. InputError: by something else, as it seems."""
+    from smart_llm.tasks.labels import separated
+
+    labels = [label.strip() for label in given.split(",")]
+    if len(labels) == 1 and (meant := separated(labels[0])):
+        raise InputError(
+            f"--labels {given!r}: separate them by commas; did you mean --labels {quote(','.join(meant))}?"
+        )
+    return labels
 
 
 def _schema(path: Path | None) -> Any:

@@ -16,8 +16,9 @@ NARROWEST, LONGEST = 40, 120
 
 
 def print_json(value: Any) -> None:
-    """Exactly one JSON object on stdout."""
-    print(json.dumps(value, ensure_ascii=False))
+    """Exactly one JSON object on stdout; in ASCII where stdout takes no more than that."""
+    plain = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
+    print(json.dumps(value, ensure_ascii=plain))
 
 
 def short(value: Any) -> str:
@@ -56,6 +57,12 @@ def confirmed(question: str) -> None:
     except typer.Abort:  # Ctrl-C, or the end of what is typed
         say("")
     raise Interrupted("not started, as you said; nothing was spent.")
+
+
+def typed() -> list[str]:
+    """The command that is being carried out, as it is to be typed."""
+    module = sys.argv[0].endswith("__main__.py")
+    return [*(["python", "-m", "smart_llm"] if module else ["smart"]), *sys.argv[1:]]
 
 
 def say(line: str) -> None:

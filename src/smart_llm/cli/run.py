@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from smart_llm.cli.grouped import spread
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, output_of, source_of
-from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, width
+from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, typed, width
+from smart_llm.errors import BudgetExhausted, Interrupted, ProviderError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from smart_llm.execution import Run
     from smart_llm.tasks import Task
 
@@ -22,29 +25,32 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     """Answer every row of TABLE, as cheaply as the promise allows."""
     from smart_llm import execution
     from smart_llm.engine.signals import wait
-    from smart_llm.reports.progress.display import shown
+    from smart_llm.reports.progress.display import shown, unless
 
     asked, source = task.task(), source_of(table)
     output = output_of(table, source, how)
-    if not yes and somebody_there():
-        _confirm(source, asked, how)
-    with redirect_stdout(sys.stderr), shown(how.budget) as listener:  # libraries print too: Ray, when a worker died
-        done = wait(execution.run(source, asked, how.options(output=output, on_event=listener)))
+    known = _confirm(source, asked, how) if not yes and somebody_there() else frozenset()
+    # libraries print too: Ray, when a worker died
+    with _to_go_on(how.budget), redirect_stdout(sys.stderr), shown(how.budget) as listener:
+        told = unless(known, listener)
+        done = wait(execution.run(source, asked, how.options(output=output, on_event=told)))
     _print(done, output, how.report, as_json)
 
 
 def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: bool) -> None:
     from smart_llm.engine.outputs import CERTIFICATE
     from smart_llm.reports.history import paid_by_all
+    from smart_llm.tables.writing import described
     from smart_llm.text.numbers import usd
 
     certificate, total = f"{output}{CERTIFICATE}", paid_by_all(done.ledger)
     if not as_json:
         print(done.certificate.text(width()))
-        print(f"written: {output}\ncertificate: {certificate}")
+        how = described(output) if isinstance(output, Path) and output.is_file() else ""
+        print(f"written: {output}{f' ({how})' if how else ''}\ncertificate: {certificate}")
         print(f"ledger: {done.ledger} (all its runs have paid {usd(total)})")
-        if report is not None:
-            print(f"report: {report}")
+        made = f"smart report {done.run_id} --ledger {quote(str(done.ledger))} makes one"
+        print(f"report: {report if report is not None else made}")
         return
     print_json(
         {
@@ -63,12 +69,37 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
     )
 
 
-def _confirm(source: Path | str, task: Task, how: RunOptions) -> None:
-    """The plan's short form, and a question before money is spent."""
+@contextmanager
+def _to_go_on(budget: float | None) -> Iterator[None]:
+    """A run that stops says which command goes on."""
+    from smart_llm.reports.kept import go_on
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        stopped = Interrupted("Stopped at once. What was recorded is kept.")
+        stopped.add_note(go_on(typed(), budget=None, retry=None))
+        raise stopped from None
+    except (BudgetExhausted, Interrupted, ProviderError) as stopped:
+        asked_anew = re.search(r"--retry (errors|broken)", str(stopped))
+        stopped.add_note(
+            go_on(
+                typed(),
+                budget=budget if isinstance(stopped, BudgetExhausted) else None,
+                retry=asked_anew[1] if asked_anew else None,
+            )
+        )
+        raise
+
+
+def _confirm(source: Path | str, task: Task, how: RunOptions) -> frozenset[str]:
+    """The plan's short form, and a question before money is spent. The warnings that were shown."""
     from smart_llm import execution
     from smart_llm.engine.signals import wait
+    from smart_llm.planning.plan import shown as said_already
 
     plan = wait(execution.outline(source, task, how.options()))
     say(plan.short(width()))
     limit = f"at most ${how.budget:g}" if how.budget is not None else "no budget set"
     confirmed(f"Go on ({limit})?")
+    return frozenset(said_already(plan))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from types import TracebackType
 
 from smart_llm.errors import Refused
 from smart_llm.types import Answer
@@ -32,12 +33,12 @@ class Trust:
         self._first: asyncio.Event | None = None
         self._refusals = 0
 
-    @asynccontextmanager
-    async def led(self, budgeted: bool) -> AsyncIterator[None]:
+    def led(self, budgeted: bool) -> AbstractAsyncContextManager[None]:
         """With a budget, the first call to a model goes ahead; all others wait until it is over, for a few seconds."""
-        if not budgeted or (self._first is not None and self._first.is_set()):
-            yield
-            return
+        return self._lead() if budgeted and not (self._first and self._first.is_set()) else nullcontext()
+
+    @asynccontextmanager
+    async def _lead(self) -> AsyncIterator[None]:
         if self._first is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._first.wait(), LEAD)
@@ -50,17 +51,9 @@ class Trust:
         finally:
             self._first.set()
 
-    @asynccontextmanager
-    async def limited(self, seconds: float) -> AsyncIterator[None]:
+    def limited(self, seconds: float) -> Limited:
         """The time limit of a call, which ends at once where limits turn out not to be kept."""
-        async with asyncio.timeout(seconds) as limit:
-            self._out.add(limit)
-            try:
-                yield
-            finally:
-                self._out.discard(limit)
-        if self.broken is not None:  # it came in the same moment as the one that broke its bound
-            raise TimeoutError
+        return Limited(self, self._out, asyncio.timeout(seconds))
 
     def broke(self, bound: float, answer: Answer) -> Refused | None:
         """What stops the run where a reply has cost more than its call could."""
@@ -99,3 +92,24 @@ class Trust:
     def answered(self) -> None:
         """A request was answered."""
         self._refusals = 0
+
+
+class Limited:
+    """The time limit of one call, among those of all that are out. Written out, since there is one for every call."""
+
+    __slots__ = ("_limit", "_out", "_trust")
+
+    def __init__(self, trust: Trust, out: set[asyncio.Timeout], limit: asyncio.Timeout) -> None:
+        self._trust, self._out, self._limit = trust, out, limit
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+        self._out.add(self._limit)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._out.discard(self._limit)
+        await self._limit.__aexit__(kind, error, trace)
+        if kind is None and self._trust.broken is not None:  # it came in the moment of the one that broke its bound
+            raise TimeoutError

@@ -28,8 +28,17 @@ SLICE = 4096
 
 Delivery: TypeAlias = tuple[int, Any, Answer]
 """The model a row is answered by, its value (None: the row has no answer), its reply."""
-Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery | None]]
-"""(position, prompt) → what a candidate delivers; None: nothing, so the reference is asked."""
+Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery | str]]
+"""(position, prompt) → what a candidate delivers; else why the reference is asked instead, one of the words below."""
+THERE, FAILED, BROKE, OTHER, UNSURE = (
+    "the reference's answer was there already",
+    "the candidate's call failed",
+    "its answer broke the output contract",
+    "it was answered by another snapshot",
+    "the candidate was not sure enough",
+)
+UNUSED = "Candidates were certified, but none of their answers was delivered:"
+"""How the note begins that says why."""
 
 
 async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) -> None:
@@ -42,11 +51,12 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
     async def one(row: tuple[int, str]) -> None:
         nonlocal done
         position, prompt = row
-        given = await settle(position, prompt) if routing.chosen[position] else None
-        if given is None:
-            given = (0, *await live.answer(position, 0, prompt))
+        given, why = await settle(position, prompt) if routing.chosen[position] else "", ""
+        if isinstance(given, str):
+            why, given = given, (0, *await live.answer(position, 0, prompt))
         rows = live.questions.alike.members(position)
         rows = rows[~live.rows.settled[rows]] if len(rows) > 1 else rows
+        live.instead.update({why: len(rows)} if why else {})
         live.rows.settle_by(rows, *given)
         done += len(rows)
         tell(
@@ -56,6 +66,15 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         )
 
     await each(_left(live), one, workers=workers, stop=live.stop)
+
+
+def unused(live: Live) -> list[str]:
+    """Why candidates that were certified answered no row after all, where that is so; one sentence at most."""
+    if (live.rows.by[live.rows.settled] > 0).any() or not live.questions.rows:
+        return []
+    reasons = "; ".join(f"for {rows:,}, {why}" for why, rows in live.instead.most_common())
+    told = f" Of the rows that the rule gives to candidates: {reasons}." if reasons else ""
+    return [f"{UNUSED} {live.models[0].name} answered every row, so all of them agree.{told}"]
 
 
 def asked_elsewhere(live: Live, ledger: Reader) -> bool:
@@ -91,12 +110,14 @@ async def _stands(live: Live, prompt: str, models: Sequence[int]) -> bool:
 def _by_share(live: Live, routing: Routing) -> Settle:
     """Each row to the model its share says."""
 
-    async def settle(position: int, prompt: str) -> Delivery | None:
+    async def settle(position: int, prompt: str) -> Delivery | str:
         model = int(routing.chosen[position])
         if await _stands(live, prompt, (model,)):
-            return None
+            return THERE
         value, reply = await live.answer(position, model, prompt)
-        return (model, value, reply) if value is not None and _covers(live, model, reply) else None
+        if value is None:
+            return FAILED if reply.error else BROKE
+        return (model, value, reply) if _covers(live, model, reply) else OTHER
 
     return settle
 
@@ -104,23 +125,27 @@ def _by_share(live: Live, routing: Routing) -> Settle:
 def _by_tiers(live: Live, rule: Cascade, routing: Routing) -> Settle:
     """Each row from tier to tier until one accepts it."""
 
-    async def settle(position: int, prompt: str) -> Delivery | None:
-        here = slice(position, position + 1)
+    async def settle(position: int, prompt: str) -> Delivery | str:
+        here, why = slice(position, position + 1), UNSURE
         sheet = Answers.blank((1, len(live.models)), words=reads_words(rule))
         await live.fill(sheet, 0, position, prompt, ())
         for tier in rule.tiers if passes(rule.gate, sheet)[0] else ():
             if await _stands(live, prompt, tier.models):
-                return None
+                return THERE
             sheet = Answers.blank((1, len(live.models)))
             told = await live.fill(sheet, 0, position, prompt, tier.models)
-            if any(reply.error or not _covers(live, m, reply) for m, (_, reply, _) in told.items()):
-                return None  # its place in the order is not known
-            if sheet.marks[0, tier.candidate] != DEFER and np.isnan(values(tier.score, sheet, tier.candidate)[0]):
-                return None  # nor is it where the score has come to be missing: a draw failed, say
+            if any(reply.error for _, reply, _ in told.values()):
+                return FAILED  # its place in the order is not known
+            if not all(_covers(live, m, reply) for m, (_, reply, _) in told.items()):
+                return OTHER
+            broke = sheet.marks[0, tier.candidate] == DEFER
+            if not broke and np.isnan(values(tier.score, sheet, tier.candidate)[0]):
+                return FAILED  # nor is it where the score has come to be missing: a draw failed, say
             if accepts(tier, sheet, routing.high[here])[0]:
                 return (tier.candidate, *told[tier.candidate][:2])
             if accepts(tier, sheet, routing.low[here])[0]:
-                return None  # it takes some of the rows that ask this, and not others
-        return None
+                return UNSURE  # it takes some of the rows that ask this, and not others
+            why = BROKE if broke else UNSURE
+        return why
 
     return settle

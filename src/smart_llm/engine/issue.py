@@ -23,17 +23,14 @@ from smart_llm.certificates.parts import (
     StatedRule,
     StatedTier,
 )
+from smart_llm.engine.counted import standing
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.earlier import earlier
-from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import AGREE, NOT_ASKED, Cascade, Mix, Problem, Standing, Tier, Verdict
 from smart_llm.types.plan import FrozenPlan
-
-SHOWN = 0.9
-"""Confidence of the limits that are shown beside the shares of candidates."""
 
 
 def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None, ledger: Ledger) -> Certificate:
@@ -144,8 +141,7 @@ def standings(live: Live) -> list[Standing]:
     found = []
     for j, model in enumerate(live.models[1:], 1):
         asked, agreeing = int((seen[:, j] != NOT_ASKED).sum()), int((seen[:, j] == AGREE).sum())
-        low, high = map(float, jeffreys(agreeing, asked, SHOWN))
-        found.append(Standing(model.name, asked, agreeing, low, high, bool(asked)))
+        found.append(standing(model.name, asked, agreeing, bool(asked)))
     return found
 
 

@@ -20,12 +20,13 @@ from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
+from smart_llm.ledger.entries import GIVEN_UP
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
-from smart_llm.types import Model, Problem, Rate, SidePromise
+from smart_llm.types import LongPrices, Model, Problem, Rate, SidePromise
 from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan
 from smart_llm.types.share import decimal, floor_share, share
 
@@ -33,8 +34,6 @@ ENOUGH = 20
 """A promise per label is about labels that the reference gives to at least one in this many rows."""
 DISCOUNT = 0.5
 """What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
-GIVEN_UP = "given up"
-"""Kind of the event that ends a run whose record could not be reproduced."""
 RESERVE = 100
 """One in this many of the rows that may differ is set aside for rows that finally have no answer."""
 
@@ -226,6 +225,17 @@ def batch_rate(rate: Rate) -> Rate:
         cached=None if rate.cached is None else rate.cached * DISCOUNT,
         written=None if rate.written is None else rate.written * DISCOUNT,
         source=f"{rate.source}, by batch (half of it)",
+        long=tuple(map(_discounted, rate.long)),
+    )
+
+
+def _discounted(prices: LongPrices) -> LongPrices:
+    return LongPrices(
+        prices.start,
+        prices.input * DISCOUNT,
+        prices.output * DISCOUNT,
+        None if prices.cached is None else prices.cached * DISCOUNT,
+        None if prices.written is None else prices.written * DISCOUNT,
     )
 
 

@@ -12,6 +12,7 @@ answered.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -19,8 +20,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from smart_llm.engine.account import Account
+from smart_llm.engine.counted import Counted
 from smart_llm.engine.once import Client, Once
 from smart_llm.engine.pool import all_of, each
+from smart_llm.engine.proper import Proper
 from smart_llm.engine.questions import NONE, Questions
 from smart_llm.engine.rows import Rows
 from smart_llm.errors import Refused
@@ -47,7 +50,9 @@ class Live:
     profiling. covered: by model index, the snapshots whose answers may be delivered (none given: all). known: by
     model's name, a request that was answered. answered: by model index, those of the answers that profiling brought.
     batches: what was profiled, ask by ask. before: the number of the last answer that was in the ledger when delivery
-    began. elsewhere: whether the ledger may hold answers of the reference that this run did not ask for."""
+    began. proper: which candidates give proper answers. instead: rows that the rule gives to candidates, by why the
+    reference answered them. elsewhere: whether the ledger may hold answers of the reference that this run did not ask
+    for."""
 
     def __init__(
         self,
@@ -68,6 +73,8 @@ class Live:
         self.known: dict[str, Request] = {}
         self.answered: dict[int, list[str]] = {}
         self.batches: list[tuple[Ints, Answers]] = []
+        self.proper = Proper([model.name for model in models])
+        self.instead = Counter[str]()
         self.before = 0
         self.elsewhere = True
 
@@ -136,6 +143,7 @@ class Live:
         shape = (len(positions), len(self.models))
         sheet, prompts = Answers.blank(shape, words=True), list(self.questions.prompts(positions))
         keys, done, before = [self.questions.keys_of(prompt, ask.models) for prompt in prompts], 0, self.rows.done
+        counted = Counted([model.name for model in self.models], self.batches, ask.models)
 
         async def one(k: int) -> None:
             nonlocal done
@@ -146,7 +154,8 @@ class Live:
             if 0 in values:
                 self.rows.settle_by(positions[k : k + 1], 0, *values[0][:2])
             done += 1
-            tell(Profiling(ask.stage, done, shape[0], before, ask.outlook, self.account.paid(), self.account.so_far))
+            outlook = counted.with_row(sheet.marks[k], ask.outlook)
+            tell(Profiling(ask.stage, done, shape[0], before, outlook, self.account.paid(), self.account.so_far))
 
         asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
         await all_of([asked, self.buy(self.questions.aside.population[also], ask.models, workers)])
@@ -206,11 +215,13 @@ class Live:
         """One row's answer from one model: its parsed value (None = contract broken or failed) and the reply."""
         request = self.questions.request(model, prompt)
         reply = await self.client.ask(request)
+        value = self.task.read(reply) if reply.error is None else None
+        self.proper.see(model, position, value, reply)
         if reply.error is not None:
             return None, reply
         self.known.setdefault(request.model, request)
         self.account.count(position, model, reply.cost)
-        return self.task.read(reply), reply
+        return value, reply
 
     async def _told(self, position: int, model: int, prompt: str) -> Told:
         """One row's answer from one model and how sure it is of it: by further draws where it has any, else by its

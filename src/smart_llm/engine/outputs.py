@@ -12,6 +12,7 @@ from smart_llm.certificates.certificate import Certificate
 from smart_llm.engine.options import Place
 from smart_llm.engine.run import Finished
 from smart_llm.errors import InputError
+from smart_llm.files import whole
 from smart_llm.tables.output_folder import Folder
 from smart_llm.tables.storage import is_address
 from smart_llm.tasks import Task
@@ -127,6 +128,5 @@ def _field(task: Task, name: str) -> Callable[[str], Any]:
 
 def _write(certificate: Certificate, path: Path) -> None:
     """Write a certificate next to the output, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(certificate.to_json() + "\n", encoding="utf-8")
-    part.replace(path)
+    with whole(path) as file:
+        file.write(certificate.to_json().encode() + b"\n")

@@ -17,7 +17,10 @@ Item = TypeVar("Item")
 
 async def all_of(work: Iterable[Awaitable[Item]]) -> list[Item]:
     """The results of all, once all have ended: no call is left behind in flight when another one fails."""
-    results = await asyncio.gather(*work, return_exceptions=True)
+    whole = list(work)
+    if len(whole) == 1:
+        return [await whole[0]]
+    results = await asyncio.gather(*whole, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

@@ -26,6 +26,8 @@ from smart_llm.ledger.aside import SET_ASIDE
 from smart_llm.ledger.entries import DONE
 from smart_llm.procedures.order import Ahead
 from smart_llm.scores.own import own
+from smart_llm.scores.words import judged_by
+from smart_llm.text.names import in_short
 from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Verdict
 from smart_llm.types.plan import FrozenPlan
 
@@ -43,9 +45,12 @@ async def profiled(job: Job, record: RunRecord, live: Live, stands: Stands, mean
     verdict = await _profile(job, record, live, means, ahead, diary)
     live.account.close("profiling")
     _same_verdict(record, verdict, live)
-    verdict = replace(verdict, notes=(*given_up(record.plan), *verdict.notes, *score_notes(live, verdict)))
-    for note in verdict.notes:
-        means.tell(Said(note))
+    broken = live.proper.notes(live.batches, live.failed)
+    notes = (*given_up(record.plan), *verdict.notes, *broken, *score_notes(live, verdict))
+    verdict, names = replace(verdict, notes=notes), [model.name for model in live.models]
+    for note in notes:
+        if not (note in broken and live.proper.told(note)):
+            means.tell(Said(in_short(note, names)))
     means.tell(decided(verdict, live))
     return verdict
 
@@ -167,10 +172,8 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
     ]
     notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
     for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
-        terms = ", ".join(name.partition(":")[0] for name, _ in tier.score.terms) or "nothing (blind)"
-        told = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
-        known = {"own": told, "nothing (blind)": "nothing but chance"}
-        how = known.get(terms, f"a score learned on the pilot: {terms}")
+        sure = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
+        how = judged_by(tier.score.terms, names, sure) or "nothing but chance"
         notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
     if isinstance(verdict.rule, Cascade) and verdict.rule.gate:
         notes.append(f"Some rows go straight to {names[0]}, by the length and the words of their text.")

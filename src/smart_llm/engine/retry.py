@@ -14,12 +14,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from smart_llm.engine.job import GIVEN_UP
+from smart_llm.certificates.certificate import stored
 from smart_llm.engine.live import Live
 from smart_llm.engine.options import Retry
+from smart_llm.engine.statuses import BROKEN
 from smart_llm.ledger import Ledger, Reader, RunRecord
 from smart_llm.ledger.aside import SET_ASIDE
-from smart_llm.ledger.entries import ASK
+from smart_llm.ledger.entries import ASK, DONE, GIVEN_UP
 from smart_llm.types import DEFER, ERROR, Json
 
 DELIVERY = "delivery"
@@ -75,6 +76,37 @@ def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
         broken += sorted(key for key, answer in answers.items() if live.task.read(answer) is None)
     ledger.set_apart(broken)
     return len(broken)
+
+
+async def outcome(retry: Retry, record: RunRecord, live: Live, start: int) -> str | None:
+    """What `--retry` came to, in a sentence. record: as it was before; start: the number of the latest answer there was
+    then. None where nobody knows how many rows had no answer, as of a run that was killed."""
+    if record.certificate is None:
+        return None
+    before, broken = stored(record.certificate).errors.rows, 0
+    without = np.array(sorted(row for row, error in live.rows.errors.items() if error.startswith(BROKEN)), np.int64)
+    for prompt in live.questions.prompts(without):
+        number = await live.client.held(live.questions.request(0, prompt))
+        broken += number is not None and number <= start
+    left = _left(retry, min(broken, before))
+    if before <= broken:
+        return f"--retry {retry}: nothing is to be asked again: {left or 'every row has an answer'}."
+    asked = f"{before - broken:,} of the rows without an answer were asked about again"
+    if record.state != DONE:
+        return f"--retry {retry}: {asked}{f'; {left}' if left else ''}."
+    found = f"{max(0, before - len(live.rows.errors)):,} of them have one now"
+    return f"--retry {retry}: {asked}, and {found}{f'; {left}' if left else ''}."
+
+
+def _left(retry: Retry, broken: int) -> str:
+    """What is said of rows that are left as they are."""
+    if not broken:
+        return ""
+    rows = f"{broken:,} rows whose answers" if broken > 1 else "1 row whose answer"
+    rows += " broke the output contract"
+    if retry == "broken":
+        return f"{rows} counted as evidence, and are left as they are"
+    return f"{rows} are left as they are (--retry broken asks about them)"
 
 
 def _evidence(reader: Reader) -> set[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.engine.columns import Texts
-from smart_llm.engine.statuses import status, why_broken
+from smart_llm.engine.statuses import hopeless, status
 from smart_llm.errors import Refused
 from smart_llm.routing import Alike
 from smart_llm.tasks import format_value
@@ -51,7 +51,7 @@ class Rows:
         self.settle(rows, model, None, status(reply))
         self._lost += 1
         if not self.proven and self._lost == HOPELESS and self.done == len(self.errors):
-            raise Refused(self._hopeless(reply))
+            raise Refused(hopeless(self._reference, HOPELESS, reply))
 
     def settle(self, rows: int | Ints, model: int, answer: str | None, error: str | None = None) -> None:
         """What rows are delivered: an answer, or an error."""
@@ -104,11 +104,3 @@ class Rows:
         self.settled[rows] = False
         for row in rows.tolist():
             self.errors.pop(row, None)
-
-    def _hopeless(self, reply: Answer) -> str:
-        why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract{why_broken(reply)}"
-        return (
-            f"None of the first {HOPELESS} rows has an answer from {self._reference} ({why}). Stopped before more "
-            "is spent. What was bought is kept, and would be used again: mend the prompt, the labels or the model, and "
-            f"run again with --retry {'errors' if reply.error else 'broken'}, which asks anew."
-        )

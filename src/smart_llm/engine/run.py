@@ -16,10 +16,10 @@ from smart_llm.client.budget import Budget
 from smart_llm.client.client import Client
 from smart_llm.engine.about import about, note_answers, note_ids
 from smart_llm.engine.columns import Names, States
+from smart_llm.engine.delivering import UNUSED, unused
 from smart_llm.engine.diary import Changed
 from smart_llm.engine.issue import certificate
 from smart_llm.engine.job import (
-    GIVEN_UP,
     Job,
     beforehand,
     begin,
@@ -33,7 +33,8 @@ from smart_llm.engine.job import (
 from smart_llm.engine.live import Live
 from smart_llm.engine.once import Client as Asked
 from smart_llm.engine.profiling import profiled
-from smart_llm.engine.retry import DELIVERY, set_apart, spoiled
+from smart_llm.engine.proper import Proper
+from smart_llm.engine.retry import DELIVERY, outcome, set_apart, spoiled
 from smart_llm.engine.selfcheck import check_itself, second_look
 from smart_llm.engine.session import Means
 from smart_llm.engine.snapshots import covered
@@ -43,7 +44,7 @@ from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Ended, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import Aside, record_once
-from smart_llm.ledger.entries import ABOUT, DONE
+from smart_llm.ledger.entries import ABOUT, DONE, GIVEN_UP
 from smart_llm.procedures.order import Ahead
 from smart_llm.tasks.functions import beyond
 from smart_llm.types import Model, Verdict
@@ -114,8 +115,15 @@ async def execute(job: Job, means: Means) -> Finished:
 
 def _give_up_spoiled(job: Job, means: Means) -> None:
     """Where the user asks for it: an earlier attempt that met failures or broken answers and decided nothing."""
+    if means.retry is None:
+        return
     record = find(fixed(job), means.ledger)
-    if means.retry is None or record is None or not spoiled(record, means.ledger, means.retry):
+    if record is None:
+        means.tell(
+            Said(f"--retry {means.retry}: {means.ledger.path} holds no earlier run of this command: one begins.")
+        )
+        return
+    if not spoiled(record, means.ledger, means.retry):
         return
     means.ledger.event(record.run_id, GIVEN_UP, {"why": f"--retry {means.retry}"})
     means.tell(
@@ -169,7 +177,13 @@ async def _execute(
     """Settle what is set aside, profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=means.stop, aside=Aside.of(record.plan))
     live.account.paid = lambda: client.budget.spent
-    stands = Stands.of(record, means.ledger)
+    live.proper = Proper(
+        [model.name for model in models],
+        lambda text: means.tell(Said(text)),
+        quote=means.ledger.store_text,
+        labelled=job.task.contract.labels is not None,
+    )
+    stands, start = Stands.of(record, means.ledger), means.ledger.last_number()
     if means.retry == "broken" and (count := set_apart(live, record, means.ledger)):
         means.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
     try:
@@ -192,13 +206,24 @@ async def _execute(
         pending = certificate(job, record, live, None, means.ledger)
         _issue(pending, record, means.ledger)
         raise Unfinished(pending, _counted(stopped, live)) from stopped
+    if means.retry and (told := await outcome(means.retry, record, live, start)):
+        means.tell(Said(told))
     await client.settle()
     note_failures(live, record, means.ledger, before=failed)
     note_answers(live, record.run_id, means.ledger)
     note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
-    granted = certificate(job, record, live, verdict, means.ledger)
+    granted = certificate(job, record, live, _explained(verdict, live, record), means.ledger)
     _issue(granted, record, means.ledger)
     return _finished(live, granted, record)
+
+
+def _explained(verdict: Verdict, live: Live, record: RunRecord) -> Verdict:
+    """With a note where candidates were certified in vain; a finished run that is run again keeps the one it has."""
+    if not verdict.granted:
+        return verdict
+    before = stored(record.certificate).notes if record.state == DONE and record.certificate else None
+    kept = unused(live) if before is None else [note for note in before if note.startswith(UNUSED)]
+    return replace(verdict, notes=(*verdict.notes, *kept))
 
 
 def _finished(live: Live, granted: Certificate, record: RunRecord) -> Finished:

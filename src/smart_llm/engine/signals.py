@@ -35,7 +35,7 @@ class Handlers:
             loop = asyncio.get_running_loop()
             for each in SIGNALS:
                 self._before[each] = signal.getsignal(each)
-                loop.add_signal_handler(each, self._ask)
+                self._listen(loop, each)
         self._stops.append(stop)
 
     def remove(self, stop: Stop) -> None:
@@ -43,6 +43,13 @@ class Handlers:
         self._stops.remove(stop)
         if not self._stops:
             self._give_back()
+
+    def _listen(self, loop: asyncio.AbstractEventLoop, each: signal.Signals) -> None:
+        """Hear this signal; the loops of Windows do not take signals themselves."""
+        try:
+            loop.add_signal_handler(each, self._ask)
+        except NotImplementedError:
+            signal.signal(each, lambda *_: loop.call_soon_threadsafe(self._ask))
 
     def _ask(self) -> None:
         self._give_back()
@@ -52,7 +59,8 @@ class Handlers:
     def _give_back(self) -> None:
         loop = asyncio.get_running_loop()
         for each, handler in self._before.items():
-            loop.remove_signal_handler(each)
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(each)
             if handler is not None:  # None: not set from Python, and not for us to set
                 signal.signal(each, handler)
         self._before.clear()

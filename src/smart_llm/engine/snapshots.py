@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 from math import sqrt
 
 import numpy as np
-from scipy.special import gammaln
 
 from smart_llm.engine.live import Live
 from smart_llm.errors import Refused
 from smart_llm.ledger import Reader
+from smart_llm.stats.special import gammaln
 from smart_llm.types import Cascade, Ints, Rule
 
 CHANCE, DEVIATIONS = 1e-4, 4.5

@@ -16,8 +16,9 @@ def status(reply: Answer) -> str:
     return f"error: {reply.error}" if reply.error else f"{BROKEN}{why_broken(reply)}"
 
 
-def why_broken(reply: Answer) -> str:
-    """Why an answer breaks the contract, where the way it ended tells, with what to do; begins with a colon."""
+def why_broken(reply: Answer, otherwise: str = "take another reference") -> str:
+    """Why an answer breaks the contract, where the way it ended tells, with what to do; begins with a colon. otherwise:
+    what helps where no other prompt does."""
     used = f" after {count:,} tokens" if (count := reply.usage.output_tokens) else ""
     said = spoken(reply.text or "") is not None
     match reply.finish:
@@ -26,12 +27,22 @@ def why_broken(reply: Answer) -> str:
         case "length":
             return f": it was cut off{used}; allow a longer one (--max-tokens), or room to think (?thinking=2000)"
         case "refusal":
-            return ": the model refused to answer; reword the prompt, or take another reference"
+            return f": the model refused to answer; reword the prompt, or {otherwise}"
         case "content_filter":
-            return ": the provider's safety filter held it back; reword the prompt, or take another reference"
+            return f": the provider's safety filter held it back; reword the prompt, or {otherwise}"
         case "empty":
-            return ": the reply was empty, as after a safety filter; reword the prompt, or take another reference"
+            return f": the reply was empty, as after a safety filter; reword the prompt, or {otherwise}"
     thought = reply.usage.reasoning_tokens or "<think" in (reply.text or "")
     if not said and thought:
         return f": it thought and then gave no answer; {LESS_OR_MORE}"
     return "" if said else ": it was empty"
+
+
+def hopeless(model: str, rows: int, reply: Answer) -> str:
+    """Why a run stops whose first rows have no answer by the reference."""
+    why = reply.error or f"it said {(reply.text or '')[:60]!r}, which breaks the contract{why_broken(reply)}"
+    return (
+        f"None of the first {rows} rows has an answer from {model} ({why}). Stopped before more is spent. What was "
+        "bought is kept, and would be used again: mend the prompt, the labels or the model, and run again with "
+        f"--retry {'errors' if reply.error else 'broken'}, which asks anew."
+    )

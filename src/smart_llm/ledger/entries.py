@@ -51,5 +51,9 @@ CHECKED = "self-check"
 """Kind of the event that records it."""
 
 
+GIVEN_UP = "given up"
+"""Kind of the event that ends a run that another one takes the place of."""
+
+
 ABOUT, GIVEN, IDS = "about", "answers given", "ids"
 """Kinds of events."""

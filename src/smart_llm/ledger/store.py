@@ -70,7 +70,7 @@ class Ledger(Reader):
             connection = _writable(path)
             Reader.__init__(self, path)
         except BaseException:
-            lock.release(self._lock)
+            self._lock.release()
             raise
         self._answer_ids = self._ids("answers", "set_apart")
         self._attempt_ids = self._ids("attempts")
@@ -183,13 +183,12 @@ class Ledger(Reader):
 
     def close(self) -> None:
         """Write what is queued, fold the write-ahead log in, give the lock up. Closing twice does no harm."""
-        if self._lock < 0:
+        if not self._lock.is_locked:
             return
         self._writer.close()
         super().close()
         self._connection.close()
-        lock.release(self._lock)
-        self._lock = -1
+        self._lock.release()
 
     def _ids(self, *tables: str) -> count[int]:
         found = (self._db.execute(f"SELECT MAX(id) FROM {table}").fetchone()[0] for table in tables)

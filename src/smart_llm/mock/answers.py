@@ -8,6 +8,7 @@ error rate decides on which prompts it strays.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -52,14 +53,15 @@ def uniform(*parts: str) -> float:
 
 
 def by_rule(rule: str, errors: Mapping[str, float], seed: int = 0) -> Answerer:
-    """`label:a,b,…` one of the labels, `number:LOW,HIGH` a whole number between, `echo` the prompt's last line.
+    """`label:a,b,…` one of the labels, `number:LOW,HIGH` a whole number between, `echo` the prompt's last line, `guess`
+    one of the answers that the question names ("good, bad or neutral?"), else yes or no.
 
     errors: by model, the share of prompts it answers otherwise (0 where it is not named).
     """
     kind, _, options = rule.partition(":")
     choose = _RULES.get(kind)
     if choose is None:
-        raise InputError(f"--rule {rule}: no such rule; there are label:a,b · number:LOW,HIGH · echo.")
+        raise InputError(f"--rule {rule}: no such rule; there are label:a,b · number:LOW,HIGH · echo · guess.")
     try:
         choices = choose(options)
     except ValueError:
@@ -95,7 +97,24 @@ def _echo(_: str) -> Chooser:
     return lambda prompt, _, strays: prompt.rstrip().rsplit("\n", 1)[-1] + (" (more or less)" if strays else "")
 
 
-_RULES: Mapping[str, Callable[[str], Chooser]] = {"label": _label, "number": _number, "echo": _echo}
+def _guess(_: str) -> Chooser:
+    return lambda prompt, place, strays: _label(",".join(named(prompt)))(prompt, place, strays)
+
+
+NAMED = re.compile(r"([^\W\d_][\w-]*)((?:,\s*[^\W\d_][\w-]*)*),?\s+(?:or|oder|ou|o)\s+([^\W\d_][\w-]*)(?=\s*[?:])")
+"""Answers as a question names them; a question mark or a colon follows."""
+
+
+def named(prompt: str) -> list[str]:
+    """The answers that a question names, if it does: the first words with "or" between them."""
+    found = NAMED.search(prompt)
+    if found is None:
+        return ["yes", "no"]
+    words = [found[1], *found[2].split(","), found[3]]
+    return list(dict.fromkeys(each.strip() for each in words if each.strip()))
+
+
+_RULES: Mapping[str, Callable[[str], Chooser]] = {"label": _label, "number": _number, "echo": _echo, "guess": _guess}
 
 
 class Recorded:

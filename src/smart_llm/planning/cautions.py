@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from smart_llm.engine.job import ENOUGH, Job, beforehand
 from smart_llm.engine.live import Live
 from smart_llm.procedures import described
 from smart_llm.scores.traits import answer_key
+from smart_llm.types.share import allowed
 
 if TYPE_CHECKING:
     from smart_llm.engine.pilot import Known
@@ -93,8 +93,7 @@ def _allowance(facts: Facts) -> Iterator[str]:
 
 def _allowed(facts: Facts) -> int:
     """Rows that may differ."""
-    rows = facts.job.table.rows
-    return rows - math.ceil(Fraction(facts.job.agreement) * rows)
+    return allowed(facts.job.table.rows, Fraction(facts.job.agreement))
 
 
 def _size(facts: Facts) -> Iterator[str]:

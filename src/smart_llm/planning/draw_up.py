@@ -211,7 +211,7 @@ def _models(live: Live, providers: Mapping[str, Provider], seen: Known | None) -
             Planned(
                 name=model.name,
                 role="candidate" if j else "reference",
-                rate={name: value for name, value in asdict(model.rate).items() if value is not None},
+                rate={name: value for name, value in asdict(model.rate).items() if value not in (None, ())},
                 input_tokens=float(tokens[0]),
                 output_tokens=float(tokens[1]),
                 cost=float(np.mean(seen.sheet.cost[:, j] if seen else [row_cost(model, usage) for usage in used])),

@@ -151,14 +151,20 @@ def _lines(plan: Plan) -> list[str]:
 def short(plan: Plan, width: int = USUAL) -> str:
     """Cost, what it rests on, warnings."""
     more = len(plan.warnings) - FEW
+    first = shown(plan)
     lines = [
         f"{plan.table}: {plan.rows:,} rows, agreement ≥ {plan.agreement}, confidence {plan.confidence}, "
         f"reference {plan.models[0].name}",
         *_cost(plan),
-        *(f"! {warning}" for warning in plan.warnings[: FEW if more <= 0 else FEW - 1]),
+        *(f"! {warning}" for warning in first),
         *([f"! {more + 1} more: see smart plan"] if more > 0 else []),
     ]
     return "\n".join(wrapped(lines, width))
+
+
+def shown(plan: Plan) -> tuple[str, ...]:
+    """The warnings that the short form has."""
+    return plan.warnings if len(plan.warnings) <= FEW else plan.warnings[: FEW - 1]
 
 
 def _block(name: str, lines: list[str] | tuple[str, ...]) -> list[str]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from math import inf, isfinite
 
-from scipy.special import betainc
-
+from smart_llm.stats.special import betainc
 from smart_llm.types import Problem
 
 OPENING = 0.01

@@ -17,7 +17,6 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri
 
 from smart_llm.procedures.ladder.forecast import DRAWS, quantiles
 from smart_llm.procedures.ladder.look import unplaced
@@ -29,6 +28,7 @@ from smart_llm.routing import before
 from smart_llm.scores.traits import values
 from smart_llm.stats.label_look import credit, enough, label_credit
 from smart_llm.stats.sampling import permutation, uniforms
+from smart_llm.stats.special import betaincinv, ndtri
 from smart_llm.types import (
     AGREE,
     BAD,

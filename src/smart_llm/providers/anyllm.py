@@ -90,7 +90,7 @@ class AnyLLMProvider:
             return Refused(f"any-llm: {self._provider} refuses the request ({kind}).", row_only=True)
         status = getattr(error, "status_code", None) or STATUS.get(kind, 500)
         codes = tuple(str(value) for name in ("code", "error_type") if (value := getattr(error, name, None)))
-        headers = {"Retry-After": str(wait)} if (wait := getattr(error, "retry_after", None)) else {}
+        headers = {"retry-after": str(wait)} if (wait := getattr(error, "retry_after", None)) else {}
         host = f"any-llm: {self._provider}"
         return problems.meaning(host, status, problems.Problem(message, codes), headers, _secret(self._llm))
 

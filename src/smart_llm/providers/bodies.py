@@ -1,11 +1,11 @@
-"""The body of a reply, read and unpacked by ourselves so that both have a limit: a server may send without end, and a
-megabyte may unpack to a gigabyte."""
+"""The body of a reply, unpacked by ourselves so that it has a limit: a megabyte may unpack to a gigabyte."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 
-import aiohttp
+from smart_llm.providers.connections import Unusable
 
 MOST = 32 * 2**20
 """Bytes of a reply, packed or not: the log-probabilities of a long answer are some megabytes."""
@@ -14,22 +14,9 @@ GZIP = b"\x1f\x8b"
 ACCEPTED = {"Accept-Encoding": "gzip"}
 
 
-class Unusable(Exception):
-    """It is larger than anybody needs, or cannot be unpacked; the text says which."""
-
-
-async def body(response: aiohttp.ClientResponse, most: int | None = None) -> bytes:
-    """All of it, of a session that does not unpack by itself. `Unusable` beyond `most` bytes."""
-    most = MOST if most is None else most
-    parts, size = [], 0
-    async for part in response.content.iter_chunked(2**18):
-        parts.append(part)
-        if (size := size + len(part)) > most:
-            raise Unusable(f"sent more than {most:,} bytes")
-    return _unpacked(b"".join(parts), response.headers.get("Content-Encoding", "").strip().lower(), most)
-
-
-def _unpacked(data: bytes, coding: str, most: int) -> bytes:
+def unpacked(data: bytes, headers: Mapping[str, str], most: int) -> bytes:
+    """The body as it was before the server packed it. `Unusable` beyond `most` bytes."""
+    coding = headers.get("content-encoding", "").strip().lower()
     if data.startswith(GZIP):
         coding = "gzip"
     elif coding in ("", "identity") or not data or data.lstrip()[:1] in (b"{", b"["):  # unpacked on the way

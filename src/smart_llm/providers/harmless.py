@@ -17,13 +17,23 @@ _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?|\x1b[@-_]"
 )
 """Escape sequences of terminals (ECMA-48): control sequences, commands, and two-letter ones."""
+SHORT = 200
+"""Characters of a text that is remembered."""
 SHORTEST = 6
 """Characters of a key from which on it is looked for: a shorter one is found in ordinary words."""
 
 
 def shown(text: str, secret: str | None = None) -> str:
     """A text to show, on one line, without the key."""
+    return _shown(text, secret) if len(text) <= SHORT else _on_a_line(text, secret)
+
+
+def _on_a_line(text: str, secret: str | None) -> str:
     return " ".join(_CONTROL.sub("", _SEQUENCE.sub("", hidden(text, secret))).split())
+
+
+_shown = lru_cache(maxsize=256)(_on_a_line)
+"""Of short texts most are the same in every reply: the name of the model, why it finished."""
 
 
 def hidden(text: str, secret: str | None) -> str:

@@ -13,15 +13,13 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
-
-import aiohttp
-from yarl import URL
 
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.providers import bodies, enforced, lenient, parameters, problems
 from smart_llm.providers.base import Told
+from smart_llm.providers.connections import Connections, Dropped, HttpReply, Unreached, Unusable
 from smart_llm.providers.harmless import hidden, shown
 from smart_llm.types import Answer, Model, Request
 
@@ -35,43 +33,32 @@ class Spoilt(Refused):
     """What the model wrote for this row did not keep to the schema."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
-    """What came back. headers: names in any case."""
-
-    status: int
-    data: bytes
-    headers: Mapping[str, str]
-
-
 class HttpEndpoint:
     """Posts JSON to one URL. headers: sent with every request, the key among them. secret: the key, never quoted."""
 
     def __init__(self, url: str, headers: Mapping[str, str], *, secret: str | None = None) -> None:
-        self._url = URL(url)
-        self._headers = {"Content-Type": "application/json", **headers}
+        self._connections = Connections(url, {"Content-Type": "application/json", **bodies.ACCEPTED, **headers})
         self._secret = secret
-        self._session: aiohttp.ClientSession | None = None
         self.host = urlsplit(url).netloc
 
     async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> HttpReply:
         """One request, one reply, whatever its status. `Retryable` where none came."""
-        session = self._session or self._open()
         try:
-            async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
-                return HttpReply(response.status, await bodies.body(response), response.headers)
-        except bodies.Unusable as error:
+            reply = await self._connections.post(body, headers, bodies.MOST)
+            data = bodies.unpacked(reply.data, reply.headers, bodies.MOST)
+            if data is not reply.data:
+                reply = HttpReply(reply.status, data, reply.headers)
+        except Unusable as error:
             raise Retryable(f"{self.host} {error}.", paid=True) from None
-        except aiohttp.ClientConnectorError as error:
-            raise Retryable(f"{self.host} cannot be reached: {_reason(error)}.") from None
-        except aiohttp.ClientError as error:
-            raise Retryable(f"{self.host} dropped the connection: {_reason(error)}.", paid=True) from None
+        except Unreached as error:
+            raise Retryable(f"{self.host} cannot be reached: {error}.") from None
+        except Dropped as error:
+            raise Retryable(f"{self.host} dropped the connection: {error}.", paid=True) from None
+        return reply
 
     async def close(self) -> None:
         """Close the connections; the next request opens new ones."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._connections.close()
 
     def error(self, reply: HttpReply, problem: problems.Problem) -> ProviderError:
         """What a reply other than 200 means for us."""
@@ -107,16 +94,6 @@ class HttpEndpoint:
         odd = " but a web page: is this the address of its API?" if page else "."
         odd = " in one piece: it streams although it was not asked to." if streams else odd
         return problems.Problem(), Retryable(f"{self.host} sent a reply that is not a completion{odd}", paid=not page)
-
-    def _open(self) -> aiohttp.ClientSession:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            headers={**bodies.ACCEPTED, **self._headers},
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        return self._session
 
 
 class HttpProvider(ABC):
@@ -220,7 +197,3 @@ class HttpProvider(ABC):
 
 def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=2)
-
-
-def _reason(error: Exception) -> str:
-    return str(error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__)

@@ -34,6 +34,8 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionErr
 
 def tokens(value: object) -> int | None:
     """A number of tokens; None where it is not known. Fractions are rounded up."""
+    if value is None or type(value) is int:  # nearly always
+        return value if value is not None and 0 <= value <= MOST_TOKENS else None
     if isinstance(value, str) and NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -45,7 +47,10 @@ def tokens(value: object) -> int | None:
 
 def first_of(found: Mapping[str, Any], *names: str) -> int | None:
     """The first of these that is a number of tokens."""
-    return next((count for name in names if (count := tokens(found.get(name))) is not None), None)
+    for name in names:
+        if (count := tokens(found.get(name))) is not None:
+            return count
+    return None
 
 
 def part(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:

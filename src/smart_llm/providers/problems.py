@@ -238,7 +238,7 @@ def _outsized(message: str) -> bool:
 
 def retry_after(headers: Mapping[str, str], problem: Problem | None = None) -> float | None:
     """Seconds to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date, else what the body names."""
-    for name, scale in (("retry-after-ms", 1e-3), ("Retry-After", 1.0), ("RateLimit-Reset", 1.0)):
+    for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0), ("ratelimit-reset", 1.0)):
         if (text := headers.get(name)) is not None and (named := _seconds(text, scale)) is not None:
             return named
     return problem.wait if problem else None

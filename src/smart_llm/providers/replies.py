@@ -201,7 +201,8 @@ def usage(found: object) -> Usage:
     prompt = lenient.first_of(found, "prompt_tokens", "input_tokens")
     if prompt is None:
         prompt = max(0, total - said) if total and said else 0
-    cached, written = (_either(details, found, names) if prompt else 0 for names in (CACHED, WRITTEN))
+    cached = _either(details, found, CACHED) if prompt else 0
+    written = _either(details, found, WRITTEN) if prompt else 0
     whole = prompt + (cached if cached > prompt else 0)
     whole += written if written > whole - cached else 0
     output = max(said, (total or 0) - whole) if prompt else said

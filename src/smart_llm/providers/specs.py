@@ -1,7 +1,7 @@
 """Models as the user writes them: `provider:model[@URL][?in=…&out=…&effort=…&enforce=…&key_env=…]`, resolved once into
 a `Model`.
 
-Where a price comes from, first that there is: the query, the book (`--models F.toml`), `overrides`, the bundled
+Where a price comes from, first that there is: the query, the book (`--models F.toml`), the bundled
 genai-prices data. It is frozen into the `Model`, so that nothing about money changes during a run.
 
 Keys: a provider's key belongs to that provider's host. An `@URL` endpoint gets the key of the variable it names in
@@ -66,8 +66,8 @@ Place: TypeAlias = tuple[str, str, str | None, bool]
 """Provider, address, key, whether it is one of several that serve a model: the limits it states are then not all."""
 
 
-def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Mapping[str, str] | None = None) -> Model:
-    """The model behind what the user wrote. overrides: rates by name (the spec without its query); book: `read_book`.
+def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
+    """The model behind what the user wrote. book: `read_book`.
 
     Raises `InputError` for a spec that cannot be read, an unknown provider, or a model without a price.
     """
@@ -80,7 +80,7 @@ def resolve(spec: str, *, overrides: Mapping[str, Rate] | None = None, book: Map
         )
     provider, model, url = match["provider"], match["model"], match["url"]
     _check_provider(name, provider, url)
-    rate = _given_rate(name, options) or (overrides or {}).get(name) or _default_rate(name, provider, model, url)
+    rate = _given_rate(name, options) or _default_rate(name, provider, model, url)
     endpoint = ENDPOINTS.get(provider) if not url else None
     key_env = options.get("key_env") or (endpoint.key_env if endpoint else None)
     _check_key_env(name, key_env, endpoint.key_env if endpoint else None)
@@ -158,11 +158,6 @@ def asking(model: Model) -> Model:
     known = {urlsplit(endpoint.url).hostname for endpoint in ENDPOINTS.values()}
     own = model.provider == "openai" and "@" in model.name and model.url and urlsplit(model.url).hostname not in known
     return replace(model, enforce=AUTO) if own and not model.enforce else model
-
-
-def make_provider(model: Model, *, environ: Mapping[str, str] | None = None, prefix: str = "") -> Provider:
-    """The provider that serves one model. `InputError` when its key is missing."""
-    return make_providers([model], environ=environ, prefix=prefix)[model.name]
 
 
 def make_providers(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Sequence
@@ -203,7 +204,9 @@ _BORN = secrets.token_hex(4)
 
 
 def usage() -> tuple[float, int]:
-    """CPU-seconds and peak kilobytes of this process."""
+    """CPU-seconds and peak kilobytes of this process; 0 where the system does not tell, as Windows does not."""
+    if sys.platform == "win32":
+        return time.process_time(), 0
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -211,8 +214,9 @@ def usage() -> tuple[float, int]:
 
 
 def _end_with(driver: int) -> None:
-    """End this process as soon as the driver's is gone."""
-    while True:
+    """End this process as soon as the driver's is gone. (On Windows no process can be asked whether it is there: Ray
+    ends this one, some seconds later.)"""
+    while sys.platform != "win32":
         time.sleep(WATCH)
         try:
             os.kill(driver, 0)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.engine.live import Live
+from smart_llm.files import private, whole
 from smart_llm.ledger import canonical, tagged
 from smart_llm.ledger.aside import Aside
 from smart_llm.routing import Routing
@@ -193,7 +194,8 @@ class Finished:
 
     def add(self, part: Part, delivered: Delivered) -> None:
         """A partition is finished: durable when this returns."""
-        _write(self.folder / f"{part.name}.parquet", delivered.account)
+        with whole(self.folder / f"{part.name}.parquet", opener=private) as file:
+            file.write(delivered.account)
         self._append(
             {
                 "part": part.number,
@@ -217,19 +219,9 @@ class Finished:
 
     def _append(self, line: Json) -> None:
         """One line; what a crash left of a line before is cut off first."""
-        with open(os.open(self._manifest, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            kept = file.read().rfind(b"\n") + 1
-            file.seek(kept)
-            file.truncate()
+        with open(self._manifest, "a+b", opener=private) as file:
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
             file.write(json.dumps(line).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -16,8 +16,8 @@ from smart_llm.ledger import Reader, RunRecord
 from smart_llm.ledger.entries import ABOUT, GIVEN, IDS
 from smart_llm.ledger.reader import Spent
 from smart_llm.reports.profiling import Profiling, look
-from smart_llm.reports.progress.picture import short_names
 from smart_llm.tasks import Task
+from smart_llm.text.names import in_short
 from smart_llm.types.plan import FrozenPlan
 
 LAST = "last"
@@ -51,10 +51,7 @@ class Facts:
     def short(self, text: str) -> str:
         """A text, or a name, with the models in it called by their names without addresses, where these tell them
         apart."""
-        names = [model.name for model in self.plan.models]
-        for name, brief in sorted(short_names(names).items(), key=lambda pair: -len(pair[0])):
-            text = text.replace(name, brief)
-        return text
+        return in_short(text, [model.name for model in self.plan.models])
 
     def row(self, position: int) -> str:
         """What to call a row: its number, and its own name where it has one."""

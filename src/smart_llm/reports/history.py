@@ -10,8 +10,9 @@ from smart_llm.certificates.certificate import stored
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.files import user_dir
 from smart_llm.ledger import Reader, RunRecord
-from smart_llm.ledger.entries import ABOUT
-from smart_llm.reports.facts import find, named_by
+from smart_llm.ledger.entries import ABOUT, GIVEN_UP
+from smart_llm.reports.facts import LAST, find, named_by
+from smart_llm.text.names import short_names
 from smart_llm.text.numbers import count, moment, usd
 from smart_llm.text.safe import visible
 from smart_llm.text.wrapping import USUAL, wrapped
@@ -20,13 +21,16 @@ from smart_llm.types import Json
 SUFFIX = ".ledger.db"
 QUESTION = 140
 """Characters of a question that are shown."""
+LITTLE = 1.005
+"""× cheaper: less is not worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One run. started: seconds since 1970. state: the certificate's status; `open` where there is none yet. question:
-    the prompt. cost: USD of its answers, whoever paid. paid: USD that the
-    run has paid itself. saving: reference-only cost ÷ cost, of a run that has ended."""
+    """One run. started: seconds since 1970. state: the certificate's status; `open` where there is none yet, `given up`
+    where another run took its place. question: the prompt. cost: USD of its answers, whoever paid. paid: USD that the
+    run has paid itself. reused: what answers of earlier runs cost that it took for nothing. saving: reference-only cost
+    ÷ cost, of a run that has ended, so paid and re-used answers count alike."""
 
     run: str
     ledger: str
@@ -42,6 +46,7 @@ class Past:
     procedure: str
     cost: float
     paid: float
+    reused: float
     saving: float | None
 
     def to_json(self) -> dict[str, Json]:
@@ -49,10 +54,23 @@ class Past:
         return asdict(self)
 
 
-def here(folder: Path | None = None) -> list[Path]:
-    """The ledgers somebody in this folder is likely to mean: those in it, and those of tables in memory."""
-    folder = folder or Path()
-    return [*sorted(folder.glob(f"*{SUFFIX}")), *sorted((user_dir() / "ledgers").glob(f"*{SUFFIX}"))]
+def near(folder: Path | None = None) -> list[Path]:
+    """The ledgers in this folder, by whatever name they were given to `--ledger`, if it ends in .db."""
+    found = sorted((folder or Path()).glob("*.db"))
+    return [path for path in found if path.name.endswith(SUFFIX) or _is_ledger(path)]
+
+
+def in_memory() -> list[Path]:
+    """The ledgers of tables in memory."""
+    return sorted((user_dir() / "ledgers").glob(f"*{SUFFIX}"))
+
+
+def _is_ledger(path: Path) -> bool:
+    try:
+        with Reader.open(path):
+            return True
+    except (InputError, LedgerError):
+        return False
 
 
 def past(ledger: Path) -> list[Past]:
@@ -69,9 +87,14 @@ def unreadable(ledger: Path) -> list[str]:
     return [f"{ledger}: run {each} was made by another version of smart-llm, and is not listed." for each in ids]
 
 
-def whereabouts(ledgers: Sequence[Path], name: str) -> tuple[Path, str]:
-    """The ledger and id of a run by its id, the beginning of it, or `last`. A ledger that cannot be read is passed
-    over where there are others."""
+def whereabouts(ledgers: Sequence[Path] | None, name: str) -> tuple[Path, str]:
+    """The ledger and id of a run by its id, the beginning of it, or `last`: in these ledgers; None: in those of this
+    folder and of tables in memory, the last one in those of this folder if they have any. A ledger that cannot be read
+    is passed over where there are others."""
+    if ledgers is None:
+        if name == LAST and any(map(_has_runs, near())):
+            return whereabouts(near(), name)
+        return whereabouts([*near(), *in_memory()], name)
     found: dict[str, tuple[Path, RunRecord]] = {}
     for path in ledgers:
         try:
@@ -82,6 +105,14 @@ def whereabouts(ledgers: Sequence[Path], name: str) -> tuple[Path, str]:
                 raise
     run = find((run for _, run in found.values()), name)
     return found[run.run_id][0], run.run_id
+
+
+def _has_runs(ledger: Path) -> bool:
+    try:
+        with Reader.open(ledger) as reader:
+            return bool(reader.runs())
+    except (InputError, LedgerError):
+        return False
 
 
 def paid_by_all(ledger: Path) -> float:
@@ -96,14 +127,17 @@ def table(runs: Iterable[Past], width: int = USUAL) -> list[str]:
 
 
 def _described(each: Past) -> list[str]:
-    saving = f", {each.saving:.2f}× cheaper" if each.saving is not None else ""
+    free = f", answers for {usd(each.reused)} re-used" if each.reused else ""
+    counted = " with both counted" if each.reused else ""
+    saving = f", {each.saving:.2f}× cheaper{counted}" if each.saving is not None and each.saving >= LITTLE else ""
+    names = short_names([each.reference, *each.candidates])
     question = " ".join(visible(each.question).split())
     return [
-        f"{each.run}  {each.state}  {usd(each.paid)} paid{saving}",
+        f"{each.run}  {each.state}  {usd(each.paid)} paid{free}{saving}",
         f"  {each.table or '(a table in memory)'}, {count(each.rows, 'row')}, agreement {each.agreement}, "
         f"{moment(each.started)}",
         f"  {question if len(question) <= QUESTION else question[:QUESTION].rstrip() + '…'}",
-        f"  {each.reference} ← {', '.join(each.candidates) or 'no candidate'}",
+        f"  {names[each.reference]} ← {', '.join(names[name] for name in each.candidates) or 'no candidate'}",
     ]
 
 
@@ -116,7 +150,7 @@ def _past(reader: Reader, run: RunRecord) -> Past:
         run.started,
         about.get("table") or named_by(reader.path.name),
         plan.rows,
-        c.status if c else "open",
+        "given up" if reader.latest(run.run_id, GIVEN_UP) is not None else c.status if c else "open",
         plan.agreement,
         plan.confidence,
         plan.task.prompt,
@@ -125,5 +159,6 @@ def _past(reader: Reader, run: RunRecord) -> Past:
         plan.procedure,
         c.cost.total if c else reader.spent(run.run_id),
         reader.spent(run.run_id),
+        c.cost.reused if c else 0.0,
         c.cost.saving if c and c.status != "pending" else None,
     )

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from smart_llm.errors import InputError
+from smart_llm.files import whole
 from smart_llm.reports.blocks import View
 from smart_llm.text.safe import visible
 
@@ -27,14 +28,12 @@ def html(view: View) -> str:
 def write(view: View, path: str | os.PathLike[str]) -> None:
     """Write the page. `InputError` where it cannot be written."""
     target = Path(os.path.realpath(path))
-    part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
+    page = html(view).encode()
     try:
-        part.write_text(html(view), encoding="utf-8")
-        part.replace(target)
+        with whole(target) as file:
+            file.write(page)
     except OSError as error:
         raise InputError(f"the report {path} cannot be written: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @cache

@@ -51,7 +51,7 @@ def report(run: str | Ran, path: Place | None = None, *, ledger: Place | None = 
     if ledger is None:
         from smart_llm.reports import history
 
-        ledger, name = history.whereabouts(history.here(), name)
+        ledger, name = history.whereabouts(None, name)
     target = Path(f"report-{name}.html" if path is None else path)
     check(target)
     with Reader.open(Path(ledger)) as reader:

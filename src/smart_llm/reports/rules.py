@@ -11,23 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from smart_llm.certificates.certificate import Certificate
+from smart_llm.certificates.certificate import Certificate, alone
 from smart_llm.certificates.checks import mix
 from smart_llm.certificates.parts import StatedTier
 from smart_llm.procedures import described
 from smart_llm.reports.facts import Facts
 from smart_llm.scores.own import own
+from smart_llm.scores.words import judged_by
 from smart_llm.types.plan import FrozenPlan
-
-TERMS = {
-    "own": "{own}",
-    "same": "whether {peer} says the same",
-    "usual": "whether its answer is the one it gives most often",
-    "answer_length": "how long its answer is",
-    "text_length": "how long the row is",
-    "word": "which words it has",
-}
-"""The terms of a score in words."""
+from smart_llm.wording import worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +71,7 @@ def why(facts: Facts) -> str:
         return "Of the rules that are certified, the one that costs least is used."
     if not described(c.plan.procedure).candidates:
         return "That is what was asked for."
-    return (
-        "No candidate could be certified at this agreement, or none would have paid for finding out. Where candidates "
-        "come close, a lower agreement, a clearer prompt or a larger table may change that: see smart plan."
-    )
+    return f"No candidate could be certified at this agreement. {facts.short(worded(alone(c)))}"
 
 
 def ways(facts: Facts) -> list[Way]:
@@ -105,24 +94,14 @@ def _tier(tier: StatedTier, plan: FrozenPlan) -> str:
     names = plan.names
     draws = next((model.draws for model in plan.models if model.name == tier.model), 0)
     sure_of_itself = own(draws, bool(plan.task.labels))
-    terms = [
-        TERMS.get(name.partition(":")[0], name).format(peer=_peer(name, names), own=sure_of_itself)
-        for name, weight in tier.score
-        if weight
-    ]
-    if not terms:
+    how = judged_by(tier.score, names, sure_of_itself)
+    if not how:
         sure = "It is kept for rows picked at random beforehand"
     elif tier.stop is None:
         sure = "Its answer is kept wherever it has a score"
     else:
-        what = terms[0] if len(terms) == 1 else f"a score learned on the pilot ({', '.join(terms)})"
-        sure = f"Its answer is kept where it is sure enough, judged by {what}: from {tier.stop[0]:.4g} on"
+        sure = f"Its answer is kept where it is sure enough, judged by {how}: from {tier.stop[0]:.4g} on"
     return f"{tier.model} is asked about every row that was not profiled. {sure}."
-
-
-def _peer(term: str, names: list[str]) -> str:
-    number = term.partition(":")[2]
-    return names[int(number)] if number.isdigit() and int(number) < len(names) else "another candidate"
 
 
 def _finalists(facts: Facts, c: Certificate) -> Iterator[Way]:

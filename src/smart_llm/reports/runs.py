@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smart_llm.certificates.certificate import Certificate, head
+from smart_llm.text.names import in_short
 from smart_llm.text.numbers import percent, usd
 from smart_llm.text.rich_html import card
 
@@ -26,7 +27,8 @@ def html(c: Certificate, run: str, table: Any) -> str:
         ("answered by candidates", percent(rows / max(1, sum(by.values()))), f"{rows:,} rows"),
         ("without an answer", f"{c.errors.rows:,}", "of " + f"{c.claim.rows:,} rows"),
     ]
-    return card(head(c), c.claim.words, figures, c.text()) + _first(table) + f"<div>run {run}</div>"
+    words = in_short(c.claim.words, c.plan.names)
+    return card(head(c), words, figures, c.text()) + _first(table) + f"<div>run {run}</div>"
 
 
 def _times(c: Certificate) -> str:

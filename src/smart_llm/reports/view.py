@@ -34,10 +34,19 @@ from smart_llm.reports.blocks import (
 )
 from smart_llm.reports.facts import Facts
 from smart_llm.reports.view_head import glossary, outcome, question, summary
-from smart_llm.reports.view_models import answers, cautions_of_models, disagreements, labels, models, rule
+from smart_llm.reports.view_models import (
+    answers,
+    cautions_of_models,
+    disagreements,
+    labels,
+    models,
+    rule,
+    useless_notes,
+)
 from smart_llm.tasks import words
 from smart_llm.text.numbers import count, day, duration, moment, percent, percents, usd
 from smart_llm.types.plan import FrozenModel, FrozenPlan
+from smart_llm.wording import worded
 
 CARRIED = 400_000
 """Bytes of a certificate that is put into the page."""
@@ -175,8 +184,9 @@ def promise(facts: Facts) -> Section:
         )
     if c:
         blocks += [Prose("It takes for granted:"), Listing(c.assumptions)]
-    if c and c.notes:
-        blocks += [Prose("Noted on the way:"), Listing([facts.short(note) for note in c.notes])]
+    above = useless_notes(facts)
+    if c and (notes := [each for note in c.notes if (each := worded(note)) not in above]):
+        blocks += [Prose("Noted on the way:"), Listing([facts.short(note) for note in notes])]
     return Section("promise", "The promise", "What you may rely on, and what it takes for granted.", blocks)
 
 

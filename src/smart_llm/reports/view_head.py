@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from fractions import Fraction
 from shlex import quote
 
-from smart_llm.certificates.certificate import Certificate
+from smart_llm.certificates.certificate import Certificate, alone
 from smart_llm.reports.blocks import Block, Grid, Listing, Pairs, Section
 from smart_llm.reports.facts import Facts
 from smart_llm.text.numbers import count, percent, percents, usd
 from smart_llm.text.safe import cut
+from smart_llm.wording import worded
 
 QUESTION = 400
 """Characters of the question that stand at the top; all of it stands further down."""
@@ -36,7 +37,10 @@ def summary(facts: Facts) -> str:
     cheap = sum(n for model, n in by.items() if model != claim.reference)
     paid = f"{count(rows, 'row')} for {usd(cost.total)}"
     if c.status != "certified":
-        return f"{paid}. No cheaper model was shown to be good enough, so {reference} answered every row itself."
+        why = facts.short(worded(alone(c)))
+        return " ".join(
+            filter(None, [f"{paid}. No cheaper model was certified, so {reference} answered every row itself.", why])
+        )
     return (
         f"{paid}, instead of about {usd(cost.reference_only)} if {reference}, the model you trust, had answered "
         f"every row. Cheaper models gave {cheap:,} of the answers. At most {count(claim.allowance, 'answer')} "

@@ -10,6 +10,7 @@ from math import floor
 import numpy as np
 
 from smart_llm.certificates.certificate import given, self_agreement
+from smart_llm.certificates.why import NEVER, SELDOM
 from smart_llm.errors import InputError
 from smart_llm.reports import rules, svg
 from smart_llm.reports.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
@@ -19,6 +20,7 @@ from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.tasks.template import Template, split
 from smart_llm.text.numbers import count, percent, usd
 from smart_llm.text.safe import cut
+from smart_llm.wording import worded
 
 COLOURS = 6
 """Of candidates, before they come again."""
@@ -40,7 +42,8 @@ def colour(facts: Facts, model: str) -> str:
 
 def cautions_of_models(facts: Facts) -> Iterator[str]:
     """What is odd about models."""
-    profiling = facts.profiling
+    profiling, useless = facts.profiling, useless_notes(facts)
+    yield from useless
     if profiling is None:
         return
     for model, names in profiling.snapshots.items():
@@ -50,11 +53,18 @@ def cautions_of_models(facts: Facts) -> Iterator[str]:
         )
     for each in profiling.candidates:
         rows = each.curve[-1][0] if each.curve else 0
-        if rows >= 10 and each.deferred > UNLIKELY * rows:
+        said = any(note.startswith(f"{each.model} ") for note in useless)
+        if rows >= 10 and each.deferred > UNLIKELY * rows and not said:
             yield (
                 f"{each.model} broke the output contract on {each.deferred:,} of {rows:,} rows profiled. Such rows are "
                 "paid twice: say in the prompt more exactly what to answer."
             )
+
+
+def useless_notes(facts: Facts) -> list[str]:
+    """The certificate's notes on candidates that gave hardly any proper answer."""
+    notes = facts.certificate.notes if facts.certificate else ()
+    return [worded(note) for note in notes if f" {NEVER} " in note or f" {SELDOM} " in note]
 
 
 # --------------------------------------------------------------------------- agreement

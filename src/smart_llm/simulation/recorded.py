@@ -1,6 +1,6 @@
 """Recorded answers as a population: the table `smart replay` reads, checked, and turned into marks and costs.
 
-Long form, one line per item and model, in Parquet, CSV, TSV or JSONL (or any frame): `item_id`, `model`, `answer`
+Long form, one line per item and model, in any file that a run reads (or any frame): `item_id`, `model`, `answer`
 (null: it broke the output contract), `cost_usd`, and, where there is one, `score` (the model's own confidence, higher
 is surer), and `input` (the text of the item, on the reference's lines).
 Answers are already parsed, so equivalence is equality of strings unless the caller knows better.
@@ -9,6 +9,7 @@ Rows stand in the order in which items first appear: the file order that the pub
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ import polars as pl
 from smart_llm.errors import InputError
 from smart_llm.scores.traits import answer_key, words_of
 from smart_llm.simulation.drive import Population
+from smart_llm.tables.manner import USUAL, Manner
+from smart_llm.tables.reading import SEPARATORS, read
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Marks, Traits
 
 Equivalent: TypeAlias = Callable[[str, str], bool]
@@ -30,10 +33,10 @@ TEXT = {"item_id": pl.String, "model": pl.String, "answer": pl.String}
 NUMBERS = {"cost_usd": pl.Float64, "score": pl.Float64}
 READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".parquet": lambda path: pl.read_parquet(path),
-    ".csv": lambda path: pl.read_csv(path, infer_schema=False),
-    ".tsv": lambda path: pl.read_csv(path, separator="\t", infer_schema=False),
     ".jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None, schema_overrides=TEXT),
 }
+"""Of formats that say themselves what type a value has; all others are read as the tables of runs are."""
+DECIMAL_COMMA = r"^\s*-?\d*,\d+\s*$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,11 @@ def load(
     reference: str,
     candidates: Sequence[str] | None = None,
     equivalent: Equivalent | None = None,
+    manner: Manner = USUAL,
 ) -> Recorded:
-    """Read and check a recorded table (a path or a frame); `candidates` None means every other model in it."""
-    lines = _typed(_read(source))
+    """Read and check a recorded table (a path or a frame); `candidates` None means every other model in it. manner: how
+    a file is read; what was guessed is a warning."""
+    lines = _typed(_read(source, manner))
     models = _chosen(lines, reference, candidates)
     lines = lines.filter(pl.col("model").is_in(models))
     items = lines.select("item_id").unique(maintain_order=True)
@@ -76,20 +81,35 @@ def _traits(answers: Sequence[pl.Series], inputs: pl.Series) -> Traits:
     return Traits(key, length, inputs.str.len_chars().cast(pl.Float64).fill_null(np.nan).to_numpy(), words)
 
 
-def _read(source: Any) -> pl.DataFrame:
+def _read(source: Any, manner: Manner) -> pl.DataFrame:
     """The table behind a path or a frame, as it is."""
     if not isinstance(source, str | Path):
         return _frame(source)
     path = Path(source)
     ending = {".ndjson": ".jsonl", ".pq": ".parquet"}.get(path.suffix.lower(), path.suffix.lower())
-    if ending not in READERS:
-        raise InputError(f"{path}: recorded answers are read from {', '.join(READERS)}, not from {path.suffix!r}.")
+    if ending not in READERS or manner.encoding is not None:
+        return _as_tables_are(path, manner)
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     try:
         return READERS[ending](path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path}: cannot be read as {ending[1:]}: {str(error).splitlines()[0]}") from error
+
+
+def _as_tables_are(path: Path, manner: Manner) -> pl.DataFrame:
+    """Any file that a run reads, in any encoding; where its cells are texts, an empty one is none, and a number may be
+    written with a decimal comma if cells are separated by something else."""
+    table = read(path, manner)
+    for note in table.notes:
+        warnings.warn(note, stacklevel=6)
+    frame = table.frame if isinstance(table.frame, pl.DataFrame) else table.frame.lazy().collect()
+    if table.format not in SEPARATORS:
+        return frame
+    frame = frame.with_columns(pl.col(pl.String).replace("", None))
+    numbers = [pl.col(name) for name in NUMBERS if name in frame.columns] if table.separator != "," else []
+    comma = [pl.when(n.str.contains(DECIMAL_COMMA)).then(n.str.replace(",", ".")).otherwise(n) for n in numbers]
+    return frame.with_columns(comma)
 
 
 def _frame(source: Any) -> pl.DataFrame:

@@ -23,8 +23,9 @@ from smart_llm.simulation.drive import Outcome, Population, prospects, simulate
 from smart_llm.simulation.recorded import Equivalent, Recorded, load
 from smart_llm.stats.clopper_pearson import upper_limit
 from smart_llm.stats.hindsight import best_mix
+from smart_llm.tables.manner import Manner
 from smart_llm.types import ERROR, Json, Problem
-from smart_llm.types.share import floor_share, share
+from smart_llm.types.share import allowed, floor_share, share
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -81,13 +82,16 @@ def replay(
     scores: bool = True,
     floor: str | float | Fraction = DEFAULT["floor"],
     equivalent: Equivalent | None = None,
+    encoding: str | None = None,
+    quotes: str = DEFAULT["quotes"],
+    header: bool | None = None,
 ) -> Figures:
     """Replay a procedure on recorded answers: what it would have cost, and whether it would have kept its promise.
 
-    recorded: a path (Parquet, CSV, TSV, JSONL), a frame, or a list of dicts, one line per item and model, with item_id,
+    recorded: a path (whatever `run` reads), a frame, or a list of dicts, one line per item and model, with item_id,
     model, answer, cost_usd, and perhaps score and input. candidates: by default every other model in it. trials: how
     many runs, with seeds `seed`, `seed` + 1, …; scores=False hides the models' own confidence; floor: the agreement
-    below which no candidate is delivered.
+    below which no candidate is delivered. encoding, quotes, header: of a file, as for `run`.
 
     Raises `InputError` for a table, model or option that cannot be used as given.
     """
@@ -100,7 +104,8 @@ def replay(
     if procedures.described(name).labels:
         raise InputError(f"--procedure {procedure}: a replay makes no promise per label; leave --procedure out.")
     target, trust = share("--agreement", agreement), share("--confidence", confidence)
-    table = load(recorded, reference=reference, candidates=candidates, equivalent=equivalent)
+    manner = Manner(encoding, quotes, header)
+    table = load(recorded, reference=reference, candidates=candidates, equivalent=equivalent, manner=manner)
     population = table.population if scores else without_scores(table.population)
     problem = pose(Recorded(table.items, table.models, population), target, trust, seed)
     problem = replace(problem, floor=floor_share(floor))
@@ -169,6 +174,6 @@ def summarise(
         profiled_mean=float(np.mean([outcome.profiled for outcome in outcomes])),
         reference_share_mean=float(np.mean([outcome.reference_rows for outcome in outcomes]) / rows),
         certified_runs=sum(outcome.verdict.granted for outcome in outcomes),
-        hindsight_cost_ratio=best_mix(*prospects(population), float((1 - problem.agreement) * rows // 1) / rows),
+        hindsight_cost_ratio=best_mix(*prospects(population), allowed(rows, problem.agreement) / rows),
         seconds_per_trial=seconds,
     )

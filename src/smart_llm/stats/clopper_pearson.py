@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrik, betainc, betaincinv
+
+from smart_llm.stats.special import bdtrik, betainc, betaincinv
 
 
 def lower_limit(hits: ArrayLike, draws: ArrayLike, confidence: float) -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, ndtr
 
 from smart_llm.stats.hypergeometric import Floats, Ints, log_choose, log_factorials, pmf
+from smart_llm.stats.special import betaln, ndtr
 
 FAINT = 1e-40
 """Probabilities below this are 0 here (numbers too small for full precision slow everything down tenfold)."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import xlog1py, xlogy
 
 from smart_llm.stats.dual import FAINT, Costs, bins
 from smart_llm.stats.hypergeometric import Floats, Ints, log_choose, log_factorials, pmf
 from smart_llm.stats.sequential import GO_ON, Table
+from smart_llm.stats.special import xlog1py, xlogy
 
 RATES = 64
 """At how many shares of bad rows `Ahead` tells the cost."""

@@ -28,17 +28,6 @@ def best_mix(cost: Sequence[float], misses: Sequence[float], allowed: float) -> 
     return cheapest if cheapest < inf else cost[0]
 
 
-def best_single(cost: Sequence[float], misses: Sequence[float], allowed: float) -> float:
-    """Least cost per row of a mix of the reference and one candidate (the figure many tables call hindsight).
-
-    Guarantee: no blind mix of the reference with one candidate is cheaper.
-    Assumes: `misses` are the true shares.
-    Rounds: not at all.
-    Source: linear programming, basic solutions.
-    """
-    return min([cost[0]] + [best_mix((cost[0], cost[m]), (misses[0], misses[m]), allowed) for m in range(1, len(cost))])
-
-
 def _pair(cost: Sequence[float], misses: Sequence[float], allowed: float, pair: tuple[int, int]) -> float:
     """Cost of the two models mixed so that the allowance is just used up; infinite where it lies outside them."""
     safe, bold = sorted(pair, key=lambda m: misses[m])

@@ -12,7 +12,8 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln
+
+from smart_llm.stats.special import gammaln
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

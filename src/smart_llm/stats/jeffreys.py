@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv  # scipy.stats takes a second to load
+
+from smart_llm.stats.special import betaincinv
 
 
 def jeffreys(hits: ArrayLike, draws: ArrayLike, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -27,10 +27,10 @@ from functools import lru_cache
 from math import sqrt
 
 import numpy as np
-from scipy.special import bdtr, ndtri
 from scipy.stats import hypergeom
 
 from smart_llm.stats.hypergeometric import pmf, slack
+from smart_llm.stats.special import bdtr, ndtri
 
 ROUNDING = 1e-9
 """Relative: more than scipy's distributions are off by."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc
+
+from smart_llm.stats.special import betainc
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RECURS = 2
 """A cell of the first line that stands in this many rows below, in its own column, is no name of a column."""
+LONGEST = 1 << 20
+"""Characters of a first line."""
 SHOWN = 3
 """Places named in a caution."""
 
@@ -56,9 +58,8 @@ def read_delimited(
         kept = kept.head(found.rows) if cells is source else kept  # blank lines at the end are no rows
     separator = SEPARATORS[kind][0] if found.dialect.separator == NEVER else found.dialect.separator
     notes = tuple(f"{path.name}: {each}" for each in (*_told(found, kind, headed, manner), *told))
-    return Table(
-        kept, kind, path, written=None if written == names else tuple(written), separator=separator, notes=notes
-    )
+    as_written, crlf = None if written == names else tuple(written), _ends_in_crlf(lines)
+    return Table(kept, kind, path, written=as_written, separator=separator, crlf=crlf, notes=notes)
 
 
 def _opener(source: bytes | Path, encoding: str) -> Lines:
@@ -69,6 +70,13 @@ def _opener(source: bytes | Path, encoding: str) -> Lines:
             yield text
 
     return lines
+
+
+def _ends_in_crlf(lines: Lines) -> bool:
+    """Whether the first line does."""
+    with lines() as text:
+        line = text.readline(LONGEST)
+    return line.endswith("\r\n")
 
 
 def _plain(found: Look, kind: str, encoding: str) -> bool:

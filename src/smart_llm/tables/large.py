@@ -1,13 +1,14 @@
 """Large tables: on disk, not in memory.
 
 A file of `LARGE` bytes or more is not held: polars streams it once into a temporary Arrow file, from which slices and
-single rows are read as they are needed (2 ms a slice). The file has no name, so it is gone with the process, however
-that ends; it takes as much room in the folder for temporary files (TMPDIR) as the table. What stays in memory of such a
-table is nothing that grows with its rows.
+single rows are read as they are needed (2 ms a slice). The file has no name (except on Windows), so it is gone with
+the process, however that ends; it takes as much room in the folder for temporary files (TMPDIR) as the table. What
+stays in memory of such a table is nothing that grows with its rows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import weakref
@@ -31,17 +32,34 @@ PART = 8192
 """Rows of a record batch in the temporary file: what reading a single row costs."""
 
 
+DESCRIPTORS = "/dev/fd"
+"""Where an open file can be found by its number; Windows has no such place."""
+
+
 class Scratch:
-    """A file without a name: what is written while it still has one can be read until this value is gone."""
+    """A file without a name: what is written while it still has one can be read until this value is gone. Where the
+    system has no files without a name, it keeps its name until then."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         fd, name = tempfile.mkstemp(prefix="smart-table-")
-        weakref.finalize(self, os.close, fd)
+        nameless = os.path.isdir(DESCRIPTORS)
+        self.path = f"{DESCRIPTORS}/{fd}" if nameless else name
+        if nameless:
+            weakref.finalize(self, os.close, fd)
+        else:
+            os.close(fd)
+            weakref.finalize(self, _remove, name)
         try:
             write(name)
         finally:
-            os.unlink(name)
-        self.path = f"/dev/fd/{fd}"
+            if nameless:
+                os.unlink(name)
+
+
+def _remove(name: str) -> None:
+    """Delete a file; one that somebody still reads, which Windows does not delete, is left to its own cleaning."""
+    with contextlib.suppress(OSError):
+        os.unlink(name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ workbooks.
 from __future__ import annotations
 
 import codecs
+import glob
 import hashlib
 import io
 import os
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from smart_llm.errors import InputError
+from smart_llm.files import private
 from smart_llm.tables import excel
 from smart_llm.tables import large as stored
 from smart_llm.tables.arrays import lines_of
@@ -155,13 +157,13 @@ def _spool(stream: BinaryIO, directory: Path) -> Path:
     part = directory / f".spool-{os.getpid()}"
     content = hashlib.blake2b(digest_size=16)
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with open(part, "wb", opener=private) as file:
             while chunk := stream.read(_CHUNK):
                 content.update(chunk)
                 file.write(chunk)
         with part.open("rb") as file:
             suffix = sniff(file.read(_CHUNK))
-        return part.rename(directory / f"stdin-{content.hexdigest()}.{suffix}")
+        return part.replace(directory / f"stdin-{content.hexdigest()}.{suffix}")
     finally:
         part.unlink(missing_ok=True)
 
@@ -265,13 +267,12 @@ def _encoding(path: Path, file: BinaryIO, manner: Manner) -> tuple[str, str | No
 
 def _delimited(path: Path, source: bytes | Path, manner: Manner) -> Table:
     kind = input_format(path)[0]
-    if isinstance(source, bytes):
-        encoding, note = _encoding(path, io.BytesIO(source), manner)
-    else:
-        with _opened(source) as file:
-            encoding, note = _encoding(path, file, manner)
+    with io.BytesIO(source) if isinstance(source, bytes) else _opened(source) as file:
+        encoding, note = _encoding(path, file, manner)
+        file.seek(0)
+        marked = file.read(4).startswith(tuple(mark for mark, _ in MARKS))
     table = read_delimited(path, source, kind, encoding, manner, large=isinstance(source, Path))
-    return replace(table, notes=(note, *table.notes)) if note else table
+    return replace(table, marked=marked, notes=(note, *table.notes) if note else table.notes)
 
 
 def _parquet(path: Path, data: bytes) -> Table:
@@ -328,8 +329,8 @@ def _large_jsonl(path: Path, at: Path, manner: Manner) -> Table:
     if not len(lines) or lines.lazy().select(odd.any()).collect().item():
         return _jsonl(path, _bytes(at))
     try:
-        with _opened(at) as file:  # by its descriptor: polars would read a name such as "a[1].jsonl" as a pattern
-            frame = Stored.keep(pl.scan_ndjson(f"/dev/fd/{file.fileno()}", infer_schema_length=None))
+        named = glob.escape(str(at.absolute()))  # polars would read a name such as "a[1].jsonl" as a pattern
+        frame = Stored.keep(pl.scan_ndjson(named, infer_schema_length=None))
     except pl.exceptions.PolarsError:
         return _jsonl(path, _bytes(at))
     whole = len(frame) == len(lines) and frame.columns

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smart_llm.errors import InputError
+from smart_llm.files import whole
 
 
 def is_address(place: object) -> bool:
@@ -59,7 +60,8 @@ def exists(place: str) -> bool:
 def write_bytes(place: str, data: bytes) -> None:
     """A file, whole or not at all, durable when this returns. (An object store shows an object when it is complete.)"""
     if not is_address(place):
-        _write(Path(place), data)
+        with whole(Path(place)) as out:
+            out.write(data)
         return
     with _reachable(place) as (fs, path), fs.open_output_stream(path) as file:
         file.write(data)
@@ -75,15 +77,6 @@ def make_folder(folder: str) -> None:
     """A folder to write into. `InputError`: it cannot be one."""
     with _reachable(folder) as (fs, path):
         fs.create_dir(path, recursive=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 @contextmanager

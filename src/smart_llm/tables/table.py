@@ -48,7 +48,8 @@ class Table:
 
     lines: for JSONL, one column, each row as it was written (so that it can be written back unchanged). native: the
     user's own table in memory, for giving back the same kind. pieces: the files, in order, of a table in a folder.
-    written: the columns as a delimited file calls them, where it has empty or repeated names; separator: of its cells.
+    written: the columns as a delimited file calls them, where it has empty or repeated names; separator: of its cells;
+    crlf, marked: whether its lines end in CRLF, and whether it begins with a byte order mark.
     added: what a run's own columns are called. notes: what was guessed when the file was read.
     whole: where only some rows are asked about, the table that is delivered, and their positions in it.
     """
@@ -61,6 +62,8 @@ class Table:
     pieces: tuple[Piece, ...] = ()
     written: tuple[str, ...] | None = None
     separator: str | None = None
+    crlf: bool = False
+    marked: bool = False
     added: tuple[str, ...] = ADDED
     notes: tuple[str, ...] = ()
     whole: tuple[Table, Ints] | None = None
@@ -148,17 +151,6 @@ class Table:
         for part in slices(self.frame, _SLICE):
             total.update(digests(part).tobytes())
         return f"b2:{total.hexdigest()}"
-
-    def row_keys(self) -> list[tuple[str, int]]:
-        """Each row's identity: (`b2:` hash of its cells, how many equal rows stand above it)."""
-        seen: dict[bytes, int] = {}
-        keys = []
-        for digest in (digest for part in slices(self.frame, _SLICE) for digest in digests(part)):
-            name = digest.tobytes()
-            occurrence = seen.get(name, 0)
-            seen[name] = occurrence + 1
-            keys.append((f"b2:{name.hex()}", occurrence))
-        return keys
 
 
 def _clipped(pieces: tuple[Piece, ...], rows: int) -> tuple[Piece, ...]:

@@ -1,11 +1,12 @@
 """Writing the delivered table: same rows, same order, original columns untouched, three columns added.
 
-A file appears whole or not at all: it is written beside its place, synced, and renamed. Whether it can be written is
+A file appears whole or not at all (`files.whole`). Whether it can be written is
 found out by `check_output`, before anything is spent.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from smart_llm.errors import InputError
+from smart_llm.files import beside, whole
 from smart_llm.tables.cells import as_text, column_text
 from smart_llm.tables.columns import Column, series_of
 from smart_llm.tables.large import Stored, slices
-from smart_llm.tables.reading import SEPARATORS, format_of
+from smart_llm.tables.reading import FORMATS, SEPARATORS, format_of
 from smart_llm.tables.table import ADDED, Table
 
 if TYPE_CHECKING:
@@ -162,16 +164,31 @@ class _Listed:
 
 
 def _write_cells(table: Table, kind: str, part: pl.DataFrame, file: BinaryIO, cells: Cells, *, header: bool) -> None:
-    """Delimited: with the separator and the header that the table was read with, where it is of this format."""
-    separator = table.separator if table.format == kind and table.separator else SEPARATORS[kind]
+    """Delimited, in UTF-8: with the separator, the header, the line ends and the byte order mark that the table was
+    read with, where it is of this format."""
+    alike = table.format == kind
+    separator = table.separator if alike and table.separator else SEPARATORS[kind]
+    end = "\r\n" if alike and table.crlf else "\n"
+    file.write(codecs.BOM_UTF8 if header and alike and table.marked else b"")
     if header and table.written is not None:
         names = [*table.written, *part.columns[len(table.written) :]]
         text = io.StringIO(newline="")
         row = map(_shielded, names) if cells is _harmless else names
-        csv.writer(text, delimiter=separator, lineterminator="\n").writerow(row)
+        csv.writer(text, delimiter=separator, lineterminator=end).writerow(row)
         file.write(text.getvalue().encode())
         header = False
-    cells(part).write_csv(file, separator=separator, include_header=header)
+    cells(part).write_csv(file, separator=separator, include_header=header, line_terminator=end)
+
+
+def described(path: Path) -> str:
+    """How a delimited file was written, in words; empty for other files."""
+    if FORMATS.get(path.suffix.lower()) not in SEPARATORS:
+        return ""
+    with path.open("rb") as file:
+        start = file.readline(1 << 20)
+    mark = " with a byte order mark" if start.startswith(codecs.BOM_UTF8) else ""
+    end = "CRLF" if start.endswith(b"\r\n") else "LF"
+    return f"UTF-8{mark}, lines end in {end}"
 
 
 def _write_parquet(table: Table, added: dict[str, Column], file: BinaryIO) -> None:
@@ -238,7 +255,7 @@ def _same_file(target: Path, table: Path | None) -> bool:
 def _check_folder(path: Path | str, target: Path) -> None:
     if not target.parent.is_dir():
         raise InputError(f"the output {path}: there is no folder {target.parent}: make it first")
-    probe = _beside(target)
+    probe = beside(target)
     try:
         probe.touch()
         probe.unlink()
@@ -259,27 +276,8 @@ def _check_format(path: Path | str, kind: str, table: Table) -> None:
 
 @contextmanager
 def _atomically(target: Path) -> Iterator[BinaryIO]:
-    part = _beside(target)
     try:
-        with part.open("wb") as file:
+        with whole(target) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-        _sync_folder(target.parent)
     except OSError as error:
         raise InputError(f"{target} could not be written: {error.strerror}; free the place and run again") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name[:200]}.{os.getpid()}.part")

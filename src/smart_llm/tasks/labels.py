@@ -25,7 +25,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from smart_llm.errors import InputError
 from smart_llm.tasks.label_forms import Forms, fold, forms, is_last, is_letter, is_mark, is_set_off, running
@@ -66,13 +66,24 @@ _NONE = ""
 """What a rule says that has found out that the reply has no one label; it is no label."""
 
 
+def separated(text: str) -> list[str]:
+    """What was probably meant by one label that holds several: texts between semicolons, bars, tabs, new lines or
+    commas; none where it looks like one."""
+    for separator in (r"[;\n]", r"[|\t]", r","):
+        found = [part.strip() for part in re.split(separator, text) if part.strip()]
+        if len(found) > 1:
+            return found
+    return []
+
+
 def check_labels(labels: object) -> tuple[str, ...]:
     """The labels as a tuple of texts. InputError: fewer than two, empty ones, or two that count as the same."""
     if isinstance(labels, str) or not hasattr(labels, "__iter__"):
         raise InputError('labels must be a list of texts, such as ["yes", "no"]')
     texts = tuple(str(label).strip() for label in labels)
     if len(texts) < 2:
-        raise InputError(f"a task needs at least 2 labels, not {len(texts)}")
+        meant = f": did you mean {found}?" if len(texts) == 1 and (found := separated(texts[0])) else ""
+        raise InputError(f"a task needs at least 2 labels, not {len(texts)}{meant}")
     seen: dict[str, str] = {}
     for text in texts:
         folded = fold(text)
@@ -82,6 +93,10 @@ def check_labels(labels: object) -> tuple[str, ...]:
             raise InputError(f"labels {seen[folded]!r} and {text!r} normalise to the same thing: rename or drop one")
         seen[folded] = text
     return texts
+
+
+_folded = lru_cache(maxsize=1024)(fold)
+"""Most replies are one of the labels, written in one of a few ways."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +131,7 @@ class LabelReader:
         return self.by_fold[found] if found else None
 
     def _exact(self, text: str) -> str | None:
-        folded = fold(text) if len(text) <= self.longest else ""
+        folded = _folded(text) if len(text) <= self.longest else ""
         return folded if folded in self.by_fold else None
 
     def _answered(self, text: str) -> str | None:

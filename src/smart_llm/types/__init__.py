@@ -26,7 +26,7 @@ from smart_llm.types.asks import (
     Traits,
     Verdict,
 )
-from smart_llm.types.calls import Answer, Json, Model, Rate, Request, Usage
+from smart_llm.types.calls import Answer, Json, LongPrices, Model, Rate, Request, Usage
 from smart_llm.types.rules import Cascade, Gate, Mix, Rule, Score, Tier
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Gate",
     "Ints",
     "Json",
+    "LongPrices",
     "Marks",
     "Mix",
     "Model",

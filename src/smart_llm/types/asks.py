@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from smart_llm.types.calls import Json
 from smart_llm.types.rules import Rule
+from smart_llm.types.share import allowed
 from smart_llm.types.values import Value
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -73,8 +74,7 @@ class Problem:
     @property
     def promised(self) -> int:
         """B = N − ⌈agreement · N⌉: how many delivered rows of the whole table may be misses."""
-        whole = self.rows + self.set_aside
-        return int(whole - -((-self.agreement * whole) // 1))
+        return allowed(self.rows + self.set_aside, self.agreement)
 
     @property
     def allowance(self) -> int:

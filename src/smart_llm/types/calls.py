@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import msgspec
+
 Json: TypeAlias = Any  # a value msgspec can encode as JSON
+
+
+class LongPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every token of a call costs whose prompt has more than `start` tokens; the rest as in `Rate`."""
+
+    start: int
+    input: float
+    output: float
+    cached: float | None = None
+    written: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +25,8 @@ class Rate:
     """What a model's calls cost. Unit: USD per million tokens; `cpu_hour` is USD per CPU-hour (local models).
 
     cached, written: tokens read from and written to the provider's prompt cache (None: like other input). batch_*: the
-    same prices by batch (both directions None: no batch price). long_from, long_factor: a prompt of more tokens than
-    this (0: never) multiplies the price by up to that factor, in both directions.
+    same prices by batch (both directions None: no batch price). long, batch_long: the prices of long prompts, shortest
+    first; those of the longest that a prompt exceeds hold for the whole call.
     """
 
     input: float = 0.0
@@ -27,26 +39,34 @@ class Rate:
     batch_output: float | None = None
     batch_cached: float | None = None
     batch_written: float | None = None
-    long_from: int = 0
-    long_factor: float = 1.0
+    long: tuple[LongPrices, ...] = ()
+    batch_long: tuple[LongPrices, ...] = ()
 
     def cost(self, usage: Usage) -> float:
         """USD for one call's usage, never less than 0."""
-        cached = usage.cached_tokens if self.cached is not None else 0
-        written = usage.written_tokens if self.written is not None else 0
+        prices = self._for(usage.input_tokens)
+        cached = usage.cached_tokens if prices.cached is not None else 0
+        written = usage.written_tokens if prices.written is not None else 0
         fresh = max(0, usage.input_tokens - cached - written)
-        tokens = fresh * self.input + usage.output_tokens * self.output
-        tokens += cached * (self.cached or 0.0) + written * (self.written or 0.0)
-        return self._long(usage.input_tokens) * tokens / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600
+        tokens = fresh * prices.input + usage.output_tokens * prices.output
+        tokens += cached * (prices.cached or 0.0) + written * (prices.written or 0.0)
+        return tokens / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600
 
     def bound(self, input_tokens: int, output_tokens: int) -> float:
-        """The most that this many tokens can cost, USD, whatever share of them a cache reads or writes."""
-        dearest = max(self.input, self.cached or 0.0, self.written or 0.0)
-        return self._long(input_tokens) * (input_tokens * dearest + output_tokens * self.output) / 1e6
+        """The most that this many tokens, or fewer, can cost, USD, whatever share of them a cache reads or writes."""
+        most = _most(self, input_tokens, output_tokens)
+        for each in self.long:
+            if input_tokens > each.start:
+                most = max(most, _most(each, input_tokens, output_tokens))
+        return most
 
     def saved(self, usage: Usage) -> float:
         """USD the provider's cache saved on this call; negative where writing to it cost more than reading saved."""
-        return replace(self, cached=None, written=None).cost(usage) - self.cost(usage)
+        if not (usage.cached_tokens or usage.written_tokens):
+            return 0.0
+        prices = self._for(usage.input_tokens)
+        plain = Rate(prices.input, prices.output, cpu_hour=self.cpu_hour)
+        return plain.cost(usage) - self.cost(usage)
 
     def by_batch(self) -> Rate | None:
         """The rate of the provider's batch API, or None where none is known."""
@@ -58,12 +78,22 @@ class Rate:
             self.batch_cached,
             source=f"{self.source}, by batch",
             written=self.batch_written,
-            long_from=self.long_from,
-            long_factor=self.long_factor,
+            long=self.batch_long,
         )
 
-    def _long(self, input_tokens: int) -> float:
-        return self.long_factor if 0 < self.long_from < input_tokens else 1.0
+    def _for(self, input_tokens: int) -> Rate | LongPrices:
+        """The prices that hold for a prompt of so many tokens."""
+        prices: Rate | LongPrices = self
+        for each in self.long:
+            if input_tokens > each.start:
+                prices = each
+        return prices
+
+
+def _most(prices: Rate | LongPrices, input_tokens: int, output_tokens: int) -> float:
+    """All input at the highest price that any of it can have."""
+    highest = max(prices.input, prices.cached or 0.0, prices.written or 0.0)
+    return (input_tokens * highest + output_tokens * prices.output) / 1e6
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from smart_llm.errors import LedgerError
-from smart_llm.types.calls import Json, Rate
+from smart_llm.types.calls import Json, LongPrices, Rate
 from smart_llm.types.values import Number, Value
 
 FORMAT = "smart-plan/2"
@@ -66,8 +66,8 @@ class FrozenModel(Value, frozen=True, kw_only=True):
     batch_output: Number | None
     batch_cached: Number | None
     batch_written: Number | None
-    long_from: int
-    long_factor: Number
+    long: tuple[LongPrices, ...]
+    batch_long: tuple[LongPrices, ...]
     batch: bool = False
     draws: int = 0
 

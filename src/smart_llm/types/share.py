@@ -1,7 +1,8 @@
-"""Options that runs and replays share, read exactly."""
+"""The shares that users write: read exactly, and what they come to on a table."""
 
 from __future__ import annotations
 
+import math
 from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 
@@ -35,3 +36,8 @@ def decimal(option: str, value: str | float | Fraction) -> str:
         return format(context.divide(Decimal(exact.numerator), Decimal(exact.denominator)), "f")
     except Inexact:
         raise InputError(f"{option} {value}: write it as a decimal of at most 60 digits, such as 0.95.") from None
+
+
+def allowed(rows: int, agreement: Fraction) -> int:
+    """B = N − ⌈agreement · N⌉: how many of so many delivered rows may be misses."""
+    return rows - math.ceil(agreement * rows)

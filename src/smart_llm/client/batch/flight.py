@@ -14,24 +14,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import count
 
-from smart_llm.client.batch.desk import Desk, Item, Parcel
+from smart_llm.client.batch.desk import Desk, Parcel
+from smart_llm.client.batch.intake import NOT_RUN, Intake
 from smart_llm.client.batch.office import Halted, Office
 from smart_llm.client.batch.patience import Patience
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.events import Said
 from smart_llm.ledger.batches import BatchRecord
 from smart_llm.providers.batch import Found, Gone, Look, Result
-from smart_llm.types import Answer
 
 CHUNK = 512
 """Results written to the ledger at a time."""
-HOPELESS = 10
-"""Requests that finally fail before any was answered, until the run is stopped."""
-NOT_RUN = 3
-"""Batches in a row that did not run, until the run is stopped."""
 REREADS = 5
 """Times the results are read again where some are missing."""
 
@@ -42,13 +37,8 @@ class Flight:
     def __init__(self, office: Office, desk: Desk, *, adopted: bool = False, mine: bool = True) -> None:
         self._office, self._desk, self._api, self._book = office, desk, desk.api, office.book
         self._adopted, self._mine = adopted, mine
-        self._patience = Patience(office)
+        self._patience, self._intake = Patience(office), Intake(office, desk)
         self._validating, self._turned_away = True, False
-        self._cost = self._lost = 0.0
-        self._answered, self._failed_now = 0, list[Item]()
-        self._last: Retryable | None = None
-        self._fatal: Refused | None = None
-        self._held: tuple[Item, Answer] | None = None  # one row waits until all is settled, and so does the run
 
     async def send(self, parcel: Parcel) -> None:
         """A new batch."""
@@ -148,16 +138,16 @@ class Flight:
             await self._collect(record, look)
         except Gone:
             look = Look(record.remote or "", "ended", "gone")
-            self._lose(record, self._unanswered(record))
+            self._intake.lose(record, self._intake.unanswered(record))
         await self._close(record, look.status)
-        if self._fatal is None and self._nobody_answered():
-            await self._did_not_run(record, self._answers_nobody())
+        if self._intake.fatal is None and self._intake.nobody_answered():
+            await self._did_not_run(record, self._intake.answers_nobody())
             return
         self._desk.failures = 0
-        again = [item for item in self._unanswered(record) if not await self._given_up(item)]
-        if self._fatal is not None:
-            raise self._fatal
-        self._give_held()
+        again = [item for item in self._intake.unanswered(record) if not await self._intake.given_up(item)]
+        if self._intake.fatal is not None:
+            raise self._intake.fatal
+        self._intake.give_held()
         self._say(record, f"{look.status}, {len(again):,} of them to be asked again" if again else look.status)
         for item in again:
             self._office.requeue(self._desk, item)
@@ -191,14 +181,14 @@ class Flight:
             await self._patience.pause(attempt)
         if len(seen) < look.done:
             missing = [key for place, key in enumerate(record.keys) if place not in seen]
-            self._lose(record, [self._office.items.get(key) for key in missing])
+            self._intake.lose(record, [self._office.items.get(key) for key in missing])
 
     async def _read(self, record: BatchRecord, look: Look, seen: set[int]) -> None:
         """One reading of the results, written down piece by piece."""
         fresh: list[Result] = []
 
         async def write() -> None:
-            await asyncio.gather(*(self._take(record, result) for result in fresh))
+            await asyncio.gather(*(self._intake.take(record, result) for result in fresh))
             seen.update(result.place for result in fresh)
             fresh.clear()
 
@@ -211,71 +201,6 @@ class Flight:
         finally:
             await write()
 
-    async def _take(self, record: BatchRecord, result: Result) -> None:
-        """One result: an answer is durable before it is given; an error is sorted by what may help."""
-        key = record.keys[result.place]
-        item, outcome = self._office.items.get(key), result.outcome
-        if isinstance(outcome, Answer):
-            await self._answer(record, key, item, outcome)
-        elif isinstance(outcome, Retryable):
-            if outcome.paid:
-                self._lose(record, [item])
-            self._last = outcome
-            if item is not None:
-                item.tries += 1
-                self._failed_now.append(item)
-        elif item is not None and isinstance(outcome, Refused) and (outcome.row_only or outcome.maybe_row):
-            await self._give_up(item, outcome)
-        elif isinstance(outcome, Refused):
-            self._fatal = outcome
-
-    async def _answer(self, record: BatchRecord, key: str, item: Item | None, answer: Answer) -> None:
-        ledger, lane = self._office.ledger, self._desk.lane
-        standing = ledger.get(key)  # read before, by a session that did not come to its end
-        if standing is None:
-            if item is not None:
-                standing = answer = lane.priced(item.request, answer)
-                if lane.unexpected(answer):
-                    self._refuse(item, answer)
-                    return
-                standing = await ledger.put(key, item.request, answer, run=record.run)
-                if self._office.budget.limit is not None and item.reserved:
-                    self._fatal = lane.trust.broke(item.bound, answer) or self._fatal
-            else:
-                standing = answer = replace(answer, cost=lane.model.rate.cost(answer.usage))
-                await self._book.put_unasked(record, key, answer)
-            self._cost += answer.cost
-        self._answered += 1
-        self._desk.answered += 1
-        item = self._office.items.get(key)  # somebody may have asked for it meanwhile
-        if item is not None:
-            self._release(item, standing.cost)
-            self._give(item, standing)
-
-    def _refuse(self, item: Item, answer: Answer) -> None:
-        """Another snapshot than those the evidence is about has answered: that is paid, it is no answer, and the run
-        stops."""
-        self._office.ledger.attempt(item.key, self._desk.model, "another snapshot", answer.cost, run=self._office.run)
-        self._cost += answer.cost
-        self._release(item, answer.cost)
-        self._fatal = Refused(self._desk.lane.changed(answer))
-
-    def _answers_nobody(self) -> Refused:
-        return Refused(
-            f"{self._api.host} answered no request of {NOT_RUN} batches in a row: {self._last} What was bought is "
-            "kept: run again later to go on."
-        )
-
-    def _nobody_answered(self) -> bool:
-        """Whether every request of the batch failed, most of them for the first time: that says something about the
-        provider and nothing about them, so it does not count against them."""
-        fresh = sum(item.tries == 1 for item in self._failed_now)
-        if self._answered or fresh < 2 or 2 * fresh < len(self._failed_now):
-            return False
-        for item in self._failed_now:
-            item.tries -= 1
-        return True
-
     async def _failed(self, record: BatchRecord, look: Look) -> None:
         """It did not run: too many tokens in the queue, requests that cannot be sent, or something else."""
         await self._close(record, "queue full" if look.queue_full else "failed")
@@ -283,10 +208,10 @@ class Flight:
             self._wait_for_room(record)
             return
         blamed = {record.keys[place] for place in look.lines if place < len(record.keys)}
-        for item in self._unanswered(record):
+        for item in self._intake.unanswered(record):
             if item.key in blamed:
-                await self._give_up(item, look.error)
-        self._give_held()
+                await self._intake.give_up(item, look.error)
+        self._intake.give_held()
         if blamed:
             self._desk.failures = 0
         await self._did_not_run(record, look.error)
@@ -307,64 +232,16 @@ class Flight:
         self._requeue(record)
 
     def _requeue(self, record: BatchRecord) -> None:
-        for item in self._unanswered(record):
+        for item in self._intake.unanswered(record):
             self._office.requeue(self._desk, item)
-
-    # ------------------------------------------------------------------ money and ends
-
-    def _lose(self, record: BatchRecord, items: Sequence[Item | None]) -> None:
-        """Money that may have been paid for nothing; of requests nobody asked for only the batch's bound is known."""
-        known = [self._desk.lane.bound(item.request, 0.0) for item in items if item is not None]
-        self._lost = min(record.bound, self._lost + (sum(known) if len(known) == len(items) else record.bound))
-        for item in items:
-            if item is not None:
-                self._release(item, item.bound)
-
-    def _release(self, item: Item, cost: float) -> None:
-        """Settle what was set aside for one request (of an adopted batch it was set aside as a whole)."""
-        if item.reserved:
-            self._office.budget.settle(item.bound, cost)
-            item.reserved = False
-
-    def _give_held(self) -> None:
-        if self._held is not None:
-            self._held[0].give(self._held[1])
-            self._held = None
 
     async def _close(self, record: BatchRecord, outcome: str) -> None:
         """Nothing more is to come of it."""
-        await self._book.settled(record, outcome, self._lost)
+        await self._book.settled(record, outcome, self._intake.lost)
         self._office.leave(record)
         if self._adopted and self._mine:
-            self._office.budget.settle(record.bound, self._cost + self._lost)
-        self._give_held()
-
-    async def _given_up(self, item: Item) -> bool:
-        """Whether a request has failed often enough."""
-        if item.tries < self._office.options.tries:
-            return False
-        await self._give_up(item, Retryable(f"{self._desk.model} failed {item.tries} times by batch."))
-        return True
-
-    async def _give_up(self, item: Item, error: ProviderError | None) -> None:
-        """The row's error. Where nothing was ever answered, many of them stop the run."""
-        self._desk.hopeless += 1
-        unknown = isinstance(error, Refused) and error.maybe_row
-        if not self._desk.answered and self._desk.hopeless >= HOPELESS and (unknown or isinstance(error, Retryable)):
-            self._fatal = Refused(f"{self._desk.model}: the first {self._desk.hopeless} requests all failed: {error}")
-        await self._office.ledger.attempt(item.key, self._desk.model, "gave up", 0.0, run=self._office.run)
-        self._release(item, 0.0)
-        self._give(item, Answer(None, error=str(error)))
-
-    def _give(self, item: Item, answer: Answer) -> None:
-        """An answer that stands; the last one is given when the batch is settled."""
-        self._office.items.pop(item.key, None)
-        held, self._held = self._held, (item, answer)
-        if held is not None:
-            held[0].give(held[1])
-
-    def _unanswered(self, record: BatchRecord) -> list[Item]:
-        return [self._office.items[key] for key in record.keys if key in self._office.items]
+            self._office.budget.settle(record.bound, self._intake.cost + self._intake.lost)
+        self._intake.give_held()
 
     def _validated(self) -> None:
         if self._validating:
@@ -373,7 +250,7 @@ class Flight:
             self._office.send(self._desk)
 
     def _end(self) -> None:
-        self._give_held()
+        self._intake.give_held()
         self._desk.flights -= 1
         if self._validating:
             self._validating = False

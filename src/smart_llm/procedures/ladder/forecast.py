@@ -16,10 +16,10 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, gammaincinv, gammaln, ndtri
 
 from smart_llm.procedures.money import LIKELY
 from smart_llm.stats.sampling import uniforms
+from smart_llm.stats.special import expit, gammaincinv, gammaln, ndtri
 from smart_llm.types import Floats, Score
 
 DRAWS = 160

@@ -15,11 +15,11 @@ from itertools import combinations
 from typing import TypeAlias
 
 import numpy as np
-from scipy.special import betaincinv
 
 from smart_llm.procedures.money import likely_above, price_of
 from smart_llm.stats.design import Design, design
 from smart_llm.stats.dual import Beta, Costs, Fineness, Prior
+from smart_llm.stats.special import betaincinv
 from smart_llm.types import Floats, Ints
 
 BEFORE = (0.5, 1.5)

@@ -23,7 +23,7 @@ from smart_llm.errors import ProviderError, Retryable
 from smart_llm.providers.anthropic import AnthropicProvider
 from smart_llm.providers.batch.base import Found, Gone, Limits, Look, Result, is_ours
 from smart_llm.providers.batch.http import BatchHttp, arrived, id_of
-from smart_llm.providers.http import HttpReply
+from smart_llm.providers.connections import HttpReply
 from smart_llm.types import Json, Request
 
 ROOT = "/messages/batches"

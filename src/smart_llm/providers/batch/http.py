@@ -18,7 +18,8 @@ from yarl import URL
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.providers import bodies, problems
 from smart_llm.providers.batch.base import Gone
-from smart_llm.providers.http import HttpReply
+from smart_llm.providers.connections import HttpReply
+from smart_llm.providers.reasons import reason
 from smart_llm.types import Json
 
 SLOWEST = 250_000
@@ -121,9 +122,9 @@ class BatchHttp:
                     raise Refused(f"{self.host} redirects to another address; not followed. Give the final address.")
                 yield response
         except aiohttp.ClientConnectorError as error:
-            raise Retryable(f"{self.host} cannot be reached: {error.strerror or type(error).__name__}.") from None
+            raise Retryable(f"{self.host} cannot be reached: {reason(error)}.") from None
         except aiohttp.ClientError as error:
-            raise Retryable(f"{self.host} dropped the connection: {type(error).__name__}.", paid=True) from None
+            raise Retryable(f"{self.host} dropped the connection: {reason(error)}.", paid=True) from None
         except TimeoutError:
             raise Retryable(f"{self.host} did not answer within {self._timeout:g} s.", paid=True) from None
 

@@ -21,7 +21,7 @@ import msgspec
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.providers.batch.base import Found, Limits, Look, Result, is_ours
 from smart_llm.providers.batch.http import BatchHttp, arrived, id_of
-from smart_llm.providers.http import HttpReply
+from smart_llm.providers.connections import HttpReply
 from smart_llm.providers.openai import OpenAIProvider
 from smart_llm.types import Json, Request
 

@@ -8,7 +8,6 @@ one file, pinned by the same hash.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import re
@@ -21,6 +20,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Literal
+
+from filelock import FileLock
 
 from smart_llm.errors import InputError
 
@@ -78,8 +79,7 @@ def sha256(path: Path) -> str:
 def alone(folder: Path, name: str) -> Iterator[None]:
     """Wait until no other process holds `name` in `folder`, and hold it: two pulls at once fetch once."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(folder / f".{name}.lock"):
         yield
 
 

@@ -115,7 +115,10 @@ def add(path: str | os.PathLike[str], name: str) -> Path:
         raise InputError(f"{path} is not a model file in the GGUF format")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    target.symlink_to(source)
+    try:
+        target.symlink_to(source)
+    except OSError as error:  # Windows lets only some users make links
+        raise InputError(f"{target} cannot be made a link to it ({error.strerror}): copy the file there") from None
     return target
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 REDRAWS = 5.0
 """Pictures a second of the live display."""
-LINE = 10.0
-"""Seconds between two lines where there is no terminal."""
+LINE, FIRST = 10.0, 2.0
+"""Seconds between two lines where there is no terminal, and until the first that counts rows."""
+BEGUN = "Profiling: rows that all models answer show where the cheaper ones can be relied on."
 
 
 def worth_showing() -> bool:
@@ -39,6 +40,16 @@ def shown(budget: float | None = None) -> Iterator[Listener]:
     else:
         with live(budget=budget) as listener:
             yield listener
+
+
+def unless(known: Collection[str], listener: Listener) -> Listener:
+    """The listener, without the sentences that are known already."""
+
+    def told(event: Event) -> None:
+        if not (isinstance(event, Said) and event.text in known):
+            listener(event)
+
+    return told
 
 
 def _write_line(text: str) -> None:
@@ -63,6 +74,9 @@ class Lines:
         self._picture.see(event)
         now = self._picture.now
         phase, ended = type(now).__name__, isinstance(now, Delivering) and now.done == now.rows
+        if not self._phase and isinstance(now, Profiling):
+            self._phase, self._due = phase, self._clock() + FIRST
+            self._write(BEGUN)
         if phase != self._phase or ended or self._clock() >= self._due:
             self._phase, self._due = phase, self._clock() + LINE
             self._write(sentence(self._picture, now.outlook if isinstance(now, Profiling) else None))

@@ -6,14 +6,13 @@ takes. Rows are counted upwards, whatever is asked again in between, and once de
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from smart_llm.events import Decided, Delivering, Profiling
+from smart_llm.text.names import short_names
 from smart_llm.text.numbers import count, percent, usd
 from smart_llm.types import Outlook, Standing
 
-_ADDRESS = re.compile(r"@https?://[^?\s]+")
 SURE = 2.0
 """Seconds of a phase after which its speed is worth a word."""
 SOME = 20
@@ -124,12 +123,6 @@ def reused(event: Profiling | Delivering) -> str:
     is resumed has yet to read its own again."""
     free = (event.worth or 0.0) - event.spent
     return f", answers for {usd(free)} re-used" if free > 1e-9 * event.spent and free >= 5e-7 else ""
-
-
-def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Models by their names without addresses, where these tell them apart."""
-    brief = {name: _ADDRESS.sub("", name) for name in names}
-    return {name: each if list(brief.values()).count(each) == 1 else name for name, each in brief.items()}
 
 
 def clock(seconds: float) -> str:

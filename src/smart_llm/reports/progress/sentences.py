@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from smart_llm.events import Decided, Ended, Said
-from smart_llm.reports.progress.picture import Picture, short_names
+from smart_llm.reports.progress.picture import Picture
+from smart_llm.text.names import short_names
 from smart_llm.text.numbers import count, usd
 from smart_llm.types import Outlook
 
