@@ -30,8 +30,9 @@ def why_alone(plan: FrozenPlan, claim: Claim, standings: Sequence[Standing], wit
     if not asked:
         few = "on so few rows " if claim.rows < 1000 else ""
         return (
-            f"No candidate was asked about any row: at these prices, finding out how often one agrees with "
-            f"{claim.reference} would {few}have cost more than it could save. A larger table or a cheaper candidate may change that."
+            "No candidate was asked about any row: at these prices, finding out how often one agrees with "
+            f"{claim.reference} would {few}have cost more than it could save. A larger table or a cheaper candidate "
+            "may change that."
         )
     return _nearest(asked, plan, withheld)
 
