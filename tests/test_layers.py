@@ -140,6 +140,22 @@ def test_procedures_are_pure() -> None:
             assert not names & banned, f"{path.relative_to(ROOT)} imports {names & banned}"
 
 
+TYPED = {"plan", "claim", "cost", "errors", "delivered", "certificate", "evidence"}
+
+
+def test_no_typed_value_is_looked_up_by_a_string() -> None:
+    """Plans, certificates and evidence are read by attributes, which type checkers see. A procedure writes its evidence
+    as JSON, and a report takes the mix out of a ladder's."""
+    found = []
+    for name, path in NAMES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+                of = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", None)
+                if isinstance(node.slice.value, str) and of in TYPED and name.split(".")[0] != "procedures":
+                    found.append((name, f"{of}[{node.slice.value!r}]"))
+    assert found == [("reports.rules", "evidence['mix']")]
+
+
 def test_public_names_are_sorted_and_load() -> None:
     """`__all__` is sorted, complete, and every name in it can be had."""
     assert list(smart_llm.__all__) == sorted(smart_llm.__all__)

@@ -72,7 +72,9 @@ def test_what_a_forger_would_like_best() -> None:
     bold = {**evidence, "stop": None, "shown": shown}
     bold["pinned"] = digest(*(bold[name] for name in ("tiers", "gate", "stop", "shown")))
     assert verifying.check(run.procedure, bold, run.claim) == []
-    assert verifying.rule(run.procedure, bold)["tiers"][-1]["stop"] is None
+    tiers = verifying.rule(run.procedure, bold).tiers
+    assert tiers
+    assert tiers[-1].stop is None
     assert run.problems(bold) != []
 
 

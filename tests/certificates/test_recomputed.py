@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from forging import Path, with_value
 from ledgers import Told
+from msgspec.structs import replace as changed
 from runs import RUNS
 
-from smart_llm.certificates.checks import check, recount, rule
+from smart_llm.certificates.checks import Promise, check, recount, rule
 from smart_llm.types import AGREE, BAD, Json
 
 
@@ -38,7 +39,7 @@ def test_true_evidence_passes(name: str) -> None:
     told = run(name)
     assert check(told.procedure, told.evidence, told.claim) == []
     assert recount(told.procedure, told.evidence, told.rounds, told.fixed, told.names) == []
-    shown, given = rule(told.procedure, told.evidence), told.verdict.rule
+    shown, given = rule(told.procedure, told.evidence).to_json(), told.verdict.rule
     if "tiers" in shown:
         assert [tier["stop"] and tuple(tier["stop"]) for tier in shown["tiers"]] == [tier.stop for tier in given.tiers]
         assert [tier["model"] for tier in shown["tiers"]] == [told.names[tier.candidate] for tier in given.tiers]
@@ -65,16 +66,18 @@ def test_no_one_number_can_be_changed(name: str) -> None:
 def test_another_claim_does_not_follow(name: str) -> None:
     """The same evidence proves nothing for another table, target or confidence, nor for another reserve."""
     told = run(name)
-    rows, least = told.claim["rows"], told.claim.get("label_rows", 0)
+    rows, least = told.claim.rows, told.claim.label_rows or 0
     others = {"rows": rows + 1, "agreement": "0.995", "confidence": "0.9995", "floor": "0.999"}
-    if told.claim.get("per_label"):
+    if told.claim.per_label:
         others |= {"per_label": "0.81", "label_rows": least + 1}
     if not told.procedure.startswith("smart"):
-        others["reserve"] = told.claim["reserve"] + 1
+        others["reserve"] = told.claim.reserve + 1
     else:
         del others["floor"]  # the published system knows neither
     for field, value in others.items():
-        assert check(told.procedure, told.evidence, {**told.claim, field: value}) or not told.verdict.granted, field
+        assert (
+            check(told.procedure, told.evidence, changed(told.claim, **{field: value})) or not told.verdict.granted
+        ), field
 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if name != "reference-only"])
@@ -115,5 +118,5 @@ def test_a_bolder_table_does_not_pass() -> None:
 def test_what_is_no_evidence_is_refused(procedure: str, evidence: Json) -> None:
     """Nothing, or something else, is named as a problem and never an exception; an empty look is the only nothing that
     `per-label` may have."""
-    problems = check(procedure, evidence, {"rows": 10, "agreement": "0.9", "confidence": "0.95", "reserve": 0})
+    problems = check(procedure, evidence, Promise(rows=10, agreement="0.9", confidence="0.95", reserve=0))
     assert problems or (procedure == "per-label/3" and evidence == {})

@@ -42,8 +42,8 @@ def test_honest_evidence_passes(case: tuple[str, list[float], str, int]) -> None
     told = run(*case)
     assert told.problems(told.evidence) == []
     assert verifying.check(told.procedure, told.evidence, told.claim) == []
-    shares = verifying.rule(told.procedure, told.evidence)["shares"]
-    assert [share["rows"] for share in shares] == [rows for _, rows in told.verdict.rule.shares]
+    shares = verifying.rule(told.procedure, told.evidence).shares or ()
+    assert [share.rows for share in shares] == [rows for _, rows in told.verdict.rule.shares]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -26,7 +26,7 @@ from smart_llm.client.pace import Pace
 from smart_llm.engine.job import batch_rate
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused
 from smart_llm.events import Event, Said, Stop, nobody
-from smart_llm.ledger import Ledger, request_key
+from smart_llm.ledger import Ledger, Reader, request_key
 from smart_llm.ledger.batches import BatchBook
 from smart_llm.mock import MockServer
 from smart_llm.mock.batches import BatchFaults, BatchSettings
@@ -561,6 +561,29 @@ async def test_a_finished_run_by_batch_fills_only_rows_without_an_answer(
         ]
     for each in found:
         assert smart.verify(json.loads(each.certificate.to_json()), each.ledger) == []
+
+
+async def test_rows_bought_ahead_are_delivered_with_the_reference_s_answer(tmp_path: Path) -> None:
+    """Every answer of the reference that was bought is delivered, also of rows that were bought ahead of the procedure,
+    so that a second run has nothing to change."""
+    async with MockServer(rule="label:yes,no", errors={"small": 0.03}, seed=1, batches=BatchSettings()) as url:
+        for _ in range(2):
+            done = await smart.arun(
+                rows(600),
+                smart.Task("? {text}", labels=["yes", "no"]),
+                reference=f"openai:big@{url}?in=10&out=10",
+                candidates=[f"openai:small@{url}?in=1&out=1&enforce=none"],
+                agreement=0.85,
+                seed=2,
+                ledger=tmp_path / "batch.db",
+                batch=QUICK,
+            )
+            assert done.certificate.granted
+            by = done.certificate.delivered["by"]
+            with Reader.open(done.ledger) as reader:
+                bought = reader.count(f"openai:big@{url}")
+            assert bought == by[f"openai:big@{url}"]
+            assert bought > done.certificate.delivered["profiled"]
 
 
 async def test_the_command_line_asks_by_batch_and_takes_up_what_a_signal_left(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from smart_llm.certificates import checks as verifying
+from smart_llm.certificates.checks import Promise
 from smart_llm.certificates.checks import mix as checked_mix
 from smart_llm.procedures import smart_2024
 from smart_llm.procedures.pinning import digest
@@ -40,7 +41,7 @@ def changes(evidence: Json, names: Sequence[str]) -> list[tuple[Path, Json]]:
 
 
 def forged(
-    procedure: str, problem: Problem, evidence: Json, claim: Json, change: tuple[Path, Json]
+    procedure: str, problem: Problem, evidence: Json, claim: Promise, change: tuple[Path, Json]
 ) -> Iterator[tuple[str, Json]]:
     """(what was changed, forged evidence): alone, and with care."""
     path, other = change
@@ -107,7 +108,7 @@ class Draft:
         return self.evidence[name]
 
 
-def careful(procedure: str, problem: Problem, evidence: Json, claim: Json, path: Path) -> Json:
+def careful(procedure: str, problem: Problem, evidence: Json, claim: Promise, path: Path) -> Json:
     """Everything that follows from the other fields, worked out again."""
     if procedure.startswith("ladder") and "mix" in evidence:
         draft = Draft(evidence["mix"], path[1:])
@@ -123,13 +124,13 @@ def careful(procedure: str, problem: Problem, evidence: Json, claim: Json, path:
     return draft.evidence
 
 
-def _mix(draft: Draft, claim: Json) -> None:
+def _mix(draft: Draft, claim: Promise) -> None:
     draft.put("allowance", value=verifying.allowance(claim))
-    draft.put("population", value=claim["rows"] - draft["pilot"]["rows"])
+    draft.put("population", value=claim.rows - draft["pilot"]["rows"])
     draft.put("left", value=draft["population"] - draft["profiled"]["rows"])
     draft.put("profiled", "answered", value=draft["profiled"]["rows"] - draft["profiled"]["errors"])
     for k in range(len(draft["finalists"])):
-        _finalist(draft, k, claim["rows"])
+        _finalist(draft, k, claim.rows)
     if draft["candidate"] is not None:
         _chosen(draft, claim)
     told = ([each["guess"] for each in draft["finalists"]], draft["candidate"], draft["shown"], draft["withheld"])
@@ -144,10 +145,12 @@ def _finalist(draft: Draft, k: int, claimed: int) -> None:
     draft.put(*at, "worst", "good", value=rows - draft["finalists"][k]["worst"]["bad"])
     design = draft["finalists"][k]
     bold = any(share > design["allowance"] for each in design["shares"] for share in each)
-    can_be = checked_mix._table(draft.evidence, design) == [] and 0 <= design["worst"]["bad"] <= rows <= claimed
-    if bold and can_be and draft.forged[0] in ("finalists", "spare", "pilot", "allowance", "population"):
-        error = checked_mix.error(design, rows, design["worst"]["bad"])
-        draft.put(*at, "worst", "error", value=checked_mix._stated(error))
+    if bold and draft.forged[0] in ("finalists", "spare", "pilot", "allowance", "population"):
+        whole = checked_mix.read(draft.evidence)
+        table = whole.finalists[k]
+        if checked_mix._table(whole, table) == [] and 0 <= table.worst.bad <= rows <= claimed:
+            error = checked_mix.error(table, rows, table.worst.bad)
+            draft.put(*at, "worst", "error", value=checked_mix._stated(error))
     stop = draft["finalists"][k]["stop"]
     seen, share = design["looks"][stop["look"]], design["shares"][stop["look"]]
     due = share[stop["bad"]] if stop["bad"] < len(share) else min(design["allowance"], rows - seen)
@@ -157,10 +160,10 @@ def _finalist(draft: Draft, k: int, claimed: int) -> None:
     draft.put(*at, "stop", "share", value=min(design["allowance"], rows - seen) if due < 0 else due)
 
 
-def _chosen(draft: Draft, claim: Json) -> None:
+def _chosen(draft: Draft, claim: Promise) -> None:
     shown = draft["shown"]
     draft.put("shown", "rows", value=shown["agreed"] + shown["bad"] + shown["deferred"])
-    likely = verifying.likely(shown["agreed"], shown["bad"], claim)
+    likely = verifying.likely(shown["agreed"], shown["bad"], claim.floor)
     draft.put("withheld", value=None if likely else "below the floor")
     chosen = next(each for each in draft["finalists"] if each["candidate"] == draft["candidate"])
     due, errors = min(chosen["stop"]["share"], draft["left"]), draft["profiled"]["errors"]
@@ -169,19 +172,19 @@ def _chosen(draft: Draft, claim: Json) -> None:
     draft.put("granted", value=0 if draft["withheld"] else due)
 
 
-def _split(draft: Draft, claim: Json) -> None:
+def _split(draft: Draft, claim: Promise) -> None:
     """Pilot, rows left, allowance and reserve."""
     errors = draft["pilot_errors"]
-    draft.put("rows_left", value=claim["rows"] - draft["pilot"])
-    draft.put("allowance", value=verifying.allowance(claim) - max(0, errors - claim["reserve"]))
-    draft.put("reserve", value=max(0, claim["reserve"] - errors))
+    draft.put("rows_left", value=claim.rows - draft["pilot"])
+    draft.put("allowance", value=verifying.allowance(claim) - max(0, errors - claim.reserve))
+    draft.put("reserve", value=max(0, claim.reserve - errors))
 
 
-def _cascade(draft: Draft, claim: Json) -> None:
+def _cascade(draft: Draft, claim: Promise) -> None:
     _split(draft, claim)
     rows, allowed, spare = draft["rows_left"], draft["allowance"], draft["credit"]
-    if 0 <= allowed < allowed + 1 + spare <= rows <= claim["rows"]:
-        draft.put("looked", value=rows_needed(rows, allowed, spare, float(1 - Fraction(claim["confidence"]))))
+    if 0 <= allowed < allowed + 1 + spare <= rows <= claim.rows:
+        draft.put("looked", value=rows_needed(rows, allowed, spare, float(1 - Fraction(claim.confidence))))
     level = hypergeom.cdf(spare, rows, min(rows, allowed + 1 + spare), draft["looked"])
     draft.put("level", value=float(level))
     errors = draft["errors"]
@@ -190,23 +193,23 @@ def _cascade(draft: Draft, claim: Json) -> None:
     draft.put("certified", value=left >= 0)
     for k, (shown, tier) in enumerate(zip(draft["shown"], draft["tiers"], strict=False)):
         draft.put("shown", k, value={**shown, "model": tier["model"]})
-    enough = [verifying.likely(each["agreed"], each["bad"], claim) for each in draft["shown"]]
+    enough = [verifying.likely(each["agreed"], each["bad"], claim.floor) for each in draft["shown"]]
     draft.put("kept", value=enough.index(False) if False in enough else len(enough))
     draft.put("granted", value=bool(draft["certified"] and draft["kept"]))
     draft.put("pinned", value=digest(*(draft[name] for name in ("tiers", "gate", "stop", "shown"))))
 
 
-def _labels(draft: Draft, claim: Json) -> None:
+def _labels(draft: Draft, claim: Promise) -> None:
     _split(draft, claim)
-    rows, looked, alpha = draft["rows_left"], draft["looked"], float(1 - Fraction(claim["confidence"]))
+    rows, looked, alpha = draft["rows_left"], draft["looked"], float(1 - Fraction(claim.confidence))
     whole = all(type(each[name]) is int for each in draft["labels"] for name in ("key", "pilot", "seen", "unplaced"))
-    if not (whole and 0 < looked <= rows <= claim["rows"]) or draft["allowance"] > rows:
+    if not (whole and 0 < looked <= rows <= claim.rows) or draft["allowance"] > rows:
         raise ValueError("no such look")
     draft.put("credit", value=credit(rows, draft["allowance"] + draft["reserve"], looked, alpha))
     lost = looked - sum(label["seen"] for label in draft["labels"])
     unknown = draft["pilot"] - sum(label["pilot"] for label in draft["labels"])
     for k, label in enumerate(draft["labels"]):
-        carried = draft["least"] - claim["set_aside"] - label["pilot"] - unknown
+        carried = draft["least"] - claim.set_aside - label["pilot"] - unknown
         shows = enough(rows, carried, looked, alpha / 10)
         draft.put("labels", k, "enough", value=shows)
         spare = label_credit(label["seen"] + lost, Fraction(draft["share"]), 0.9 * alpha) - lost
@@ -217,7 +220,7 @@ def _labels(draft: Draft, claim: Json) -> None:
     draft.put("unplaced", value=sum(label["unplaced"] for label in draft["labels"]))
     draft.put("credit_left", value=draft["credit"] - draft["errors"] - draft["unplaced"])
     if "stop" in draft.evidence:
-        likely = verifying.likely(draft["shown"]["agreed"], draft["shown"]["bad"], claim)
+        likely = verifying.likely(draft["shown"]["agreed"], draft["shown"]["bad"], claim.floor)
         draft.put("pays", value=True)
         draft.put("granted", value=bool(draft["pays"] and likely))
         pinned = (draft[name] for name in ("candidate", "peers", "score", "stop", "shown"))

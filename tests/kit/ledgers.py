@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from smart_llm import procedures
 from smart_llm.certificates import checks as verifying
-from smart_llm.certificates.checks import Round
+from smart_llm.certificates.checks import Promise, Round
 from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import Answers, Conversation, Json, Problem, Procedure, Verdict
@@ -40,19 +40,20 @@ class Told:
         return [self.problem.reference, *self.problem.candidates]
 
     @property
-    def claim(self) -> dict[str, Json]:
+    def claim(self) -> Promise:
         """As a certificate has it, of the rows that were not set aside (`certificates.checks.of_population`)."""
         problem, side = self.problem, self.problem.side
-        return {
-            "rows": problem.rows,
-            "agreement": str(float(problem.agreement)),
-            "confidence": str(float(problem.confidence)),
-            "floor": str(float(problem.floor)),
-            "reserve": problem.reserve,
-            "set_aside": problem.set_aside,
-            "set_aside_errors": problem.lost,
-            **({"per_label": str(float(side.share)), "label_rows": side.least} if side else {}),
-        }
+        return Promise(
+            rows=problem.rows,
+            agreement=str(float(problem.agreement)),
+            confidence=str(float(problem.confidence)),
+            floor=str(float(problem.floor)),
+            reserve=problem.reserve,
+            set_aside=problem.set_aside,
+            set_aside_errors=problem.lost,
+            per_label=str(float(side.share)) if side else None,
+            label_rows=side.least if side else None,
+        )
 
     def problems(self, evidence: Json) -> list[str]:
         """What verification says of this evidence, with the ledger as it is."""

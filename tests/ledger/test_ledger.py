@@ -179,13 +179,13 @@ def test_runs_are_found_again(ledger: Ledger) -> None:
     assert ledger.find_run("l") is None
     ledger.start_run({"n": 1}, lookup="l", seed=1)
     run = ledger.start_run({"n": 2}, lookup="l", seed=2**63)
-    assert (run.plan, run.seed, run.state, run.certificate) == ({"n": 2}, 2**63, "pending", None)
+    assert (run.recorded, run.seed, run.state, run.certificate) == ({"n": 2}, 2**63, "pending", None)
     assert run.plan_hash == tagged(b'{"n":2}')
     ledger.finish_run(run.run_id, {"granted": True})
     found = ledger.find_run("l")
     assert found is not None
     assert (found.run_id, found.state, found.certificate) == (run.run_id, "done", {"granted": True})
-    assert [r.plan["n"] for r in ledger.runs()] == [1, 2]
+    assert [r.recorded["n"] for r in ledger.runs()] == [1, 2]
     with pytest.raises(LedgerError, match="no run"):
         ledger.finish_run("nonsense", {})
 

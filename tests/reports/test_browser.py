@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,7 +54,7 @@ async def _fill(ledger: Ledger, run_id: str, task: smart.Task) -> list[list[str]
 
 def large(folder: Path, like: smart.Run[Any]) -> Path:
     """The report of a run on 50,000 rows with five models, written into a ledger; its form is that of a real run."""
-    task, c = smart.Task("What is it? {text}", labels=LABELS), asdict(like.certificate)
+    task, c = smart.Task("What is it? {text}", labels=LABELS), like.certificate.fields()
     rates = [{**c["models"][0], "name": name, "input": 10 / (1 + m)} for m, name in enumerate(MODELS)]
     named = {"reference": MODELS[0], "candidates": MODELS[1:], "models": rates, "rows": 50_000, "task": task.to_json()}
     by = {MODELS[0]: 6_000, MODELS[1]: 40_000, MODELS[2]: 4_000, MODELS[3]: 0, MODELS[4]: 0}

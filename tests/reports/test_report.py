@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 
 import smart_llm as smart
 from smart_llm.ledger import Reader
@@ -333,8 +334,9 @@ def test_long_lists_are_cut_and_say_so(run: Made, tmp_path: Path) -> None:
 def test_short_names_only_where_they_tell_models_apart(run: Made) -> None:
     """An address is left out of a model's name, unless two models would then be called the same."""
     told = facts_of(run(20))
-    named = [{"name": f"openai:{name}"} for name in ("a@http://x:1/v1", "b@http://x:1/v1", "b@http://y:1/v1")]
-    told = replace(told, run=replace(told.run, plan=told.run.plan | {"models": named}))
+    names = [f"openai:{name}" for name in ("a@http://x:1/v1", "b@http://x:1/v1", "b@http://y:1/v1")]
+    models = tuple(changed(told.plan.models[0], name=name) for name in names)
+    told = replace(told, plan=changed(told.plan, models=models))
     said = told.short("openai:a@http://x:1/v1, openai:b@http://x:1/v1, openai:b@http://y:1/v1")
     assert said == "openai:a, openai:b@http://x:1/v1, openai:b@http://y:1/v1"
 

@@ -110,9 +110,8 @@ def decorated(function: Relation) -> Relation:
 def hashed(function: Any) -> str:
     """The hash; all of it could be made."""
     described = describe(function)
-    assert "unhashed" not in described, described
-    value: str = described["hash"]
-    return value
+    assert not described.unhashed, described
+    return described.hash
 
 
 VALUES: list[Any] = [
@@ -252,8 +251,8 @@ def looks_around(a: Any, b: Any) -> bool:
 def test_what_cannot_be_hashed_is_named(function: Relation, name: str) -> None:
     """By the name the function has for it, in one sentence."""
     described = describe(function)
-    assert described["unhashed"] == [name]
-    (sentence,) = beyond(Task("{t}", answer="text", equivalence=function).to_json())
+    assert described.unhashed == (name,)
+    (sentence,) = beyond(Task("{t}", answer="text", equivalence=function).described)
     assert f"refers to {name}, which cannot be hashed" in sentence
 
 
@@ -274,10 +273,10 @@ def test_what_has_changed_is_named() -> None:
     """Two descriptions of one task say which name of a function is another by now."""
     known: set[Any] = set()
     task = Task("{t}", answer="text", equivalence=lambda a, b: a == b or (a, b) in known, parse=str.strip)
-    before = task.to_json()
-    assert differing(before, task.to_json()) == []
+    before = task.described
+    assert differing(before, task.described) == []
     known.add(1)
-    assert differing(before, task.to_json()) == ["equivalence <lambda> (known)"]
+    assert differing(before, task.described) == ["equivalence <lambda> (known)"]
 
 
 def test_hashes_are_the_same_in_every_process(tmp_path: Path) -> None:
@@ -293,7 +292,7 @@ def test_hashes_are_the_same_in_every_process(tmp_path: Path) -> None:
             class Judge:
                 def __init__(self): self.words = {"one", "two", "three"}
                 def __call__(self, a, b): return a in self.words or (a, b) in KNOWN or a in {"p", "q", "r"}
-            print(describe(Judge())["hash"], describe(lambda a, b: TABLE[a] == re.split("x", b))["hash"])
+            print(describe(Judge()).hash, describe(lambda a, b: TABLE[a] == re.split("x", b)).hash)
             """
         )
     )

@@ -79,6 +79,10 @@ assert_type(run.saving, float)
 assert_type(run.ledger, Path)
 assert_type(run.certificate, smart.Certificate)
 assert_type(run.certificate.granted, bool)
+assert_type(run.certificate.claim.rows, int)
+assert_type(run.certificate.plan.agreement, str)
+assert_type(run.certificate.cost.total, float)
+print(run.certificate.claim["rows"])
 print(run.certificate.text(), run.certificate.to_json())
 assert_type(run.report("report.html"), Path)
 smart.report(run.run_id, Path("report.html"), ledger=run.ledger, task=run.task)
@@ -144,6 +148,11 @@ smart.Task("{text}", labels="yes", max_tokens="8")  # type: ignore[arg-type]
 smart.Task("{text}", parse=close_enough)  # type: ignore[arg-type]
 smart.FakeProvider(lambda request: 3)  # type: ignore[arg-type, return-value]
 run.cost = 0.0  # type: ignore[misc]
+run.certificate.plan.seeed  # type: ignore[attr-defined]
+run.certificate.plan.task.promt  # type: ignore[attr-defined]
+run.certificate.claim.row  # type: ignore[attr-defined]
+run.certificate.cost.totl  # type: ignore[attr-defined]
+run.certificate.claim.rows = 3  # type: ignore[misc]
 run.table.no_such_method()  # type: ignore[attr-defined]
 smart.Said("x").texts  # type: ignore[attr-defined]
 providers["fake:other"] = object()  # type: ignore[assignment]

@@ -8,18 +8,31 @@ than were set aside for it), `pending` (rows are left). `granted` is true for `c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import msgspec
 
+from smart_llm.certificates import checks
+from smart_llm.certificates.parts import (
+    Claim,
+    Cost,
+    Delivered,
+    Errors,
+    LabelShares,
+    NamedProcedure,
+    SelfAgreement,
+    Software,
+    StatedRule,
+)
 from smart_llm.certificates.why import why_alone
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, LedgerError
 from smart_llm.text.names import in_short
 from smart_llm.text.numbers import percents, usd
 from smart_llm.text.rich_html import card
 from smart_llm.text.wrapping import USUAL, wrapped
 from smart_llm.types import Json
+from smart_llm.types.plan import FrozenModel, FrozenPlan, frozen_plan
 from smart_llm.wording import worded
 
 FORMAT = "smart-certificate/2"
@@ -48,49 +61,59 @@ CHOSEN = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Certificate:
-    """What a run proved. All fields are JSON values; `granted` and `status` as in the module's note. earlier_runs: on
-    this table, in the run's ledger; of these, with this task; on whatever table."""
+    """What a run proved; `granted` and `status` as in the module's note. evidence: JSON of the procedure's own, read
+    by its check. earlier_runs: on this table, in the run's ledger; of these, with this task; on whatever table."""
 
     status: str
     granted: bool
-    claim: Mapping[str, Json]
+    claim: Claim
     assumptions: tuple[str, ...]
-    procedure: Mapping[str, Json]
+    procedure: NamedProcedure
     plan_hash: str
-    plan: Mapping[str, Json]
+    plan: FrozenPlan
     table_hash: str
     seed: int
-    models: tuple[Mapping[str, Json], ...]
+    models: tuple[FrozenModel, ...]
     evidence: Mapping[str, Json]
-    rule: Mapping[str, Json]
-    delivered: Mapping[str, Json]
-    cost: Mapping[str, Json]
-    errors: Mapping[str, Json]
-    labels: tuple[Mapping[str, Json], ...]
+    rule: StatedRule
+    delivered: Delivered
+    cost: Cost
+    errors: Errors
+    labels: tuple[LabelShares, ...]
     notes: tuple[str, ...]
     earlier_runs: int
     earlier_runs_same_task: int
     earlier_runs_in_ledger: int
-    self_agreement: Mapping[str, Json] | None
-    software: Mapping[str, Json]
+    self_agreement: SelfAgreement | None
+    software: Software
     format: str = FORMAT
 
     def to_json(self) -> str:
-        """The certificate as indented JSON."""
-        return msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2).decode()
+        """The certificate as indented JSON; the plan and its models in the order of their names."""
+        told = {name: getattr(self, name) for name in NAMES}
+        ordered = {name: msgspec.to_builtins(told[name], order="sorted") for name in ("plan", "models")}
+        return msgspec.json.format(msgspec.json.encode(told | ordered), indent=2).decode()
+
+    def fields(self) -> dict[str, Json]:
+        """The same as JSON values."""
+        told: dict[str, Json] = msgspec.json.decode(self.to_json())
+        return told
 
     def text(self, width: int = USUAL) -> str:
         """The certificate for people: about a dozen lines of at most `width` columns. Models go by their short names;
         the JSON has their addresses."""
-        names = [model["name"] for model in self.models]
+        names = self.plan.names
         return "\n".join(wrapped([in_short(line, names) for line in _lines(self)], width))
 
     def __repr__(self) -> str:
         return f"<Certificate: {head(self)}>"
 
     def _repr_html_(self) -> str:
-        names = [model["name"] for model in self.models]
-        return card(head(self), in_short(self.claim["words"], names), [], self.text())
+        return card(head(self), in_short(self.claim.words, self.plan.names), [], self.text())
+
+
+NAMES = tuple(field.name for field in fields(Certificate))
+"""The fields of a certificate, in their order."""
 
 
 def read(path: Path | str) -> dict[str, Json]:
@@ -121,48 +144,58 @@ def _bytes(path: Path) -> bytes:
 
 
 def stored(value: Json) -> Certificate:
-    """A certificate as a ledger holds it."""
-    return Certificate(**value)
+    """A certificate from its JSON, read strictly; `LedgerError`, in one line, for what is none."""
+    try:
+        if value["format"] != FORMAT:
+            raise LedgerError(f"the certificate is of the format {value['format']}; this program reads {FORMAT}.")
+        frozen_plan(value["plan"], "the plan in the certificate")
+        if others := sorted(map(str, value.keys() - set(NAMES))):
+            raise LedgerError(f"the certificate is malformed: unknown field {', '.join(others)}.")
+        return msgspec.convert(value, Certificate)
+    except msgspec.ValidationError as error:
+        raise LedgerError(f"the certificate is malformed: {error}.") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise LedgerError(f"the certificate is malformed: {type(error).__name__} {error}.") from error
 
 
 ISSUED = "issued"
 """Kind of the event that records the hash of a certificate as it is handed out."""
 
 
-def assumed(plan: Mapping[str, Json]) -> tuple[str, ...]:
+def assumed(plan: FrozenPlan) -> tuple[str, ...]:
     """What a run with this plan takes for granted."""
-    packed = any("pack" in way for way in plan.get("ways", {}).values())
-    return (ASSUMPTION, *([COMPANY] if packed else []), RANDOMNESS, *([CHOSEN] if plan["drawn"] is None else []))
+    packed = any("pack" in way for way in plan.ways.values())
+    return (ASSUMPTION, *([COMPANY] if packed else []), RANDOMNESS, *([CHOSEN] if plan.drawn is None else []))
 
 
-def words(claim: Mapping[str, Json], status: str) -> str:
+def words(claim: Claim, status: str) -> str:
     """The claim in words, as counts."""
-    rows, differ, errors = claim["rows"], claim["allowance"], claim["errors"]
-    percent = percents(claim["confidence"])
+    rows, differ, errors = claim.rows, claim.allowance, claim.errors
+    percent = percents(claim.confidence)
     lost = f" {errors} rows have no answer and count among them." if errors else ""
     if status == "certified":
         return (
             f"With {percent} confidence, at most {differ:,} of the {rows:,} delivered answers differ from what "
-            f"{claim['reference']} answers.{lost}{_per_label(claim)}"
+            f"{claim.reference} answers.{lost}{_per_label(claim)}"
         )
     if status == "reference-only" and errors > differ:
         return (
-            f"Nothing is claimed: {errors:,} of {rows:,} rows have no answer from {claim['reference']} itself, more "
+            f"Nothing is claimed: {errors:,} of {rows:,} rows have no answer from {claim.reference} itself, more "
             f"than the {differ:,} that may differ."
         )
     if status == "reference-only":
-        return f"All {rows:,} rows were asked of {claim['reference']} itself: agreement holds by definition.{lost}"
+        return f"All {rows:,} rows were asked of {claim.reference} itself: agreement holds by definition.{lost}"
     if status == "pending":
-        return f"Nothing is claimed yet: {claim['unsettled']:,} of {rows:,} rows are not settled."
-    return f"Nothing is claimed: {errors:,} rows have no answer, more than the {claim['reserve']:,} set aside for that."
+        return f"Nothing is claimed yet: {claim.unsettled:,} of {rows:,} rows are not settled."
+    return f"Nothing is claimed: {errors:,} rows have no answer, more than the {claim.reserve:,} set aside for that."
 
 
-def _per_label(claim: Mapping[str, Json]) -> str:
-    if claim["per_label"] is None:
+def _per_label(claim: Claim) -> str:
+    if claim.per_label is None:
         return ""
     return (
-        f" The same confidence covers: for every label that it gives to {claim['label_rows']:,} rows or more, at least "
-        f"{percents(claim['per_label'])} of these rows are delivered that label."
+        f" The same confidence covers: for every label that it gives to {claim.label_rows:,} rows or more, at least "
+        f"{percents(claim.per_label)} of these rows are delivered that label."
     )
 
 
@@ -177,30 +210,26 @@ HEADS = {
 
 def head(c: Certificate) -> str:
     """What was promised, and whether it holds, in a line."""
-    target = f"agreement ≥ {c.claim['agreement']} at confidence {c.claim['confidence']}"
-    return f"{HEADS[c.status]}: {target}, {c.claim['rows']:,} rows"
+    target = f"agreement ≥ {c.claim.agreement} at confidence {c.claim.confidence}"
+    return f"{HEADS[c.status]}: {target}, {c.claim.rows:,} rows"
 
 
 def _lines(c: Certificate) -> list[str]:
-    cost, by = c.cost, c.delivered["by"]
+    cost, by = c.cost, c.delivered.by
     return [
         head(c),
-        f"  claim      {c.claim['words']}",
-        *([f"  why        {worded(why)}"] if (why := why_alone(asdict(c))) else []),
-        f"  evidence   {c.delivered['profiled']:,} rows profiled by {c.procedure['name']}, order {c.seed}" + _seed(c),
+        f"  claim      {c.claim.words}",
+        *([f"  why        {worded(why)}"] if (why := alone(c)) else []),
+        f"  evidence   {c.delivered.profiled:,} rows profiled by {c.procedure.name}, order {c.seed}" + _seed(c),
         *(f"             {line}" for line in _standings(c)),
         *_set_aside(c),
         *_given(c),
         f"  answers    {', '.join(f'{model} {rows:,}' for model, rows in by.items())}"
-        + (f"; {c.errors['rows']:,} without an answer" if c.errors["rows"] else ""),
-        f"  cost       {usd(cost['total'])} (profiling {usd(cost['profiling'])}, delivery {usd(cost['delivery'])}); "
-        f"reference on every row ≈ {usd(cost['reference_only'])}" + _saving(cost),
+        + (f"; {c.errors.rows:,} without an answer" if c.errors.rows else ""),
+        f"  cost       {usd(cost.total)} (profiling {usd(cost.profiling)}, delivery {usd(cost.delivery)}); "
+        f"reference on every row ≈ {usd(cost.reference_only)}" + _saving(cost),
         *_paid(cost),
-        *(
-            [f"             failed calls may have cost up to {usd(lost)} more"]
-            if (lost := cost["lost_at_most"])
-            else []
-        ),
+        *([f"             failed calls may have cost up to {usd(lost)} more"] if (lost := cost.lost_at_most) else []),
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
         *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
         *(f"  note       {worded(note)}" for note in c.notes),
@@ -212,7 +241,7 @@ def _lines(c: Certificate) -> list[str]:
 
 def _seed(c: Certificate) -> str:
     """The seed the user gave, from which the order's is made."""
-    return "" if c.plan["asked_seed"] is None else f" (seed {c.plan['asked_seed']})"
+    return "" if c.plan.asked_seed is None else f" (seed {c.plan.asked_seed})"
 
 
 def before(table: int, task: int, ledger: int) -> str:
@@ -223,74 +252,78 @@ def before(table: int, task: int, ledger: int) -> str:
 
 
 def _set_aside(c: Certificate) -> list[str]:
-    if not (rows := c.claim["set_aside"]):
+    if not (rows := c.claim.set_aside):
         return []
     return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
 
 
-def given(evidence: Mapping[str, Json]) -> list[tuple[str, int, int]]:
-    """(candidate, rows it agreed on, rows asked) of the rows profiled that are like those a candidate was given: all of
-    them for a blind share, for a routed one those before the stopping row."""
-    if "mix" in evidence:
-        evidence = evidence["mix"]
-    shown = evidence.get("shown") or []
-    if isinstance(shown, Mapping):
-        shown = [{"model": evidence["candidate"], **shown}]
-    return [(each["model"], each["agreed"], each["agreed"] + each["bad"]) for each in shown]
+def alone(c: Certificate) -> str:
+    """Why the reference answered every row; empty where it did not."""
+    if c.status != "reference-only":
+        return ""
+    withheld = c.evidence.get("mix", c.evidence).get("withheld")
+    return why_alone(c.plan, c.claim, c.delivered.standings, withheld)
+
+
+def given(c: Certificate) -> list[tuple[str, int, int]]:
+    """(candidate, rows it agreed on, rows asked) of the rows profiled that are like those a candidate was given; none
+    where nothing was granted."""
+    found = checks.given(c.procedure.name, c.evidence) if c.granted else []
+    return [(model, agreed, agreed + bad) for model, agreed, bad in found]
 
 
 def _given(c: Certificate) -> list[str]:
     return [
         f"             on rows like those it was given, {model} agreed on {agreed:,} of {rows:,} ({agreed / rows:.3f})"
-        for model, agreed, rows in (given(c.evidence) if c.granted else [])
+        for model, agreed, rows in given(c)
         if rows
     ]
 
 
-def self_agreement(check: Mapping[str, Json]) -> str:
+def self_agreement(check: SelfAgreement) -> str:
     """How often the reference agrees with itself, in words."""
-    if not check["rows"]:
+    if not check.rows:
         return "asked twice, but no row has two answers"
     return (
-        f"agreed with itself on {check['agreeing']:,} of {check['rows']:,} rows asked twice ({check['lower']:.3f} … "
-        f"{check['upper']:.3f}, {check['confidence'] * 100:g} % limits; reported, not promised): the likely ceiling"
+        f"agreed with itself on {check.agreeing:,} of {check.rows:,} rows asked twice ({check.lower:.3f} … "
+        f"{check.upper:.3f}, {check.confidence * 100:g} % limits; reported, not promised): the likely ceiling"
     )
 
 
 def _standings(c: Certificate) -> list[str]:
     return [
-        f"{s['model']}: agreed on {s['agreeing']:,} of {s['profiled']:,}"
-        f" ({s['lower']:.3f} … {s['upper']:.3f}, 90 % limits)"
-        for s in c.delivered["standings"]
-        if s["profiled"]
+        f"{s.model}: agreed on {s.agreeing:,} of {s.profiled:,} ({s.lower:.3f} … {s.upper:.3f}, 90 % limits)"
+        for s in c.delivered.standings
+        if s.profiled
     ]
 
 
 def _labels(c: Certificate) -> list[str]:
     """Reported, not promised. Labels by how often the reference gives them, at most eight."""
-    often = sorted((each for each in c.labels if each["profiled"]), key=lambda each: -each["profiled"])[:8]
+    often = sorted((each for each in c.labels if each.profiled), key=lambda each: -each.profiled)[:8]
     lines = []
     for each in often if c.status == "certified" else []:
-        line = f"{each['label']}: agreement {_limits(each, 'agreement')}, precision {_limits(each, 'precision')}"
-        lines.append(f"{line} ({each['profiled']:,} profiled)")
+        agreement = _limits(each.agreement, each.agreement_lower, each.agreement_upper)
+        precision = _limits(each.precision, each.precision_lower, each.precision_upper)
+        lines.append(f"{each.label}: agreement {agreement}, precision {precision} ({each.profiled:,} profiled)")
     return [*lines, "(95 % limits; reported, not promised)"] if lines else []
 
 
-def _limits(each: Mapping[str, Json], name: str) -> str:
-    if each[name] is None:
+def _limits(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
         return "–"
-    return f"{each[name]:.3f} [{each[f'{name}_lower']:.3f}, {each[f'{name}_upper']:.3f}]"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _paid(cost: Mapping[str, Json]) -> list[str]:
+def _paid(cost: Cost) -> list[str]:
     """Whose money it was, where it was not all this run's."""
-    if not cost.get("reused"):
+    if not cost.reused:
         return []
     return [
-        f"             this run paid {usd(cost['paid'])}; answers for {usd(cost['reused'])} were bought by earlier "
+        f"             this run paid {usd(cost.paid)}; answers for {usd(cost.reused)} were bought by earlier "
         "runs and re-used for nothing"
     ]
 
 
-def _saving(cost: Mapping[str, Json]) -> str:
-    return f", {cost['saving']:.2f}× the cost of this run" if cost["total"] else ""
+def _saving(cost: Cost) -> str:
+    return f", {cost.saving:.2f}× the cost of this run" if cost.total else ""

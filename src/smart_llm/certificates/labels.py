@@ -13,38 +13,40 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.certificates.parts import LabelShares
 from smart_llm.routing import accepts, passes
 from smart_llm.scores.traits import answer_key
 from smart_llm.stats.clopper_pearson import interval
-from smart_llm.types import BAD, DEFER, ERROR, NOT_ASKED, Answers, Cascade, Floats, Ints, Json, Rule
+from smart_llm.types import BAD, DEFER, ERROR, NOT_ASKED, Answers, Cascade, Floats, Ints, Rule
 
 CONFIDENCE = 0.95
 
 
 def per_label(
     labels: Sequence[str], rule: Rule, batches: Sequence[tuple[Ints, Answers]], u: NDArray[np.uint64], rows: int
-) -> list[Json]:
+) -> list[LabelShares]:
     """One entry per label: rows profiled with it, agreement and precision of the delivered table with 95 % limits.
 
     u: the blank scores, by position. rows: how many the rule was certified for.
     """
-    table, left = [], rows - len(np.unique(np.concatenate([np.empty(0, np.int64), *(each for each, _ in batches)])))
+    table = list[LabelShares]()
+    left = rows - len(np.unique(np.concatenate([np.empty(0, np.int64), *(each for each, _ in batches)])))
     whole = _whole(rule, batches)
     for label in labels:
         counts = [_counts(label, rule, batch, left=left, u=u) for batch in whole]
         said, missed, given, wrong = np.sum([np.zeros(4), *counts], axis=0).tolist()
         table.append(
-            {
-                "label": label,
-                "profiled": round(said),
+            LabelShares(
+                label=label,
+                profiled=round(said),
                 **_share("agreement", missed, said),
                 **_share("precision", wrong, given),
-            }
+            )
         )
     return table
 
 
-def _share(name: str, bad: float, of: float) -> dict[str, Json]:
+def _share(name: str, bad: float, of: float) -> dict[str, float | None]:
     """1 − bad ÷ of with its limits; null where there is nothing to count. A mix's counts are rounded against us."""
     if of < 0.5:
         return {name: None, f"{name}_lower": None, f"{name}_upper": None}

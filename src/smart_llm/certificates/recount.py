@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.certificates import checks as verifying
+from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.checks import Round
 from smart_llm.certificates.self_agreement import self_agreement
 from smart_llm.ledger import Reader
@@ -28,14 +30,15 @@ from smart_llm.stats.sampling import permutation, uniforms
 from smart_llm.tasks import Task, format_value
 from smart_llm.tasks.marks import mark
 from smart_llm.types import BAD, ERROR, Answer, Answers, Json
+from smart_llm.types.plan import DescribedFunction, DescribedTask
 
 
-def recount(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task | None) -> list[str]:
+def recount(c: Certificate, events: Sequence[Event], reader: Reader, task: Task | None) -> list[str]:
     """What differs between the certificate and the record of its run, one line each."""
     asks, complete = recorded(events)
     if not complete:
         return ["ledger: the run's profiling is not complete"]
-    task = task or rebuilt(c["plan"]["task"])
+    task = task or rebuilt(c.plan.task)
     if task is None:
         return ["task: it has functions of your own; give the task to verify (in Python) to count its answers again"]
     read = [Reading(c, ask, reader, task) for ask in asks]
@@ -45,43 +48,35 @@ def recount(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task
     rounds = [each.round(u) for each in read]
     problems += [*_written(events), *_marked(asks, events, reader), *_order(c, asks), *_lost(c, rounds)]
     problems += [*_aside(c, events, reader, task), *_twice(c, events, reader, task)]
-    names = [c["plan"]["reference"], *c["plan"]["candidates"]]
     decided = [each for _, each in sorted(fixed.items()) if each is not None]
     if len(decided) > 1:
         problems.append("ledger: more than one design was fixed in the run")
     return problems + verifying.recount(
-        c["procedure"]["name"], c["evidence"], rounds, decided[0] if decided else None, names
+        c.procedure.name, c.evidence, rounds, decided[0] if decided else None, c.plan.names
     )
 
 
-def blank_scores(c: Mapping[str, Json]) -> NDArray[np.uint64]:
+def blank_scores(c: Certificate) -> NDArray[np.uint64]:
     """Shape (rows,): the blank score of every row of the table."""
-    aside = Aside.of(c["plan"])
-    return aside.spread(uniforms(c["seed"], "shares", len(aside.population)))
+    aside = Aside.of(c.plan)
+    return aside.spread(uniforms(c.seed, "shares", len(aside.population)))
 
 
-def rebuilt(described: Mapping[str, Json]) -> Task | None:
+def rebuilt(described: DescribedTask) -> Task | None:
     """The task behind its description in a plan; None where it holds functions."""
-    if described["parse"] is not None or not isinstance(described["equivalence"], str):
+    equivalence, kind = described.equivalence, described.contract
+    if described.parse is not None or isinstance(equivalence, DescribedFunction):
         return None
-    kind = described["contract"]
-    tolerant = described["equivalence"] in ("number", "json")
     return Task(
-        described["prompt"],
-        labels=described["labels"],
-        answer=kind if kind in ("text", "number") or (kind == "json" and described["schema"] is None) else None,
-        schema=_schema(described["schema"]),
-        equivalence=described["equivalence"],
-        tolerance=described["tolerance"] if tolerant else None,
-        system=described["system"],
-        max_tokens=described["max_tokens"],
+        described.prompt,
+        labels=described.labels,
+        answer=kind if kind in ("text", "number") or (kind == "json" and described.schema is None) else None,
+        schema=None if described.schema is None else msgspec.json.decode(described.schema),
+        equivalence=equivalence,
+        tolerance=described.tolerance if equivalence in ("number", "json") else None,
+        system=described.system,
+        max_tokens=described.max_tokens,
     )
-
-
-def _schema(text: str | None) -> Mapping[str, Json] | None:
-    import msgspec
-
-    return None if text is None else msgspec.json.decode(text)
 
 
 def recorded(events: Sequence[Event]) -> tuple[list[Mapping[str, Json]], bool]:
@@ -109,34 +104,34 @@ def _marked(asks: Sequence[Mapping[str, Json]], events: Sequence[Event], reader:
     return []
 
 
-def _lost(c: Mapping[str, Json], rounds: Sequence[Round]) -> list[str]:
+def _lost(c: Certificate, rounds: Sequence[Round]) -> list[str]:
     """No more rows are called lost while profiling than had no answer then."""
     lost = {int(row) for each in rounds for row in each.positions[each.marks[:, 0] == ERROR]}
-    if c["errors"]["while_profiling"] > len(lost):
+    if c.errors.while_profiling > len(lost):
         return [f"ledger: {len(lost)} profiled rows had no answer, fewer than the certificate says"]
     return []
 
 
-def _order(c: Mapping[str, Json], asks: Sequence[Mapping[str, Json]]) -> list[str]:
+def _order(c: Certificate, asks: Sequence[Mapping[str, Json]]) -> list[str]:
     """Positions, each at its first appearance, are a prefix of the order the procedure profiles in."""
     asked = list(dict.fromkeys(position for ask in asks for position in ask["positions"]))
-    rows = Aside.of(c["plan"]).population
-    in_file = c["rule"].get("order") == "file"
-    order = rows if in_file else rows[permutation(c["seed"], "order", len(rows))]
+    rows = Aside.of(c.plan).population
+    in_file = c.rule.order == "file"
+    order = rows if in_file else rows[permutation(c.seed, "order", len(rows))]
     problems = []
     if asked != order[: len(asked)].tolist():
         problems.append("ledger: the rows profiled are not a prefix of the seeded order")
-    if len(asked) != c["delivered"]["profiled"]:
-        problems.append(f"ledger: {len(asked)} rows were profiled, the certificate says {c['delivered']['profiled']}")
+    if len(asked) != c.delivered.profiled:
+        problems.append(f"ledger: {len(asked)} rows were profiled, the certificate says {c.delivered.profiled}")
     return problems
 
 
-def _aside(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task) -> list[str]:
+def _aside(c: Certificate, events: Sequence[Event], reader: Reader, task: Task) -> list[str]:
     """The reference was asked about every row set aside, and had no answer to as many as the claim says."""
-    if not c["plan"].get("set_aside"):
+    if not c.plan.set_aside:
         return []
     told = next((event.payload for event in events if event.kind == SET_ASIDE), None)
-    if told is None or told["positions"] != c["plan"]["set_aside"]:
+    if told is None or told["positions"] != list(c.plan.set_aside):
         return ["ledger: the rows set aside are not those the reference answered"]
     keys = [key for (key,) in told["keys"]]
     answers, failed = reader.get_many(keys), set(told["failed"])
@@ -144,14 +139,14 @@ def _aside(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task:
         return ["ledger: answers to rows set aside are missing"]
     broken = [key in failed or task.read(answers[key]) is None for key in keys]
     lost = [row for row, gone in zip(told["positions"], broken, strict=True) if gone]
-    if not (lost == told["lost"] and len(lost) == c["claim"]["set_aside_errors"]):
-        return [f"ledger: {len(lost)} rows set aside had no answer, the claim says {c['claim']['set_aside_errors']}"]
+    if not (lost == told["lost"] and len(lost) == c.claim.set_aside_errors):
+        return [f"ledger: {len(lost)} rows set aside had no answer, the claim says {c.claim.set_aside_errors}"]
     return []
 
 
-def _twice(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task: Task) -> list[str]:
+def _twice(c: Certificate, events: Sequence[Event], reader: Reader, task: Task) -> list[str]:
     """The reference agreed with itself as often as the certificate says. A row counts if it had both answers then."""
-    if c.get("self_agreement") is None:
+    if c.self_agreement is None:
         return []
     told = next((event.payload for event in reversed(events) if event.kind == CHECKED), None)
     keys, same = (told["keys"], told["same"]) if told else ([], [])
@@ -161,7 +156,7 @@ def _twice(c: Mapping[str, Json], events: Sequence[Event], reader: Reader, task:
         both = all(key in answers for key in pair) and not (before is None and failed & set(pair))
         first, second = (task.read(answers[key]) for key in pair) if both else (None, None)
         found.append(task.equivalent(first, second) if first is not None else None)
-    if found != same or self_agreement(same) != c["self_agreement"]:
+    if found != same or self_agreement(same) != c.self_agreement:
         return ["ledger: the reference did not agree with itself as often as the certificate says"]
     return []
 
@@ -177,9 +172,9 @@ def _failures(events: Sequence[Event]) -> set[str]:
 class Reading:
     """An ask read again: the answers in the ledger, by the task of the plan."""
 
-    def __init__(self, c: Mapping[str, Json], ask: Mapping[str, Json], reader: Reader, task: Task) -> None:
+    def __init__(self, c: Certificate, ask: Mapping[str, Json], reader: Reader, task: Task) -> None:
         self._ask, self._task, self._gone = ask, task, {(k, m) for k, m in ask["failed"]}
-        self._names = [c["plan"]["reference"], *c["plan"]["candidates"]]
+        self._names = c.plan.names
         further = [key for row in ask.get("draws", ()) for of_model in row for key in of_model]
         keys = [key for row in ask["keys"] for key in row]
         self._answers, self._prompts = reader.get_many([*keys, *further]), reader.prompts(row[0] for row in ask["keys"])

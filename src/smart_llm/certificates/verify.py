@@ -8,24 +8,25 @@ counts must be the same.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from smart_llm.certificates import certificate as certificates
 from smart_llm.certificates import checks as verifying
 from smart_llm.certificates.certificate import Certificate
-from smart_llm.certificates.late import covered
 from smart_llm.certificates.recount import recount
-from smart_llm.certificates.seeds import decided, needs_chance, order_seed
-from smart_llm.errors import InputError, named
+from smart_llm.certificates.seeds import needs_chance, order_seed
+from smart_llm.errors import InputError, LedgerError, named
 from smart_llm.ledger import Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
 from smart_llm.ledger.earlier import earlier
 from smart_llm.tasks import Task
 from smart_llm.types import Json
+from smart_llm.types.plan import FrozenPlan
 
 
 class Ran(Protocol):
@@ -66,130 +67,129 @@ def verify(
         raise InputError(f"verify: the ledger is a path, not {type(ledger).__name__}.")
     value = _fields(certificate)
     try:
-        problems = [*_sealed(value), *_claimed(value), *_proved(value)]
+        c = certificates.stored(value)
+    except LedgerError as error:
+        return [str(error)]
+    try:
+        problems = [*_sealed(c, value), *_claimed(c), *_proved(c)]
         if ledger is not None:
             with Reader.open(ledger) as reader:
-                problems += _bought(value, reader, task)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+                problems += _bought(c, value, reader, task)
+    except verifying.MALFORMED as error:
         return [f"the certificate is malformed: {type(error).__name__} {error}"]
     return problems
 
 
 def _fields(certificate: Certificate | Path | str | Mapping[str, Json]) -> Mapping[str, Json]:
     if isinstance(certificate, Certificate):
-        fields: Mapping[str, Json] = json.loads(certificate.to_json())
-        return fields
+        return certificate.fields()
     return certificate if isinstance(certificate, Mapping) else certificates.read(certificate)
 
 
-def _sealed(c: Mapping[str, Json]) -> list[str]:
-    """The plan is the one that was hashed, and the certificate repeats it truly."""
-    problems = [] if tagged(canonical(c["plan"])) == c["plan_hash"] else ["plan: not the one its hash was made from"]
-    plan = c["plan"]
-    pairs = {
-        "table_hash": (c["table_hash"], plan["table"]),
-        "seed": (c["seed"], plan["seed"]),
-        "procedure": (c["procedure"]["name"], plan["procedure"]),
-        "rows": (c["claim"]["rows"], plan["rows"]),
-        "agreement": (c["claim"]["agreement"], plan["agreement"]),
-        "confidence": (c["claim"]["confidence"], plan["confidence"]),
-        "reserve": (c["claim"]["reserve"], plan["reserve"]),
-        "floor": (c["claim"]["floor"], plan["floor"]),
-        "per_label": (c["claim"]["per_label"], plan["per_label"]),
-        "label_rows": (c["claim"]["label_rows"], plan["label_rows"]),
-        "set_aside": (c["claim"].get("set_aside", 0), len(plan.get("set_aside", ()))),
-        "models": ([model["name"] for model in c["models"]], [plan["reference"], *plan["candidates"]]),
-        "rates": (list(c["models"]), list(plan["models"])),
-        "reference": (c["claim"]["reference"], plan["reference"]),
-        "assumptions": (list(c["assumptions"]), list(certificates.assumed(plan))),
+def _sealed(c: Certificate, value: Mapping[str, Json]) -> list[str]:
+    """The plan is the one that was hashed, and the certificate repeats it truly. value: its JSON."""
+    problems = [] if tagged(canonical(value["plan"])) == c.plan_hash else ["plan: not the one its hash was made from"]
+    plan, claim = c.plan, c.claim
+    pairs: dict[str, tuple[object, object]] = {
+        "table_hash": (c.table_hash, plan.table),
+        "seed": (c.seed, plan.seed),
+        "procedure": (c.procedure.name, plan.procedure),
+        "rows": (claim.rows, plan.rows),
+        "agreement": (claim.agreement, plan.agreement),
+        "confidence": (claim.confidence, plan.confidence),
+        "reserve": (claim.reserve, plan.reserve),
+        "floor": (claim.floor, plan.floor),
+        "per_label": (claim.per_label, plan.per_label),
+        "label_rows": (claim.label_rows, plan.label_rows),
+        "set_aside": (claim.set_aside, len(plan.set_aside)),
+        "models": ([model.name for model in c.models], plan.names),
+        "rates": (c.models, plan.models),
+        "rows by model": (sorted(c.delivered.by), sorted(plan.names)),
+        "cost by model": (sorted(c.cost.by_model), sorted(plan.names)),
+        "reference": (claim.reference, plan.reference),
+        "assumptions": (c.assumptions, certificates.assumed(plan)),
     }
     problems += [f"{name}: certificate says {a}, plan says {b}" for name, (a, b) in pairs.items() if a != b]
     return problems + _seeded(plan)
 
 
-def _seeded(plan: Mapping[str, Json]) -> list[str]:
+def _seeded(plan: FrozenPlan) -> list[str]:
     """The seed of the order is made from what the user decided, and from chance wherever that must be."""
-    if plan["seed"] != order_seed(plan, plan["drawn"]):
+    if plan.seed != order_seed(plan.command, plan.drawn):
         return ["seed: it does not follow from the plan"]
-    return ["seed: nothing was drawn"] * (plan["drawn"] is None and needs_chance(plan, plan["given_up"]))
+    return ["seed: nothing was drawn"] * (plan.drawn is None and needs_chance(plan.command, plan.given_up))
 
 
-def _claimed(c: Mapping[str, Json]) -> list[str]:
+def _claimed(c: Certificate) -> list[str]:
     """The claim's counts and words follow from its targets; the status from the claim."""
-    claim, problems = c["claim"], []
-    if claim["allowance"] != verifying.allowance({**claim, "reserve": 0, "set_aside": 0, "set_aside_errors": 0}):
+    claim, errors, problems = c.claim, c.errors, []
+    if claim.allowance != verifying.whole_allowance(claim.agreement, claim.rows):
         problems.append("claim: the allowance does not follow from rows and agreement")
-    if claim["words"] != certificates.words(claim, c["status"]):
+    if claim.words != certificates.words(claim, c.status):
         problems.append("claim: the words do not say what the numbers say")
-    if c["granted"] != (c["status"] == "certified"):
+    if c.granted != (c.status == "certified"):
         problems.append("granted does not fit the status")
-    if c["status"] == "certified" and claim["unsettled"]:
+    if c.status == "certified" and claim.unsettled:
         problems.append("certified, yet rows are not settled")
-    if claim["errors"] != c["errors"]["rows"]:
+    if claim.errors != errors.rows:
         problems.append("errors: claim and count differ")
-    if sum(c["delivered"]["by"].values()) + claim["unsettled"] != claim["rows"]:
+    if sum(c.delivered.by.values()) + claim.unsettled != claim.rows:
         problems.append("delivered: the rows by model do not add up")
-    profiling, aside = c["errors"]["while_profiling"], c["errors"]["set_aside"]
-    if not 0 <= aside <= claim["set_aside_errors"] <= claim["set_aside"]:
+    if not 0 <= errors.set_aside <= claim.set_aside_errors <= claim.set_aside:
         problems.append("errors: those among the rows set aside do not fit")
-    late = c["errors"]["rows"] - profiling - aside
-    if not (0 <= profiling <= c["delivered"]["profiled"] and late >= 0):
+    if not (0 <= errors.while_profiling <= c.delivered.profiled and errors.late >= 0):
         problems.append("errors: those while profiling do not fit")
-    if c["status"] == "certified" and (late > claim["reserve"] or claim["errors"] > claim["allowance"]):
+    if c.status == "certified" and (errors.late > claim.reserve or claim.errors > claim.allowance):
         problems.append("certified, yet more rows have no answer than were set aside")
     return problems
 
 
-def _proved(c: Mapping[str, Json]) -> list[str]:
+def _proved(c: Certificate) -> list[str]:
     """The verdict follows from the evidence, and the rule is the one it allows."""
-    if c["status"] == "pending":
+    if c.status == "pending":
         return []
-    evidence = c["evidence"]
-    problems = verifying.check(c["procedure"]["name"], evidence, verifying.of_population(c["claim"]))
-    if {**verifying.rule(c["procedure"]["name"], evidence), "else": c["plan"]["reference"]} != c["rule"]:
+    problems = verifying.check(c.procedure.name, c.evidence, verifying.of_population(c.claim))
+    if replace(verifying.rule(c.procedure.name, c.evidence), reference=c.plan.reference) != c.rule:
         problems.append("rule: not the one the evidence certifies")
-    late = c["errors"]["rows"] - c["errors"]["while_profiling"] - c["errors"]["set_aside"]
-    if c["status"] == "certified" and late > covered(evidence, c["claim"]["reserve"]):
+    if c.status == "certified" and c.errors.late > verifying.covered(c.procedure.name, c.evidence, c.claim.reserve):
         problems.append("certified, yet more rows have no answer than the evidence covers")
-    if (c["status"] in ("certified", "not-certified")) != bool(c["rule"].get("shares") or c["rule"].get("tiers")):
+    if (c.status in ("certified", "not-certified")) != bool(c.rule.shares or c.rule.tiers):
         problems.append("status: does not fit the rule")
     return problems
 
 
-def _before(c: Mapping[str, Json], run: RunRecord, reader: Reader) -> list[str]:
+def _before(c: Certificate, run: RunRecord, reader: Reader) -> list[str]:
     """As many runs began before this one, and were given up, as it says."""
     found, runs = earlier(run, reader.runs()), reader.runs()
     given_up = sum(each.lookup == run.lookup for each in runs[: found["earlier_runs_in_ledger"]])
     problems = [
-        f"ledger: {name} is {value}, the certificate says {c[name]}"
+        f"ledger: {name} is {value}, the certificate says {getattr(c, name)}"
         for name, value in found.items()
-        if c[name] != value
+        if getattr(c, name) != value
     ]
-    if c["plan"]["given_up"] != given_up:
-        problems.append(f"ledger: {given_up} earlier runs of this command, the plan says {c['plan']['given_up']}")
-    return problems + ["ledger: the run is not found by its plan"] * (
-        tagged(canonical(decided(c["plan"]))) != run.lookup
-    )
+    if c.plan.given_up != given_up:
+        problems.append(f"ledger: {given_up} earlier runs of this command, the plan says {c.plan.given_up}")
+    return problems + ["ledger: the run is not found by its plan"] * (tagged(canonical(c.plan.command)) != run.lookup)
 
 
-def _issued(c: Mapping[str, Json], runs: Sequence[RunRecord], reader: Reader) -> list[str]:
-    """A run with this plan issued the certificate, to the last field."""
+def _issued(value: Mapping[str, Json], runs: Sequence[RunRecord], reader: Reader) -> list[str]:
+    """A run with this plan issued the certificate, to the last field. value: its JSON."""
     events = (event for run in runs for event in reader.events(run.run_id) if event.kind == certificates.ISSUED)
-    same = tagged(canonical(c)) in {event.payload["certificate"] for event in events}
+    same = tagged(canonical(value)) in {event.payload["certificate"] for event in events}
     return [] if same else ["ledger: no run issued this certificate; something in it was changed"]
 
 
-def _bought(c: Mapping[str, Json], reader: Reader, task: Task | None) -> list[str]:
+def _bought(c: Certificate, value: Mapping[str, Json], reader: Reader, task: Task | None) -> list[str]:
     """The evidence is what the ledger holds."""
     problems = [f"ledger: {problem}" for problem in reader.verify()]
-    runs = [run for run in reader.runs() if run.plan_hash == c["plan_hash"]]
+    runs = [run for run in reader.runs() if run.plan_hash == c.plan_hash]
     if not runs:
         return [*problems, "ledger: it has no run with this plan"]
-    problems += [*_before(c, runs[0], reader), *_issued(c, runs, reader)]
-    if c["status"] == "pending":
+    problems += [*_before(c, runs[0], reader), *_issued(value, runs, reader)]
+    if c.status == "pending":
         return problems
-    earlier = piloted(reader, c["table_hash"], before=min(run.started for run in runs))
-    if not set(earlier) <= set(c["plan"].get("set_aside", ())):
+    piloted_before = piloted(reader, c.table_hash, before=min(run.started for run in runs))
+    if not set(piloted_before) <= set(c.plan.set_aside):
         problems.append("ledger: rows of this table were piloted before the run, and not set aside")
     events = [event for run in runs for event in reader.events(run.run_id)]
     return problems + recount(c, events, reader, task)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from fractions import Fraction
 
+from smart_llm.certificates.parts import Claim
 from smart_llm.text.numbers import percent, percents
-from smart_llm.types import Json
+from smart_llm.types import Standing
+from smart_llm.types.plan import FrozenPlan
 
 NEVER, SELDOM = "gave no proper answer", "gave a proper answer"
 """By these words the notes on candidates of no use are known."""
@@ -17,37 +19,34 @@ WITHHELD = {
 """A certified share that is not used → why."""
 
 
-def why_alone(c: Mapping[str, Json]) -> str:
-    """One or two sentences on a certificate's status `reference-only`; empty for any other."""
-    if c["status"] != "reference-only":
-        return ""
-    plan, reference = c["plan"], c["claim"]["reference"]
-    if plan["procedure"] == "reference-only":
+def why_alone(plan: FrozenPlan, claim: Claim, standings: Sequence[Standing], withheld: str | None) -> str:
+    """One or two sentences on a certificate's status `reference-only`. withheld: why a share is not used."""
+    if plan.procedure == "reference-only":
         return "The procedure asked for lets the reference answer every row."
-    if not c["claim"]["allowance"]:
-        rows = c["claim"]["rows"]
-        least = percents(plan["agreement"])
-        return f"An agreement of {least} lets none of {rows:,} rows differ, so nobody else can answer."
-    asked = [each for each in c["delivered"]["standings"] if each["profiled"]]
+    if not claim.allowance:
+        least = percents(plan.agreement)
+        return f"An agreement of {least} lets none of {claim.rows:,} rows differ, so nobody else can answer."
+    asked = [each for each in standings if each.profiled]
     if not asked:
-        few = "on so few rows " if c["claim"]["rows"] < 1000 else ""
+        few = "on so few rows " if claim.rows < 1000 else ""
         return (
-            f"No candidate was asked about any row: at these prices, finding out how often one agrees with {reference} "
-            f"would {few}have cost more than it could save. A larger table or a cheaper candidate may change that."
+            "No candidate was asked about any row: at these prices, finding out how often one agrees with "
+            f"{claim.reference} would {few}have cost more than it could save. A larger table or a cheaper candidate "
+            "may change that."
         )
-    return _nearest(asked, plan, c["evidence"].get("mix", c["evidence"]).get("withheld"))
+    return _nearest(asked, plan, withheld)
 
 
-def _nearest(asked: list[Mapping[str, Json]], plan: Mapping[str, Json], withheld: str | None) -> str:
+def _nearest(asked: list[Standing], plan: FrozenPlan, withheld: str | None) -> str:
     """The candidate that agreed most often, and how far that is from what was asked for."""
-    best = max(asked, key=lambda each: (each["agreeing"] / each["profiled"], each["profiled"]))
-    name, agreeing, rows, target = best["model"], best["agreeing"], best["profiled"], Fraction(plan["agreement"])
+    best = max(asked, key=lambda each: (each.agreeing / each.profiled, each.profiled))
+    name, agreeing, rows, target = best.model, best.agreeing, best.profiled, Fraction(plan.agreement)
     if not agreeing:
         who = "No candidate agreed on any" if len(asked) > 1 else f"{name} agreed on none"
         return f"{who} of the {rows:,} rows it was asked about."
     came = f"{name} came nearest: it agreed" if len(asked) > 1 else f"{name} agreed"
     head = f"{came} on {agreeing:,} of {rows:,} rows ({percent(agreeing / rows)})"
-    wanted = f"{percents(plan['agreement'])} is asked for"
+    wanted = f"{percents(plan.agreement)} is asked for"
     if withheld in WITHHELD:
         return f"{head}, but {WITHHELD[withheld]}."
     if Fraction(agreeing, rows) >= target:

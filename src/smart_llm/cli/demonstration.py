@@ -21,12 +21,12 @@ import re
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from smart_llm import api
+from smart_llm.certificates.certificate import alone
 from smart_llm.certificates.verify import verify
-from smart_llm.certificates.why import why_alone
 from smart_llm.engine.outputs import certificate_path
 from smart_llm.errors import InputError
 from smart_llm.events import Listener, nobody
@@ -212,7 +212,7 @@ def _outcome(done: Run[Path], answered: Path, larger: str | None) -> list[str]:
         "",
         done.certificate.text(),
         "",
-        f"this run ${cost['total']:.6f}, the reference on every row ≈ ${cost['reference_only']:.6f}: measured"
+        f"this run ${cost.total:.6f}, the reference on every row ≈ ${cost.reference_only:.6f}: measured"
         " CPU-seconds at an assumed USD 0.05 a CPU-hour, so only their ratio means something",
         human(answered),
         f"smart verify {certificate} --ledger {done.ledger}",
@@ -227,17 +227,17 @@ def _outcome(done: Run[Path], answered: Path, larger: str | None) -> list[str]:
 def _ending(done: Run[Path], *, larger: str | None) -> list[str]:
     """What came of it, in everyday words, whichever way it went, and what to run now."""
     c = done.certificate
-    by, reference, rows = c.delivered["by"], c.claim["reference"], c.claim["rows"]
+    by, reference, rows = c.delivered.by, c.claim.reference, c.claim.rows
     if c.granted:
         cheap = sum(n for model, n in by.items() if model != reference)
-        share = c.cost["total"] / c.cost["reference_only"]
+        share = c.cost.total / c.cost.reference_only
         came = (
             f"cheaper models gave {cheap:,} of the {rows:,} answers, and all of it cost {share:.0%} of what "
-            f"{reference} alone would have cost. They were compared with it on {c.delivered['profiled']:,} rows first."
+            f"{reference} alone would have cost. They were compared with it on {c.delivered.profiled:,} rows first."
         )
     else:
         came = (
-            f"nothing was saved. {why_alone(asdict(c))} So {reference} answered every row, and the agreement holds by "
+            f"nothing was saved. {alone(c)} So {reference} answered every row, and the agreement holds by "
             "definition. Every run ends like this whose candidates are not good enough, or not cheap enough."
         )
     own = (

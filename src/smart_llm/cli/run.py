@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -61,11 +60,11 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
             "report": str(report) if report is not None else None,
             "run": done.run_id,
             "cost": done.cost,
-            "paid": done.certificate.cost["paid"],
-            "reused": done.certificate.cost["reused"],
+            "paid": done.certificate.cost.paid,
+            "reused": done.certificate.cost.reused,
             "ledger_total": total,
             "saving": done.saving,
-            "certificate": asdict(done.certificate),
+            "certificate": done.certificate.fields(),
         }
     )
 

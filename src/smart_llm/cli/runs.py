@@ -56,6 +56,8 @@ def _runs(ledgers: list[Path], *, asked: bool) -> list[history.Past]:
     for path in ledgers:
         try:
             found += history.past(path)
+            for sentence in history.unreadable(path):
+                say(f"smart: {sentence}")
         except LedgerError as error:
             if asked:
                 raise

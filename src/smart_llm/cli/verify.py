@@ -29,7 +29,7 @@ def verify(
     value = read(certificate)
     problems = check(value, ledger)
     if as_json:
-        print_json({"verifies": not problems, "status": value["status"], "problems": problems})
+        print_json({"verifies": not problems, "status": value.get("status"), "problems": problems})
     elif not problems:
         print(f"verifies: {in_short(value['claim']['words'], [model['name'] for model in value['models']])}")
     if problems:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.engine.ways import Way
 from smart_llm.routing import Alike
-from smart_llm.types import Floats, Ints, Json
+from smart_llm.types import Floats, Ints
 
 ENOUGH = 30
 """Rows from which what the reference costs is estimated, at least; else all that are known are taken."""
@@ -36,7 +37,7 @@ class Account:
         self.so_far = 0.0
         self.paid: Callable[[], float] = lambda: self.so_far
         self.stages = dict.fromkeys(("set_aside", "profiling"), 0.0)
-        self.check: Mapping[str, Json] | None = None
+        self.check: SelfAgreement | None = None
         self.lost = 0
 
     def spent(self) -> Floats:

@@ -78,8 +78,11 @@ def unused(live: Live) -> list[str]:
 
 
 def asked_elsewhere(live: Live, ledger: Reader) -> bool:
-    """Whether the ledger holds answers of the reference to requests that nobody has made in this session."""
-    return ledger.count(live.models[0].name) > int((~np.isnan(live.account.costs[0])).sum())
+    """Whether the ledger holds answers of the reference to requests whose rows are not settled: of other runs, of other
+    sessions of this one, or bought ahead of the procedure."""
+    rows = live.rows
+    by_reference = rows.settled & (rows.by == 0) & ~rows.lost
+    return ledger.count(live.models[0].name) > len(np.unique(live.questions.groups[by_reference]))
 
 
 def _called(routing: Routing) -> list[int]:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from smart_llm.certificates import checks
 from smart_llm.certificates.certificate import Certificate, assumed, words
 from smart_llm.certificates.labels import per_label
-from smart_llm.certificates.late import covered
+from smart_llm.certificates.parts import (
+    Claim,
+    Cost,
+    Delivered,
+    Errors,
+    LabelShares,
+    NamedProcedure,
+    SharedRows,
+    Software,
+    StatedGate,
+    StatedRule,
+    StatedTier,
+)
 from smart_llm.engine.counted import standing
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.earlier import earlier
 from smart_llm.stats.sampling import uniforms
-from smart_llm.types import AGREE, NOT_ASKED, Cascade, Json, Mix, Problem, Score, Standing, Tier, Verdict
+from smart_llm.types import AGREE, NOT_ASKED, Cascade, Mix, Problem, Standing, Tier, Verdict
+from smart_llm.types.plan import FrozenPlan
 
 
 def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None, ledger: Ledger) -> Certificate:
@@ -31,18 +44,18 @@ def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None
     return Certificate(
         status=status,
         granted=status == "certified",
-        claim={**claim, "words": words(claim, status)},
+        claim=replace(claim, words=words(claim, status)),
         assumptions=assumed(plan),
-        procedure={"name": job.procedure, "version": job.procedure.rpartition("/")[2]},
+        procedure=NamedProcedure(job.procedure, job.procedure.rpartition("/")[2]),
         plan_hash=record.plan_hash,
         plan=plan,
         table_hash=job.table.table_hash,
         seed=record.seed,
-        models=tuple(plan["models"]),
+        models=plan.models,
         evidence=verdict.evidence if verdict else {},
         rule=rule(live, verdict),
         delivered=_delivered(live, profiled),
-        cost={**_cost(live, profiled), **_paid(live, record.run_id, ledger)},
+        cost=_cost(live, profiled, record.run_id, ledger),
         errors=errors,
         labels=_labels(job, live, verdict, record.seed),
         notes=verdict.notes if verdict else (),
@@ -54,74 +67,64 @@ def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None
     )
 
 
-def _claim(job: Job, plan: Mapping[str, Json], live: Live, shape: Problem) -> dict[str, Json]:
+def _claim(job: Job, plan: FrozenPlan, live: Live, shape: Problem) -> Claim:
     """What is promised, in numbers, and the rows that count against it."""
-    return {
-        "rows": plan["rows"],
-        "agreement": job.agreement,
-        "confidence": job.confidence,
-        "reference": job.reference.name,
-        "allowance": shape.promised,
-        "reserve": shape.reserve,
-        "floor": plan["floor"],
-        "per_label": plan["per_label"],
-        "label_rows": plan["label_rows"],
-        "errors": len(live.rows.errors),
-        "unsettled": int((~live.rows.settled).sum()),
-        "set_aside": shape.set_aside,
-        "set_aside_errors": max(
-            live.account.lost, len(set(live.rows.errors) & set(live.questions.aside.positions.tolist()))
-        ),
-    }
+    lost_aside = len(set(live.rows.errors) & set(live.questions.aside.positions.tolist()))
+    return Claim(
+        rows=plan.rows,
+        agreement=job.agreement,
+        confidence=job.confidence,
+        reference=job.reference.name,
+        allowance=shape.promised,
+        reserve=shape.reserve,
+        floor=plan.floor,
+        per_label=plan.per_label,
+        label_rows=plan.label_rows,
+        errors=len(live.rows.errors),
+        unsettled=int((~live.rows.settled).sum()),
+        set_aside=shape.set_aside,
+        set_aside_errors=max(live.account.lost, lost_aside),
+    )
 
 
-def _status(live: Live, verdict: Verdict | None, errors: Mapping[str, Json], shape: Problem) -> str:
+def _status(live: Live, verdict: Verdict | None, errors: Errors, shape: Problem) -> str:
     if verdict is None or not live.rows.settled.all():
         return "pending"
     if not verdict.granted:
         return "reference-only"
-    late = errors["rows"] - errors["while_profiling"] - errors["set_aside"]
-    kept = late <= covered(verdict.evidence, shape.reserve) and errors["rows"] <= shape.promised
+    late = checks.covered(verdict.procedure, verdict.evidence, shape.reserve)
+    kept = errors.late <= late and errors.rows <= shape.promised
     return "certified" if kept else "not-certified"
 
 
-def rule(live: Live, verdict: Verdict | None) -> dict[str, Json]:
+def rule(live: Live, verdict: Verdict | None) -> StatedRule:
     """Which answer a row not profiled is delivered, by model names."""
     names = [model.name for model in live.models]
     given = verdict.rule if verdict else Mix()
     if isinstance(given, Cascade):
-        gate = {"gate": {"score": terms(given.gate.score), "floor": given.gate.floor}} if given.gate else {}
-        return {"tiers": [_tier(tier, names) for tier in given.tiers], **gate, "else": names[0]}
-    shares = [{"model": names[model], "rows": rows} for model, rows in given.shares]
-    return {"shares": shares, "order": given.order, "else": names[0]}
+        gate = StatedGate(given.gate.score.terms, given.gate.floor) if given.gate else None
+        tiers = tuple(_tier(tier, names) for tier in given.tiers)
+        return StatedRule(tiers=tiers, gate=gate, reference=names[0])
+    shares = tuple(SharedRows(names[model], rows) for model, rows in given.shares)
+    return StatedRule(shares=shares, order=given.order, reference=names[0])
 
 
-def _tier(tier: Tier, names: list[str]) -> dict[str, Json]:
-    return {
-        "model": names[tier.candidate],
-        "score": terms(tier.score),
-        "stop": list(tier.stop) if tier.stop else None,
-        "peers": [names[peer] for peer in tier.peers],
-    }
+def _tier(tier: Tier, names: list[str]) -> StatedTier:
+    peers = tuple(names[peer] for peer in tier.peers)
+    return StatedTier(model=names[tier.candidate], score=tier.score.terms, stop=tier.stop, peers=peers)
 
 
-def terms(score: Score) -> list[Json]:
-    """A score as JSON."""
-    return [list(term) for term in score.terms]
-
-
-def _delivered(live: Live, profiled: Any) -> dict[str, Json]:
+def _delivered(live: Live, profiled: Any) -> Delivered:
     counts = np.bincount(live.rows.by[live.rows.settled], minlength=len(live.models))
-    by = {model.name: int(count) for model, count in zip(live.models, counts, strict=True)}
-    return {
-        "profiled": len(profiled),
-        "set_aside": len(live.questions.aside.positions),
-        "by": by,
-        "standings": [asdict(standing) for standing in standings(live)],
-    }
+    return Delivered(
+        profiled=len(profiled),
+        set_aside=len(live.questions.aside.positions),
+        by={model.name: int(count) for model, count in zip(live.models, counts, strict=True)},
+        standings=tuple(standings(live)),
+    )
 
 
-def _labels(job: Job, live: Live, verdict: Verdict | None, seed: int) -> tuple[Json, ...]:
+def _labels(job: Job, live: Live, verdict: Verdict | None, seed: int) -> tuple[LabelShares, ...]:
     labels = job.task.contract.labels
     if not labels or not verdict:
         return ()
@@ -142,43 +145,43 @@ def standings(live: Live) -> list[Standing]:
     return found
 
 
-def _cost(live: Live, profiled: Any) -> dict[str, Json]:
-    stages = live.account.stages
-    asked, total, alone = float(live.account.spent().sum()), live.account.total(), live.account.reference_only(profiled)
-    return {
-        "total": total,
-        **stages,
-        "delivery": asked - sum(stages.values()),
-        "self_check": total - asked,
-        "by_model": {model.name: float(spent) for model, spent in zip(live.models, live.account.spent(), strict=True)},
-        "reference_only": alone,
-        "saving": alone / total if total else 1.0,
-        "unit": "USD",
-    }
-
-
-def _paid(live: Live, run_id: str, ledger: Ledger) -> dict[str, Json]:
-    """Whose money it was: what this run has paid for its answers, what those cost that it took from earlier runs for
-    nothing, what it paid to learn how servers are told, and what it may have paid besides. The last alone depends on
-    how often a run was killed."""
-    spent, lost, total = ledger.spent(run_id), ledger.lost(run_id), live.account.total()
-    learning = ledger.learning(run_id)
-    reused = total - (spent - lost - learning)
+def _cost(live: Live, profiled: Any, run_id: str, ledger: Ledger) -> Cost:
+    """What it cost, by stage and by model; and whose money it was: what this run has paid for its answers, what those
+    cost that it took from earlier runs for nothing, what it paid to learn how servers are told, and what it may have
+    paid besides. The last alone depends on how often a run was killed."""
+    stages, total = live.account.stages, live.account.total()
+    asked, alone = float(live.account.spent().sum()), live.account.reference_only(profiled)
+    lost, learning = ledger.lost(run_id), ledger.learning(run_id)
+    reused = total - (ledger.spent(run_id) - lost - learning)
     reused = reused if reused > 1e-9 * total else 0.0
-    return {"paid": total - reused, "reused": reused, "learning": learning, "lost_at_most": lost}
+    return Cost(
+        total=total,
+        set_aside=stages["set_aside"],
+        profiling=stages["profiling"],
+        delivery=asked - sum(stages.values()),
+        self_check=total - asked,
+        by_model={model.name: float(cost) for model, cost in zip(live.models, live.account.spent(), strict=True)},
+        reference_only=alone,
+        saving=alone / total if total else 1.0,
+        unit="USD",
+        paid=total - reused,
+        reused=reused,
+        learning=learning,
+        lost_at_most=lost,
+    )
 
 
-def _errors(live: Live, profiled: Any) -> dict[str, Json]:
+def _errors(live: Live, profiled: Any) -> Errors:
     rows, aside = sorted(live.rows.errors), set(live.questions.aside.positions.tolist())
-    return {
-        "rows": len(rows),
-        "while_profiling": len(set(rows) & set(profiled.tolist()) - aside),
-        "set_aside": len(set(rows) & aside),
-        "first": rows[:20],
-    }
+    return Errors(
+        rows=len(rows),
+        while_profiling=len(set(rows) & set(profiled.tolist()) - aside),
+        set_aside=len(set(rows) & aside),
+        first=tuple(rows[:20]),
+    )
 
 
-def _software() -> dict[str, Json]:
+def _software() -> Software:
     from importlib.metadata import version
 
-    return {"name": "smart-llm", "version": version("smart-llm")}
+    return Software("smart-llm", version("smart-llm"))

@@ -1,7 +1,7 @@
 """What the user asked for, checked and frozen: the job before the run, the plan it fixes, the seed it draws.
 
 A plan is everything that decides the answers: table, task, models and rates, targets, procedure, seed. Its hash stands
-in the certificate. The lookup key is the plan without what is drawn or looked up (`seeds.LATER`): the same command
+in the certificate. The lookup key is the plan without what is drawn or looked up (`Command`): the same command
 finds its own earlier run by it and takes that run's plan over, so it walks the same path and pays only for what is
 missing. A run whose record cannot be reproduced any more is given up, and the same command begins another.
 """
@@ -16,26 +16,25 @@ from fractions import Fraction
 import msgspec
 
 from smart_llm import procedures
-from smart_llm.certificates.seeds import BITS, decided, lasting, needs_chance, order_seed
+from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed
 from smart_llm.engine.ways import PACKING, template_of
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
-from smart_llm.ledger.entries import GIVEN_UP, PLAN
+from smart_llm.ledger.entries import GIVEN_UP
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
-from smart_llm.types import Json, LongPrices, Model, Problem, Rate, SidePromise
+from smart_llm.types import LongPrices, Model, Problem, Rate, SidePromise
+from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan
 from smart_llm.types.share import decimal, floor_share, share
 
 ENOUGH = 20
 """A promise per label is about labels that the reference gives to at least one in this many rows."""
 DISCOUNT = 0.5
 """What providers charge by batch, as a share of the ordinary price, where no batch price is known."""
-NOT_RATES = ("name", "batch", "draws")
-"""What the plan says of a model besides its rates."""
 RESERVE = 100
 """One in this many of the rows that may differ is set aside for rows that finally have no answer."""
 
@@ -102,7 +101,7 @@ def _check_ways(candidates: Sequence[Model]) -> None:
             raise InputError(f"--candidate {model.name}: two files have this name; call one of them something else.")
         if other is not model:
             raise InputError(f"--candidate {model.name} is given twice.")
-    same = dict[tuple[Json, ...], str]()
+    same = dict[tuple[object, ...], str]()
     for model in candidates:
         bare = (model.name.partition("?")[0], model.url, model.effort, model.thinking, model.draws, model.enforce)
         if (name := same.setdefault((*bare, model.way), model.name)) != model.name:
@@ -139,21 +138,21 @@ def _check_labels(job: Job) -> Job:
 
 def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     """The run of this job in the ledger, and whether it was there before (then it is resumed)."""
-    asked = fixed(job)
-    record = find(asked, ledger)
+    command = fixed(job)
+    record = find(command, ledger)
     if record is not None:
         return record, True
-    lookup = tagged(canonical(asked))
+    lookup = tagged(canonical(command))
     given_up = sum(run.lookup == lookup for run in ledger.runs())
-    drawn = secrets.randbits(BITS) if needs_chance(asked, given_up) else None
-    plan = frozen(job, asked, drawn, piloted(ledger, job.table.table_hash), given_up=given_up)
+    drawn = secrets.randbits(BITS) if needs_chance(command, given_up) else None
+    plan = frozen(job, command, drawn, piloted(ledger, job.table.table_hash), given_up=given_up)
     fresh = job.run_id if all(run.run_id != job.run_id for run in ledger.runs()) else None
-    return ledger.start_run(plan, lookup=lookup, seed=plan["seed"], run_id=fresh), False
+    return ledger.start_run(plan, lookup=lookup, seed=plan.seed, run_id=fresh), False
 
 
-def find(asked: Json, reader: Reader) -> RunRecord | None:
-    """The run that a command (`fixed`) would resume."""
-    record = reader.find_run(tagged(canonical(asked)))
+def find(command: Command, reader: Reader) -> RunRecord | None:
+    """The run that a command would resume."""
+    record = reader.find_run(tagged(canonical(command)))
     return None if record is None or reader.latest(record.run_id, GIVEN_UP) is not None else record
 
 
@@ -167,15 +166,17 @@ def spent(run_id: str, ledger: Ledger) -> float:
 def renewed(record: RunRecord, reader: Reader) -> str | None:
     """Of a run that was just started: why it does not take up an earlier one, where that had the same command but for
     what the functions of its task were."""
-    plan = record.plan
+    now = record.plan.command
     for run in reversed(reader.runs()):
-        known = run.plan.get("format") == PLAN and run.run_id != record.run_id
-        if known and run.plan["settings"] != plan["settings"] and _lasting(run.plan) == _lasting(plan):
+        if not run.readable or run.run_id == record.run_id:
+            continue
+        before = run.plan.command
+        if before.settings != now.settings and _lasting(before) == _lasting(now):
             return (
                 f"Not taking up run {run.run_id}: a FakeProvider of another process answered there, and what it said "
                 "is kept for a later one only if you say so: FakeProvider(..., keep=True). A new run begins."
             )
-        if known and _bare(run.plan) == _bare(plan) and (names := differing(run.plan["task"], plan["task"])):
+        if _bare(before) == _bare(now) and (names := differing(before.task, now.task)):
             return (
                 f"Not taking up run {run.run_id}: its {', '.join(names)} has changed. A new run begins, in a new "
                 "order; its certificate counts the earlier one."
@@ -183,63 +184,61 @@ def renewed(record: RunRecord, reader: Reader) -> str | None:
     return None
 
 
-def _lasting(plan: Json) -> Json:
-    """What the user decided, without the processes that fake answers are of."""
-    return {**decided(plan), "settings": lasting(plan["settings"])}
+def _lasting(command: Command) -> Command:
+    """Without the processes that fake answers are of."""
+    return msgspec.structs.replace(command, settings=lasting(command.settings))
 
 
-def _bare(plan: Json) -> Json:
-    """What the user decided, without what functions are."""
-    return {**decided(plan), "task": bare(plan["task"])}
+def _bare(command: Command) -> Command:
+    """Without what functions are."""
+    return msgspec.structs.replace(command, task=bare(command.task))
 
 
-def frozen(job: Job, asked: Json, drawn: int | None, set_aside: Sequence[int], *, given_up: int = 0) -> dict[str, Json]:
-    """The plan: what the user decided (`fixed`), and what was drawn or looked up. set_aside: rows of earlier pilots."""
-    return {
-        **asked,
-        "drawn": drawn,
-        "given_up": given_up,
-        "seed": order_seed(asked, drawn),
-        "models": [_model(model, job) for model in job.models],
-        "reserve": _reserve(job),
-        **({"set_aside": list(set_aside)} if set_aside else {}),
-    }
+def frozen(job: Job, command: Command, drawn: int | None, set_aside: Sequence[int], *, given_up: int = 0) -> FrozenPlan:
+    """The plan: what the user decided, and what was drawn or looked up. set_aside: rows of earlier pilots."""
+    return FrozenPlan(
+        **msgspec.structs.asdict(command),
+        drawn=drawn,
+        given_up=given_up,
+        seed=order_seed(command, drawn),
+        models=tuple(_model(model, job) for model in job.models),
+        reserve=_reserve(job),
+        set_aside=tuple(set_aside),
+    )
 
 
-def fixed(job: Job) -> dict[str, Json]:
+def fixed(job: Job) -> Command:
     """The part of the plan the user decided. A seed the user gave is part of it."""
-    return {
-        "format": PLAN,
-        "table": job.table.table_hash,
-        "rows": job.table.rows,
-        "task": job.task.to_json(),
-        "reference": job.reference.name,
-        "candidates": [model.name for model in job.candidates],
-        "settings": {model.name: model.settings for model in job.models if model.settings},
-        **({"ways": ways} if (ways := _ways(job)) else {}),
-        "agreement": job.agreement,
-        "confidence": job.confidence,
-        "procedure": job.procedure,
-        "asked_seed": job.seed,
-        "floor": job.floor,
-        "per_label": job.per_label,
-        "label_rows": -(-job.table.rows // ENOUGH) if job.per_label is not None else None,
-        **({"batch": True} if job.batch else {}),
-    }
+    return Command(
+        format=FORMAT,
+        table=job.table.table_hash,
+        rows=job.table.rows,
+        task=job.task.described,
+        reference=job.reference.name,
+        candidates=tuple(model.name for model in job.candidates),
+        settings={model.name: model.settings for model in job.models if model.settings},
+        agreement=job.agreement,
+        confidence=job.confidence,
+        procedure=job.procedure,
+        asked_seed=job.seed,
+        floor=job.floor,
+        per_label=job.per_label,
+        label_rows=-(-job.table.rows // ENOUGH) if job.per_label is not None else None,
+        batch=bool(job.batch),
+        ways=_ways(job),
+    )
 
 
-def _ways(job: Job) -> dict[str, Json]:
+def _ways(job: Job) -> dict[str, dict[str, int | str]]:
     """By a candidate's name: how it is asked, where that is not as the task says."""
     return {model.name: {**model.way.to_json(), "rules": PACKING} for model in job.models if not model.way.plain}
 
 
-def _model(model: Model, job: Job) -> dict[str, Json]:
-    """A model as the plan freezes it: its name, everything that is known of its prices, whether it is by batch, and how
-    many further answers are drawn."""
-    draws = {"draws": model.draws} if model.draws else {}
-    if model.name in job.batch:
-        return {"name": model.name, **asdict(batch_rate(model.rate)), "batch": True, **draws}
-    return {"name": model.name, **asdict(model.rate), **draws}
+def _model(model: Model, job: Job) -> FrozenModel:
+    """A model as the plan freezes it."""
+    batch = model.name in job.batch
+    rate = batch_rate(model.rate) if batch else model.rate
+    return FrozenModel(name=model.name, **asdict(rate), batch=batch, draws=model.draws)
 
 
 def batch_rate(rate: Rate) -> Rate:
@@ -273,56 +272,58 @@ def _reserve(job: Job) -> int:
     return max(0, problem.allowance) // RESERVE
 
 
-def planned_models(models: Sequence[Model], plan: Json) -> tuple[Model, ...]:
+def planned_models(models: Sequence[Model], plan: FrozenPlan) -> tuple[Model, ...]:
     """The models at the rates frozen in the plan."""
-    frozen = {
-        each["name"]: msgspec.convert({k: v for k, v in each.items() if k not in NOT_RATES}, Rate)
-        for each in plan["models"]
-    }
-    return tuple(replace(model, rate=frozen[model.name]) for model in models)
+    rates = {each.name: each.rate for each in plan.models}
+    return tuple(replace(model, rate=rates[model.name]) for model in models)
 
 
-def planned_batches(plan: Json) -> frozenset[str]:
+def planned_batches(plan: FrozenPlan) -> frozenset[str]:
     """The names of the models that the plan asks by batch."""
-    return frozenset(each["name"] for each in plan["models"] if each.get("batch"))
+    return frozenset(each.name for each in plan.models if each.batch)
 
 
 def problem(
-    plan: Json, rates: Sequence[float], *, bounds: Sequence[float] = (), packs: Sequence[float] = (), lost: int = 0
+    plan: FrozenPlan,
+    rates: Sequence[float],
+    *,
+    bounds: Sequence[float] = (),
+    packs: Sequence[float] = (),
+    lost: int = 0,
 ) -> Problem:
     """The procedure's view of a plan. rates, bounds: what a row is expected to cost and costs at most, USD, reference
     first; packs: rows that share a call. lost: rows set aside that the reference has no answer for."""
-    aside = len(plan.get("set_aside", ()))
+    aside = len(plan.set_aside)
     return Problem(
-        plan["rows"] - aside,
-        Fraction(plan["agreement"]),
-        Fraction(plan["confidence"]),
-        plan["reference"],
-        tuple(plan["candidates"]),
+        plan.rows - aside,
+        Fraction(plan.agreement),
+        Fraction(plan.confidence),
+        plan.reference,
+        plan.candidates,
         tuple(rates),
-        plan["seed"],
-        plan["reserve"],
+        plan.seed,
+        plan.reserve,
         _side(plan),
         set_aside=aside,
         lost=lost,
-        floor=Fraction(plan["floor"]),
+        floor=Fraction(plan.floor),
         bounds=tuple(bounds),
         packs=tuple(packs),
         kin=_kin(plan),
     )
 
 
-def _kin(plan: Json) -> tuple[int, ...]:
+def _kin(plan: FrozenPlan) -> tuple[int, ...]:
     """The number of the model behind every candidate, reference first, where some have ways of their own."""
-    bare = [name.partition("?")[0] for name in (plan["reference"], *plan["candidates"])]
-    return tuple(bare[1:].index(name) + 1 if k else 0 for k, name in enumerate(bare)) if plan.get("ways") else ()
+    bare = [name.partition("?")[0] for name in plan.names]
+    return tuple(bare[1:].index(name) + 1 if k else 0 for k, name in enumerate(bare)) if plan.ways else ()
 
 
-def _side(plan: Json) -> SidePromise | None:
-    if plan["per_label"] is None:
+def _side(plan: FrozenPlan) -> SidePromise | None:
+    if plan.per_label is None or plan.label_rows is None or plan.task.labels is None:
         return None
-    keys = tuple(answer_key(label) for label in plan["task"]["labels"])
-    return SidePromise(Fraction(plan["per_label"]), plan["label_rows"], keys)
+    keys = tuple(answer_key(label) for label in plan.task.labels)
+    return SidePromise(Fraction(plan.per_label), plan.label_rows, keys)
 
 
 def beforehand(job: Job) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.certificates.seeds import BITS, needs_chance, order_seed
 from smart_llm.certificates.self_agreement import self_agreement
 from smart_llm.client.client import Client
@@ -145,7 +146,7 @@ async def known(job: Job, reader: Reader) -> Known | None:
     return Known(whole, sheet, tokens, check, cost, _speeds(reader, job.table.table_hash))
 
 
-async def _checked(live: Live, reader: Reader, rows: Ints) -> Json | None:
+async def _checked(live: Live, reader: Reader, rows: Ints) -> SelfAgreement | None:
     """Self-agreement on the rows that have a second answer."""
     second = [
         row

@@ -28,7 +28,8 @@ from smart_llm.procedures.order import Ahead
 from smart_llm.scores.own import own
 from smart_llm.scores.words import judged_by
 from smart_llm.text.names import in_short
-from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Json, Verdict
+from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Verdict
+from smart_llm.types.plan import FrozenPlan
 
 EXPECTED = "expected"
 """Kind of the event that keeps what calls were expected to cost."""
@@ -145,9 +146,9 @@ def _same_verdict(record: RunRecord, verdict: Verdict, live: Live) -> None:
             raise Changed("the same answers lead to another verdict now")
 
 
-def given_up(plan: Json) -> list[str]:
+def given_up(plan: FrozenPlan) -> list[str]:
     """What to say of earlier runs of the same command that could not be reproduced."""
-    count = plan["given_up"]
+    count = plan.given_up
     if not count:
         return []
     runs = "1 earlier run" if count == 1 else f"{count:,} earlier runs"

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from smart_llm.certificates.certificate import stored
 from smart_llm.engine.live import Live
 from smart_llm.engine.options import Retry
 from smart_llm.engine.statuses import BROKEN
@@ -82,7 +83,7 @@ async def outcome(retry: Retry, record: RunRecord, live: Live, start: int) -> st
     then. None where nobody knows how many rows had no answer, as of a run that was killed."""
     if record.certificate is None:
         return None
-    before, broken = int(record.certificate["errors"]["rows"]), 0
+    before, broken = stored(record.certificate).errors.rows, 0
     without = np.array(sorted(row for row, error in live.rows.errors.items() if error.startswith(BROKEN)), np.int64)
     for prompt in live.questions.prompts(without):
         number = await live.client.held(live.questions.request(0, prompt))

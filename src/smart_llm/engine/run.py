@@ -6,9 +6,8 @@ from the ledger and tells the procedure what was seen before; a task that reads 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from smart_llm.certificates.certificate import ISSUED, Certificate, stored
@@ -95,7 +94,7 @@ async def execute(job: Job, means: Means) -> Finished:
     the ledger; everything bought is kept."""
     _give_up_spoiled(job, means)
     record, taken_up = begin(job, means.ledger)
-    for sentence in (*beforehand(job), *beyond(record.plan["task"])):
+    for sentence in (*beforehand(job), *beyond(record.plan.task)):
         means.tell(Said(sentence))
     if taken_up:
         means.tell(Said(resuming(record, means.ledger)))
@@ -155,9 +154,9 @@ async def _run(job: Job, record: RunRecord, means: Means) -> Finished:
     if abs(client.cache_saved) >= 5e-7:
         means.tell(Said(f"Providers' prompt caches took ${client.cache_saved:.6f} off what was bought now."))
     certificate = finished.certificate
-    errors, cost = certificate.claim["errors"], certificate.cost
-    paid = cost["paid"] + cost["learning"] + cost["lost_at_most"]
-    means.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost["reused"]))
+    errors, cost = certificate.claim.errors, certificate.cost
+    paid = cost.paid + cost.learning + cost.lost_at_most
+    means.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost.reused))
     return finished
 
 
@@ -222,7 +221,7 @@ def _explained(verdict: Verdict, live: Live, record: RunRecord) -> Verdict:
     """With a note where candidates were certified in vain; a finished run that is run again keeps the one it has."""
     if not verdict.granted:
         return verdict
-    before = record.certificate["notes"] if record.state == DONE and record.certificate else None
+    before = stored(record.certificate).notes if record.state == DONE and record.certificate else None
     kept = unused(live) if before is None else [note for note in before if note.startswith(UNUSED)]
     return replace(verdict, notes=(*verdict.notes, *kept))
 
@@ -234,18 +233,18 @@ def _finished(live: Live, granted: Certificate, record: RunRecord) -> Finished:
         Names(live.rows.by, [model.name for model in live.models]),
         States(live.questions.rows, live.rows.errors),
         granted,
-        granted.cost["total"],
-        granted.cost["saving"],
+        granted.cost.total,
+        granted.cost.saving,
         record.run_id,
     )
 
 
 def _issue(issued: Certificate, record: RunRecord, ledger: Ledger) -> None:
     """The run's certificate is recorded, and its hash before it: what was handed out can be told from what was not."""
-    told = {"certificate": tagged(canonical(json.loads(issued.to_json())))}
+    told = {"certificate": tagged(canonical(issued.fields()))}
     if all(event.payload != told for event in ledger.events(record.run_id) if event.kind == ISSUED):
         ledger.event(record.run_id, ISSUED, told)
-    ledger.finish_run(record.run_id, asdict(issued), state="pending" if issued.status == "pending" else DONE)
+    ledger.finish_run(record.run_id, issued.fields(), state="pending" if issued.status == "pending" else DONE)
 
 
 def _begun(run_id: str, ledger: Ledger) -> int:

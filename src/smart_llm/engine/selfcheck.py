@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.certificates.self_agreement import self_agreement
 from smart_llm.engine.live import Live
 from smart_llm.engine.session import Means
@@ -18,7 +19,7 @@ from smart_llm.ledger import RunRecord
 from smart_llm.ledger.aside import record_once
 from smart_llm.ledger.entries import CHECKED, DONE
 from smart_llm.stats.sampling import permutation
-from smart_llm.types import Ints, Json, Verdict
+from smart_llm.types import Ints, Verdict
 
 
 def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
@@ -32,7 +33,7 @@ def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
     )[:count]
 
 
-async def check_itself(live: Live, positions: Ints, record: RunRecord, means: Means) -> dict[str, Json]:
+async def check_itself(live: Live, positions: Ints, record: RunRecord, means: Means) -> SelfAgreement:
     """Ask, record, and say how often it agreed. What it showed in a finished run stands."""
     same, keys = await live.ask_again(positions, means.concurrency)
     told = {"positions": positions.tolist(), "keys": keys, "same": same}

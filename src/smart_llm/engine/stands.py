@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from smart_llm.certificates.certificate import stored
 from smart_llm.engine.live import Live
 from smart_llm.engine.once import STANDS
 from smart_llm.engine.statuses import BROKEN
@@ -56,11 +57,11 @@ class Stands:
 
 def resuming(record: RunRecord, ledger: Ledger) -> str:
     """What to say of a run that is not new: how far it had come. One that was killed has left no count of its rows."""
-    head, rows = f"Resuming run {record.run_id}", record.plan["rows"]
+    head, rows = f"Resuming run {record.run_id}", record.plan.rows
     if record.state == DONE:
         return f"{head}: it is finished, and all its {rows:,} rows are settled."
     if record.certificate is not None:
-        settled = rows - record.certificate["claim"]["unsettled"]
+        settled = rows - stored(record.certificate).claim.unsettled
         return f"{head}: {settled:,} of {rows:,} rows are already answered, and are not paid for again."
     bought = sum(each.calls for each in ledger.account(record.run_id) if each.outcome == "answered")
     return f"{head}: {bought:,} answers are already bought, and are not paid for again."

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.types import Ints, Json
+from smart_llm.types.plan import FrozenPlan
 
 Entry = TypeVar("Entry", bound=np.generic)
 
@@ -35,9 +36,9 @@ class Aside:
     positions: Ints
 
     @classmethod
-    def of(cls, plan: Json) -> Aside:
+    def of(cls, plan: FrozenPlan) -> Aside:
         """As a plan says."""
-        return cls(plan["rows"], np.array(plan.get("set_aside", []), np.int64))
+        return cls(plan.rows, np.array(plan.set_aside, np.int64))
 
     @cached_property
     def population(self) -> Ints:

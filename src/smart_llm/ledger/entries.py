@@ -57,7 +57,3 @@ GIVEN_UP = "given up"
 
 ABOUT, GIVEN, IDS = "about", "answers given", "ids"
 """Kinds of events."""
-
-
-PLAN = "smart-plan/2"
-"""Of the form of plans; runs of other forms are not taken up."""

@@ -17,6 +17,7 @@ from smart_llm.ledger import parts
 from smart_llm.ledger.keys import seal, tagged
 from smart_llm.ledger.migrations import check_version
 from smart_llm.types import Answer, Json
+from smart_llm.types.plan import FORMAT, FrozenPlan, frozen_plan
 
 PROBE = "probe"
 """The outcome of a call that was answered, and made to learn something about its server alone."""
@@ -53,16 +54,27 @@ _snapshot = msgspec.json.Decoder(_Snapshot).decode
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run as recorded. started: seconds since 1970. plan, certificate: decoded JSON; plan_hash seals the plan."""
+    """One run as recorded. started: seconds since 1970. recorded, certificate: the plan and the certificate as JSON;
+    plan_hash seals the plan."""
 
     run_id: str
     lookup: str
-    plan: Json
+    recorded: Json
     plan_hash: str
     seed: int
     started: float
     state: str
     certificate: Json | None
+
+    @property
+    def plan(self) -> FrozenPlan:
+        """The plan, read strictly; `LedgerError` for one of another version."""
+        return frozen_plan(self.recorded, f"The plan of run {self.run_id}")
+
+    @property
+    def readable(self) -> bool:
+        """Whether the plan is of the form that this version reads."""
+        return isinstance(self.recorded, dict) and self.recorded.get("format") == FORMAT
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,8 @@ class Ledger(Reader):
         return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(self._clock()))}-{secrets.token_hex(3)}"
 
     def start_run(self, plan: Json, *, lookup: str, seed: int, run_id: str | None = None) -> RunRecord:
-        """Record a frozen plan as a new run, state `pending`. run_id: where something was bought for it before."""
+        """Record a plan (`FrozenPlan`, or its JSON) as a new run, state `pending`. run_id: where something was
+        bought for it before."""
         now, frozen, run_id = self._clock(), canonical(plan), run_id or self.new_run_id()
         self._writer.execute(_RUN, (run_id, lookup, frozen.decode(), tagged(frozen), str(seed), now))
         record = self.find_run(lookup)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.engine.job import ENOUGH, Job, beforehand
 from smart_llm.engine.live import Live
 from smart_llm.procedures import described
 from smart_llm.scores.traits import answer_key
-from smart_llm.types import Json
 from smart_llm.types.share import allowed
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Facts:
     asked: Line
     reference_only: float
     seen: Known | None
-    check: Mapping[str, Json] | None
+    check: SelfAgreement | None
     budget: float | None
 
 
@@ -57,14 +57,14 @@ def _beforehand(facts: Facts) -> Iterator[str]:
 
 def _ceiling(facts: Facts) -> Iterator[str]:
     check, target = facts.check, float(Fraction(facts.job.agreement))
-    if not check or not check["rows"]:
+    if not check or not check.rows:
         return
-    share = check["agreeing"] / check["rows"]
+    share = check.agreeing / check.rows
     if target > share:
-        surely = " surely" if target > check["upper"] else ""
+        surely = " surely" if target > check.upper else ""
         yield (
-            f"The reference agrees with itself on {check['agreeing']} of {check['rows']} rows asked twice (at most "
-            f"{check['upper']:.3f}): agreement {facts.job.agreement} is{surely} above that ceiling, so hardly any "
+            f"The reference agrees with itself on {check.agreeing} of {check.rows} rows asked twice (at most "
+            f"{check.upper:.3f}): agreement {facts.job.agreement} is{surely} above that ceiling, so hardly any "
             "candidate can reach it. Lower the agreement, or make the prompt say more exactly what is wanted."
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from smart_llm.certificates.certificate import self_agreement
+from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.procedures import described
 from smart_llm.text.rich_html import card
 from smart_llm.text.wrapping import USUAL, wrapped
@@ -77,7 +78,7 @@ class Plan:
     lines: tuple[Line, ...]
     reference_only: float
     pilot: Mapping[str, Json] | None
-    self_agreement: Mapping[str, Json] | None
+    self_agreement: SelfAgreement | None
     set_aside: int
     warnings: tuple[str, ...]
     run: Mapping[str, Json] | None
@@ -98,7 +99,8 @@ class Plan:
 
     def to_json(self) -> dict[str, Json]:
         """The fields as JSON values."""
-        return asdict(self)
+        check = self.self_agreement
+        return asdict(self) | {"self_agreement": check and check.to_json()}
 
 
 def text(plan: Plan, width: int = USUAL) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from smart_llm.certificates.certificate import Certificate
+from smart_llm.engine.delivering import asked_elsewhere
 from smart_llm.engine.job import spent
 from smart_llm.engine.live import Live
 from smart_llm.engine.questions import NONE
@@ -112,7 +113,6 @@ class RayDelivery:
     def _orders(self, live: Live, verdict: Verdict, record: RunRecord, means: Means, parts: tuple[Part, ...]) -> Orders:
         routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike)
         repeated = live.questions.alike.repeated if routing.cascade else NONE
-        bought = means.ledger.count(live.models[0].name)
         return Orders(
             task=live.task,
             models=live.models,
@@ -128,7 +128,7 @@ class RayDelivery:
             covered=live.covered,
             known=live.known,
             before=live.before,
-            elsewhere=bought > int((~np.isnan(live.account.costs[0])).sum()),
+            elsewhere=asked_elsewhere(live, means.ledger),
             failed=dict(live.client.failed),
             parts=parts,
             run_id=record.run_id,

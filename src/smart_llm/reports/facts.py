@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from smart_llm.certificates.certificate import Certificate, stored
 from smart_llm.certificates.recount import rebuilt, recorded
 from smart_llm.errors import InputError
 from smart_llm.ledger import Reader, RunRecord
@@ -17,7 +18,7 @@ from smart_llm.ledger.reader import Spent
 from smart_llm.reports.profiling import Profiling, look
 from smart_llm.tasks import Task
 from smart_llm.text.names import in_short
-from smart_llm.types import Json
+from smart_llm.types.plan import FrozenPlan
 
 LAST = "last"
 """The name of the newest run."""
@@ -25,13 +26,15 @@ LAST = "last"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One run. table, output: file names, where there are files. columns: those of the prompt. lost: USD, at most, of
-    calls that brought no answer. ended: when the latest answer was bought, in seconds since 1970. complete: profiling
-    has come to its end. profiling: None where the task has functions of the user's own, which a ledger does not hold.
-    software: that of whoever reads. given: rows delivered each label. ids: what rows are called in their own table, by
-    position."""
+    """One run. certificate: pending or final, None while there is none. table, output: file names, where there are
+    files. columns: those of the prompt. lost: USD, at most, of calls that brought no answer. ended: when the latest
+    answer was bought, in seconds since 1970. complete: profiling has come to its end. profiling: None where the
+    task has functions of the user's own, which a ledger does not hold. software: that of whoever reads. given: rows
+    delivered each label. ids: what rows are called in their own table, by position."""
 
     run: RunRecord
+    plan: FrozenPlan
+    certificate: Certificate | None
     ledger: str
     table: str | None
     output: str | None
@@ -45,36 +48,26 @@ class Facts:
     given: Mapping[str, int]
     ids: Mapping[str, str]
 
-    @property
-    def plan(self) -> Mapping[str, Json]:
-        """What was decided before the evidence was bought."""
-        plan: Mapping[str, Json] = self.run.plan
-        return plan
-
     def short(self, text: str) -> str:
         """A text, or a name, with the models in it called by their names without addresses, where these tell them
         apart."""
-        return in_short(text, [model["name"] for model in self.run.plan["models"]])
+        return in_short(text, [model.name for model in self.plan.models])
 
     def row(self, position: int) -> str:
         """What to call a row: its number, and its own name where it has one."""
         own = self.ids.get(str(position))
         return f"{position + 1:,}" + (f" ({own})" if own is not None else "")
 
-    @property
-    def certificate(self) -> Mapping[str, Json] | None:
-        """The certificate, pending or final; None while there is none."""
-        found: Mapping[str, Json] | None = self.run.certificate
-        return found
-
 
 def read(reader: Reader, run: RunRecord, task: Task | None = None) -> Facts:
     """The facts of a run. task: needed only where the task has functions of the user's own."""
-    told = reader.latest(run.run_id, ABOUT) or {}
+    told, plan = reader.latest(run.run_id, ABOUT) or {}, run.plan
     asks, complete = recorded(reader.events(run.run_id))
-    reads = task or rebuilt(run.plan["task"])
+    reads = task or rebuilt(plan.task)
     return Facts(
         run,
+        plan,
+        None if run.certificate is None else stored(run.certificate),
         reader.path.name,
         told.get("table") or named_by(reader.path.name),
         told.get("output"),
@@ -83,7 +76,7 @@ def read(reader: Reader, run: RunRecord, task: Task | None = None) -> Facts:
         reader.lost(run.run_id),
         reader.last_answer(run.run_id),
         complete,
-        look(run.plan, asks, reader, reads) if reads is not None else None,
+        look(plan, asks, reader, reads) if reads is not None else None,
         version("smart-llm"),
         reader.latest(run.run_id, GIVEN) or {},
         (reader.latest(run.run_id, IDS) or {}).get("ids", {}),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from smart_llm.certificates.certificate import stored
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.files import user_dir
 from smart_llm.ledger import Reader, RunRecord
@@ -73,9 +74,17 @@ def _is_ledger(path: Path) -> bool:
 
 
 def past(ledger: Path) -> list[Past]:
-    """The runs of a ledger, oldest first. `InputError`, `LedgerError`: as `Reader.open`."""
+    """The runs of a ledger, oldest first, but for those of other versions (`unreadable`). `InputError`, `LedgerError`:
+    as `Reader.open`."""
     with Reader.open(ledger) as reader:
-        return [_past(reader, run) for run in reader.runs()]
+        return [_past(reader, run) for run in reader.runs() if run.readable]
+
+
+def unreadable(ledger: Path) -> list[str]:
+    """One sentence for each run that another version of this program has recorded in another form."""
+    with Reader.open(ledger) as reader:
+        ids = [run.run_id for run in reader.runs() if not run.readable]
+    return [f"{ledger}: run {each} was made by another version of smart-llm, and is not listed." for each in ids]
 
 
 def whereabouts(ledgers: Sequence[Path] | None, name: str) -> tuple[Path, str]:
@@ -133,23 +142,23 @@ def _described(each: Past) -> list[str]:
 
 
 def _past(reader: Reader, run: RunRecord) -> Past:
-    c, plan = run.certificate, run.plan
+    c, plan = None if run.certificate is None else stored(run.certificate), run.plan
     about = reader.latest(run.run_id, ABOUT) or {}
     return Past(
         run.run_id,
         str(reader.path),
         run.started,
         about.get("table") or named_by(reader.path.name),
-        plan["rows"],
-        "given up" if reader.latest(run.run_id, GIVEN_UP) is not None else c["status"] if c else "open",
-        plan["agreement"],
-        plan["confidence"],
-        plan["task"]["prompt"],
-        plan["reference"],
-        tuple(plan["candidates"]),
-        plan["procedure"],
-        c["cost"]["total"] if c else reader.spent(run.run_id),
+        plan.rows,
+        "given up" if reader.latest(run.run_id, GIVEN_UP) is not None else c.status if c else "open",
+        plan.agreement,
+        plan.confidence,
+        plan.task.prompt,
+        plan.reference,
+        plan.candidates,
+        plan.procedure,
+        c.cost.total if c else reader.spent(run.run_id),
         reader.spent(run.run_id),
-        c["cost"].get("reused", 0.0) if c else 0.0,
-        c["cost"]["saving"] if c and c["status"] != "pending" else None,
+        c.cost.reused if c else 0.0,
+        c.cost.saving if c and c.status != "pending" else None,
     )

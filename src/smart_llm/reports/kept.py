@@ -25,8 +25,8 @@ def kept(
 ) -> Iterator[str]:
     """Two lines at most. output: the file where the answered table is to go; parts: the folder, which is written part
     by part."""
-    rows, left = c.claim["rows"], c.claim["unsettled"]
-    yield f"kept: {rows - left:,} of {rows:,} rows answered, for {usd(c.cost['total'])}, in the ledger {ledger}"
+    rows, left = c.claim.rows, c.claim.unsettled
+    yield f"kept: {rows - left:,} of {rows:,} rows answered, for {usd(c.cost.total)}, in the ledger {ledger}"
     pending = f"{certificate} (pending)" if certificate else None
     written = [str(each) for each in (pending, page, parts and f"the parts of {parts} that are done") if each]
     later = f"; {output} comes once every row is settled" if output else ""

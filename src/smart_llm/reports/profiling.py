@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from smart_llm.ledger import Reader
 from smart_llm.tasks import Task, format_value
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json
+from smart_llm.types.plan import FrozenPlan
 
 POINTS = 240
 """Of a curve, at most."""
@@ -61,9 +62,9 @@ class Profiling:
     snapshots: Mapping[str, tuple[str, ...]]
 
 
-def look(plan: Mapping[str, Json], asks: Sequence[Mapping[str, Json]], reader: Reader, task: Task) -> Profiling:
+def look(plan: FrozenPlan, asks: Sequence[Mapping[str, Json]], reader: Reader, task: Task) -> Profiling:
     """Read the answers behind these asks."""
-    names = [plan["reference"], *plan["candidates"]]
+    names = plan.names
     told = [_Told() for _ in names]
     for models, position, keys, marks, answers in _rows(asks, reader):
         replies = {m: answers.get(key) for m, key in zip(models, keys, strict=True)}

@@ -8,10 +8,10 @@ from typing import Protocol, TypeAlias
 
 from smart_llm.errors import InputError, named
 from smart_llm.ledger import Reader, RunRecord
-from smart_llm.ledger.entries import PLAN
 from smart_llm.reports.facts import find, read
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare
+from smart_llm.types.plan import FORMAT
 
 Place: TypeAlias = str | os.PathLike[str]
 
@@ -56,11 +56,11 @@ def report(run: str | Ran, path: Place | None = None, *, ledger: Place | None = 
     check(target)
     with Reader.open(Path(ledger)) as reader:
         record = find(reader.runs(), name)
-        if record.plan.get("format") != PLAN:
+        if not record.readable:
             raise InputError(
-                f"run {record.run_id} was made by another version of smart-llm: reports need one of {PLAN}."
+                f"run {record.run_id} was made by another version of smart-llm: reports need one of {FORMAT}."
             )
-        if task is not None and bare(task.to_json()) != bare(record.plan["task"]):
+        if task is not None and bare(task.described) != bare(record.plan.task):
             raise InputError(f"run {record.run_id} had another task: give the one it had, or none.")
         make(reader, record, target, task)
     return target

@@ -8,15 +8,17 @@ average call of the rows profiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from smart_llm.certificates.why import why_alone
+from smart_llm.certificates.certificate import Certificate, alone
+from smart_llm.certificates.checks import mix
+from smart_llm.certificates.parts import StatedTier
 from smart_llm.procedures import described
 from smart_llm.reports.facts import Facts
 from smart_llm.scores.own import own
 from smart_llm.scores.words import judged_by
-from smart_llm.types import Json
+from smart_llm.types.plan import FrozenPlan
 from smart_llm.wording import worded
 
 
@@ -41,16 +43,16 @@ def _in_words(facts: Facts) -> str:
     """Which answer a row that was not profiled is delivered, once that is settled."""
     c = facts.certificate
     assert c is not None
-    rule, reference = c["rule"], c["plan"]["reference"]
-    if rule.get("tiers"):
+    rule, reference = c.rule, c.plan.reference
+    if rule.tiers:
         gate = f"Rows whose text looks like those that no candidate does well on go to {reference} at once. "
-        tiers = " ".join(_tier(each, facts.plan) for each in rule["tiers"])
-        return (gate if rule.get("gate") else "") + tiers + f" All other rows go to {reference}."
-    shares = [each for each in rule.get("shares", ()) if each["rows"]]
+        tiers = " ".join(_tier(each, facts.plan) for each in rule.tiers)
+        return (gate if rule.gate else "") + tiers + f" All other rows go to {reference}."
+    shares = [each for each in rule.shares or () if each.rows]
     if not shares:
         return f"{reference} answers every row."
-    order = "in the order of the file" if rule["order"] == "file" else "picked at random beforehand"
-    parts = ", ".join(f"{each['rows']:,} rows go to {each['model']}" for each in shares)
+    order = "in the order of the file" if rule.order == "file" else "picked at random beforehand"
+    parts = ", ".join(f"{each.rows:,} rows go to {each.model}" for each in shares)
     return (
         f"Of the rows not profiled, {parts}, {order}; the others, and those it has no proper answer to, to {reference}."
     )
@@ -60,64 +62,58 @@ def why(facts: Facts) -> str:
     """Why this rule, once it is settled."""
     c = facts.certificate
     assert c is not None
-    if c["rule"].get("tiers"):
+    if c.rule.tiers:
         return (
             "The rule was chosen on the pilot, whose rows are no evidence, because it was expected to cost least; then "
             "all the evidence was spent on this one rule. Trying several would have needed more rows for each."
         )
-    if c["granted"] or c["status"] == "not-certified":
+    if c.granted or c.status == "not-certified":
         return "Of the rules that are certified, the one that costs least is used."
-    if not described(c["plan"]["procedure"]).candidates:
+    if not described(c.plan.procedure).candidates:
         return "That is what was asked for."
-    return f"No candidate could be certified at this agreement. {facts.short(worded(why_alone(c)))}"
+    return f"No candidate could be certified at this agreement. {facts.short(worded(alone(c)))}"
 
 
 def ways(facts: Facts) -> list[Way]:
     """What was certified, cheapest first: the rule that was used, others, and the reference alone."""
     c = facts.certificate
-    if c is None or c["status"] == "pending":
+    if c is None or c.status == "pending":
         return []
-    cost, reference = c["cost"], c["plan"]["reference"]
-    candidates = c["rule"].get("tiers") or [each for each in c["rule"].get("shares", ()) if each["rows"]]
-    names = list(dict.fromkeys(each["model"] for each in candidates))
-    rows = sum(c["delivered"]["by"].get(name, 0) for name in names)
+    cost, reference = c.cost, c.plan.reference
+    names = list(dict.fromkeys(c.rule.models))
+    rows = sum(c.delivered.by.get(name, 0) for name in names)
     found = [*_finalists(facts, c)]
     if names:
-        found.append(Way(", ".join(names), rows, cost["total"], "certified, and used", estimated=False))
+        found.append(Way(", ".join(names), rows, cost.total, "certified, and used", estimated=False))
     note = "holds by definition" if names else "holds by definition, and used"
-    found.append(Way(f"{reference} on every row", 0, cost["reference_only"], note, estimated=bool(names)))
+    found.append(Way(f"{reference} on every row", 0, cost.reference_only, note, estimated=bool(names)))
     return sorted(found, key=lambda way: float("inf") if way.cost is None else way.cost)
 
 
-def _tier(tier: Mapping[str, Json], plan: Mapping[str, Json]) -> str:
-    names = [plan["reference"], *plan["candidates"]]
-    draws = next((model.get("draws", 0) for model in plan["models"] if model["name"] == tier["model"]), 0)
-    sure_of_itself = own(draws, bool(plan["task"]["labels"]))
-    how = judged_by(tier["score"], names, sure_of_itself)
+def _tier(tier: StatedTier, plan: FrozenPlan) -> str:
+    names = plan.names
+    draws = next((model.draws for model in plan.models if model.name == tier.model), 0)
+    sure_of_itself = own(draws, bool(plan.task.labels))
+    how = judged_by(tier.score, names, sure_of_itself)
     if not how:
         sure = "It is kept for rows picked at random beforehand"
-    elif tier["stop"] is None:
+    elif tier.stop is None:
         sure = "Its answer is kept wherever it has a score"
     else:
-        sure = f"Its answer is kept where it is sure enough, judged by {how}: from {tier['stop'][0]:.4g} on"
-    return f"{tier['model']} is asked about every row that was not profiled. {sure}."
+        sure = f"Its answer is kept where it is sure enough, judged by {how}: from {tier.stop[0]:.4g} on"
+    return f"{tier.model} is asked about every row that was not profiled. {sure}."
 
 
-def _finalists(facts: Facts, c: Mapping[str, Json]) -> Iterator[Way]:
+def _finalists(facts: Facts, c: Certificate) -> Iterator[Way]:
     """Finalists of an exact design that were not chosen."""
-    evidence = c["evidence"].get("mix", c["evidence"])
-    chosen, call = evidence.get("candidate"), facts.profiling.call if facts.profiling else {}
-    reference = c["plan"]["reference"]
-    for each in evidence.get("finalists", ()):
-        name, share = each["candidate"], each["stop"]["share"]
-        if name == chosen:
+    if "mix" not in c.evidence:
+        return
+    evidence, reference = mix.read(c.evidence["mix"]), c.plan.reference
+    call = facts.profiling.call if facts.profiling else {}
+    for each in evidence.finalists:
+        if each.candidate == evidence.candidate:
             continue
-        if share is None:
-            seen = each["stop"]["seen"]
-            yield Way(name, 0, None, f"not settled: given up after {seen:,} rows of evidence, it was not worth more")
-            continue
-        rows = min(share, evidence["left"])
-        bought = c["cost"]["total"] - c["cost"]["delivery"]
-        known = name in call and reference in call
-        left = rows * call[name] + (evidence["left"] - rows) * call[reference] if known else 0.0
-        yield Way(name, rows, bought + left if known else None, "certified, not used")
+        rows, bought = min(each.stop.share, evidence.left), c.cost.total - c.cost.delivery
+        known = each.candidate in call and reference in call
+        left = rows * call[each.candidate] + (evidence.left - rows) * call[reference] if known else 0.0
+        yield Way(each.candidate, rows, bought + left if known else None, "certified, not used")

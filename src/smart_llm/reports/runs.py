@@ -15,24 +15,24 @@ ROWS = 5
 
 def brief(c: Certificate, run: str) -> str:
     """For a prompt: one line."""
-    return f"<Run {run}: {head(c)}; {usd(c.cost['total'])} paid{_times(c)}>"
+    return f"<Run {run}: {head(c)}; {usd(c.cost.total)} paid{_times(c)}>"
 
 
 def html(c: Certificate, run: str, table: Any) -> str:
     """For a notebook: what is promised, what it cost, and the first answers."""
-    cost, by = c.cost, c.delivered["by"]
-    rows = sum(by.values()) - by.get(c.claim["reference"], 0)
+    cost, by = c.cost, c.delivered.by
+    rows = sum(by.values()) - by.get(c.claim.reference, 0)
     figures = [
-        ("paid", usd(cost["total"]), f"instead of about {usd(cost['reference_only'])}"),
+        ("paid", usd(cost.total), f"instead of about {usd(cost.reference_only)}"),
         ("answered by candidates", percent(rows / max(1, sum(by.values()))), f"{rows:,} rows"),
-        ("without an answer", f"{c.errors['rows']:,}", "of " + f"{c.claim['rows']:,} rows"),
+        ("without an answer", f"{c.errors.rows:,}", "of " + f"{c.claim.rows:,} rows"),
     ]
-    words = in_short(c.claim["words"], [model["name"] for model in c.models])
+    words = in_short(c.claim.words, c.plan.names)
     return card(head(c), words, figures, c.text()) + _first(table) + f"<div>run {run}</div>"
 
 
 def _times(c: Certificate) -> str:
-    return f", {c.cost['saving']:.2f}× cheaper than the reference alone" if c.cost["saving"] > 1 else ""
+    return f", {c.cost.saving:.2f}× cheaper than the reference alone" if c.cost.saving > 1 else ""
 
 
 def _first(table: Any) -> str:

@@ -5,16 +5,15 @@ Everyday words only: what a reference or a candidate is, the page says where it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 from shlex import quote
 
-from smart_llm.certificates.why import why_alone
+from smart_llm.certificates.certificate import Certificate, alone
 from smart_llm.reports.blocks import Block, Grid, Listing, Pairs, Section
 from smart_llm.reports.facts import Facts
 from smart_llm.text.numbers import count, percent, percents, usd
 from smart_llm.text.safe import cut
-from smart_llm.types import Json
 from smart_llm.wording import worded
 
 QUESTION = 400
@@ -25,28 +24,28 @@ LABELS = 40
 
 def question(facts: Facts) -> str:
     """What was asked about every row."""
-    return cut(" ".join(facts.plan["task"]["prompt"].split()), QUESTION)
+    return cut(" ".join(facts.plan.task.prompt.split()), QUESTION)
 
 
 def summary(facts: Facts) -> str:
     """The whole run in three sentences, for somebody who was not there."""
     c = facts.certificate
-    if c is None or c["status"] == "pending":
+    if c is None or c.status == "pending":
         return "The run has not come to its end: some rows have no answer yet, and nothing is promised so far."
-    claim, cost, by = c["claim"], c["cost"], c["delivered"]["by"]
-    reference, rows = facts.short(claim["reference"]), claim["rows"]
-    cheap = sum(n for model, n in by.items() if model != claim["reference"])
-    paid = f"{count(rows, 'row')} for {usd(cost['total'])}"
-    if c["status"] != "certified":
-        why = facts.short(worded(why_alone(c)))
+    claim, cost, by = c.claim, c.cost, c.delivered.by
+    reference, rows = facts.short(claim.reference), claim.rows
+    cheap = sum(n for model, n in by.items() if model != claim.reference)
+    paid = f"{count(rows, 'row')} for {usd(cost.total)}"
+    if c.status != "certified":
+        why = facts.short(worded(alone(c)))
         return " ".join(
             filter(None, [f"{paid}. No cheaper model was certified, so {reference} answered every row itself.", why])
         )
     return (
-        f"{paid}, instead of about {usd(cost['reference_only'])} if {reference}, the model you trust, had answered "
-        f"every row. Cheaper models gave {cheap:,} of the answers. At most {count(claim['allowance'], 'answer')} "
-        f"({percent(claim['allowance'] / rows)}) should differ from what {reference} would have said; at least "
-        f"{percents(claim['confidence'])} of runs like this one keep to that."
+        f"{paid}, instead of about {usd(cost.reference_only)} if {reference}, the model you trust, had answered "
+        f"every row. Cheaper models gave {cheap:,} of the answers. At most {count(claim.allowance, 'answer')} "
+        f"({percent(claim.allowance / rows)}) should differ from what {reference} would have said; at least "
+        f"{percents(claim.confidence)} of runs like this one keep to that."
     )
 
 
@@ -61,7 +60,7 @@ def _given(facts: Facts) -> Iterator[Grid]:
     given = facts.given
     if not given:
         return
-    total = facts.plan["rows"]
+    total = facts.plan.rows
     often = sorted(given.items(), key=lambda pair: -pair[1])
     rows = [(label, f"{n:,}", percent(n / total)) for label, n in often[:LABELS]]
     if lost := total - sum(given.values()):
@@ -72,28 +71,28 @@ def _given(facts: Facts) -> Iterator[Grid]:
 
 def _next(facts: Facts) -> Iterator[str]:
     c = facts.certificate
-    if c is None or c["status"] == "pending":
+    if c is None or c.status == "pending":
         yield "Run the same command again: it goes on where it stopped, and nothing is paid for twice."
         return
     if facts.output:
         yield f"Use the answers: they are in {facts.output}, row by row as in your table."
-    if lost := c["errors"]["rows"]:
+    if lost := c.errors.rows:
         yield (
             f"{count(lost, 'row')} ended without an answer, and the answered table says why: run the same command "
             "again to ask about them once more, or answer them by hand."
         )
-    yield from _certified(c) if c["status"] == "certified" else _alone(facts)
+    yield from _certified(c) if c.status == "certified" else _alone(facts)
     if facts.output:
         name = quote(f"{facts.output}.certificate.json")
         yield f"Keep the certificate {name} and the ledger {facts.ledger} with the answers: anybody can check them."
 
 
-def _certified(c: Mapping[str, Json]) -> Iterator[str]:
+def _certified(c: Certificate) -> Iterator[str]:
     yield (
         "Read a few of the rows on which the models disagree, below. Where the question leaves room, make it clearer: "
         "the next run costs less, and the answers are better."
     )
-    if float(Fraction(c["claim"]["agreement"])) >= 0.99:
+    if float(Fraction(c.claim.agreement)) >= 0.99:
         yield "If a few more differing answers do no harm, ask for less agreement: smart plan says what it would save."
 
 
@@ -108,7 +107,7 @@ def _alone(facts: Facts) -> Iterator[str]:
 
 def glossary(facts: Facts) -> Section:
     """The words this page needs."""
-    reference = facts.short(facts.plan["reference"])
+    reference = facts.short(facts.plan.reference)
     pairs = [
         ("reference", f"the model whose answers count as right here: {reference}"),
         ("candidate", "a cheaper model that may answer instead, where that was shown to be good enough"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import floor
@@ -20,7 +20,6 @@ from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.tasks.template import Template, split
 from smart_llm.text.numbers import count, percent, usd
 from smart_llm.text.safe import cut
-from smart_llm.types import Json
 from smart_llm.wording import worded
 
 COLOURS = 6
@@ -35,9 +34,9 @@ UNLIKELY = 0.2
 
 def colour(facts: Facts, model: str) -> str:
     """The colour class of a model, the same in every plot."""
-    if model == facts.plan["reference"]:
+    if model == facts.plan.reference:
         return "reference"
-    candidates = facts.plan["candidates"]
+    candidates = facts.plan.candidates
     return f"candidate-{candidates.index(model) % COLOURS + 1}" if model in candidates else "reference"
 
 
@@ -64,7 +63,7 @@ def cautions_of_models(facts: Facts) -> Iterator[str]:
 
 def useless_notes(facts: Facts) -> list[str]:
     """The certificate's notes on candidates that gave hardly any proper answer."""
-    notes = facts.certificate["notes"] if facts.certificate else ()
+    notes = facts.certificate.notes if facts.certificate else ()
     return [worded(note) for note in notes if f" {NEVER} " in note or f" {SELDOM} " in note]
 
 
@@ -87,7 +86,7 @@ def models(facts: Facts) -> Section:
 
 
 def _curves(facts: Facts, shown: Sequence[Seen]) -> Iterator[Block]:
-    target = float(Fraction(facts.plan["agreement"]))
+    target = float(Fraction(facts.plan.agreement))
     curves = [(each, _limits(each.curve)) for each in shown]
     if not curves:
         return
@@ -103,7 +102,7 @@ def _curves(facts: Facts, shown: Sequence[Seen]) -> Iterator[Block]:
 
 def _ceiling(facts: Facts) -> Iterator[Block]:
     """Self-agreement, where it was looked at."""
-    check = facts.certificate["self_agreement"] if facts.certificate else None
+    check = facts.certificate.self_agreement if facts.certificate else None
     if check:
         yield Prose(f"The reference {self_agreement(check)}.")
 
@@ -145,7 +144,7 @@ def _deferred(facts: Facts) -> Iterator[str]:
 def _line(facts: Facts, seen: Seen) -> tuple[str, ...]:
     """One candidate."""
     assert facts.profiling is not None
-    call, reference = facts.profiling.call.get(seen.model), facts.profiling.call.get(facts.plan["reference"])
+    call, reference = facts.profiling.call.get(seen.model), facts.profiling.call.get(facts.plan.reference)
     price = f"{call / reference:.3f}" if call is not None and reference else "–"
     name = facts.short(seen.model)
     if not seen.curve:
@@ -157,14 +156,11 @@ def _line(facts: Facts, seen: Seen) -> tuple[str, ...]:
 
 def _role(facts: Facts, model: str) -> str:
     c = facts.certificate
-    if c is None or c["status"] == "pending":
+    if c is None or c.status == "pending":
         return "open"
-    rule = c["rule"]
-    used = [each["model"] for each in rule.get("tiers", ())]
-    used += [each["model"] for each in rule.get("shares", ()) if each["rows"]]
-    if model in used:
+    if model in c.rule.models:
         return "answers rows"
-    return "asked along" if any(model in each["peers"] for each in rule.get("tiers", ())) else "not used"
+    return "asked along" if any(model in each.peers for each in c.rule.tiers or ()) else "not used"
 
 
 def _standings(facts: Facts) -> Iterator[Block]:
@@ -173,9 +169,9 @@ def _standings(facts: Facts) -> Iterator[Block]:
         "The task has functions of your own, which a ledger does not hold: the answers cannot be compared again here. "
         "In Python, run.report(…) or smart.report(…, task=task) shows more."
     )
-    standings = facts.certificate["delivered"]["standings"] if facts.certificate else []
+    standings = facts.certificate.delivered.standings if facts.certificate else []
     rows = [
-        (facts.short(s["model"]), f"{s['profiled']:,}", f"{s['agreeing']:,}", f"{s['lower']:.3f} … {s['upper']:.3f}")
+        (facts.short(s.model), f"{s.profiled:,}", f"{s.agreeing:,}", f"{s.lower:.3f} … {s.upper:.3f}")
         for s in standings
     ]
     if rows:
@@ -188,7 +184,7 @@ def _standings(facts: Facts) -> Iterator[Block]:
 
 def _given(facts: Facts) -> Iterator[Block]:
     """How candidates agreed on rows like those they were given."""
-    shown = given(facts.certificate["evidence"]) if facts.certificate and facts.certificate["granted"] else []
+    shown = given(facts.certificate) if facts.certificate else []
     for model, agreed, rows in shown:
         if rows:
             yield Prose(
@@ -225,9 +221,9 @@ def answers(facts: Facts) -> Section:
     """Rows by model."""
     c = facts.certificate
     blocks: list[Block] = []
-    if c and sum(c["delivered"]["by"].values()):
-        counted = c["delivered"]["by"]
-        by, total = {model["name"]: counted[model["name"]] for model in c["models"]}, sum(counted.values())
+    if c and sum(c.delivered.by.values()):
+        counted = c.delivered.by
+        by, total = {model.name: counted[model.name] for model in c.models}, sum(counted.values())
         parts = [
             svg.Part(f"{facts.short(name)}: {count(rows, 'row')}", rows, colour(facts, name))
             for name, rows in by.items()
@@ -246,10 +242,15 @@ def answers(facts: Facts) -> Section:
 def labels(facts: Facts) -> Section:
     """Per label, with limits."""
     c = facts.certificate
-    found = [each for each in c["labels"] if each["profiled"]] if c and c["status"] == "certified" else []
-    often = sorted(found, key=lambda each: -each["profiled"])
+    found = [each for each in c.labels if each.profiled] if c and c.status == "certified" else []
+    often = sorted(found, key=lambda each: -each.profiled)
     rows: list[tuple[Cell, ...]] = [
-        (each["label"], f"{each['profiled']:,}", *_share(each, "agreement"), *_share(each, "precision"))
+        (
+            each.label,
+            f"{each.profiled:,}",
+            *_share(each.agreement, each.agreement_lower, each.agreement_upper),
+            *_share(each.precision, each.precision_lower, each.precision_upper),
+        )
         for each in often[:LABELS]
     ]
     head = ("label", "profiled", "agreement", "limits", "precision", "limits")
@@ -258,14 +259,13 @@ def labels(facts: Facts) -> Section:
         "Agreement: of the rows the reference calls so, the share delivered so (recall). Precision: of the rows "
         "delivered so, the share it calls so. 95 % limits; reported, not promised"
     )
-    lead += ", but for the agreement you asked for by --per-label." if facts.plan["per_label"] else "."
+    lead += ", but for the agreement you asked for by --per-label." if facts.plan.per_label else "."
     grid = Grid("Labels by how often the reference gives them", head, rows, frozenset({1, 2, 4}), more)
     return Section("labels", "Label by label", lead, [grid] if rows else [])
 
 
-def _share(each: Mapping[str, Json], name: str) -> tuple[Cell, Cell]:
-    value, low, high = each[name], each[f"{name}_lower"], each[f"{name}_upper"]
-    if value is None:
+def _share(value: float | None, low: float | None, high: float | None) -> tuple[Cell, Cell]:
+    if value is None or low is None or high is None:
         return "–", ""
     return f"{value:.3f} [{low:.3f}, {high:.3f}]", svg.interval(value, low, high)
 
@@ -313,7 +313,7 @@ def _cases(facts: Facts, seen: Seen) -> Iterator[Block]:
 
 
 def _case(facts: Facts, model: str, example: Example) -> Case:
-    reference = facts.plan["reference"]
+    reference = facts.plan.reference
     said = example.answer if example.answer is not None else "no proper answer"
     if example.broken is not None:
         said = f"no proper answer: {example.broken}"
@@ -328,7 +328,7 @@ def _cells(facts: Facts, example: Example) -> tuple[tuple[str, str], ...]:
     """The row as far as the prompt shows it; the whole prompt where the cells cannot be told."""
     if example.prompt is None:
         return ()
-    template = _template(facts.plan["task"]["prompt"], facts.columns)
+    template = _template(facts.plan.task.prompt, facts.columns)
     cells = template.cells(example.prompt) if template else None
     if cells is None:
         return (("prompt", cut(example.prompt)),)

@@ -14,6 +14,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from smart_llm.errors import InputError, named
 from smart_llm.tasks import equivalence as equivalences
 from smart_llm.tasks import given
@@ -23,6 +25,7 @@ from smart_llm.tasks.numerals import EXACT
 from smart_llm.tasks.replies import spoken
 from smart_llm.tasks.template import Template, doubts, split
 from smart_llm.types import Answer, Json
+from smart_llm.types.plan import DescribedTask
 
 CUT_BREAKS = ("text", "number")
 """Contracts that an answer breaks when it is cut off. A label or JSON that is cut off is not read as one."""
@@ -213,7 +216,12 @@ class Task:
         """Everything that decides prompts, answers and agreement, for the plan's hash. Functions: name and hash, of
         what they are and refer to at this moment."""
         described: dict[str, Json] = json.loads(self._described)
-        return described | {role: describe(function) for role, function in self.functions.items()}
+        return described | {role: describe(function).to_json() for role, function in self.functions.items()}
+
+    @property
+    def described(self) -> DescribedTask:
+        """The same as a value."""
+        return msgspec.convert(self.to_json(), DescribedTask)
 
     def _describe(self, equivalence: str | Callable[[Any, Any], bool], tolerance: float | None) -> str:
         contract = self.contract

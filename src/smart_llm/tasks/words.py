@@ -1,17 +1,16 @@
-"""A task in words, from its description (`Task.to_json`): what must be answered, and when two answers are the same."""
+"""A task in words, from its description (`Task.described`): what must be answered, and when two answers are the
+same."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from smart_llm.types import Json
+from smart_llm.types.plan import DescribedFunction, DescribedTask
 
 
-def contract(described: Mapping[str, Json]) -> str:
+def contract(described: DescribedTask) -> str:
     """What the model must answer."""
-    if described["labels"] is not None:
-        return f"one of the labels {', '.join(described['labels'])}"
-    if described["schema"] is not None:
+    if described.labels is not None:
+        return f"one of the labels {', '.join(described.labels)}"
+    if described.schema is not None:
         return "JSON that fits the schema"
     words = {
         "number": "a number",
@@ -19,14 +18,14 @@ def contract(described: Mapping[str, Json]) -> str:
         "text": "a text",
         "custom": "whatever your function makes a value of",
     }
-    return words.get(described["contract"], str(described["contract"]))
+    return words.get(described.contract, described.contract)
 
 
-def equivalence(described: Mapping[str, Json]) -> str:
+def equivalence(described: DescribedTask) -> str:
     """When two answers count as the same: goes on after "when"."""
-    name, tolerance = described["equivalence"], described["tolerance"]
-    if not isinstance(name, str):
-        return f"your function {name['name']} says so" if "name" in name else "your function says so"
+    name, tolerance = described.equivalence, described.tolerance
+    if isinstance(name, DescribedFunction):
+        return f"your function {name.name} says so"
     near = (
         "a millionth of the larger one, and at most 0.000001"
         if tolerance is None
@@ -41,4 +40,4 @@ def equivalence(described: Mapping[str, Json]) -> str:
         f"exactly; other numbers may differ by {near}",
         "json-exact": "they hold exactly the same values",
     }
-    return words.get(name, str(name))
+    return words.get(name, name)

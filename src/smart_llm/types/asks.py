@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from smart_llm.types.calls import Json
 from smart_llm.types.rules import Rule
 from smart_llm.types.share import allowed
+from smart_llm.types.values import Value
 
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -105,8 +106,7 @@ class Problem:
         return value if Fraction(value) <= exact else float(np.nextafter(value, 0.0))
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Value, frozen=True):
     """How one candidate stands: for showing progress, never for deciding anything."""
 
     model: str

@@ -10,7 +10,7 @@ import msgspec
 Json: TypeAlias = Any  # a value msgspec can encode as JSON
 
 
-class LongPrices(msgspec.Struct, frozen=True):
+class LongPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every token of a call costs whose prompt has more than `start` tokens; the rest as in `Rate`."""
 
     start: int

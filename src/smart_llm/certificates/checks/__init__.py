@@ -1,13 +1,13 @@
 """Recomputing a verdict from its evidence, with code that shares nothing with the procedures but their definitions.
 
-Each module has three functions. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim`
-has rows, agreement, confidence, floor (exact decimals as text) and reserve, and set_aside and set_aside_errors where
-rows were set aside, which are not among its rows (`of_population`). `recount(evidence, rounds, fixed, names) ->
+Each module reads its evidence strictly (`read(evidence)`, a `ValueError` where it does not fit), and has functions of
+what was read. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim`
+is what the certificate claims of the rows that were not set aside. `recount(evidence, rounds, fixed, names) ->
 list[str]`: what differs from the ledger: from the answers that were bought (`rounds`) and from what was recorded before
-the evidence was (`fixed`). `rule(evidence) -> dict`: the rule the evidence certifies, as the certificate shows it.
+the evidence was (`fixed`). `rule(evidence) -> StatedRule`: the rule that the evidence certifies, without the reference.
 
-A check must reject evidence in which any one number was
-changed: every number is either derived from the others or pinned by a number that is.
+A check must reject evidence in which any one number was changed: every number is either derived from the others or
+pinned by a number that is.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from importlib import import_module
+from types import ModuleType
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.certificates.parts import Claim, StatedRule
 from smart_llm.procedures import BY_NAME
 from smart_llm.types import Answers, Ints, Json, Marks
+from smart_llm.types.values import Value
+
+Given: TypeAlias = tuple[str, int, int]
+"""A candidate, rows on which it agreed, and rows on which it was bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ MALFORMED = (
 """What evidence that is none makes the checks end in."""
 
 
-def check(procedure: str, evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def check(procedure: str, evidence: Json, claim: Promise) -> list[str]:
     """Problems with a procedure's evidence; an unknown procedure is one (fail closed)."""
     variant = procedure.partition(":")[2]
     if not isinstance(evidence, Mapping) or (variant and evidence.get("variant") != variant):
@@ -53,11 +60,35 @@ def check(procedure: str, evidence: Mapping[str, Json], claim: Mapping[str, Json
     return _call(procedure, "check", evidence, claim)
 
 
-def recount(
-    procedure: str, evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]
-) -> list[str]:
+def recount(procedure: str, evidence: Json, rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
     """Problems between a procedure's evidence and what the ledger says was decided before, asked and answered."""
     return _twice(rounds) + _call(procedure, "recount", evidence, rounds, fixed, names)
+
+
+def rule(procedure: str, evidence: Json) -> StatedRule:
+    """The rule a procedure's evidence certifies, as the certificate shows it but for the reference."""
+    module = _module(procedure)
+    stated: StatedRule = module.rule(module.read(evidence))
+    return stated
+
+
+def given(procedure: str, evidence: Json) -> list[Given]:
+    """What the rows profiled that are like those a candidate was given showed of it: all of them for a blind share, for
+    a routed one those before the stopping row."""
+    module = _module(procedure)
+    found: list[Given] = module.given(module.read(evidence))
+    return found
+
+
+def covered(procedure: str, evidence: Json, reserve: int) -> int:
+    """How many rows may end without an answer although profiling did not show it, under a rule with this evidence.
+
+    A part of the allowance, the plan's reserve, is kept for them from the beginning. Procedures that deliver before a
+    stopping row pay for rows of the pilot without an answer out of the same reserve, and say what is left of it.
+    """
+    module = _module(procedure)
+    left: int | None = module.reserve(module.read(evidence))
+    return reserve if left is None else min(reserve, left)
 
 
 def _twice(rounds: Sequence[Round]) -> list[str]:
@@ -67,25 +98,63 @@ def _twice(rounds: Sequence[Round]) -> list[str]:
     return ["ledger: rows were asked about a second time"] * (len(np.unique(rows)) < len(rows))
 
 
-def _call(procedure: str, function: str, *arguments: Json) -> list[str]:
+def _call(procedure: str, function: str, evidence: Json, *arguments: Json) -> list[str]:
     if procedure not in BY_NAME:
         return [f"procedure {procedure!r} is not known to this version"]
-    module = import_module(f"{__name__}.{BY_NAME[procedure].check}")
+    module = _module(procedure)
     try:
         with np.errstate(all="ignore"):  # numbers that cannot be are named, not warned of
-            problems: list[str] = getattr(module, function)(*arguments)
+            problems: list[str] = getattr(module, function)(module.read(evidence), *arguments)
     except MALFORMED as error:
         return [f"the evidence is malformed: {type(error).__name__} {error}"]
     return problems
 
 
-def allowance(claim: Mapping[str, Json]) -> int:
-    """B = N − ⌈agreement · N⌉, less the reserve and rows set aside without an answer, in integers, from the claim's
-    decimal text; negative where those are more. N: the rows and those set aside."""
-    whole, _, decimals = str(claim["agreement"]).partition(".")
-    scale, rows = 10 ** len(decimals), int(claim["rows"]) + int(claim.get("set_aside", 0))
+def _module(procedure: str) -> ModuleType:
+    return import_module(f"{__name__}.{BY_NAME[procedure].check}")
+
+
+class Promise(Value, frozen=True, kw_only=True):
+    """What is claimed of a population: a table without the rows set aside. agreement, confidence, floor, per_label:
+    exact decimals."""
+
+    rows: int
+    agreement: str
+    confidence: str
+    floor: str = "0.5"
+    reserve: int
+    set_aside: int = 0
+    set_aside_errors: int = 0
+    per_label: str | None = None
+    label_rows: int | None = None
+
+
+def of_population(claim: Claim) -> Promise:
+    """The claim as a procedure's evidence speaks of it: its rows are those that were not set aside beforehand."""
+    return Promise(
+        rows=claim.rows - claim.set_aside,
+        agreement=claim.agreement,
+        confidence=claim.confidence,
+        floor=claim.floor,
+        reserve=claim.reserve,
+        set_aside=claim.set_aside,
+        set_aside_errors=claim.set_aside_errors,
+        per_label=claim.per_label,
+        label_rows=claim.label_rows,
+    )
+
+
+def allowance(claim: Promise) -> int:
+    """B less the reserve and rows set aside without an answer; negative where those are more."""
+    return whole_allowance(claim.agreement, claim.rows + claim.set_aside) - claim.reserve - claim.set_aside_errors
+
+
+def whole_allowance(agreement: str, rows: int) -> int:
+    """B = N − ⌈agreement · N⌉ of a whole table, in integers, from the decimal text."""
+    whole, _, decimals = agreement.partition(".")
+    scale: int = 10 ** len(decimals)
     needed = -(-int(whole + decimals) * rows // scale)
-    return rows - int(needed) - int(claim["reserve"]) - int(claim.get("set_aside_errors", 0))
+    return rows - needed
 
 
 def digest(*pinned: Json) -> str:
@@ -97,29 +166,8 @@ LIKELY = 0.75
 """How likely a candidate must be to agree on more than the floor of the rows it answers."""
 
 
-def likely(agreed: int, bad: int, claim: Mapping[str, Json]) -> bool:
+def likely(agreed: int, bad: int, floor: str | float) -> bool:
     """Whether a candidate that showed so much may be delivered, by the posterior from Jeffreys' prior."""
     from scipy.stats import beta  # a second to load
 
-    return bool(beta.sf(float(claim.get("floor", "0.5")), agreed + 0.5, bad + 0.5) >= LIKELY)
-
-
-def shaped(value: Json, shape: Json) -> bool:
-    """Whether a piece of evidence has the fields it should have and no others. shape: for a dict, the shape of each
-    field; for a list, that of all its entries; None: anything."""
-    if isinstance(shape, dict):
-        same = isinstance(value, dict) and value.keys() == shape.keys()
-        return same and all(shaped(value[name], inner) for name, inner in shape.items())
-    if isinstance(shape, list):
-        return isinstance(value, list) and all(shaped(each, shape[0]) for each in value)
-    return True
-
-
-def of_population(claim: Mapping[str, Json]) -> dict[str, Json]:
-    """The claim as a procedure's evidence speaks of it: its rows are those that were not set aside beforehand."""
-    return {**claim, "rows": claim["rows"] - claim.get("set_aside", 0)}
-
-
-def rule(procedure: str, evidence: Mapping[str, Json]) -> Json:
-    """The rule a procedure's evidence certifies, as the certificate's `rule` shows it (without `else`)."""
-    return import_module(f"{__name__}.{BY_NAME[procedure].check}").rule(evidence)
+    return bool(beta.sf(float(floor), agreed + 0.5, bad + 0.5) >= LIKELY)

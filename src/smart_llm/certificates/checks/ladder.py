@@ -9,85 +9,135 @@ are found again from the answers (`walk`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from math import isclose
+from typing import TypeAlias
 
 import numpy as np
+from msgspec import convert
+from msgspec.structs import replace
 from scipy.stats import hypergeom
 
-from smart_llm.certificates.checks import Round, allowance, digest, likely, mix, shaped, walk
+from smart_llm.certificates.checks import Given, Promise, Round, allowance, digest, likely, mix, walk
+from smart_llm.certificates.checks.mix_evidence import MixEvidence
+from smart_llm.certificates.parts import StatedGate, StatedRule, StatedTier
 from smart_llm.types import ERROR, Json
+from smart_llm.types.values import Number, Value
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
-DECIDED = ("pilot", "pilot_errors", "rows_left", "allowance", "reserve", "tiers", "gate", "credit", "looked", "level")
-"""Fields of the evidence that were decided before the look."""
-FOUND = ("errors", "unplaced", "credit_left", "certified", "stop", "shown", "kept", "granted", "pinned")
-"""Fields that the look decided."""
-TIER = dict.fromkeys(("model", "score", "stop", "peers"))
-GATE = dict.fromkeys(("score", "floor"))
-SHAPE = dict.fromkeys((*DECIDED, *FOUND)) | {
-    "tiers": [TIER],
-    "shown": [dict.fromkeys(("model", "agreed", "bad"))],
-}
 
 
-def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+class TierShown(Value, frozen=True, kw_only=True):
+    """What the rows before the stopping row showed of a tier's candidate."""
+
+    model: str
+    agreed: int
+    bad: int
+
+
+class FixedLook(Value, frozen=True, kw_only=True):
+    """What was decided before the look."""
+
+    pilot: int
+    pilot_errors: int
+    rows_left: int
+    allowance: int
+    reserve: int
+    tiers: tuple[StatedTier, ...]
+    gate: StatedGate | None
+    credit: int
+    looked: int
+    level: float
+
+
+class CascadeEvidence(FixedLook, frozen=True, kw_only=True):
+    """The evidence of a cascade. stop: tier, score and blank score of the stopping row; kept: tiers delivered."""
+
+    errors: int
+    unplaced: int
+    credit_left: int
+    certified: bool
+    stop: tuple[int, Number, int] | None
+    shown: tuple[TierShown, ...]
+    kept: int
+    granted: bool
+    pinned: str
+
+    @property
+    def fixed(self) -> FixedLook:
+        """The part that was decided before the look."""
+        return FixedLook(**{name: getattr(self, name) for name in FixedLook.__struct_fields__})
+
+
+class MixInstead(Value, frozen=True):
+    """The evidence of a mix."""
+
+    mix: MixEvidence
+
+
+Evidence: TypeAlias = CascadeEvidence | MixInstead
+
+
+def read(evidence: Json) -> Evidence:
+    """The evidence as a value; `ValueError` where it does not fit."""
+    return convert(evidence, MixInstead) if "mix" in evidence else convert(evidence, CascadeEvidence)
+
+
+def check(evidence: Evidence, claim: Promise) -> list[str]:
     """Problems with the evidence."""
-    if "mix" in evidence:
-        extra = sorted(set(evidence) - {"mix"})
-        return [f"a mix with evidence of something else: {extra}"] * bool(extra) + mix.check(evidence["mix"], claim)
-    if not shaped(evidence, SHAPE) or not (evidence["gate"] is None or shaped(evidence["gate"], GATE)):
-        return ["not the fields of a cascade"]
+    if isinstance(evidence, MixInstead):
+        return mix.check(evidence.mix, claim)
     return [*_population(evidence, claim), *_look(evidence, claim)] or _stop(evidence, claim)
 
 
-def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
+def recount(evidence: Evidence, rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
     """Problems with the counts: rows and errors of the pilot and of the look, what was decided before the look, and
     what the look decided, as the ledger has them."""
-    if "mix" in evidence:
-        return mix.recount(evidence["mix"], rounds, fixed, names)
+    if isinstance(evidence, MixInstead):
+        return mix.recount(evidence.mix, rounds, fixed, names)
     *pilot, look = [each for each in rounds if not each.stage.endswith("again")]
-    told = [evidence[name] for name in ("pilot", "pilot_errors", "looked", "errors")]
+    told = [evidence.pilot, evidence.pilot_errors, evidence.looked, evidence.errors]
     found = [sum(len(each.marks) for each in pilot), sum(map(_lost, pilot)), len(look.marks), _lost(look)]
-    called = {name for tier in evidence["tiers"] for name in (tier["model"], *tier["peers"])}
+    called = {name for tier in evidence.tiers for name in (tier.model, *tier.peers)}
     problems = [
         *[f"ledger: rows and errors of pilot and look are {found}, not {told}"] * (found != told),
         *["ledger: the look did not ask every candidate of the tiers"]
         * ({names[model] for model in look.models} != {names[0], *called}),
         *["ledger: tiers, gate and look are not those recorded before the look"]
-        * ({name: evidence[name] for name in DECIDED} != fixed),
+        * (fixed is None or evidence.fixed != convert(fixed, FixedLook)),
     ]
     if problems or _unreadable(evidence, look):
         return problems
-    return _walked(evidence, walk.Look.of(evidence["tiers"], evidence["gate"], look, names))
+    return _walked(evidence, walk.Look.of(evidence.tiers, evidence.gate, look, names))
 
 
-def _unreadable(evidence: Mapping[str, Json], look: Round) -> bool:
+def _unreadable(evidence: CascadeEvidence, look: Round) -> bool:
     """Whether the gate goes by words that the ledger was told not to keep: then nobody can walk the look again."""
-    words = evidence["gate"] is not None and any(name.startswith("word:") for name, _ in evidence["gate"]["score"])
+    words = evidence.gate is not None and any(name.startswith("word:") for name, _ in evidence.gate.score)
     traits = look.answers.traits if look.answers is not None else None
     return words and traits is not None and (traits.words is None or bool(np.isnan(traits.words).any()))
 
 
-def _walked(evidence: Mapping[str, Json], look: walk.Look) -> list[str]:
+def _walked(evidence: CascadeEvidence, look: walk.Look) -> list[str]:
     """Everything the look decided, found again row by row. Whether delivering pays is left open where it is a tie."""
-    certified, tiers = evidence["certified"], evidence["tiers"]
-    stop, ahead = look.until(evidence["credit_left"]) if certified else (None, list(look.rows))
-    shown = [
-        {"model": tier["model"], **walk.showed([row for row in ahead if row.tier == number])}
-        for number, tier in enumerate(tiers[: len(tiers) if stop is None else stop[0] + 1])
+    certified, tiers = evidence.certified, evidence.tiers
+    stop, ahead = look.until(evidence.credit_left) if certified else (None, list(look.rows))
+    reached = tiers[: len(tiers) if stop is None else stop[0] + 1]
+    shown = tuple(
+        TierShown(model=tier.model, **walk.showed([row for row in ahead if row.tier == number]))
+        for number, tier in enumerate(reached)
+    )
+    found: list[tuple[str, object, object]] = [
+        ("unplaced", len(look.unplaced), evidence.unplaced),
+        ("stop", stop, evidence.stop),
+        ("shown", shown, evidence.shown),
     ]
-    found = {"unplaced": len(look.unplaced), "stop": stop, "shown": shown}
-    problems = [
-        f"ledger: {name} is {value}, the evidence says {evidence[name]}"
-        for name, value in found.items()
-        if value != evidence[name]
-    ]
-    if not problems and certified and evidence["kept"]:
-        pays = walk.pays(*look.money(evidence["kept"], ahead))
+    problems = [f"ledger: {name} is {a}, the evidence says {b}" for name, a, b in found if a != b]
+    if not problems and certified and evidence.kept:
+        pays = walk.pays(*look.money(evidence.kept, ahead))
         problems += ["ledger: whether delivering pays is not what the evidence says"] * (
-            pays not in (None, evidence["granted"])
+            pays not in (None, evidence.granted)
         )
     return problems
 
@@ -96,43 +146,55 @@ def _lost(each: Round) -> int:
     return int((each.marks[:, 0] == ERROR).sum())
 
 
-def rule(evidence: Mapping[str, Json]) -> Json:
+def rule(evidence: Evidence) -> StatedRule:
     """The rule as the certificate shows it."""
-    if "mix" in evidence:
-        return mix.rule(evidence["mix"])
-    if not evidence["granted"]:
-        return {"shares": [], "order": "hashed"}
-    gate = {"gate": evidence["gate"]} if evidence["gate"] else {}
-    return {"tiers": delivered(evidence["tiers"], evidence["stop"])[: evidence["kept"]], **gate}
+    if isinstance(evidence, MixInstead):
+        return mix.rule(evidence.mix)
+    if not evidence.granted:
+        return StatedRule(shares=(), order="hashed")
+    tiers = delivered(evidence.tiers, evidence.stop)[: evidence.kept]
+    return StatedRule(tiers=tuple(tiers), gate=evidence.gate)
 
 
-def delivered(tiers: Sequence[Json], stop: Json) -> list[Json]:
+def delivered(tiers: Sequence[StatedTier], stop: tuple[int, Number, int] | None) -> list[StatedTier]:
     """The tiers that deliver anything, the last of them as far as the stopping row (tier, score, u)."""
     if stop is None:
         return list(tiers)
     number, score, u = stop
-    return [*tiers[:number], {**tiers[number], "stop": [score, u]}]
+    return [*tiers[:number], replace(tiers[number], stop=(score, u))]
 
 
-def _population(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    problems, errors, reserve = [], evidence["pilot_errors"], claim["reserve"]
-    if evidence["pilot"] + evidence["rows_left"] != claim["rows"] or not 0 <= errors <= evidence["pilot"]:
+def given(evidence: Evidence) -> list[Given]:
+    """What the rows before the stopping row showed, tier by tier."""
+    if isinstance(evidence, MixInstead):
+        return mix.given(evidence.mix)
+    return [(each.model, each.agreed, each.bad) for each in evidence.shown]
+
+
+def reserve(evidence: Evidence) -> int | None:
+    """What is left of the reserve after the pilot."""
+    return None if isinstance(evidence, MixInstead) else evidence.reserve
+
+
+def _population(evidence: CascadeEvidence, claim: Promise) -> list[str]:
+    problems, errors, reserve = [], evidence.pilot_errors, claim.reserve
+    if evidence.pilot + evidence.rows_left != claim.rows or not 0 <= errors <= evidence.pilot:
         problems.append("pilot rows and rows left do not add up to the table")
-    if evidence["allowance"] != allowance(claim) - max(0, errors - reserve):
-        problems.append(f"allowance {evidence['allowance']} does not follow from the claim and the pilot's errors")
-    if evidence["reserve"] != max(0, reserve - errors):
+    if evidence.allowance != allowance(claim) - max(0, errors - reserve):
+        problems.append(f"allowance {evidence.allowance} does not follow from the claim and the pilot's errors")
+    if evidence.reserve != max(0, reserve - errors):
         problems.append("the reserve does not follow from the claim and the pilot's errors")
     return problems
 
 
-def _look(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    rows, allowed, credit, looked = (evidence[name] for name in ("rows_left", "allowance", "credit", "looked"))
+def _look(evidence: CascadeEvidence, claim: Promise) -> list[str]:
+    rows, allowed, credit, looked = evidence.rows_left, evidence.allowance, evidence.credit, evidence.looked
     if not (0 < looked <= rows and credit >= 0 and allowed >= 0 and allowed + 1 + credit <= rows):
         return ["there is no such look"]
     alpha, level = _alpha(claim), _tail(rows, allowed, credit, looked)
     problems = []
-    if not isclose(evidence["level"], level, rel_tol=SLACK):
-        problems.append(f"the look's level is {level:.6g}, not {evidence['level']:.6g}")
+    if not isclose(evidence.level, level, rel_tol=SLACK):
+        problems.append(f"the look's level is {level:.6g}, not {evidence.level:.6g}")
     if level > alpha:
         problems.append(f"a look at {looked} rows does not keep the level {alpha}")
     if _tail(rows, allowed, credit, looked - 1) <= alpha * (1 - SLACK):
@@ -140,73 +202,74 @@ def _look(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
     return problems
 
 
-def _alpha(claim: Mapping[str, Json]) -> float:
-    return float(1 - Decimal(claim["confidence"]))
+def _alpha(claim: Promise) -> float:
+    return float(1 - Decimal(claim.confidence))
 
 
 def _tail(rows: int, allowed: int, credit: int, looked: int) -> float:
     return float(hypergeom.cdf(credit, rows, min(rows, allowed + 1 + credit), looked))
 
 
-def _stop(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    errors, nowhere, left = evidence["errors"], evidence["unplaced"], evidence["credit_left"]
+def _stop(evidence: CascadeEvidence, claim: Promise) -> list[str]:
+    errors, nowhere, left = evidence.errors, evidence.unplaced, evidence.credit_left
     problems = []
-    due = evidence["credit"] - errors - max(0, errors - evidence["reserve"]) - nowhere
-    if left != due or min(errors, nowhere) < 0 or errors + nowhere > evidence["looked"]:
+    due = evidence.credit - errors - max(0, errors - evidence.reserve) - nowhere
+    if left != due or min(errors, nowhere) < 0 or errors + nowhere > evidence.looked:
         problems.append("credit, errors, rows without a place and what is left of the credit do not add up")
-    problems += _place(evidence["tiers"], evidence["stop"]) + _kept(evidence, claim)
-    if evidence["pinned"] != digest(*(evidence[name] for name in ("tiers", "gate", "stop", "shown"))):
+    problems += _place(evidence.tiers, evidence.stop) + _kept(evidence, claim)
+    told = evidence.to_json()
+    if evidence.pinned != digest(told["tiers"], told["gate"], told["stop"], told["shown"]):
         problems.append("the stopping row, the tiers, the gate or what they showed was changed")
     if problems:
         return problems
     chance = 1.0 if left < 0 else with_errors(evidence) if errors else 0.0
-    if evidence["certified"] is not (chance <= _alpha(claim)) and not isclose(chance, _alpha(claim), rel_tol=SLACK):
+    if evidence.certified is not (chance <= _alpha(claim)) and not isclose(chance, _alpha(claim), rel_tol=SLACK):
         return ["whether the look has credit for what it found does not follow"]
-    idle = not evidence["certified"] or not evidence["kept"]
-    return ["granted without credit left or a tier to deliver"] * (idle and evidence["granted"] is not False)
+    idle = not evidence.certified or not evidence.kept
+    return ["granted without credit left or a tier to deliver"] * (idle and evidence.granted is not False)
 
 
-def _kept(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
+def _kept(evidence: CascadeEvidence, claim: Promise) -> list[str]:
     """The tiers delivered are those up to the first whose candidate is not likely to be above the floor, and no more
     bad rows stand before the stopping row than there is credit."""
-    tiers, shown, stop = evidence["tiers"], evidence["shown"], evidence["stop"]
+    tiers, shown, stop = evidence.tiers, evidence.shown, evidence.stop
     last = len(tiers) if stop is None else stop[0] + 1
-    if [each["model"] for each in shown] != [tier["model"] for tier in tiers[:last]]:
+    if [each.model for each in shown] != [tier.model for tier in tiers[:last]]:
         return ["what the tiers showed is not of the tiers there are"]
-    if min((min(each["agreed"], each["bad"]) for each in shown), default=0) < 0:
+    if min((min(each.agreed, each.bad) for each in shown), default=0) < 0:
         return ["fewer rows than none were shown"]
-    bad, rows = sum(each["bad"] for each in shown), sum(each["agreed"] + each["bad"] for each in shown)
-    if rows + evidence["errors"] > evidence["looked"] + bad:
+    bad, rows = sum(each.bad for each in shown), sum(each.agreed + each.bad for each in shown)
+    if rows + evidence.errors > evidence.looked + bad:
         return ["more rows were shown than looked at"]
-    if not evidence["certified"]:
-        idle = stop is None and evidence["kept"] == 0
+    if not evidence.certified:
+        idle = stop is None and evidence.kept == 0
         return [] if idle else ["tiers are kept although the look has not enough credit"]
-    if bad > evidence["credit_left"] or (stop is not None and bad != evidence["credit_left"]):
+    if bad > evidence.credit_left or (stop is not None and bad != evidence.credit_left):
         return ["the bad rows before the stopping row are not the credit there is"]
-    enough = [likely(each["agreed"], each["bad"], claim) for each in shown]
+    enough = [likely(each.agreed, each.bad, claim.floor) for each in shown]
     due = enough.index(False) if False in enough else last
-    return ["the tiers kept do not follow from what they showed"] * (evidence["kept"] != due)
+    return ["the tiers kept do not follow from what they showed"] * (evidence.kept != due)
 
 
-def _place(tiers: Sequence[Json], stop: Json) -> list[str]:
+def _place(tiers: Sequence[StatedTier], stop: tuple[int, Number, int] | None) -> list[str]:
     """Tiers before the last have stops of their own, the last has none, and the stopping row is one its tier takes."""
-    if not tiers or any(tier["stop"] is None for tier in tiers[:-1]) or tiers[-1]["stop"] is not None:
+    if not tiers or any(tier.stop is None for tier in tiers[:-1]) or tiers[-1].stop is not None:
         return ["only the last tier may be without a stop of its own"]
     if stop is None:
         return []
     number, score, u = stop
     if not 0 <= number < len(tiers):
         return ["the stopping row is in a tier that there is not"]
-    own = tiers[number]["stop"]
+    own = tiers[number].stop
     if own is not None and (-score, u) >= (-own[0], own[1]):
         return ["the stopping row is not one its tier takes"]
     return []
 
 
-def with_errors(evidence: Mapping[str, Json]) -> float:
+def with_errors(evidence: CascadeEvidence) -> float:
     """The chance of more misses than allowed, however many rows have no answer (those that leave a promise at all)."""
-    rows, credit, looked, reserve = (evidence[name] for name in ("rows_left", "credit", "looked", "reserve"))
-    spare, worst = evidence["allowance"] + reserve, 0.0
+    rows, credit, looked, reserve = evidence.rows_left, evidence.credit, evidence.looked, evidence.reserve
+    spare, worst = evidence.allowance + reserve, 0.0
     for lost in range(min(spare, rows - 1) + 1 if spare < rows else 0):
         seen = np.arange(max(0, looked - rows + lost), min(lost, looked, credit) + 1)
         left = credit - seen - np.maximum(0, seen - reserve)

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from smart_llm.certificates.checks import Round
+from msgspec import convert
+
+from smart_llm.certificates.checks import Given, Promise, Round
+from smart_llm.certificates.parts import StatedRule
 from smart_llm.types import Json
+from smart_llm.types.values import Value
 
 
-def check(evidence: Mapping[str, Json], claim: Mapping[str, Json]) -> list[str]:
-    """Problems with the evidence."""
-    return [f"reference-only has no evidence, yet there is {sorted(evidence)}"] if evidence else []
+class NoEvidence(Value, frozen=True):
+    """Nothing."""
 
 
-def recount(evidence: Mapping[str, Json], rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
+def read(evidence: Json) -> NoEvidence:
+    """`ValueError` where there is any."""
+    return convert(evidence, NoEvidence)
+
+
+def check(evidence: NoEvidence, claim: Promise) -> list[str]:
+    """There is nothing to check."""
+    return []
+
+
+def recount(evidence: NoEvidence, rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
     """It profiles nothing."""
     return ["reference-only profiles nothing, yet rows were asked"] if rounds else []
 
 
-def rule(evidence: Mapping[str, Json]) -> Json:
+def rule(evidence: NoEvidence) -> StatedRule:
     """No shares."""
-    return {"shares": [], "order": "hashed"}
+    return StatedRule(shares=(), order="hashed")
+
+
+def given(evidence: NoEvidence) -> list[Given]:
+    """Nothing was shown."""
+    return []
+
+
+def reserve(evidence: NoEvidence) -> int | None:
+    """The plan's stands."""
+    return None

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import nan
+from typing import TypeAlias
 
 import numpy as np
 
-from smart_llm.types import Answers, Json
+from smart_llm.types import Answers
+from smart_llm.types.values import Number
 
+Terms: TypeAlias = Sequence[tuple[str, Number]]
+"""(trait, weight) pairs, in the spelling of `scores.traits`."""
 DECIMALS = 9
 """Scores of several terms are rounded here."""
 
 
-def score_of(terms: Sequence[Json], answers: Answers, row: int, candidate: int) -> float:
-    """The score of the candidate's answer to a row; NaN where a term is not known.
-
-    terms: [name, weight] pairs, in the spelling of `scores.traits`.
-    """
-    if [list(term) for term in terms] == [["own", 1.0]]:
+def score_of(terms: Terms, answers: Answers, row: int, candidate: int) -> float:
+    """The score of the candidate's answer to a row; NaN where a term is not known."""
+    if list(terms) == [("own", 1.0)]:
         return float(answers.score[row, candidate])
     return float(np.round(sum(weight * _term(name, answers, row, candidate) for name, weight in terms), DECIMALS))
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isclose, isnan
 
 from smart_llm.certificates.checks import Round
-from smart_llm.certificates.checks.scores import score_of
-from smart_llm.types import BAD, DEFER, ERROR, Answers, Json
+from smart_llm.certificates.checks.scores import Terms, score_of
+from smart_llm.certificates.parts import StatedGate, StatedTier
+from smart_llm.types import BAD, DEFER, ERROR, Answers
+from smart_llm.types.values import Number
 
 TIE = 1e-9
 """Relative: sums of money closer to each other than this may be added up either way."""
@@ -33,28 +35,34 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A tier with its models by index. calls: the candidate and its peers."""
+
+    model: int
+    score: Terms
+    stop: tuple[Number, int] | None
+    calls: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """rows: in delivery order, without those that no tier takes. unplaced: those that count as bad before them all, by
-    the key of the reference's answer. tiers: as in the evidence, with models by index."""
+    the key of the reference's answer."""
 
     rows: tuple[Place, ...]
     unplaced: tuple[int, ...]
-    tiers: tuple[Mapping[str, Json], ...]
-    gate: Json
+    tiers: tuple[Step, ...]
+    gate: StatedGate | None
     answers: Answers
 
     @classmethod
-    def of(cls, tiers: Sequence[Json], gate: Json, look: Round, names: Sequence[str]) -> Look:
+    def of(cls, tiers: Sequence[StatedTier], gate: StatedGate | None, look: Round, names: Sequence[str]) -> Look:
         """From what the ledger has. tiers, gate: as the evidence names them."""
         if look.answers is None or look.u is None:
             raise ValueError("the look's answers are not known")
         index = {name: k for k, name in enumerate(names)}
         known = tuple(
-            {
-                **tier,
-                "model": index[tier["model"]],
-                "calls": [index[name] for name in (tier["model"], *tier["peers"])],
-            }
+            Step(index[tier.model], tier.score, tier.stop, tuple(index[name] for name in (tier.model, *tier.peers)))
             for tier in tiers
         )
         answers, places, nowhere = look.answers, list[Place](), list[int]()
@@ -64,18 +72,18 @@ class Look:
             if _unplaced(known, answers, k):
                 nowhere.append(_label(answers, k))
             if (number := _taken(known, answers, k, int(look.u[k]))) is not None:
-                model = known[number]["model"]
-                score, bad = score_of(known[number]["score"], answers, k, model), answers.marks[k, model] == BAD
+                model = known[number].model
+                score, bad = score_of(known[number].score, answers, k, model), answers.marks[k, model] == BAD
                 places.append(Place(number, score, int(look.u[k]), bool(bad), _label(answers, k), k))
         return cls(tuple(sorted(places, key=lambda place: place.order)), tuple(nowhere), known, gate, answers)
 
-    def until(self, spare: int) -> tuple[list[Json] | None, list[Place]]:
+    def until(self, spare: int) -> tuple[tuple[int, float, int] | None, list[Place]]:
         """The (spare + 1)-th bad row as (tier, score, u), None if there are fewer; and the rows before it."""
         bad = [k for k, place in enumerate(self.rows) if place.bad]
         if len(bad) <= spare:
             return None, list(self.rows)
         end = self.rows[bad[spare]]
-        return [end.tier, end.score, end.u], list(self.rows[: bad[spare]])
+        return (end.tier, end.score, end.u), list(self.rows[: bad[spare]])
 
     def money(self, tiers: int, ahead: Sequence[Place]) -> tuple[float, float]:
         """What these tiers save and what they spend on the rows of the look. ahead: rows before the end."""
@@ -84,7 +92,7 @@ class Look:
         for k in range(len(self.answers.marks)):
             if not _passes(self.gate, self.answers, k):
                 continue
-            calls = {model for tier in self.tiers[: min(tiers, taken.get(k, tiers) + 1)] for model in tier["calls"]}
+            calls = {model for tier in self.tiers[: min(tiers, taken.get(k, tiers) + 1)] for model in tier.calls}
             spent += sum(float(self.answers.cost[k, model]) for model in calls)
             saved += float(self.answers.cost[k, 0]) if k in taken else 0.0
         return saved, spent
@@ -101,31 +109,29 @@ def pays(saved: float, spent: float) -> bool | None:
     return None if isclose(saved, spent, rel_tol=TIE) else saved > spent
 
 
-def _passes(gate: Json, answers: Answers, k: int) -> bool:
-    return gate is None or score_of(gate["score"], answers, k, 0) >= gate["floor"]
+def _passes(gate: StatedGate | None, answers: Answers, k: int) -> bool:
+    return gate is None or score_of(gate.score, answers, k, 0) >= gate.floor
 
 
-def _taken(tiers: Sequence[Mapping[str, Json]], answers: Answers, k: int, u: int) -> int | None:
+def _taken(tiers: Sequence[Step], answers: Answers, k: int, u: int) -> int | None:
     """The first tier that takes the row."""
     for number, tier in enumerate(tiers):
-        score = score_of(tier["score"], answers, k, tier["model"])
-        if answers.marks[k, tier["model"]] == DEFER or isnan(score):
+        score = score_of(tier.score, answers, k, tier.model)
+        if answers.marks[k, tier.model] == DEFER or isnan(score):
             continue
-        if tier["stop"] is None or (-score, u) < (-tier["stop"][0], tier["stop"][1]):
+        if tier.stop is None or (-score, u) < (-tier.stop[0], tier.stop[1]):
             return number
     return None
 
 
-def _unplaced(tiers: Sequence[Mapping[str, Json]], answers: Answers, k: int) -> bool:
+def _unplaced(tiers: Sequence[Step], answers: Answers, k: int) -> bool:
     """Whether the row may be delivered wrongly, and stand nobody knows where: its answer is bad and has no score, or a
     call failed."""
     marks, key = answers.marks[k], None if answers.traits is None else answers.traits.key[k]
     if marks[0] == ERROR:
         return False
-    bad = any(
-        marks[tier["model"]] == BAD and isnan(score_of(tier["score"], answers, k, tier["model"])) for tier in tiers
-    )
-    calls = {model for tier in tiers for model in tier["calls"]}
+    bad = any(marks[tier.model] == BAD and isnan(score_of(tier.score, answers, k, tier.model)) for tier in tiers)
+    calls = {model for tier in tiers for model in tier.calls}
     return bad or (key is not None and any(marks[model] == BAD and key[model] == 0 for model in calls))
 
 

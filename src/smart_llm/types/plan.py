@@ -1,0 +1,143 @@
+"""The plan of a run: frozen and hashed before anything is bought, and everything that decides the answers.
+
+The user decides a `Command`; what is drawn or looked up when the run begins makes a `FrozenPlan` of it. Ledgers and
+certificates hold the plan as JSON. Its hash is made from the canonical form of that JSON, keys sorted, so the order of
+the fields here does not matter, and a field added later has a default, which is left out.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from smart_llm.errors import LedgerError
+from smart_llm.types.calls import Json, LongPrices, Rate
+from smart_llm.types.values import Number, Value
+
+FORMAT = "smart-plan/2"
+"""Of the form of plans; runs of other forms are not resumed."""
+Settings: TypeAlias = dict[str, dict[str, int | str]]
+"""By model: what decides its answers besides its name (`Model.settings`)."""
+
+
+class DescribedFunction(Value, frozen=True, kw_only=True):
+    """A function of the user's own. hash: of what it does; parts: short hashes of what it names itself; unhashed: the
+    names of what it refers to that could not be hashed."""
+
+    name: str
+    hash: str
+    parts: dict[str, str]
+    unhashed: tuple[str, ...] = ()
+
+
+class DescribedTask(Value, frozen=True, kw_only=True):
+    """Everything that decides prompts, answers and agreement. schema: JSON text. equivalence: a name, or a function."""
+
+    prompt: str
+    system: str | None
+    contract: str
+    labels: tuple[str, ...] | None
+    schema: str | None
+    equivalence: str | DescribedFunction
+    tolerance: Number | None
+    parse: DescribedFunction | None
+    max_tokens: int
+
+    @property
+    def functions(self) -> dict[str, DescribedFunction]:
+        """The user's own functions, by their role."""
+        roles = {"parse": self.parse, "equivalence": self.equivalence}
+        return {role: each for role, each in roles.items() if isinstance(each, DescribedFunction)}
+
+
+class FrozenModel(Value, frozen=True, kw_only=True):
+    """A model as it is used in the run: its prices (`Rate`), whether it is asked by batch, and how many further answers
+    are drawn to every row."""
+
+    name: str
+    input: Number
+    output: Number
+    cached: Number | None
+    cpu_hour: Number
+    source: str
+    written: Number | None
+    batch_input: Number | None
+    batch_output: Number | None
+    batch_cached: Number | None
+    batch_written: Number | None
+    long: tuple[LongPrices, ...]
+    batch_long: tuple[LongPrices, ...]
+    batch: bool = False
+    draws: int = 0
+
+    @property
+    def rate(self) -> Rate:
+        """Its prices."""
+        return Rate(**{name: getattr(self, name) for name in RATES})
+
+
+RATES = tuple(Rate.__dataclass_fields__)
+"""The fields of a `FrozenModel` that are prices."""
+
+
+class Command(Value, frozen=True, kw_only=True):
+    """What the user decided: a run is found again by it. table: its hash. agreement, confidence, floor, per_label:
+    exact decimals. asked_seed: the seed the user gave. label_rows: of how many rows a label must be for the promise per
+    label. batch: whether any model is asked by batch. ways: by a candidate's name, how it is asked, if not as the task
+    says."""
+
+    format: str
+    table: str
+    rows: int
+    task: DescribedTask
+    reference: str
+    candidates: tuple[str, ...]
+    settings: Settings
+    agreement: str
+    confidence: str
+    procedure: str
+    asked_seed: int | None
+    floor: str
+    per_label: str | None
+    label_rows: int | None
+    batch: bool = False
+    ways: dict[str, dict[str, int | str]] = msgspec.field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The models, the reference first."""
+        return [self.reference, *self.candidates]
+
+
+class FrozenPlan(Command, frozen=True, kw_only=True):
+    """The whole plan. drawn: the number the order's seed was drawn with; None where the user's own was enough.
+    given_up: earlier runs of the same command whose record could not be reproduced. reserve: rows of the allowance that
+    are kept for rows without an answer. set_aside: positions of rows that earlier pilots have asked about."""
+
+    drawn: int | None
+    given_up: int
+    seed: int
+    models: tuple[FrozenModel, ...]
+    reserve: int
+    set_aside: tuple[int, ...] = ()
+
+    @property
+    def command(self) -> Command:
+        """The part of it that the user decided."""
+        return Command(**{name: getattr(self, name) for name in Command.__struct_fields__})
+
+
+def frozen_plan(value: Json, of: str = "the plan") -> FrozenPlan:
+    """A plan from its JSON; `LedgerError` in one line for another format, or for fields that do not fit.
+
+    of: what the error calls it.
+    """
+    said = value.get("format") if isinstance(value, dict) else None
+    if said != FORMAT:
+        form = f"is of the format {said}" if isinstance(said, str) else "is of no known format"
+        raise LedgerError(f"{of} {form}; this version of smart-llm reads {FORMAT}.")
+    try:
+        return msgspec.convert(value, FrozenPlan)
+    except msgspec.ValidationError as error:
+        raise LedgerError(f"{of} is malformed: {error}.") from error
