@@ -25,8 +25,8 @@ from smart_llm.types import Answers, Ask, Floats, Problem
 
 ROWS, FEWEST, MOST = 1.2, 8, 60
 """Pilot rows that ways are compared on: times the cube root of the table, within these."""
-KEPT = 3
-"""Ways that the ladder then chooses from."""
+KEPT, KEPT_OF_MANY, MANY = 3, 6, 20_000
+"""Ways that the ladder then chooses from; of tables with many rows, where a pilot costs next to nothing, more."""
 MODEL = (float(logit(0.12)), 1.4)
 """Of the log-odds of a bad row by a model: mean and deviation of what is believed before anything is seen."""
 WAY = 0.25
@@ -45,8 +45,8 @@ TOLD = 0.3
 """Share of what knowing all would save that so few rows tell."""
 PART = 0.4
 """Of what a pilot may cost in candidate calls: what trying ways may. The rest is for longer pilots of those kept."""
-CHANCE = 0.08
-"""How likely a model's best way must be about as good as the best of all for the ladder to consider it."""
+CHANCE, CHANCE_OF_MANY = 0.08, 0.03
+"""How likely a way must be about as good as the best of all for the ladder to consider it; the same of many rows."""
 CLOSE, NEAR = 1.15, 0.01
 """About as good: times the cost, and of reference-only cost."""
 DRAWS, PARTICLES = 400, 6000
@@ -113,8 +113,9 @@ def chosen(state: State) -> list[int]:
     if not asked:
         return []
     least = np.stack([cost[j] for j in asked]).min(axis=0)
-    close = [j for j in asked[1:] if float((cost[j] < CLOSE * least + NEAR).mean()) >= CHANCE]
-    return [asked[0], *sorted(close, key=lambda j: j not in best)[: KEPT - 1]]
+    kept, chance = (KEPT_OF_MANY, CHANCE_OF_MANY) if state.problem.rows > MANY else (KEPT, CHANCE)
+    close = [j for j in asked[1:] if float((cost[j] < CLOSE * least + NEAR).mean()) >= chance]
+    return [asked[0], *sorted(close, key=lambda j: j not in best)[: kept - 1]]
 
 
 def gain(best: Floats, other: Floats) -> float:
