@@ -21,7 +21,8 @@ from common import finish, options, show
 
 from smart_llm.certificates.verify import verify
 from smart_llm.ledger import Reader
-from smart_llm.mock.server import Faults, MockServer
+from smart_llm.mock.faults import Faults
+from smart_llm.mock.server import MockServer
 
 ROWS, KILLS, IN_FLIGHT, MODELS, SHARE = 10_000, 5, 32, 3, 0.03
 """SHARE: of calls, for every kind of fault (six kinds)."""

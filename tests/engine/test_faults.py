@@ -15,8 +15,9 @@ import pytest
 
 from smart_llm.errors import Refused
 from smart_llm.ledger import Reader
+from smart_llm.mock.faults import Faults
 from smart_llm.mock.http import Call, Reply, reply
-from smart_llm.mock.server import Faults, MockServer
+from smart_llm.mock.server import MockServer
 
 KEY = "sk-do-not-tell-1234567890"
 SECRET = "the patient's name is Rumpelstiltskin"

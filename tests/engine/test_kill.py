@@ -10,7 +10,8 @@ from pathlib import Path
 
 from smart_llm.certificates.verify import verify
 from smart_llm.ledger import Reader
-from smart_llm.mock.server import Faults, MockServer
+from smart_llm.mock.faults import Faults
+from smart_llm.mock.server import MockServer
 
 ROWS, IN_FLIGHT, KILLS = 800, 32, 3
 

@@ -11,7 +11,8 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.ledger import Reader
-from smart_llm.mock.server import Faults, MockServer
+from smart_llm.mock.faults import Faults
+from smart_llm.mock.server import MockServer
 
 ROWS = 600
 

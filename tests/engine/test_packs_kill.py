@@ -10,8 +10,9 @@ from pathlib import Path
 
 from smart_llm.certificates.verify import verify
 from smart_llm.ledger import Reader
+from smart_llm.mock.faults import Faults
 from smart_llm.mock.packs import Packs
-from smart_llm.mock.server import Faults, MockServer
+from smart_llm.mock.server import MockServer
 
 ROWS, IN_FLIGHT, KILLS = 500, 16, 3
 PROMPT = "Say yes or no, by the rules that follow. " + "Be fair to what it says. " * 40 + "{text}"

@@ -13,7 +13,8 @@ from smart_llm.engine.watch import watched
 from smart_llm.errors import Interrupted, Retryable
 from smart_llm.events import Event, Said, Stop
 from smart_llm.ledger import Ledger
-from smart_llm.mock.server import Faults, MockServer
+from smart_llm.mock.faults import Faults
+from smart_llm.mock.server import MockServer
 from smart_llm.providers.fake import FakeProvider
 from smart_llm.providers.specs import make_providers, resolve
 from smart_llm.types import Answer, Model, Rate, Request

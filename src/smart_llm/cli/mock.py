@@ -58,9 +58,10 @@ def mock_provider(
     do.
     """
     from smart_llm.mock.batches import BatchFaults, BatchSettings
+    from smart_llm.mock.faults import Faults
     from smart_llm.mock.limits import Limits
     from smart_llm.mock.packs import Packs
-    from smart_llm.mock.server import Faults, serve
+    from smart_llm.mock.server import serve
 
     serve(
         ready=lambda url: _ready(url, rule),

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from hashlib import blake2b
 from itertools import accumulate
@@ -30,31 +30,11 @@ from smart_llm.mock import anthropic
 from smart_llm.mock.answers import BROKEN, Answerer, Recorded, Said, by_rule, uniform
 from smart_llm.mock.batch_mount import BatchMount
 from smart_llm.mock.batches import PROMPT, BatchSettings
+from smart_llm.mock.faults import Faults
 from smart_llm.mock.http import Call, Connection, Reply, reply
 from smart_llm.mock.keeping import KEEPS, kept
 from smart_llm.mock.limits import Limiter, Limits
 from smart_llm.mock.packs import Packs, PackSaid, Piece, answered
-
-
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """The share of calls, in [0, 1], that goes wrong in each way; at most one way per call.
-
-    throttle: 429 with Retry-After · error: 500 · hang: silence, then the connection is dropped · drop: the connection
-    is dropped at once · broken: JSON that ends early · truncated: half the body, then the connection is dropped.
-    """
-
-    throttle: float = 0.0
-    error: float = 0.0
-    hang: float = 0.0
-    drop: float = 0.0
-    broken: float = 0.0
-    truncated: float = 0.0
-
-    @classmethod
-    def all(cls, share: float) -> Faults:
-        """Every kind with the same share."""
-        return cls(*[share] * len(fields(cls)))
 
 
 class _Message(msgspec.Struct):
