@@ -27,6 +27,8 @@ BELIEF = 0.5
 """Calls' worth of belief in the guess beside what calls have cost."""
 LIKELY = 0.75
 """A candidate is delivered only where its agreement is above the floor with this probability."""
+HARDLY = 0.05
+"""A candidate whose agreement is above the floor with less than this probability is asked about no more pilot rows."""
 
 
 def price_of(guess: float, calls: int, spent: float, beside: float) -> float:
@@ -54,6 +56,11 @@ def may_try(problem: Problem, candidate: int) -> bool:
 
 
 def likely_above(floor: float, agreed: int, bad: int) -> bool:
-    """Whether a candidate with these numbers of agreeing and bad rows is likely to agree on more than `floor` of
-    such rows: the posterior probability, from Jeffreys' prior, is at least `LIKELY`. Without rows it is not."""
-    return float(1 - betainc(agreed + 0.5, bad + 0.5, floor)) >= LIKELY
+    """Whether a candidate with these numbers of agreeing and bad rows is likely to agree on more than `floor` of such
+    rows: the probability of that is at least `LIKELY`. Without rows it is not."""
+    return chance_above(floor, agreed, bad) >= LIKELY
+
+
+def chance_above(floor: float, agreed: int, bad: int) -> float:
+    """How probable it is that a candidate agrees on more than `floor` of such rows: posterior, Jeffreys' prior."""
+    return float(1 - betainc(agreed + 0.5, bad + 0.5, floor))

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from smart_llm.procedures.money import likely_above, price_of
+from smart_llm.procedures.money import chance_above, likely_above, price_of
 from smart_llm.stats.design import Design, design
 from smart_llm.stats.dual import Beta, Costs, Fineness, Prior
 from smart_llm.stats.special import betaincinv
@@ -73,6 +73,11 @@ class Seen:
     def agreed(self) -> int:
         """Rows on which its answer was equivalent to the reference's."""
         return max(0, self.rows - self.bad - self.deferred)
+
+    @property
+    def chance(self) -> float:
+        """How probable it is that it agrees on enough of the rows it answers to be delivered at all."""
+        return chance_above(self.floor, self.agreed, self.bad)
 
     @property
     def likely(self) -> bool:

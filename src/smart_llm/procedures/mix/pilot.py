@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from smart_llm.procedures.mix import forecast as planning
 from smart_llm.procedures.mix.forecast import Field, Finalists, Seen
-from smart_llm.procedures.money import AS_EXPENSIVE, FAR_OFF, OPENING, PURSE, at_most, may_try
+from smart_llm.procedures.money import AS_EXPENSIVE, FAR_OFF, HARDLY, OPENING, PURSE, at_most, may_try
 from smart_llm.stats.jeffreys import jeffreys
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, DEFER, ERROR, Answers, Ask, Ints, Outlook, Problem, Standing
@@ -206,8 +206,9 @@ def doubted(state: State, room: float) -> Step | None:
     if any(seen.likely for seen in state.asked.values()):
         return None
     rows, field = min(state.left, max(FEW, state.rows // 2)), state.field(state.asked)
-    saved = {j: state.left - float(field.draws(j)[0].mean()) for j in state.asked}
-    models = [j for j, seen in state.asked.items() if planning.HOPE * saved[j] > rows * seen.call]
+    open_ = {j: seen for j, seen in state.asked.items() if seen.chance >= HARDLY}
+    saved = {j: state.left - float(field.draws(j)[0].mean()) for j in open_}
+    models = [j for j, seen in open_.items() if planning.HOPE * saved[j] > rows * seen.call]
     while models and rows * sum(state.candidates[j].call for j in models) > room:
         models.remove(max(models, key=lambda j: state.candidates[j].call))
     return (state.rows, state.rows + rows, tuple(models)) if models and rows else None
