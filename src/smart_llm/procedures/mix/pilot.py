@@ -202,13 +202,15 @@ def late_step(state: State, worth: Sequence[int], room: float) -> Step | None:
 
 def doubted(state: State, room: float) -> Step | None:
     """Half as many rows again where no candidate is likely to be above the floor yet, and without them all would be
-    given up: for those whose expected saving, averaged over what their share of bad rows may be, exceeds the price."""
+    given up: for those whose expected saving, averaged over what their share of bad rows may be, exceeds the price of
+    the rows (their calls, and what would have been saved on them)."""
     if any(seen.likely for seen in state.asked.values()):
         return None
     rows, field = min(state.left, max(FEW, state.rows // 2)), state.field(state.asked)
     open_ = {j: seen for j, seen in state.asked.items() if seen.chance >= HARDLY}
     saved = {j: state.left - float(field.draws(j)[0].mean()) for j in open_}
-    models = [j for j, seen in open_.items() if planning.HOPE * saved[j] > rows * seen.call]
+    price = {j: rows * (seen.call + saved[j] / max(1, state.left)) for j, seen in open_.items()}
+    models = [j for j in open_ if planning.HOPE * saved[j] > price[j]]
     while models and rows * sum(state.candidates[j].call for j in models) > room:
         models.remove(max(models, key=lambda j: state.candidates[j].call))
     return (state.rows, state.rows + rows, tuple(models)) if models and rows else None
