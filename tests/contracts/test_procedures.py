@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from odd import labelled, odd
 
-from smart_llm.certificates.checks import check, rule
+from smart_llm.certificates.checks import Promise, check, rule
 from smart_llm.procedures import get, resolve
 from smart_llm.simulation.drive import Outcome, Population, drive, simulate
 from smart_llm.types import Answers, Ask, Problem
@@ -109,9 +109,9 @@ def test_the_evidence_verifies_and_certifies_the_rule(name: str, rates: tuple[fl
     """Independent recomputation finds nothing wrong, and derives the rule that is delivered."""
     population = people(500, rates, 3)
     verdict = run(name, population, task(population)).verdict
-    claim = {"rows": 500, "agreement": "0.9", "confidence": "0.95", "reserve": 0}
+    claim = Promise(rows=500, agreement="0.9", confidence="0.95", reserve=0)
     assert check(resolve(name), verdict.evidence, claim) == []
-    assert bool(rule(resolve(name), verdict.evidence)["shares"]) == verdict.granted
+    assert bool(rule(resolve(name), verdict.evidence).shares) == verdict.granted
 
 
 @pytest.mark.parametrize("name", PROCEDURES)

@@ -25,6 +25,6 @@ def test_small_tables(name: str, mark: int, rows: int, agreement: str) -> None:
     cost = np.tile([10.0, 1.0, 0.1], (rows, 1))
     problem = Problem(rows, Fraction(agreement), Fraction("0.95"), "big", ("small", "tiny"), (10.0, 1.0, 0.1), 7)
     outcome = simulate(procedures.get(name), problem, Population(marks, cost, np.full((rows, 3), np.nan)))
-    claim = {"rows": rows, "agreement": agreement, "confidence": "0.95", "reserve": 0}
+    claim = verifying.Promise(rows=rows, agreement=agreement, confidence="0.95", reserve=0)
     assert verifying.check(name, json.loads(json.dumps(outcome.verdict.evidence)), claim) == []
     assert outcome.misses <= problem.allowance
