@@ -119,7 +119,9 @@ async def test_no_time_to_wait_is_too_long_to_try_again(
 ) -> None:
     """However long a server says to wait, it is asked again after a while, and the rows are answered."""
     from smart_llm.client import pace
+    from smart_llm.providers import base
 
+    monkeypatch.setattr(base, "LONGEST_WAIT", 0.05)
     monkeypatch.setattr(pace, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(pace, "FIRST_PAUSE", 0.05)
     async with Scripted((429, {}, {"Retry-After": named}), (503, {}, {"Retry-After": named}), (200, DONE)) as url:

@@ -107,7 +107,7 @@ async def test_a_small_model_that_breaks_the_contract(keeps: str, way: str, call
     broken = sum(LABELS.read(smart.Answer(text)) is None for text in said)
     assert probes == calls
     assert (broken == 0) if way else (0.5 < broken / len(said) < 0.8)
-    told = [each.text for each in heard if isinstance(each, events.Said) and "labels" in each.text]
+    told = [each.text for each in heard if isinstance(each, events.Said) and "its server" in each.text]
     assert len(told) == 1
     assert (f"enforce={way}" if way else "does not keep it to the labels") in told[0]
 

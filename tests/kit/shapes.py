@@ -12,8 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import pytest
+
+from smart_llm.client import client as client_module
+from smart_llm.client.client import Client
+from smart_llm.ledger import Ledger
 from smart_llm.mock import MockServer
 from smart_llm.mock.http import Call, Reply, reply
+from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.types import Answer, Request
 
 Body: TypeAlias = dict[str, Any]
 Said: TypeAlias = tuple[int, Any] | tuple[int, Any, dict[str, str]] | None
@@ -347,3 +354,23 @@ WAIT |= {
     "Anthropic behind a gateway": (529, {"type": "error", "error": {"type": "overloaded_error",
         "message": "Overloaded"}}, {"Retry-After": "0.01"}),
 }  # fmt: skip
+
+
+async def ask(
+    server: Shaped, ledger: Ledger, *prompts: str, dialect: str = "openai", tries: int = 8, **fields: Any
+) -> list[Answer]:
+    """The answers to these prompts by a client at this server, one after another."""
+    async with server as url:
+        model = resolve(f"{dialect}:m@{url}?in=1&out=1")
+        client = Client(ledger, [model], make_providers([model]), patience=5, timeout=5, tries=tries, run="r")
+        try:
+            return [await client.ask(Request(model.name, prompt, 20, **fields)) for prompt in prompts]
+        finally:
+            await client.settle()
+            await client.close()
+
+
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries wait milliseconds."""
+    for name, seconds in (("FIRST_DELAY", 0.001), ("LONGEST_DELAY", 0.002), ("LATER_DELAY", 0.002)):
+        monkeypatch.setattr(client_module, name, seconds)

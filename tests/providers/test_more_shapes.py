@@ -8,13 +8,16 @@ import time
 
 import pytest
 from more_shapes import CUT_SHORT, NO_MONEY, ODD_ROW, READ, SLOW_DOWN
-from shapes import Said, Shaped, completion, error, message, once
-from test_shapes import _short_delays, ask
+from shapes import Said, Shaped, ask, completion, error, message, once, short_delays
 
 from smart_llm.errors import Refused
 from smart_llm.ledger import Ledger
 
-__all__ = ["_short_delays"]
+
+@pytest.fixture(autouse=True)
+def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries wait milliseconds here."""
+    short_delays(monkeypatch)
 
 
 @pytest.mark.parametrize("reply", READ.values(), ids=READ)

@@ -18,41 +18,23 @@ from shapes import (
     WAIT,
     Said,
     Shaped,
+    ask,
     completion,
     error,
     once,
+    short_delays,
     while_there,
 )
 
-from smart_llm.client import client as module
 from smart_llm.client import trust
-from smart_llm.client.client import Client
 from smart_llm.errors import Refused
 from smart_llm.ledger import Ledger
-from smart_llm.providers.specs import make_providers, resolve
-from smart_llm.types import Answer, Request
 
 
 @pytest.fixture(autouse=True)
 def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries wait milliseconds here."""
-    monkeypatch.setattr(module, "FIRST_DELAY", 0.001)
-    monkeypatch.setattr(module, "LONGEST_DELAY", 0.002)
-    monkeypatch.setattr(module, "LATER_DELAY", 0.002)
-
-
-async def ask(
-    server: Shaped, ledger: Ledger, *prompts: str, dialect: str = "openai", tries: int = 8, **fields: Any
-) -> list[Answer]:
-    """The answers to these prompts by a client at this server, one after another."""
-    async with server as url:
-        model = resolve(f"{dialect}:m@{url}?in=1&out=1")
-        client = Client(ledger, [model], make_providers([model]), patience=5, timeout=5, tries=tries, run="r")
-        try:
-            return [await client.ask(Request(model.name, prompt, 20, **fields)) for prompt in prompts]
-        finally:
-            await client.settle()
-            await client.close()
+    short_delays(monkeypatch)
 
 
 @pytest.mark.parametrize("reply", ROW.values(), ids=ROW)

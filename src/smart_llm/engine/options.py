@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict
 from smart_llm.client.batch.options import BatchOptions
 from smart_llm.defaults import CONCURRENCY, PATIENCE, PROCEDURE, TIMEOUT
 from smart_llm.errors import InputError, check_names
-from smart_llm.providers.candidate import Candidate
 
 if TYPE_CHECKING:
     from smart_llm.events import Listener
     from smart_llm.providers.base import Provider
+    from smart_llm.providers.candidate import Candidate
 
 Place: TypeAlias = str | os.PathLike[str]
 Retry: TypeAlias = Literal["errors", "broken"]
@@ -228,6 +228,8 @@ def check_models(reference: object, candidates: object) -> None:
         raise InputError(f"candidates: give a list of models, candidates=[{candidates!r}], not a text.")
     if not isinstance(candidates, Sequence | set | frozenset):
         raise InputError(f"candidates: give a list of models, not {type(candidates).__name__}.")
+    from smart_llm.providers.candidate import Candidate  # what it is made of takes a while to load
+
     if wrong := [each for each in candidates if not isinstance(each, str | Candidate)]:
         raise InputError(
             f"candidates: every model is a text, such as 'openai:gpt-4.1-mini', or a smart.Candidate, not {wrong[0]!r}."
