@@ -52,11 +52,11 @@ class Looks:
         return cls(fixed, float(np.mean(sizes)), float(np.mean([len(text) for text in texts])), task.max_tokens)
 
     def price(self, pack: int) -> float:
-        """Bytes sent for a row, asked with so many others."""
+        """Bytes sent for a row that shares its call with this number of others."""
         return self.instructions + self.row if pack == 1 else (self.instructions + FRAME) / pack + self.row + AROUND
 
     def fits(self, pack: int) -> bool:
-        """Whether so many rows fit into a call."""
+        """Whether this number of rows fits into a call."""
         return self.row * pack <= packs.ITEM_BYTES and (self.room + packs.AROUND) * pack <= packs.ANSWER_TOKENS
 
 

@@ -138,8 +138,8 @@ class Way:
         return len(self._first) / max(1, len(self._packs)) if self.packed else 1.0
 
     def in_order(self, rows: Ints) -> Ints:
-        """These rows in an order in which few calls' texts are held at a time and many calls are on their way: so many
-        calls together, of each of them first one row, then another."""
+        """These rows in an order in which few calls' texts are held at a time and many calls are on their way: a
+        group of calls at a time, and of each call in it first one row, then another."""
         calls = self.pack_of[self.places[rows]]
         order = np.argsort(calls, kind="stable")
         first = np.searchsorted(calls[order], calls[order])

@@ -174,7 +174,7 @@ def _look(state: State, answers: Answers, models: list[int], bars: tuple[Ints, I
 
 
 def _drop(state: State) -> State:
-    """Candidates never settled: given up as not worth it, or dearer than a model that will do."""
+    """Candidates never settled: given up as not worth it, or more expensive than a model that will do."""
     return replace(state, standing=tuple(DROPPED if each == UNKNOWN else each for each in state.standing))
 
 

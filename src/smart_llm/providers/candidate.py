@@ -37,9 +37,9 @@ class Candidate:
 
     model: `provider:model`, as everywhere. pack: rows asked about in one call, at most (1 to 200), so that the
     instructions are paid for once. prompt, system: in place of the task's own, which may be long; a text, or a
-    `pathlib.Path` of a file. head, tail: show only so many characters of the beginning and the end of each column's
-    text. max_tokens: the longest answer. effort: how much the model is told to think. draws: further answers to every
-    row, to see how sure it is. pack_template: what stands around the rows of a pack, with {instructions} and {items}.
+    `pathlib.Path` of a file. head, tail: characters shown of the beginning and of the end of each column's text.
+    max_tokens: the longest answer. effort: how much the model is told to think. draws: further answers to every row,
+    to see how sure it is. pack_template: what stands around the rows of a pack, with {instructions} and {items}.
     """
 
     spec: str

@@ -6,8 +6,8 @@ provider that can is made to keep to that by a schema; what comes is read lenien
 the reply, a list of objects, lines with numbers in front). An item that is missing, or stands there twice, has no
 answer: a broken contract of its row.
 
-Which rows share a call is cut from an order that the caller gives: at most so many, at most so many bytes to read and
-tokens to write. A row too long for company goes alone.
+Which rows share a call is cut from an order that the caller gives. A call holds a limited number of rows, of bytes to
+read and of tokens to write; a row that is too long to share one goes alone.
 
 The cost of a call is shared by its rows equally and without a remainder: the shares, added exactly, are the cost.
 """
@@ -90,7 +90,7 @@ def check_frame(frame: str, whose: str) -> str:
 
 
 def cut(order: Ints, sizes: Ints, most: int, room: int) -> list[Ints]:
-    """The packs: places, in the order given, at most so many together; last, those that go alone. sizes: bytes by
+    """The packs: places, in the order given, up to the limit together; last, those that go alone. sizes: bytes by
     place; room: tokens that an answer may take."""
     fit = max(1, min(most, ANSWER_TOKENS // (room + AROUND)))
     ends, size, first = [0], 0, 0
@@ -123,12 +123,12 @@ def _item(number: int, item: Mapping[str, str], columns: Sequence[str]) -> str:
 
 
 def max_tokens(room: int, count: int) -> int:
-    """Tokens the reply to so many items may take. room: what an answer may take."""
+    """Tokens that the reply to this number of items may take. room: what an answer may take."""
     return 2 * AROUND + count * (room + AROUND)
 
 
 def schema(contract: Contract, count: int) -> str | None:
-    """The JSON schema of the reply to so many items; None where the answers' own cannot stand inside another one."""
+    """The JSON schema of the reply to `count` items; None where the answers' own cannot stand inside another one."""
     return _schema(contract.kind, contract.labels, contract.schema, count)
 
 
@@ -174,7 +174,7 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def readable(answer: Answer, count: int) -> bool:
-    """Whether anything can be read in the reply to so many items."""
+    """Whether anything can be read in the reply to this number of items."""
     return bool(_read(answer.text, count, cut=answer.finish == "length"))
 
 
@@ -204,7 +204,7 @@ def added(whole: Answer, half: Answer) -> Answer:
 
 
 def shares(cost: float, count: int) -> tuple[float, ...]:
-    """What each of so many rows bears of a cost: the same share, cut off after `BITS` bits; the first row's is what is
+    """What each row of a pack bears of its cost: the same share, cut off after `BITS` bits; the first row's is what is
     left. Added exactly (`math.fsum`), they are the cost."""
     if count == 1 or not cost:
         return (cost,) * count

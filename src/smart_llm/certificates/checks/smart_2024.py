@@ -126,7 +126,7 @@ def _spent(asked: Sequence[Round], model: int) -> float:
 
 
 def _looks(evidence: PublishedEvidence, rounds: Sequence[Round]) -> list[str]:
-    """At every look all candidates are asked that are unknown by then and no dearer than the cheapest satisfied model,
+    """Every look asks all candidates that are still unknown and no more expensive than the cheapest satisfied model,
     cheapest first. (Those of its own price may stand after it: that much is not known of prices.)"""
     order = [each.index for each in evidence.models]
     settled = {m: _settled(evidence, rounds, m) for m in order}
