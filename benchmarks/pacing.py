@@ -21,7 +21,8 @@ from smart_llm.client.client import Client
 from smart_llm.ledger import Ledger
 from smart_llm.mock.limits import Limits
 from smart_llm.mock.server import MockServer
-from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Request
 
 REQUESTS, TOKENS = 600, 90_000

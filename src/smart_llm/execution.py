@@ -13,20 +13,20 @@ from smart_llm.client.batch.client import by_batch
 from smart_llm.engine import outputs
 from smart_llm.engine.job import Job
 from smart_llm.engine.learning import learned, remembered
-from smart_llm.engine.opening import job_of, ledger_of, means_of, providers_of
+from smart_llm.engine.opening import job_of, ledger_of, providers_of, session_of
 from smart_llm.engine.options import Options, Place
 from smart_llm.engine.outputs import Output
 from smart_llm.engine.pilot import account_of
 from smart_llm.engine.pilot import buy as buy_pilot
 from smart_llm.engine.run import Finished, Unfinished, execute
-from smart_llm.engine.session import Means
+from smart_llm.engine.session import Session
 from smart_llm.engine.signals import stopping
 from smart_llm.events import nobody
 from smart_llm.garbage import rarely
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.planning.draw_up import QUICK, THOROUGH, Scope, draw_up
 from smart_llm.planning.plan import Plan
-from smart_llm.providers import specs as model_specs
+from smart_llm.providers import making
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import known
 from smart_llm.ray import options_of
@@ -92,9 +92,9 @@ async def run(table: Any, task: Task, options: Options) -> Run[Any]:
         job = replace(job, batch=await by_batch(job.models, providers, seconds=options.timeout, tell=told))
     with (
         delivering(ray, job.table, options.providers or {}, output) as delivery,
-        _working(path, providers, options) as means,
+        _working(path, providers, options) as session,
     ):
-        finished = await _execute(job, replace(means, deliver=delivery), output, options.report)
+        finished = await _execute(job, replace(session, deliver=delivery), output, options.report)
     done = _delivered(job, finished, output, path, options)
     delivery.written(finished.certificate)
     if options.report:
@@ -122,7 +122,7 @@ async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) 
     if pilot is not None:
         await _pilot(job, path, max(pilot, options.self_check), options)
     local = [model for model in job.models if model.provider == "local" and model.name not in given]
-    providers = {**model_specs.make_providers(local), **given}
+    providers = {**making.make_providers(local), **given}
     try:
         with _reading(path) as reader:
             return await draw_up(
@@ -139,7 +139,7 @@ async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) 
 
 
 @contextlib.contextmanager
-def _working(path: Path, providers: dict[str, Provider], options: Options) -> Iterator[Means]:
+def _working(path: Path, providers: dict[str, Provider], options: Options) -> Iterator[Session]:
     """Ledger, signals and listeners, as long as something is bought."""
     with (
         rarely(),
@@ -147,7 +147,7 @@ def _working(path: Path, providers: dict[str, Provider], options: Options) -> It
         stopping() as stop,
         listening(options.on_event, options.progress, options.budget, stop) as tell,
     ):
-        yield means_of(ledger, providers, stop, tell, options)
+        yield session_of(ledger, providers, stop, tell, options)
 
 
 async def _close(providers: Iterable[Provider]) -> None:
@@ -175,10 +175,10 @@ async def _pilot(job: Job, path: Path, rows: int, options: Options) -> None:
     """Buy a pilot into the job's ledger."""
     providers = providers_of(job, options)
     try:
-        with _working(path, providers, options) as means:
-            job, means = await learned(job, means, account=account_of(job))
-            providers = dict(means.providers)
-            await buy_pilot(job, means, rows)
+        with _working(path, providers, options) as session:
+            job, session = await learned(job, session, account=account_of(job))
+            providers = dict(session.providers)
+            await buy_pilot(job, session, rows)
     finally:
         await _close(providers.values())
 
@@ -206,19 +206,19 @@ def _left(c: Certificate, ledger: Path, output: Output, page: Place | None) -> I
     return kept(c, ledger, page, parts=output.at if output is not None else None)
 
 
-async def _execute(job: Job, means: Means, output: Output, page: Place | None) -> Finished:
+async def _execute(job: Job, session: Session, output: Output, page: Place | None) -> Finished:
     """Run; a run that stops early leaves a pending certificate, and a report, where the whole ones would be."""
     try:
-        job, means = await learned(job, means)
-        return await execute(job, means)
+        job, session = await learned(job, session)
+        return await execute(job, session)
     except Unfinished as stopped:
         if output is not None and stopped.certificate.status == "pending":  # a finished run's stands there
             outputs.keep(stopped.certificate, output)
         if page is not None:
-            run = next(run for run in means.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
-            make(means.ledger, run, page, job.task)
-        for line in _left(stopped.certificate, means.ledger.path, output, page):
+            run = next(run for run in session.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
+            make(session.ledger, run, page, job.task)
+        for line in _left(stopped.certificate, session.ledger.path, output, page):
             stopped.reason.add_note(line)
         raise stopped.reason from None
     finally:
-        await _close(means.providers.values())
+        await _close(session.providers.values())

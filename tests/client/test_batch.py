@@ -33,7 +33,8 @@ from smart_llm.mock.batches import BatchFaults, BatchSettings
 from smart_llm.mock.http import Call, Reply, reply
 from smart_llm.procedures.order import Ahead
 from smart_llm.providers.batch import Limits, batch_api
-from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import resolve
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import Answer, Ask, Model, Rate, Request
 

@@ -22,7 +22,8 @@ from smart_llm.errors import BudgetExhausted, Refused, Retryable
 from smart_llm.ledger import Ledger
 from smart_llm.mock import Faults, MockServer
 from smart_llm.providers.fake import FakeProvider
-from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Answer, Model, Rate, Request, Usage
 
 MODEL = Model("fake:m", "fake", "m", Rate(1e6, 1e6))  # one dollar a token

@@ -9,7 +9,8 @@ import pytest
 
 from smart_llm.client.client import Client
 from smart_llm.ledger import Ledger
-from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Request
 
 DONE = b'{"choices":[{"message":{"content":"yes"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'

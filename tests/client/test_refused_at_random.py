@@ -16,7 +16,8 @@ from smart_llm.ledger import Ledger
 from smart_llm.mock import Faults, MockServer
 from smart_llm.mock.http import Call, Reply, reply
 from smart_llm.mock.scripted import Scripted
-from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Answer, Request
 
 DONE = {"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}

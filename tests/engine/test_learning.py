@@ -18,7 +18,7 @@ from shapes import Body, Enforcing, Said, Shaped, completion, error
 import smart_llm as smart
 from smart_llm import events
 from smart_llm.engine.learning import learned
-from smart_llm.engine.opening import job_of, means_of, providers_of
+from smart_llm.engine.opening import job_of, providers_of, session_of
 from smart_llm.errors import BudgetExhausted
 from smart_llm.events import Stop
 from smart_llm.ledger import Ledger, Reader
@@ -396,9 +396,9 @@ async def test_flaky_servers_are_not_misjudged(tmp_path: Path) -> None:
             with Ledger.open(tmp_path / f"{seed}.db") as ledger:
                 options = smart.Options(**models(big, small))
                 providers = providers_of(job, options)
-                means = means_of(ledger, providers, Stop(), events.nobody, options)
-                settled, means = await learned(job, means)
-                for provider in means.providers.values():
+                session = session_of(ledger, providers, Stop(), events.nobody, options)
+                settled, session = await learned(job, session)
+                for provider in session.providers.values():
                     await provider.close()
         assert [model.enforce for model in settled.models] == ["", "schema"]
 

@@ -16,7 +16,8 @@ from smart_llm.ledger import Ledger
 from smart_llm.mock.faults import Faults
 from smart_llm.mock.server import MockServer
 from smart_llm.providers.fake import FakeProvider
-from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Answer, Model, Rate, Request
 
 MODEL = Model("fake:m", "fake", "m", Rate(1.0, 1.0))

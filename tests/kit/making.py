@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from smart_llm.providers.base import Provider
-from smart_llm.providers.specs import make_providers
+from smart_llm.providers.making import make_providers
 from smart_llm.types import Model
 
 

@@ -19,7 +19,8 @@ from smart_llm.client.client import Client
 from smart_llm.ledger import Ledger
 from smart_llm.mock import MockServer
 from smart_llm.mock.http import Call, Reply, reply
-from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Answer, Request
 
 Body: TypeAlias = dict[str, Any]

@@ -19,7 +19,8 @@ from smart_llm.errors import ProviderError
 from smart_llm.ledger import Ledger
 from smart_llm.mock.scripted import Scripted
 from smart_llm.providers import bodies
-from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Request
 
 DONE = b'{"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}'

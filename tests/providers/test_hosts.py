@@ -7,7 +7,8 @@ from making import make_provider
 
 from smart_llm.errors import InputError, Refused
 from smart_llm.mock.scripted import Scripted
-from smart_llm.providers.specs import ENDPOINTS, Endpoint, make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import ENDPOINTS, Endpoint, resolve
 from smart_llm.types import Request
 
 KEYS = {name: f"the-key-of-{name}" for name in ENDPOINTS}
@@ -103,7 +104,7 @@ def test_a_known_key_cannot_be_sent_elsewhere(name: str) -> None:
 )
 def test_azure_is_where_its_variable_says(host: str, url: str | None) -> None:
     """The resource's address comes from the environment, over TLS, with or without the path of the v1 API."""
-    from smart_llm.providers.specs import address
+    from smart_llm.providers.making import address
 
     model = resolve("azure:my-deployment?in=1&out=1")
     environ = {**ENVIRON, "AZURE_OPENAI_ENDPOINT": host}

@@ -19,7 +19,8 @@ from smart_llm.client.lane import FRAME_TOKENS
 from smart_llm.errors import BudgetExhausted, Refused, SmartError
 from smart_llm.ledger import Ledger, request_key
 from smart_llm.providers import messages, replies
-from smart_llm.providers.specs import make_providers, resolve
+from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import resolve
 from smart_llm.types import Answer, Rate, Request, Usage
 
 DOLLARS = "in=1000000&out=1000000"  # one dollar a token

@@ -15,8 +15,9 @@ from smart_llm.errors import InputError, Refused, Retryable
 from smart_llm.mock import MockServer
 from smart_llm.mock.limits import Limits
 from smart_llm.providers.fake import FakeProvider
+from smart_llm.providers.making import make_providers
 from smart_llm.providers.replicas import Spread
-from smart_llm.providers.specs import make_providers, read_book, resolve
+from smart_llm.providers.specs import read_book, resolve
 from smart_llm.types import Answer, Request
 
 run = virtual.run

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from smart_llm.errors import InputError
 from smart_llm.ledger import request_key
-from smart_llm.providers.specs import ENDPOINTS, key, make_providers, placed, read_book, resolve
+from smart_llm.providers.making import key, make_providers, placed
+from smart_llm.providers.specs import ENDPOINTS, read_book, resolve
 from smart_llm.types import LongPrices, Model, Rate, Request, Usage
 
 URL = "http://127.0.0.1:8000/v1"

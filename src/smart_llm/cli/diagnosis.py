@@ -24,6 +24,7 @@ import aiohttp
 from smart_llm.errors import InputError, SmartError
 from smart_llm.files import user_dir
 from smart_llm.ledger import Ledger, canonical, tagged
+from smart_llm.providers import making
 from smart_llm.providers import specs as models
 from smart_llm.providers.endpoints import ENDPOINTS
 from smart_llm.providers.reasons import reason
@@ -175,7 +176,7 @@ def addresses(named: Sequence[Model]) -> Mapping[str, tuple[str, str]]:
     found = {}
     for model in named:
         with contextlib.suppress(InputError):  # the key's finding has said it
-            if (url := models.address(model)) is not None:
+            if (url := making.address(model)) is not None:
                 found[url] = (model.name, url)
     if named:
         return found

@@ -17,11 +17,11 @@ from smart_llm.client.budget import Budget
 from smart_llm.client.lane import Lane
 from smart_llm.client.pace import Pace, held_back
 from smart_llm.engine.job import Job
-from smart_llm.engine.session import Means
+from smart_llm.engine.session import Session
 from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.ledger import request_key
 from smart_llm.ledger.reader import PROBE
-from smart_llm.providers import specs as model_specs
+from smart_llm.providers import making
 from smart_llm.providers.base import Provider, answered
 from smart_llm.providers.enforced import NONE, TOLD, shows_schema
 from smart_llm.providers.http import HttpProvider
@@ -71,9 +71,9 @@ class Outcome:
 class Inquiry:
     """What is asked of one server, by calls that `run` pays from this purse."""
 
-    def __init__(self, model: Model, job: Job, means: Means, purse: Budget, run: str) -> None:
-        self._model, self._job, self._means, self._purse, self._run = model, job, means, purse, run
-        self._seconds = min(means.timeout, SILENCE)
+    def __init__(self, model: Model, job: Job, session: Session, purse: Budget, run: str) -> None:
+        self._model, self._job, self._means, self._purse, self._run = model, job, session, purse, run
+        self._seconds = min(session.timeout, SILENCE)
         self._random, self._failures = Random(0), 0
         columns = job.task.columns(job.table.columns)
         self._render, self._rows = job.task.template(columns).render, iter(range(min(ROWS, job.table.rows)))
@@ -145,7 +145,7 @@ class Inquiry:
     async def _asked(self, way: str) -> Answer | ProviderError:
         """One call, or a few while the server asks to slow down."""
         told = replace(self._model, enforce=way, also=())
-        (provider,) = model_specs.make_providers([told]).values()
+        (provider,) = making.make_providers([told]).values()
         if isinstance(provider, HttpProvider):
             provider.lost = _not_taken
         loop, tries = asyncio.get_running_loop(), 0

@@ -17,11 +17,11 @@ from dataclasses import replace
 from smart_llm.client.budget import Budget
 from smart_llm.engine.job import Job, find, fixed
 from smart_llm.engine.pool import all_of
-from smart_llm.engine.session import Means
+from smart_llm.engine.session import Session
 from smart_llm.events import Said
 from smart_llm.ledger import Ledger, Reader, canonical, tagged
 from smart_llm.ledger.reader import PROBE
-from smart_llm.providers import specs as model_specs
+from smart_llm.providers import making
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.types import Json, Model
 
@@ -33,17 +33,17 @@ BEGUN = "enforce asked"
 """Kind of the event by which a command keeps the id of the run that pays."""
 
 
-async def learned(job: Job, means: Means, *, account: str | None = None) -> tuple[Job, Means]:
+async def learned(job: Job, session: Session, *, account: str | None = None) -> tuple[Job, Session]:
     """The job with nothing left to learn, and providers that know of it. account: who pays, where it is no run."""
     if not _open(job):
-        return job, means
-    taken = _taken(job, means.ledger) or await _learn(job, means, account)
+        return job, session
+    taken = _taken(job, session.ledger) or await _learn(job, session, account)
     settled = _with(job, taken)
     changed = [model for model, asked in zip(settled.models, job.models, strict=True) if asked.enforce == AUTO]
-    providers = model_specs.make_providers(changed, prefix=job.task.prefix(job.table.columns))
-    for old in {id(means.providers[name]): means.providers[name] for name in providers}.values():
+    providers = making.make_providers(changed, prefix=job.task.prefix(job.table.columns))
+    for old in {id(session.providers[name]): session.providers[name] for name in providers}.values():
         await old.close()
-    return settled, replace(means, providers={**means.providers, **providers})
+    return settled, replace(session, providers={**session.providers, **providers})
 
 
 def remembered(job: Job, reader: Reader | None) -> Job:
@@ -104,16 +104,16 @@ def _about(job: Job, model: Model) -> list[Json]:
     return [model.name, model.at or model.url, _kind(job)]
 
 
-async def _learn(job: Job, means: Means, account: str | None) -> Json:
+async def _learn(job: Job, session: Session, account: str | None) -> Json:
     """Ask about every model of which nothing is known, all at once, and keep what comes."""
     from smart_llm.engine.inquiry import Inquiry  # only here: it loads what speaks HTTP
 
-    ledger, payer = means.ledger, account or _payer(job, means.ledger)
-    purse = Budget(means.budget, ledger.spent(payer))
+    ledger, payer = session.ledger, account or _payer(job, session.ledger)
+    purse = Budget(session.budget, ledger.spent(payer))
     asked = [model for model in _open(job) if _known(job, model, ledger) is None]
-    found = await all_of(Inquiry(model, job, means, purse, payer).outcome() for model in asked)
+    found = await all_of(Inquiry(model, job, session, purse, payer).outcome() for model in asked)
     for model, outcome in zip(asked, found, strict=True):
-        means.tell(Said(outcome.words(model.name, labels=bool(job.task.contract.labels))))
+        session.tell(Said(outcome.words(model.name, labels=bool(job.task.contract.labels))))
         if outcome.sure:
             ledger.event(LEARNED, LEARNED, {"of": _about(job, model), "way": outcome.way, "why": outcome.why})
     ways = {model.name: _known(job, model, ledger) or _usual(job) for model in _open(job)}

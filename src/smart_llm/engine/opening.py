@@ -11,12 +11,13 @@ from smart_llm import tables
 from smart_llm.engine import outputs
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.options import Options, Retry
-from smart_llm.engine.session import Means
+from smart_llm.engine.session import Session
 from smart_llm.engine.spelled import spelled_out
 from smart_llm.errors import InputError, meant
 from smart_llm.events import Listener, Stop
 from smart_llm.files import user_dir
 from smart_llm.ledger import Ledger
+from smart_llm.providers import making
 from smart_llm.providers import specs as model_specs
 from smart_llm.providers.base import Provider
 from smart_llm.providers.enforced import AUTO
@@ -63,9 +64,11 @@ def job_of(table: Any, task: Task, options: Options) -> Job:
     )
 
 
-def means_of(ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell: Listener, options: Options) -> Means:
+def session_of(
+    ledger: Ledger, providers: Mapping[str, Provider], stop: Stop, tell: Listener, options: Options
+) -> Session:
     """What is worked with."""
-    return Means(
+    return Session(
         ledger,
         providers,
         options.budget,
@@ -86,10 +89,10 @@ def _models(options: Options) -> tuple[Model, ...]:
     """The models meant, reference first; `InputError` for a spec that means none."""
     book = model_specs.read_book(options.models) if options.models else None
     specs = (options.reference, *map(str, options.candidates))
-    reference, *candidates = [model_specs.placed(model_specs.resolve(spec, book=book)) for spec in specs]
+    reference, *candidates = [making.placed(model_specs.resolve(spec, book=book)) for spec in specs]
     given = options.providers or {}
     own = [_brought(model, given) or model.way.pack > 1 for model in candidates]  # packs are told a schema in any case
-    candidates = [m if as_it_is else model_specs.asking(m) for m, as_it_is in zip(candidates, own, strict=True)]
+    candidates = [m if as_it_is else making.asking(m) for m, as_it_is in zip(candidates, own, strict=True)]
     if odd := [m.name for m in (reference, *candidates) if m.enforce == AUTO and _brought(m, given)]:
         raise InputError(f"{odd[0]}: enforce=auto asks a server, and here a provider of yours answers; leave it out.")
     return tuple(_of_process(model, given) for model in (reference, *candidates))
@@ -121,7 +124,7 @@ def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
     if len(bare) > len(brought) and (odd := sorted(given.keys() - names)):
         raise InputError(f"providers: {odd[0]} is no model of this run.{meant(odd[0], names)}")
     wanted = [model for model in job.models if model.name in bare and model.name not in brought]
-    return model_specs.make_providers(wanted, prefix=job.task.prefix(job.table.columns)) | brought
+    return making.make_providers(wanted, prefix=job.task.prefix(job.table.columns)) | brought
 
 
 def ledger_of(table: tables.Table, options: Options) -> Path:

@@ -21,7 +21,7 @@ from smart_llm.client.client import Client
 from smart_llm.client.lane import Speed
 from smart_llm.engine.job import Job, fixed
 from smart_llm.engine.live import Live
-from smart_llm.engine.session import Means
+from smart_llm.engine.session import Session
 from smart_llm.engine.watch import watched
 from smart_llm.errors import InputError
 from smart_llm.events import Stop, nobody
@@ -38,29 +38,29 @@ SPEED = "speed"
 # --------------------------------------------------------------------------- buying
 
 
-async def buy(job: Job, means: Means, count: int) -> None:
-    """Ask the reference and all candidates about `count` rows; the reference twice about `means.self_check` of them.
+async def buy(job: Job, session: Session, count: int) -> None:
+    """Ask the reference and all candidates about `count` rows; the reference twice about `session.self_check` of them.
     Rows piloted before come first, so nothing is paid twice."""
-    positions = _choose(job, means.ledger, count)
+    positions = _choose(job, session.ledger, count)
     table = job.table.table_hash
     client = Client(
-        means.ledger,
+        session.ledger,
         job.models,
-        means.providers,
-        concurrency=means.concurrency,
-        timeout=means.timeout,
-        patience=means.patience,
-        budget=means.budget,
+        session.providers,
+        concurrency=session.concurrency,
+        timeout=session.timeout,
+        patience=session.patience,
+        budget=session.budget,
         run=account_of(job),
-        check=means.stop.check,
+        check=session.stop.check,
     )
-    live = Live(job.table, job.task, job.models, client, stop=means.stop)
-    async with watched(client, means.stop, means.tell):
-        await live.profile(Ask(positions, tuple(range(len(job.models))), PILOT), means.concurrency, means.tell)
-        if means.self_check:
-            await live.ask_again(live.questions.different(positions)[: means.self_check], means.concurrency)
+    live = Live(job.table, job.task, job.models, client, stop=session.stop)
+    async with watched(client, session.stop, session.tell):
+        await live.profile(Ask(positions, tuple(range(len(job.models))), PILOT), session.concurrency, session.tell)
+        if session.self_check:
+            await live.ask_again(live.questions.different(positions)[: session.self_check], session.concurrency)
     if speeds := client.speeds():
-        means.ledger.event(table, SPEED, {name: asdict(speed) for name, speed in speeds.items()})
+        session.ledger.event(table, SPEED, {name: asdict(speed) for name, speed in speeds.items()})
 
 
 def account_of(job: Job) -> str:

@@ -18,7 +18,7 @@ from smart_llm.engine.expected import expected_cost, most_cost
 from smart_llm.engine.issue import rule
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
-from smart_llm.engine.session import Means
+from smart_llm.engine.session import Session
 from smart_llm.engine.stands import Stands
 from smart_llm.events import Decided, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
@@ -35,14 +35,14 @@ EXPECTED = "expected"
 """Kind of the event that keeps what calls were expected to cost."""
 
 
-async def profiled(job: Job, record: RunRecord, live: Live, stands: Stands, means: Means, ahead: Ahead) -> Verdict:
+async def profiled(job: Job, record: RunRecord, live: Live, stands: Stands, session: Session, ahead: Ahead) -> Verdict:
     """Rows set aside, then profiling. What failed in an earlier session stands as long as evidence is made."""
-    diary = Diary(means.ledger, record.run_id)
+    diary = Diary(session.ledger, record.run_id)
     live.rows.proven = diary.answered or record.state == DONE
     live.client.hold(stands.before_delivery, stands.paid)
-    live.account.lost = await _set_aside(record, live, means)
+    live.account.lost = await _set_aside(record, live, session)
     live.account.close("set_aside")
-    verdict = await _profile(job, record, live, means, ahead, diary)
+    verdict = await _profile(job, record, live, session, ahead, diary)
     live.account.close("profiling")
     _same_verdict(record, verdict, live)
     broken = live.proper.notes(live.batches, live.failed)
@@ -50,27 +50,27 @@ async def profiled(job: Job, record: RunRecord, live: Live, stands: Stands, mean
     verdict, names = replace(verdict, notes=notes), [model.name for model in live.models]
     for note in notes:
         if not (note in broken and live.proper.told(note)):
-            means.tell(Said(in_short(note, names)))
-    means.tell(decided(verdict, live))
+            session.tell(Said(in_short(note, names)))
+    session.tell(decided(verdict, live))
     return verdict
 
 
-async def _set_aside(record: RunRecord, live: Live, means: Means) -> int:
+async def _set_aside(record: RunRecord, live: Live, session: Session) -> int:
     """The rows of earlier pilots: the reference's answer to this run's prompt, what candidates were asked about them
     under this task counted in, and a record of it. How many had no answer when it was made."""
     positions = live.questions.aside.positions
     if not len(positions):
         return 0
-    keys = await live.settle_aside(means.concurrency)
-    _count_piloted(live, means.ledger)
+    keys = await live.settle_aside(session.concurrency)
+    _count_piloted(live, session.ledger)
     told = {
         "positions": positions.tolist(),
         "keys": keys,
         "lost": [row for row in positions.tolist() if row in live.rows.errors],
         "failed": sorted(key for (key,) in keys if key in live.client.failed),
     }
-    if (known := means.ledger.latest(record.run_id, SET_ASIDE)) is None:
-        means.ledger.event(record.run_id, SET_ASIDE, told)
+    if (known := session.ledger.latest(record.run_id, SET_ASIDE)) is None:
+        session.ledger.event(record.run_id, SET_ASIDE, told)
     elif known != told:
         raise Changed("the answers to the rows set aside are read otherwise now")
     return len(told["lost"])
@@ -92,15 +92,15 @@ def _count_piloted(live: Live, ledger: Ledger) -> None:
             live.account.count_draws(position, model, [draw.cost for draw in further if draw is not None])
 
 
-async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead: Ahead, diary: Diary) -> Verdict:
+async def _profile(job: Job, record: RunRecord, live: Live, session: Session, ahead: Ahead, diary: Diary) -> Verdict:
     """Drive the procedure. What was asked before is told again, from the ledger; what is new is recorded."""
-    rates, bounds, packs = _rates(record, live, means)
+    rates, bounds, packs = _rates(record, live, session)
     shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=live.account.lost)
     conversation = procedures.get(job.procedure)(shape)
     try:
         ask = next(conversation)
         while True:
-            ask = conversation.send(await _answers(ask, live, means, ahead, diary))
+            ask = conversation.send(await _answers(ask, live, session, ahead, diary))
     except StopIteration as stop:
         await diary.check(live)
         diary.end()
@@ -108,31 +108,31 @@ async def _profile(job: Job, record: RunRecord, live: Live, means: Means, ahead:
         return verdict
 
 
-async def _answers(ask: Ask, live: Live, means: Means, ahead: Ahead, diary: Diary) -> Answers:
+async def _answers(ask: Ask, live: Live, session: Session, ahead: Ahead, diary: Diary) -> Answers:
     """What an ask brought, or brings."""
     entry, also = await diary.opened(ask, live), ahead.along_with(ask)
     if entry is not None:
-        with live.client.recorded(means.ledger.get):
-            sheet, _ = await live.profile(ask, means.concurrency, means.tell)
+        with live.client.recorded(session.ledger.get):
+            sheet, _ = await live.profile(ask, session.concurrency, session.tell)
         diary.passed(entry, live, sheet)
-        await live.buy(live.questions.aside.population[also], ask.models, means.concurrency)
+        await live.buy(live.questions.aside.population[also], ask.models, session.concurrency)
         return sheet
     note = partial(diary.note, ask, live)
-    sheet, keys = await live.profile(ask, means.concurrency, means.tell, also, note)
+    sheet, keys = await live.profile(ask, session.concurrency, session.tell, also, note)
     diary.write(ask, live, keys, sheet)
     return sheet
 
 
-def _rates(record: RunRecord, live: Live, means: Means) -> tuple[list[float], list[float], list[float]]:
+def _rates(record: RunRecord, live: Live, session: Session) -> tuple[list[float], list[float], list[float]]:
     """What a row was expected to cost, and to cost at most, when the run began, USD, and how many rows share a call:
     the procedure's choices depend on it. ∞, where nothing is known, is kept as null."""
-    known = means.ledger.latest(record.run_id, EXPECTED)
+    known = session.ledger.latest(record.run_id, EXPECTED)
     if known is None:
-        rates = [expected_cost(model, means.providers[model.name], live) for model in live.models]
+        rates = [expected_cost(model, session.providers[model.name], live) for model in live.models]
         bounds = [most_cost(model, live) for model in live.models]
         known = {"rates": rates, "bounds": [bound if isfinite(bound) else None for bound in bounds]}
         known |= {"packs": live.questions.rows_a_call()} if live.questions.ways else {}
-        means.ledger.event(record.run_id, EXPECTED, known)
+        session.ledger.event(record.run_id, EXPECTED, known)
     bounds = [inf if bound is None else bound for bound in known["bounds"]]
     return known["rates"], bounds, known.get("packs", [])
 

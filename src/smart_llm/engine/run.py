@@ -36,7 +36,7 @@ from smart_llm.engine.profiling import profiled
 from smart_llm.engine.proper import Proper
 from smart_llm.engine.retry import DELIVERY, outcome, set_apart, spoiled
 from smart_llm.engine.selfcheck import check_itself, second_look
-from smart_llm.engine.session import Means
+from smart_llm.engine.session import Session
 from smart_llm.engine.snapshots import covered
 from smart_llm.engine.stands import Stands, askable, note_failures, resuming
 from smart_llm.engine.watch import watched
@@ -89,131 +89,131 @@ class Unfinished(Exception):
         self.reason = reason
 
 
-async def execute(job: Job, means: Means) -> Finished:
+async def execute(job: Job, session: Session) -> Finished:
     """Run a checked job to its end. Raises `BudgetExhausted`, `Interrupted` or `Refused`, with a pending certificate in
     the ledger; everything bought is kept."""
-    _give_up_spoiled(job, means)
-    record, taken_up = begin(job, means.ledger)
+    _give_up_spoiled(job, session)
+    record, taken_up = begin(job, session.ledger)
     for sentence in (*beforehand(job), *beyond(record.plan.task)):
-        means.tell(Said(sentence))
+        session.tell(Said(sentence))
     if taken_up:
-        means.tell(Said(resuming(record, means.ledger)))
-    elif (why := renewed(record, means.ledger)) is not None:
-        means.tell(Said(why))
+        session.tell(Said(resuming(record, session.ledger)))
+    elif (why := renewed(record, session.ledger)) is not None:
+        session.tell(Said(why))
     try:
-        return await _run(job, record, means)
+        return await _run(job, record, session)
     except Changed as changed:
-        means.ledger.event(record.run_id, GIVEN_UP, {"why": str(changed)})
-        means.tell(
+        session.ledger.event(record.run_id, GIVEN_UP, {"why": str(changed)})
+        session.tell(
             Said(
                 f"The task has changed since run {record.run_id} ({changed}): a new run begins, in a new order; its "
                 "certificate counts the earlier one."
             )
         )
-    return await _run(job, begin(job, means.ledger)[0], means)
+    return await _run(job, begin(job, session.ledger)[0], session)
 
 
-def _give_up_spoiled(job: Job, means: Means) -> None:
+def _give_up_spoiled(job: Job, session: Session) -> None:
     """Where the user asks for it: an earlier attempt that met failures or broken answers and decided nothing."""
-    if means.retry is None:
+    if session.retry is None:
         return
-    record = find(fixed(job), means.ledger)
+    record = find(fixed(job), session.ledger)
     if record is None:
-        means.tell(
-            Said(f"--retry {means.retry}: {means.ledger.path} holds no earlier run of this command: one begins.")
+        session.tell(
+            Said(f"--retry {session.retry}: {session.ledger.path} holds no earlier run of this command: one begins.")
         )
         return
-    if not spoiled(record, means.ledger, means.retry):
+    if not spoiled(record, session.ledger, session.retry):
         return
-    means.ledger.event(record.run_id, GIVEN_UP, {"why": f"--retry {means.retry}"})
-    means.tell(
+    session.ledger.event(record.run_id, GIVEN_UP, {"why": f"--retry {session.retry}"})
+    session.tell(
         Said(
-            f"Giving up run {record.run_id}, as --retry {means.retry} asks: a new run begins, in a new order; its "
+            f"Giving up run {record.run_id}, as --retry {session.retry} asks: a new run begins, in a new order; its "
             "certificate counts the earlier one."
         )
     )
 
 
-async def _run(job: Job, record: RunRecord, means: Means) -> Finished:
+async def _run(job: Job, record: RunRecord, session: Session) -> Finished:
     """One run; `Changed` where what it has recorded cannot be reproduced."""
-    record_once(means.ledger, record.run_id, ABOUT, about(job, means.output))
+    record_once(session.ledger, record.run_id, ABOUT, about(job, session.output))
     models = planned_models(job.models, record.plan)
     client = Client(
-        means.ledger,
+        session.ledger,
         models,
-        means.providers,
-        concurrency=means.concurrency,
-        timeout=means.timeout,
-        patience=means.patience,
-        purse=Budget(means.budget, spent(record.run_id, means.ledger)),
+        session.providers,
+        concurrency=session.concurrency,
+        timeout=session.timeout,
+        patience=session.patience,
+        purse=Budget(session.budget, spent(record.run_id, session.ledger)),
         run=record.run_id,
-        check=means.stop.check,
+        check=session.stop.check,
     )
-    async with watched(client, means.stop, means.tell):
-        finished = await _ask(job, record, models, client, means)
+    async with watched(client, session.stop, session.tell):
+        finished = await _ask(job, record, models, client, session)
     if abs(client.cache_saved) >= 5e-7:
-        means.tell(Said(f"Providers' prompt caches took ${client.cache_saved:.6f} off what was bought now."))
+        session.tell(Said(f"Providers' prompt caches took ${client.cache_saved:.6f} off what was bought now."))
     certificate = finished.certificate
     errors, cost = certificate.claim.errors, certificate.cost
     paid = cost.paid + cost.learning + cost.lost_at_most
-    means.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost.reused))
+    session.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost.reused))
     return finished
 
 
-async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: Client, means: Means) -> Finished:
+async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: Client, session: Session) -> Finished:
     """By calls, or by batches where the plan says so."""
     names = planned_batches(record.plan)
     if not names:
-        tell_of_batches(means.ledger, models, means.tell)
-        return await _execute(job, record, models, client, means, Ahead.never())
-    async with batching(client, models, names, record.run_id, means) as batches:
+        tell_of_batches(session.ledger, models, session.tell)
+        return await _execute(job, record, models, client, session, Ahead.never())
+    async with batching(client, models, names, record.run_id, session) as batches:
         ahead = Ahead.of_procedure(job.procedure, record.seed, len(Aside.of(record.plan).population))
-        return await _execute(job, record, models, batches, replace(means, concurrency=means.batch.rows), ahead)
+        return await _execute(job, record, models, batches, replace(session, concurrency=session.batch.rows), ahead)
 
 
 async def _execute(
-    job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying, means: Means, ahead: Ahead
+    job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying, session: Session, ahead: Ahead
 ) -> Finished:
     """Settle what is set aside, profile, deliver, settle the account."""
-    live = Live(job.table, job.task, models, client, stop=means.stop, aside=Aside.of(record.plan))
+    live = Live(job.table, job.task, models, client, stop=session.stop, aside=Aside.of(record.plan))
     live.account.paid = lambda: client.budget.spent
     live.proper = Proper(
         [model.name for model in models],
-        lambda text: means.tell(Said(text)),
-        quote=means.ledger.store_text,
+        lambda text: session.tell(Said(text)),
+        quote=session.ledger.store_text,
         labelled=job.task.contract.labels is not None,
     )
-    stands, start = Stands.of(record, means.ledger), means.ledger.last_number()
-    if means.retry == "broken" and (count := set_apart(live, record, means.ledger)):
-        means.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
+    stands, start = Stands.of(record, session.ledger), session.ledger.last_number()
+    if session.retry == "broken" and (count := set_apart(live, record, session.ledger)):
+        session.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
     try:
-        verdict = await profiled(job, record, live, stands, means, ahead)
+        verdict = await profiled(job, record, live, stands, session, ahead)
         if verdict.granted:
-            live.covered = covered(live, verdict.rule, means.ledger)
+            live.covered = covered(live, verdict.rule, session.ledger)
             client.expect({models[m].name: names for m, names in live.covered.items()})
-        if means.self_check:
-            rows = second_look(live, verdict, means.self_check, record.seed)
-            live.account.check = await check_itself(live, rows, record, means)
-        live.before, failed = _begun(record.run_id, means.ledger), dict(live.client.failed)
-        await _deliver(live, verdict, record, means, stands)
+        if session.self_check:
+            rows = second_look(live, verdict, session.self_check, record.seed)
+            live.account.check = await check_itself(live, rows, record, session)
+        live.before, failed = _begun(record.run_id, session.ledger), dict(live.client.failed)
+        await _deliver(live, verdict, record, session, stands)
         if record.state != DONE:
             _check_answered(live, client)
     except (BudgetExhausted, Interrupted, Refused) as stopped:
         await client.settle()
-        note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
+        note_ids(live, job.table, session.id_column, record.run_id, session.ledger)
         if record.state == DONE:
             raise Unfinished(stored(record.certificate), stopped) from stopped
-        pending = certificate(job, record, live, None, means.ledger)
-        _issue(pending, record, means.ledger)
+        pending = certificate(job, record, live, None, session.ledger)
+        _issue(pending, record, session.ledger)
         raise Unfinished(pending, _counted(stopped, live)) from stopped
-    if means.retry and (told := await outcome(means.retry, record, live, start)):
-        means.tell(Said(told))
+    if session.retry and (told := await outcome(session.retry, record, live, start)):
+        session.tell(Said(told))
     await client.settle()
-    note_failures(live, record, means.ledger, before=failed)
-    note_answers(live, record.run_id, means.ledger)
-    note_ids(live, job.table, means.id_column, record.run_id, means.ledger)
-    granted = certificate(job, record, live, _explained(verdict, live, record), means.ledger)
-    _issue(granted, record, means.ledger)
+    note_failures(live, record, session.ledger, before=failed)
+    note_answers(live, record.run_id, session.ledger)
+    note_ids(live, job.table, session.id_column, record.run_id, session.ledger)
+    granted = certificate(job, record, live, _explained(verdict, live, record), session.ledger)
+    _issue(granted, record, session.ledger)
     return _finished(live, granted, record)
 
 
@@ -259,19 +259,19 @@ def _begun(run_id: str, ledger: Ledger) -> int:
 # --------------------------------------------------------------------------- delivery
 
 
-async def _deliver(live: Live, verdict: Verdict, record: RunRecord, means: Means, stands: Stands) -> None:
+async def _deliver(live: Live, verdict: Verdict, record: RunRecord, session: Session, stands: Stands) -> None:
     """Settle the rows that are left, and ask again about those that had no answer in an earlier session. Of a finished
     run all rows are delivered in any case."""
     try:
         live.client.release((live.client.failed.keys() - stands.delivered.keys()) | stands.lost)
-        await live.ask_lost(askable(live, stands), means.concurrency)
-        await means.deliver(live, verdict, record, means)
+        await live.ask_lost(askable(live, stands), session.concurrency)
+        await session.deliver(live, verdict, record, session)
     except (BudgetExhausted, Refused) as stopped:
         if record.state != DONE:
             raise
-        means.tell(Said(f"The run is finished; rows without an answer stay so for now. {stopped}"))
+        session.tell(Said(f"The run is finished; rows without an answer stay so for now. {stopped}"))
         live.client.hold(stands.delivered)
-        await means.deliver(live, verdict, record, means)
+        await session.deliver(live, verdict, record, session)
 
 
 def _check_answered(live: Live, client: Buying) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.certificates.self_agreement import self_agreement
 from smart_llm.engine.live import Live
-from smart_llm.engine.session import Means
+from smart_llm.engine.session import Session
 from smart_llm.ledger import RunRecord
 from smart_llm.ledger.aside import record_once
 from smart_llm.ledger.entries import CHECKED, DONE
@@ -33,12 +33,12 @@ def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
     )[:count]
 
 
-async def check_itself(live: Live, positions: Ints, record: RunRecord, means: Means) -> SelfAgreement:
+async def check_itself(live: Live, positions: Ints, record: RunRecord, session: Session) -> SelfAgreement:
     """Ask, record, and say how often it agreed. What it showed in a finished run stands."""
-    same, keys = await live.ask_again(positions, means.concurrency)
+    same, keys = await live.ask_again(positions, session.concurrency)
     told = {"positions": positions.tolist(), "keys": keys, "same": same}
-    known = means.ledger.latest(record.run_id, CHECKED) if record.state == DONE else None
+    known = session.ledger.latest(record.run_id, CHECKED) if record.state == DONE else None
     if known is not None and known["keys"] == keys:
         told = known
-    record_once(means.ledger, record.run_id, CHECKED, told)
+    record_once(session.ledger, record.run_id, CHECKED, told)
     return self_agreement(told["same"])

@@ -21,20 +21,20 @@ from smart_llm.types import Verdict
 class Delivery(Protocol):
     """Who settles the rows that profiling left."""
 
-    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, session: Session) -> None:
         """Settle them in `live` by the certified rule; raises what stopped it."""
         ...
 
 
-async def here(live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+async def deliver_here(live: Live, verdict: Verdict, record: RunRecord, session: Session) -> None:
     """This process does."""
     routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike)
-    live.elsewhere = asked_elsewhere(live, means.ledger)
-    await deliver(live, routing, means.concurrency, means.tell)
+    live.elsewhere = asked_elsewhere(live, session.ledger)
+    await deliver(live, routing, session.concurrency, session.tell)
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class Session:
     """What a run works with: everything that is not part of the plan."""
 
     ledger: Ledger
@@ -50,4 +50,4 @@ class Means:
     retry: Retry | None = None
     output: Path | None = None
     id_column: str | None = None
-    deliver: Delivery = here
+    deliver: Delivery = deliver_here

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.engine.live import Live
-from smart_llm.engine.session import Means, here
+from smart_llm.engine.session import Session, deliver_here
 from smart_llm.errors import InputError
 from smart_llm.ledger import RunRecord
 from smart_llm.providers.base import Provider
@@ -22,7 +22,7 @@ from smart_llm.types import Model, Verdict
 class Delivering(Protocol):
     """A `Delivery` that is told when its output stands."""
 
-    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, session: Session) -> None:
         """See `Delivery`."""
         ...
 
@@ -34,9 +34,9 @@ class Delivering(Protocol):
 class Here:
     """This process delivers, and keeps nothing to clear away."""
 
-    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, session: Session) -> None:
         """See `here`."""
-        await here(live, verdict, record, means)
+        await deliver_here(live, verdict, record, session)
 
     def written(self, certificate: Certificate) -> None:
         """Nothing is left to do."""

@@ -20,7 +20,7 @@ from smart_llm.engine.delivering import asked_elsewhere
 from smart_llm.engine.job import spent
 from smart_llm.engine.live import Live
 from smart_llm.engine.questions import NONE
-from smart_llm.engine.session import Means
+from smart_llm.engine.session import Session
 from smart_llm.errors import Interrupted, SmartError
 from smart_llm.events import Delivering
 from smart_llm.ledger import RunRecord, tagged
@@ -60,7 +60,7 @@ class RayDelivery:
     used: dict[str, tuple[float, int]] = field(default_factory=dict)
     _finished: Finished | None = None
 
-    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, means: Means) -> None:
+    async def __call__(self, live: Live, verdict: Verdict, record: RunRecord, session: Session) -> None:
         """Settle what is left; raises what stopped it, with all that came back booked.
 
         Partitions know nothing of one another. Where a call failed in one and was answered in another, rows that ask
@@ -68,15 +68,15 @@ class RayDelivery:
         """
         live.rows.reopen()
         parts = parts_of(self.table, self.options.partition)
-        orders = self._orders(live, verdict, record, means, parts)
-        finished = self._finished = Finished(_folder(means.ledger.path, record), _geometry(orders))
+        orders = self._orders(live, verdict, record, session, parts)
+        finished = self._finished = Finished(_folder(session.ledger.path, record), _geometry(orders))
         done = {entry["part"] for entry in finished.entries() if self._delivered(entry["part"])}
         for number in done:
             take(live, parts[number].first, finished.account(number))
         pending = [part.number for part in parts if part.number not in done]
         for _ in range(ROUNDS):
             if pending:
-                await self._hand_out(orders, pending, finished, live, means)
+                await self._hand_out(orders, pending, finished, live, session)
             pending = unlike(live, parts)
             if not pending:
                 break
@@ -87,12 +87,12 @@ class RayDelivery:
             raise Interrupted("Rows that ask the same are not delivered alike yet: run the same command to go on.")
         self.entries = finished.entries()
         alone = live.account.reference_only(np.flatnonzero(live.rows.settled))
-        means.tell(
+        session.tell(
             Delivering(
                 live.questions.rows,
                 live.questions.rows,
                 len(live.rows.errors),
-                spent(record.run_id, means.ledger),
+                spent(record.run_id, session.ledger),
                 alone,
                 live.account.total(),
             )
@@ -110,7 +110,9 @@ class RayDelivery:
         if self._finished is not None:
             self._finished.remove()
 
-    def _orders(self, live: Live, verdict: Verdict, record: RunRecord, means: Means, parts: tuple[Part, ...]) -> Orders:
+    def _orders(
+        self, live: Live, verdict: Verdict, record: RunRecord, session: Session, parts: tuple[Part, ...]
+    ) -> Orders:
         routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike)
         repeated = live.questions.alike.repeated if routing.cascade else NONE
         return Orders(
@@ -128,31 +130,33 @@ class RayDelivery:
             covered=live.covered,
             known=live.known,
             before=live.before,
-            elsewhere=asked_elsewhere(live, means.ledger),
+            elsewhere=asked_elsewhere(live, session.ledger),
             failed=dict(live.client.failed),
             parts=parts,
             run_id=record.run_id,
-            limited=means.budget is not None,
-            concurrency=means.concurrency,
-            timeout=means.timeout,
-            patience=means.patience,
-            store_text=means.ledger.store_text,
+            limited=session.budget is not None,
+            concurrency=session.concurrency,
+            timeout=session.timeout,
+            patience=session.patience,
+            store_text=session.ledger.store_text,
             providers=self.providers,
             output=self.output,
             added=self.table.added,
         )
 
-    async def _hand_out(self, orders: Orders, pending: list[int], finished: Finished, live: Live, means: Means) -> None:
+    async def _hand_out(
+        self, orders: Orders, pending: list[int], finished: Finished, live: Live, session: Session
+    ) -> None:
         orders = replace(orders, parts=sent(orders.parts, pending))
-        paid = spent(orders.run_id, means.ledger) if orders.limited else 0.0
+        paid = spent(orders.run_id, session.ledger) if orders.limited else 0.0
         workers = self.options.workers or _cpus()
-        with means.ledger.lent() as path:
-            async with _shared(path, orders, means, workers=workers, spent=paid) as (names, ledger, governor):
-                stop_asked = Failure("Interrupted", str(_reason(means)))
-                means.stop.then(lambda: governor.halt.remote(stop_asked))
-                if means.stop.requested:
+        with session.ledger.lent() as path:
+            async with _shared(path, orders, session, workers=workers, spent=paid) as (names, ledger, governor):
+                stop_asked = Failure("Interrupted", str(_reason(session)))
+                session.stop.then(lambda: governor.halt.remote(stop_asked))
+                if session.stop.requested:
                     await governor.halt.remote(stop_asked)
-                telling = asyncio.ensure_future(_tell(live, means, ledger, governor))
+                telling = asyncio.ensure_future(_tell(live, session, ledger, governor))
                 try:
                     stopped = await self._collect(names, orders, pending, finished, live, workers)
                 finally:
@@ -234,7 +238,7 @@ async def _aside(items: Iterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any
 
 @asynccontextmanager
 async def _shared(
-    path: Path, orders: Orders, means: Means, *, workers: int, spent: float
+    path: Path, orders: Orders, session: Session, *, workers: int, spent: float
 ) -> AsyncIterator[tuple[tuple[str, str, str], Any, Any]]:
     """The two named actors, as long as the block lasts; the ledger is given up at its end, however that comes."""
     import ray
@@ -252,7 +256,7 @@ async def _shared(
     governor = (
         ray.remote(GovernorActor)
         .options(name=governor_name, **options)
-        .remote(orders.models, means.concurrency * workers, means.budget, spent)
+        .remote(orders.models, session.concurrency * workers, session.budget, spent)
     )
     try:
         await governor.brief.remote([ray.put(orders)])
@@ -265,7 +269,7 @@ async def _shared(
         ray.kill(governor)
 
 
-async def _tell(live: Live, means: Means, ledger: Any, governor: Any) -> None:
+async def _tell(live: Live, session: Session, ledger: Any, governor: Any) -> None:
     """Pass on how far the workers are."""
     before, paid = live.rows.done, live.account.paid()
     worth = live.account.so_far
@@ -276,7 +280,7 @@ async def _tell(live: Live, means: Means, ledger: Any, governor: Any) -> None:
             rows, errors, _ = await governor.state.remote()
             bought = await ledger.bought.remote()
             done = min(live.questions.rows, before + rows)
-            means.tell(Delivering(done, live.questions.rows, errors, paid + bought, alone * done, worth + bought))
+            session.tell(Delivering(done, live.questions.rows, errors, paid + bought, alone * done, worth + bought))
 
 
 def unlike(live: Live, parts: Sequence[Part]) -> list[int]:
@@ -305,9 +309,9 @@ def _settled(live: Live) -> list[int]:
     return settled
 
 
-def _reason(means: Means) -> Interrupted:
+def _reason(session: Session) -> Interrupted:
     try:
-        means.stop.check()
+        session.stop.check()
     except Interrupted as reason:
         return reason
     return Interrupted("Stopped. What was bought is kept: run the same command again to go on.")

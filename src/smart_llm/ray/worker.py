@@ -22,7 +22,7 @@ from smart_llm.engine.delivering import deliver
 from smart_llm.engine.live import Live
 from smart_llm.events import Delivering, Event, Stop
 from smart_llm.providers.base import Provider
-from smart_llm.providers.specs import make_providers
+from smart_llm.providers.making import make_providers
 from smart_llm.ray.governor import Failure, Message, Reply
 from smart_llm.ray.leases import Asker, Governed, LeasedBudget, LeasedLedger, LeasedPace
 from smart_llm.ray.parts import Delivered, Orders, Part, account, added

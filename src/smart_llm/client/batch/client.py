@@ -269,7 +269,7 @@ class BatchClient(Office):
 
 
 class Buying(Protocol):
-    """What a run works with, as far as batches need it (`engine.session.Means`)."""
+    """What a run works with, as far as batches need it (`engine.session.Session`)."""
 
     @property
     def ledger(self) -> Ledger:
@@ -298,20 +298,20 @@ class Buying(Protocol):
 
 @asynccontextmanager
 async def batching(
-    ordinary: Client, models: Sequence[Model], names: frozenset[str], run: str, means: Buying
+    ordinary: Client, models: Sequence[Model], names: frozenset[str], run: str, session: Buying
 ) -> AsyncIterator[BatchClient]:
     """The client that asks these models by batch and the others as ever; batches of earlier sessions are taken up."""
     desks = {}
     for model in models:
-        provider = means.providers[model.name]
-        api = batch_api(model, provider, timeout=means.timeout) if model.name in names else None
+        provider = session.providers[model.name]
+        api = batch_api(model, provider, timeout=session.timeout) if model.name in names else None
         if api is not None:
             lane = Lane(model, provider, Pace(1, Random(0)))  # its prices; the pace is the provider's own
             desks[model.name] = Desk(lane, api, most=api.limits.requests)
     if missing := names - desks.keys():
         raise InputError(f"--batch: this run asks {min(missing)} by batch, which it cannot be asked by now.")
     client = BatchClient(
-        ordinary, means.ledger, desks, run=run, options=means.batch, check=means.stop.check, tell=means.tell
+        ordinary, session.ledger, desks, run=run, options=session.batch, check=session.stop.check, tell=session.tell
     )
     try:
         await client.take_up()

@@ -6,7 +6,7 @@ Everything else takes the ordinary path. What speaks HTTP is loaded when it is n
 
 from __future__ import annotations
 
-from smart_llm.providers import specs as models
+from smart_llm.providers import making
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch.base import BatchApi
 from smart_llm.providers.endpoints import ENDPOINTS
@@ -15,7 +15,7 @@ from smart_llm.types import Model
 
 def batch_api(model: Model, provider: Provider, *, timeout: float) -> BatchApi | None:
     """The batch API that may be behind a model, or None; at an address of the user's own, ask whether it is there."""
-    url = models.address(model)
+    url = making.address(model)
     if url is None:
         return None
     if model.provider == "openai":
@@ -23,13 +23,13 @@ def batch_api(model: Model, provider: Provider, *, timeout: float) -> BatchApi |
         from smart_llm.providers.openai import OpenAIProvider
 
         if isinstance(provider, OpenAIProvider):
-            return OpenAIBatches(url, model.name, provider, key=models.key(model), timeout=timeout)
+            return OpenAIBatches(url, model.name, provider, key=making.key(model), timeout=timeout)
     if model.provider == "anthropic":
         from smart_llm.providers.anthropic import AnthropicProvider
         from smart_llm.providers.batch.anthropic import AnthropicBatches
 
         if isinstance(provider, AnthropicProvider):
-            return AnthropicBatches(url, model.name, provider, key=models.key(model), timeout=timeout)
+            return AnthropicBatches(url, model.name, provider, key=making.key(model), timeout=timeout)
     return None
 
 
