@@ -154,14 +154,15 @@ def log_sum(values: Floats) -> float:
 def spread(score: Floats) -> tuple[Floats, Floats]:
     """Where each row stands, surest first: the shares of the rows between which it and those it ties with lie, shape
     (n, 2), and −log of its place, shape (n,), the mean of theirs."""
-    rows = len(score)
+    if not (rows := len(score)):
+        return np.zeros((0, 2)), np.zeros(0)
     order = np.argsort(-score, kind="stable")
-    first = np.r_[True, np.diff(score[order]) != 0] if rows else np.zeros(0, dtype=bool)
+    first = np.r_[True, np.diff(score[order]) != 0]
     start, group = np.flatnonzero(first), np.cumsum(first) - 1
     end = np.r_[start[1:], rows]
-    depth = np.add.reduceat(-np.log((np.arange(rows) + 0.5) / max(1, rows)), start) / (end - start) if rows else start
+    depth = np.add.reduceat(-np.log((np.arange(rows) + 0.5) / rows), start) / (end - start)
     spans, places = np.empty((rows, 2)), np.empty(rows)
-    spans[order] = np.stack([start, end], axis=1)[group] / max(1, rows)
+    spans[order] = np.stack([start, end], axis=1)[group] / rows
     places[order] = depth[group]
     return spans, places
 
