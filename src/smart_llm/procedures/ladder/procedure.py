@@ -95,7 +95,8 @@ def worth_routing(pilot: Pilot, ways: Sequence[Way]) -> bool:
     have = len(pilot.rows)
     if not ways:
         return False
-    if any(way.score == OWN and way.useless <= forecast.OWN.useless for way in ways):
+    own = min((way for way in ways if way.score == OWN), key=lambda way: way.cost, default=None)
+    if own is not None and own.useless <= forecast.OWN.useless:
         return True
     best = min(ways, key=lambda way: way.cost)
     rows = max(int(np.ceil(PILOT * pilot.problem.rows ** (1 / 3))), have + have // 2) - have
@@ -109,7 +110,7 @@ def routed(pilot: Pilot, ways: Sequence[Way]) -> Generator[Ask, Answers, Verdict
     order = permutation(pilot.problem.seed, "order", pilot.problem.rows)
     longer = yield from first_pilot(pilot, ways, order)
     pilot, ways = longer, ways if longer is pilot else weigh(longer)
-    while (step := next_step(pilot, ways)) is not None:
+    while worth_routing(pilot, ways) and (step := next_step(pilot, ways)) is not None:
         pilot = yield from step_on(pilot, order, step)
         ways = weigh(pilot)
     trusted = [way for way in ways if way.score != OWN or way.useless <= TRUST]
