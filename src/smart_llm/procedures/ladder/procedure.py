@@ -175,10 +175,11 @@ def playing(pilot: Pilot) -> tuple[int, ...]:
 
 
 def hopeful(pilot: Pilot, candidate: int, best: Way) -> bool:
-    """Whether a candidate might still win, if it deferred but `HOPE` of what the best way so far does."""
-    price = pilot.price((candidate,))
-    deferrals = deferred(pilot, best) * pilot.left
-    return candidate == best.candidate or price * pilot.left + HOPE * deferrals < min(best.cost, pilot.left)
+    """Whether a candidate might still win, if it deferred but `HOPE` of what the best way so far does: in its place, or
+    as a tier after it, on the rows that it defers."""
+    price, sent = pilot.price((candidate,)), deferred(pilot, best)
+    instead = price * pilot.left + HOPE * sent * pilot.left < min(best.cost, pilot.left)
+    return candidate == best.candidate or instead or round(price + HOPE, 9) <= 1
 
 
 @dataclass(frozen=True, slots=True)
