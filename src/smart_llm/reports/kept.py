@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from shlex import join
 
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.text.numbers import usd
-
-LONGEST = 600
-"""Characters of a command that is repeated."""
 
 
 def kept(
@@ -32,28 +28,3 @@ def kept(
     later = f"; {output} comes once every row is settled" if output else ""
     if written:
         yield f"written: {', '.join(written)}{later}"
-
-
-def go_on(arguments: list[str], *, budget: float | None, retry: str | None) -> str:
-    """The line that says which command goes on. budget: USD, where it was reached; retry: what is to be asked again."""
-    command = list(arguments)
-    if budget is not None:
-        command = _with(command, "--budget", f"{2 * budget:g}")
-    if retry is not None:
-        command = _with(command, "--retry", retry)
-    line = join(command)
-    if len(line) > LONGEST or "\n" in line or "-" in arguments:
-        more = " with a larger --budget" * (budget is not None) + f" with --retry {retry}" * (retry is not None)
-        return f"go on: the same command{more}{', and the same input' if '-' in arguments else ''}"
-    return f"go on: {line}"
-
-
-def _with(command: list[str], option: str, value: str) -> list[str]:
-    """The command with this option changed, or added."""
-    changed, given = list[str](), iter(command)
-    for each in given:
-        if each == option:
-            next(given, None)
-        elif not each.startswith(f"{option}="):
-            changed.append(each)
-    return [*changed, option, value]
