@@ -68,7 +68,7 @@ class Calls:
                 trials.failed(turn.at, lane.health)
             raise
         except Refused as error:
-            if error.row_only or (error.maybe_row and lane.health.good is not None):
+            if error.row_only or ((error.maybe_row or error.doubtful) and lane.health.good is not None):
                 lane.health.reacted(turn.at)
             if error.key:
                 raise lane.locked_out(error) from None

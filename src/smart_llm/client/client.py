@@ -185,7 +185,7 @@ class Client:
                     await self._find_out(lane, trials)
                     delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
-                lane.trust.refused(error)  # raises what stops the run
+                lane.trust.refused(error, others=lane.health.good is not None)  # raises what stops the run
                 return await self._failed(lane, key, str(error), trials)
             await lane.health.rest(delay)
 
