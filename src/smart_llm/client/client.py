@@ -174,7 +174,8 @@ class Client:
                     if _now() - throttled_since > self._patience:
                         return await self._tired(lane, key, throttled_since, error, trials)
                     trials.throttled, lane.named = trials.throttled + 1, error.retry_after
-                    delay = held_back(error.retry_after, trials.throttled, self._random)
+                    left = throttled_since + self._patience - _now()
+                    delay = min(left, held_back(error.retry_after, trials.throttled, self._random))
                     if not lane.pace.waiting:  # there is room for another row
                         with resting():
                             await lane.health.rest(delay)
