@@ -1,4 +1,4 @@
-"""Ctrl-C from the first moment on: which command goes on, and whether anything was begun; never silence or a traceback."""
+"""Ctrl-C from the first moment on: which command goes on, and whether anything was begun. No silence, no traceback."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def interrupted(module: str, *arguments: str) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize("module", MOMENTS)
 def test_ctrl_c_while_loading_names_the_command(tmp_path: Path, module: str) -> None:
-    """Two lines and exit 130, whatever is being loaded: nothing was begun, and the command that goes on as it was typed."""
+    """Two lines and exit 130, whatever is being loaded: nothing was begun, and this command goes on."""
     (tmp_path / "t.csv").write_text("text\na\nb\n")
     arguments = [
         *("run", str(tmp_path / "t.csv"), "--prompt", "Good or bad? {text}", "--labels", "good,bad"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from threading import current_thread, main_thread
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -135,7 +136,7 @@ class Verb(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run it. Ctrl-C, which has ended the program at once while it was loading, is an exception from here on; it is
         said in a sentence, wherever it comes."""
-        if callable(signal.getsignal(signal.SIGINT)):
+        if current_thread() is main_thread() and callable(signal.getsignal(signal.SIGINT)):
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return super().invoke(ctx)

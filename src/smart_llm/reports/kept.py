@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from os import PathLike
-from pathlib import Path
 
-from smart_llm.certificates.certificate import Certificate
-from smart_llm.text.numbers import usd
+from smart_llm.ledger import Reader
+from smart_llm.text.numbers import count, usd
 
 
 def kept(
-    c: Certificate,
-    ledger: Path,
+    run_id: str,
+    ledger: Reader,
     page: str | PathLike[str] | None,
     *,
     output: str | None = None,
@@ -21,8 +20,8 @@ def kept(
 ) -> Iterator[str]:
     """Two lines at most. output: the file where the answered table is to go; parts: the folder, which is written part
     by part."""
-    rows, left = c.claim.rows, c.claim.unsettled
-    yield f"kept: {rows - left:,} of {rows:,} rows answered, for {usd(c.cost.total)}, in the ledger {ledger}"
+    replies = sum(each.calls for each in ledger.account(run_id) if each.outcome == "answered")
+    yield f"kept: {count(replies, 'reply', 'replies')} for {usd(ledger.spent(run_id))}, in the ledger {ledger.path}"
     pending = f"{certificate} (pending)" if certificate else None
     written = [str(each) for each in (pending, page, parts and f"the parts of {parts} that are done") if each]
     later = f"; {output} comes once every row is settled" if output else ""
