@@ -22,7 +22,7 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 unit: $(VENV)/ready
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 
 docs: $(VENV)/ready            ## the documentation site, strictly, into site/
 	$(BIN)/python scripts/cli_reference.py

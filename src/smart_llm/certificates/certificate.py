@@ -88,6 +88,11 @@ class Certificate:
     software: Software
     format: str = FORMAT
 
+    @property
+    def answered(self) -> int:
+        """Rows that have an answer by now."""
+        return self.claim.rows - self.claim.unsettled - self.claim.errors
+
     def to_json(self) -> str:
         """The certificate as indented JSON; the plan and its models in the order of their names."""
         told = {name: getattr(self, name) for name in NAMES}

@@ -47,6 +47,7 @@ from smart_llm.ledger.aside import Aside, record_once
 from smart_llm.ledger.entries import ABOUT, DONE, GIVEN_UP
 from smart_llm.procedures.order import Ahead
 from smart_llm.tasks.functions import beyond
+from smart_llm.text.numbers import usd
 from smart_llm.types import Model, Verdict
 
 
@@ -176,7 +177,7 @@ async def _execute(
 ) -> Finished:
     """Settle what is set aside, profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=session.stop, aside=Aside.of(record.plan))
-    live.account.paid = lambda: client.budget.spent
+    live.account.told(client.budget, spent(record.run_id, session.ledger) - session.ledger.spent(record.run_id))
     live.proper = Proper(
         [model.name for model in models],
         lambda text: session.tell(Said(text)),
@@ -205,7 +206,7 @@ async def _execute(
             raise Unfinished(stored(record.certificate), stopped) from stopped
         pending = certificate(job, record, live, None, session.ledger)
         _issue(pending, record, session.ledger)
-        raise Unfinished(pending, _counted(stopped, live)) from stopped
+        raise Unfinished(pending, _counted(stopped, live, record, session.ledger)) from stopped
     if session.retry and (told := await outcome(session.retry, record, live, start)):
         session.tell(Said(told))
     await client.settle()
@@ -285,12 +286,14 @@ def _check_answered(live: Live, client: Buying) -> None:
         )
 
 
-def _counted(stopped: SmartError, live: Live) -> SmartError:
-    """A stop by the user, with what there is by then."""
+def _counted(stopped: SmartError, live: Live, record: RunRecord, ledger: Ledger) -> SmartError:
+    """A stop by the user, with what there is by then: an earlier session may have come further than this one."""
     if not isinstance(stopped, Interrupted):
         return stopped
-    done, rows, paid = live.rows.done, live.questions.rows, live.account.paid()
+    done = live.rows.done - len(live.rows.errors)
+    if record.certificate is not None:
+        done = max(done, stored(record.certificate).answered)
     return Interrupted(
-        f"Stopped with {done:,} of {rows:,} rows answered and ${paid:.6g} spent. "
+        f"Stopped with {done:,} of {live.questions.rows:,} rows answered and {usd(ledger.spent(record.run_id))} spent. "
         + str(stopped).removeprefix("Stopped. ")
     )
