@@ -145,14 +145,15 @@ def next_step(tried: Tried) -> Step | None:
 
 def promise(tried: Tried, cost: Costs, j: int) -> float:
     """What could be saved, in reference calls, by knowing what its trial would show of a way, over going on with the
-    best one so far. Where a way of its model was asked, the trial shows how the two differ and no more of the model."""
+    best one so far. Where a way of its model was asked, the trial shows how the two differ and no more of the model.
+    Only draws count in which the way is the better one."""
     state = tried.state
     asked = best_of(state, cost)
     first = cost[min(asked.values(), key=lambda i: cost[i].mean())] if asked else np.ones_like(cost[j])
     own = asked.get(kin(state, j)[0])
     weight = sum(HARD) if own is None else 1 / doubt(state, j)
     better = first - cost[j] if own is None else float((first - cost[own]).mean()) + cost[own] - cost[j]
-    told = _towards(better, state.rows / (state.rows + weight))
+    told = np.minimum(_towards(better, state.rows / (state.rows + weight)), first - cost[j])
     return float(np.maximum(0.0, told).mean()) * state.left
 
 
