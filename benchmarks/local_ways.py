@@ -12,6 +12,7 @@ agreement is exact, two-sided, 95 %. For comparison the table says what a row co
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,12 @@ def main() -> None:
         table = open_table(write_table(reviews(print), 24 if args.quick else args.rows, Path(folder)))
         models = [resolved(str(spec)) for spec in (SHOWS["default"].reference, *WAYS.values())]
         questions = Questions(table, task, tuple(models))
-        said = [asyncio.run(asked(questions, number, model)) for number, model in enumerate(models)]
-    lines = [line(task, name, said[0], each) for name, each in zip(["reference", *WAYS], said, strict=True)]
+        reference, lines = None, list[dict[str, Any]]()
+        for number, (name, model) in enumerate(zip(["reference", *WAYS], models, strict=True)):
+            said = asyncio.run(asked(questions, number, model))
+            reference = reference or said
+            lines.append(line(task, name, reference, said))
+            print(json.dumps(lines[-1]), flush=True)  # hours on a busy machine
     show(lines, COLUMNS)
     finish({"benchmark": "local_ways", "rows": table.rows, "ways": lines}, args.json)
 
