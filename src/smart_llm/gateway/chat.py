@@ -115,9 +115,7 @@ def denied(error: Denied) -> bytes:
 
 def listed(routes: list[str]) -> bytes:
     """The models that may be asked for."""
-    models = [
-        {"id": f"{spoken.PREFIX}{name}", "object": "model", "created": 0, "owned_by": "smart"} for name in routes
-    ]
+    models = [{"id": f"{spoken.PREFIX}{name}", "object": "model", "created": 0, "owned_by": "smart"} for name in routes]
     return _encode({"object": "list", "data": models, "has_more": False})
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,14 @@ def read_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
         return _Reading(path.parent, os.environ if environ is None else environ).config(told)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def told(config: Config, *, listen: str | None, ledger: Path | None, store_text: bool) -> Config:
+    """The configuration with what the command line says."""
+    host, port = _address(listen) if listen is not None else (config.host, config.port)
+    return replace(
+        config, host=host, port=port, ledger=ledger or config.ledger, store_text=config.store_text and store_text
+    )
 
 
 class _Reading:

@@ -98,7 +98,7 @@ def _deep(value: object, left: int) -> bool:
         value = value.values()
     elif not isinstance(value, list):
         return False
-    return left <= 0 or any([_deep(each, left - 1) for each in value if isinstance(each, dict | list)])
+    return left <= 0 or any(_deep(each, left - 1) for each in value if isinstance(each, dict | list))
 
 
 def check_fields(

@@ -22,9 +22,10 @@ from typing import Any, TypeAlias
 
 from smart_llm.errors import LedgerError
 
-Done: TypeAlias = "asyncio.Future[bool] | Future[bool]"
+Done: TypeAlias = "asyncio.Future[bool] | Future[bool] | None"
 Job: TypeAlias = tuple[str, tuple[Any, ...], Done]
-"""SQL, parameters, and the future that is told whether the statement (and its neighbours alike) changed a row each."""
+"""SQL, parameters, and the future that is told whether the statement (and its neighbours alike) changed a row each;
+None: nobody waits for it."""
 
 Outcome: TypeAlias = bool | LedgerError
 
@@ -35,7 +36,9 @@ MOST = 4096
 
 
 class Writer:
-    """The only writer of a ledger."""
+    """The only writer of a ledger. gather: seconds that a commit waits for more after one of many."""
+
+    gather = GATHER
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -82,7 +85,7 @@ class Writer:
                 else:
                     _settle(batch, results)
                 if more and len(batch) >= MANY:
-                    time.sleep(GATHER)
+                    time.sleep(self.gather)
 
     def _next_batch(self) -> tuple[list[Job], bool]:
         """Wait for one job, then take all that are there; False when the writer was closed."""
@@ -121,7 +124,7 @@ def _settle(batch: list[Job], results: list[bool] | LedgerError) -> None:
     for (_, _, done), outcome in zip(batch, outcomes, strict=True):
         if isinstance(done, Future):
             _finish(done, outcome)
-        else:
+        elif done is not None:
             waiting.setdefault(done.get_loop(), []).append((done, outcome))
     for loop, pairs in waiting.items():
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everybody who waited there
@@ -134,7 +137,7 @@ def _finish_all(pairs: Iterable[tuple[asyncio.Future[bool], Outcome]]) -> None:
             _finish(done, outcome)
 
 
-def _finish(done: Done, outcome: Outcome) -> None:
+def _finish(done: asyncio.Future[bool] | Future[bool], outcome: Outcome) -> None:
     if isinstance(outcome, LedgerError):
         done.set_exception(outcome)
     else:
