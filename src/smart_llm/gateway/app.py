@@ -52,9 +52,10 @@ class Endpoint:
         """One request."""
         route, began = "", time.perf_counter()
         try:
+            allowed = self._doors.open_to(scope)
             body = await _body(scope, receive, self._gateway.config.max_body)
             asked = self._dialect.read(body)
-            route = self._allowed(asked.route, scope)
+            route = self._allowed(asked.route, allowed, scope)
             with self._metrics.under_way(MOST):
                 given = await self._gateway.routes[route].answer(asked)
             await _send(send, 200, *self._reply(given, stream=asked.stream, usage=asked.usage))
@@ -68,16 +69,13 @@ class Endpoint:
             ours = Denied(500, "The gateway has a fault of its own; its log says where.", kind="api_error")
             await _deny(send, ours, self._dialect.denied(ours))
 
-    def _allowed(self, name: str, scope: Scope) -> str:
+    def _allowed(self, name: str, allowed: list[str], scope: Scope) -> str:
         """The route, where it is there and whoever asks may ask it."""
-        routes = self._gateway.routes
-        if name in routes:
-            self._doors.check(name, scope)
-            return name
-        known = self._doors.routes(scope)
-        if not known:
-            self._doors.check(next(iter(routes)), scope)
-        raise spoken.unknown(f"{spoken.PREFIX}{name}", meant(name, known))
+        if name not in allowed:
+            if name in self._gateway.routes:
+                self._doors.check(name, scope)
+            raise spoken.unknown(f"{spoken.PREFIX}{name}", meant(name, allowed))
+        return name
 
     def _reply(self, given: Given, *, stream: bool, usage: bool) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         number, now = secrets.token_hex(12), int(time.time())

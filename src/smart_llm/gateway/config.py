@@ -18,7 +18,7 @@ from smart_llm.providers import making, specs
 from smart_llm.providers.enforced import AUTO
 from smart_llm.tasks import Task
 from smart_llm.types import Json, Model
-from smart_llm.types.share import share
+from smart_llm.types.share import decimal, share
 
 PROMPT = "{request}"
 """What stands for the prompt of a route's task: whatever a client says."""
@@ -78,8 +78,8 @@ class RouteConfig:
             "route": self.name,
             "task": self.task.to_json(),
             "models": [{"name": model.name, **model.settings} for model in self.models],
-            "agreement": str(self.agreement),
-            "confidence": str(self.confidence),
+            "agreement": decimal("agreement", self.agreement),
+            "confidence": decimal("confidence", self.confidence),
             "window": self.window,
             "audit": self.audit,
         }

@@ -47,6 +47,13 @@ class Doors:
         """The routes that this request may ask."""
         return [name for name in self._tokens if self.may(name, scope)]
 
+    def open_to(self, scope: Mapping[str, Any]) -> list[str]:
+        """The same; `Denied` where there are none, before a byte of the body is read."""
+        found = self.routes(scope)
+        if not found:
+            self.check(next(iter(self._tokens)), scope)
+        return found
+
     def may_look(self, scope: Mapping[str, Any]) -> bool:
         """Whether this request may see the page and the metrics: from this machine, or with the token of any route."""
         return is_local(scope) or any(_has(tokens, scope) for tokens in self._tokens.values() if tokens)
