@@ -103,7 +103,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": 0}, "max_tokens"),
     ({"max_tokens": 1e300}, "max_tokens"),
     ({"temperature": "hot"}, "temperature"),
-    ({"temperature": 1e999}, "temperature"),
+    ({"temperature": 1e308}, "temperature"),
     ({"stream": "yes"}, "stream"),
     ({"n": 2}, "n: it is not supported"),
     ({"n": True}, "n: it is not supported"),

@@ -17,8 +17,6 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route as Address
 
 from smart_llm.errors import meant
@@ -26,8 +24,8 @@ from smart_llm.gateway import chat, messages, spoken
 from smart_llm.gateway.doors import Doors
 from smart_llm.gateway.gateway import Gateway
 from smart_llm.gateway.metrics import Metrics
-from smart_llm.gateway.page import html
 from smart_llm.gateway.spoken import Denied, Given
+from smart_llm.gateway.views import Views
 
 Scope: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -89,30 +87,7 @@ class Endpoint:
 def application(gateway: Gateway) -> Starlette:
     """The gateway as an ASGI application, which closes it at the end."""
     doors, metrics = Doors(gateway.config.routes), Metrics(gateway)
-
-    async def models(request: Request) -> Response:
-        routes = doors.routes(request.scope)
-        if not routes:
-            denied = Denied(401, "No token that is valid here.", kind="authentication_error")
-            return Response(chat.denied(denied), 401, media_type="application/json")
-        return Response(chat.listed(routes), media_type="application/json")
-
-    async def health(request: Request) -> Response:
-        broken = gateway.broken is not None
-        return JSONResponse({"status": "broken" if broken else "ok"}, 503 if broken else 200)
-
-    async def page(request: Request) -> Response:
-        if not doors.may_look(request.scope):
-            return _closed()
-        nonce = secrets.token_urlsafe(16)
-        allowed = f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'"
-        headers = {"content-security-policy": f"{allowed}; frame-ancestors 'none'", "cache-control": "no-store"}
-        return HTMLResponse(html(gateway, nonce), headers=headers)
-
-    async def metered(request: Request) -> Response:
-        if not doors.may_look(request.scope):
-            return _closed()
-        return Response(metrics.text(), media_type=metrics.media_type)
+    views = Views(gateway, doors, metrics)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> Any:
@@ -123,17 +98,13 @@ def application(gateway: Gateway) -> Starlette:
     return Starlette(
         routes=[
             *(Address(at, Endpoint(how, gateway, doors, metrics), methods=["POST"]) for at, how in endpoints),
-            Address("/v1/models", models),
-            Address("/healthz", health),
-            Address("/metrics", metered),
-            Address("/", page),
+            Address("/v1/models", views.models),
+            Address("/healthz", views.health),
+            Address("/metrics", views.metrics),
+            Address("/", views.page),
         ],
         lifespan=lifespan,
     )
-
-
-def _closed() -> Response:
-    return Response("This page is for this machine, or for a token of a route.\n", 403, media_type="text/plain")
 
 
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
