@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from smart_llm.stats.special import bdtr
+from smart_llm.stats.special import bdtr, betaincinv
 
 MARGIN = 1e-9
 """Relative: more than the error of the binomial distribution function that is used."""
@@ -51,3 +51,12 @@ def audit_credit(allowance: int, share: float, alpha: float, *, delivered: bool)
         else:
             high = middle
     return low
+
+
+def share_needed(allowance: int, credit: int, alpha: float, *, delivered: bool) -> float:
+    """The smallest probability of an audit with which that credit may be given; 1 where none is small enough.
+
+    Guarantee: none; `audit_credit` of what is made of it decides, and gives this credit. Rounds: up.
+    """
+    trials = allowance if delivered else allowance + 1 + credit
+    return float(betaincinv(credit + 1, trials - credit, 1 - alpha * (1 - 4 * MARGIN))) if credit < trials else 1.0

@@ -8,8 +8,11 @@ events     what is recorded, one frozen value each; everything else follows from
 window     the counts of one window, a fold over its events, and what may be said of it
 machine    `Stream`: request → decision → coin → outcome. It tosses nothing itself: a coin is an argument
 acceptance which way is asked and whether its answer is accepted: a matter of cost alone, never of the promise
+beliefs    how risky an answer is, from what earlier requests have shown
+pacing     how bold to be, given what is left of the window
 """
 
+from smart_llm.procedures.stream.acceptance import Acceptance, Another
 from smart_llm.procedures.stream.events import (
     Accepted,
     Deferred,
@@ -17,17 +20,19 @@ from smart_llm.procedures.stream.events import (
     Opened,
     Restarted,
     Settled,
+    Taught,
     Tossed,
     Tried,
     read_event,
     write_event,
 )
-from smart_llm.procedures.stream.machine import Another, Stream
+from smart_llm.procedures.stream.machine import Stream
 from smart_llm.procedures.stream.promise import COINS, StreamPromise, WindowTerms
 from smart_llm.procedures.stream.window import Counts, Window, replay
 
 __all__ = [
     "COINS",
+    "Acceptance",
     "Accepted",
     "Another",
     "Counts",
@@ -38,6 +43,7 @@ __all__ = [
     "Settled",
     "Stream",
     "StreamPromise",
+    "Taught",
     "Tossed",
     "Tried",
     "Window",

@@ -17,17 +17,28 @@ from smart_llm.procedures.stream.promise import WindowTerms
 
 class Tried(Struct, frozen=True, array_like=True):
     """What a way has tried of one request. way: its number. usable: its answer keeps to the output contract. score: how
-    sure it is, higher is surer (None: it cannot say). cost: USD of the call. traits: what a learned score looks at."""
+    sure it is, higher is surer (None: it cannot say). cost: USD of the call. key: the same number for answers that are
+    the same (0: none, or not known). traits: other numbers a learned score may look at, always as many for a way."""
 
     way: int
     usable: bool = True
     score: float | None = None
     cost: float = 0.0
+    key: int = 0
     traits: tuple[float, ...] = ()
 
 
+class Taught(Struct, frozen=True, tag="taught"):
+    """What is known from elsewhere, a table run of the same task, say: what a way has shown of a request, and whether
+    it agreed with the reference. beside: USD of the reference's call."""
+
+    tried: Tried
+    agreed: bool
+    beside: float = 0.0
+
+
 class Opened(Struct, frozen=True, tag="opened"):
-    """A window begins."""
+    """A window begins, or its terms are set anew; that may be done until something is accepted in it."""
 
     window: int
     terms: WindowTerms
@@ -84,7 +95,7 @@ class Restarted(Struct, frozen=True, tag="restarted"):
     lost: int = 0
 
 
-Event: TypeAlias = Opened | Accepted | Deferred | Tossed | Settled | Restarted
+Event: TypeAlias = Taught | Opened | Accepted | Deferred | Tossed | Settled | Restarted
 _READ = msgspec.json.Decoder(Event)
 _WRITE = msgspec.json.Encoder()
 

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec import Struct
-
-from smart_llm.procedures.stream.acceptance import Acceptance, EvenPace
-from smart_llm.procedures.stream.events import Accepted, Deferred, Event, Opened, Restarted, Settled, Tossed, Tried
+from smart_llm.procedures.stream.acceptance import Acceptance, Another
+from smart_llm.procedures.stream.events import (
+    Accepted,
+    Deferred,
+    Event,
+    Opened,
+    Restarted,
+    Settled,
+    Taught,
+    Tossed,
+    Tried,
+)
 from smart_llm.procedures.stream.promise import COINS, StreamPromise
+from smart_llm.procedures.stream.thrift import Thrift
 from smart_llm.procedures.stream.window import Replay, Window
-
-
-class Another(Struct, frozen=True):
-    """Not decided yet: this way is to be asked as well."""
-
-    way: int
 
 
 class Stream:
@@ -35,7 +38,7 @@ class Stream:
     ) -> None:
         self.promise = promise
         self.prices = tuple(prices)
-        self.acceptance: Acceptance = acceptance if acceptance is not None else EvenPace(promise, prices)
+        self.acceptance: Acceptance = acceptance if acceptance is not None else Thrift(promise, prices)
         self._told = Replay()
         self._fresh: list[Event] = []
 
@@ -65,7 +68,7 @@ class Stream:
         `decide` with nothing tried. draw: a number in [0, 1) from any generator, the same for all calls about this
         request; it serves where a share of the requests is to be accepted, and is no coin."""
         window = self._window()
-        return self.acceptance.first(window, draw) if window.may_accept else None
+        return self.acceptance.first(window, draw)
 
     def decide(self, tried: Sequence[Tried], draw: float) -> Accepted | Deferred | Another:
         """What to do about a request, given what the ways asked so far have tried (all of them, in the order asked).
@@ -74,13 +77,17 @@ class Stream:
         `Accepted`: write it (`take`), then draw the coin and `toss`.
         """
         window = self._window()
-        if tried and window.may_accept:
+        if tried:
             choice = self.acceptance.next(window, tried, draw)
-            if choice is not True and choice is not False:
-                return Another(choice)
-            if choice and tried[-1].usable:
+            if isinstance(choice, Another):
+                return choice
+            if choice and tried[-1].usable and window.may_accept:
                 return self._decided(Accepted(window.number, self._told.last + 1, tuple(tried)))
         return self._decided(Deferred(window.number, self._told.last + 1, tuple(tried)))
+
+    def teach(self, tried: Tried, agreed: bool, beside: float = 0.0) -> None:
+        """What is known from elsewhere; see `Taught`. Most useful before the first request."""
+        self._tell(Taught(tried, agreed, beside))
 
     def known(self) -> Deferred:
         """A request that the ledger can answer with the reference's own answer: nothing to toss, nothing to settle."""
@@ -137,10 +144,15 @@ class Stream:
     # ------------------------------------------------------------------ within
 
     def _window(self) -> Window:
-        """The window that the next request belongs to, opened if need be."""
+        """The window that the next request belongs to, opened if need be. Until something is accepted in it, its terms
+        may be set anew."""
         current = self._told.current
         if current is None or current.full:
-            self._tell(Opened(len(self._told.windows) + 1, self.acceptance.terms(current)))
+            self._tell(Opened(len(self._told.windows) + 1, self.acceptance.terms(None)))
+        elif current.counts.accepted == 0:
+            terms = self.acceptance.terms(current)
+            if terms != current.terms:
+                self._tell(Opened(current.number, terms))
         current = self._told.current
         assert current is not None
         return current
@@ -154,9 +166,6 @@ class Stream:
         self._fresh.append(event)
 
     def _apply(self, event: Event) -> None:
-        decided = self._told.open.get(event.request) if isinstance(event, Settled) else None
+        decided = self._told.open.get(event.request) if isinstance(event, Tossed | Settled) else None
         self._told.apply(event)
-        if isinstance(event, Accepted | Deferred):
-            self.acceptance.learn(event, None)
-        elif isinstance(event, Settled) and decided is not None:
-            self.acceptance.learn(decided, event)
+        self.acceptance.learn(event, decided)

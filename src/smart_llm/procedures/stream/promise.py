@@ -15,7 +15,7 @@ Mode: TypeAlias = Literal["before", "behind"]
 """When an audit takes place: before the answer goes out (the reference's goes out instead), or behind it."""
 COINS = 2**32
 """A coin is a whole number below this, drawn from the operating system's randomness."""
-SMALLEST, LARGEST = 20, 10_000_000
+SMALLEST, LARGEST = 1, 10_000_000
 """Requests of a window."""
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from smart_llm.errors import LedgerError
-from smart_llm.procedures.stream.events import Accepted, Deferred, Event, Opened, Restarted, Settled, Tossed
+from smart_llm.procedures.stream.events import Accepted, Deferred, Event, Opened, Restarted, Settled, Taught, Tossed
 from smart_llm.procedures.stream.promise import WindowTerms
 
 
@@ -169,9 +169,10 @@ class Replay:
 
     def apply(self, event: Event) -> None:
         """One event more."""
+        if isinstance(event, Taught):
+            return
         if isinstance(event, Opened):
-            _need(event.window == len(self.windows) + 1, event, "windows follow one another")
-            self.windows[event.window] = Window(event.window, event.terms)
+            self._open(event)
             return
         _need(event.window in self.windows, event, "there is no such window")
         if isinstance(event, Restarted):
@@ -180,6 +181,20 @@ class Replay:
         window = self.windows[event.window]
         counts = self._decide(event, window) if isinstance(event, Accepted | Deferred) else self._go_on(event, window)
         self.windows[event.window] = replace(window, counts=counts)
+
+    def _open(self, event: Opened) -> None:
+        """A new window, or new terms of one in which nothing has been accepted."""
+        known = self.windows.get(event.window)
+        if known is None:
+            over = self.current is None or self.current.full
+            _need(event.window == len(self.windows) + 1 and over, event, "windows follow one another")
+            self.windows[event.window] = Window(event.window, event.terms)
+            return
+        same = replace(event.terms, reserve=0, audits=0, credit=0) == replace(
+            known.terms, reserve=0, audits=0, credit=0
+        )
+        _need(known.counts.accepted == 0 and same, event, "the terms of the window stand")
+        self.windows[event.window] = replace(known, terms=event.terms)
 
     def _decide(self, event: Accepted | Deferred, window: Window) -> Counts:
         _need(event.request == self.last + 1, event, "requests follow one another")
