@@ -67,7 +67,8 @@ async def passed(request):
         return Response(await reply.read(), reply.status, media_type="application/json")
 
 app = Starlette(routes=[Route("/v1/chat/completions", passed, methods=["POST"])])
-server = uvicorn.Server(uvicorn.Config(app, port=int(sys.argv[2]), access_log=False, log_level="warning"))
+server = uvicorn.Server(uvicorn.Config(app, port=int(sys.argv[2]), access_log=False, log_level="warning",
+                                       timeout_keep_alive=75))
 server.run()
 """
 encode = msgspec.json.Encoder().encode
@@ -117,6 +118,7 @@ class Load:
     def __init__(self, url: str, model: str) -> None:
         self._connections, self._model = Connections(f"{url}/chat/completions", {}), model
         self.seconds: list[float] = []
+        self.by: Counter[str] = Counter()
 
     async def one(self) -> None:
         """One request, which must be answered."""
@@ -126,6 +128,7 @@ class Load:
         reply = await self._connections.post(encode(body), {"Content-Type": "application/json"}, 2**20)
         self.seconds.append(time.perf_counter() - began)
         assert reply.status == 200, reply
+        self.by[reply.headers.get("x-smart-answered-by", "").partition("@")[0]] += 1
 
     async def many(self, count: int) -> None:
         """So many, `IN_FLIGHT` at a time."""
@@ -186,7 +189,8 @@ async def speed(folder: Path, quick: bool) -> dict[str, Any]:
             "bare": (Load(f"http://127.0.0.1:{port}/v1", "small"), bare.pid),
         }
         for load, _ in loads.values():
-            await load.many(1000)
+            await load.many(3000)
+            load.by.clear()
         per_cpu: dict[str, list[float]] = {name: [] for name in loads}
         for _ in range(rounds):
             for name, (load, pid) in loads.items():
@@ -213,6 +217,9 @@ async def speed(folder: Path, quick: bool) -> dict[str, Any]:
         "median_ms": {name: round(each, 2) for name, each in middle.items()},
         "added_ms": round(middle["gateway"] - middle["direct"], 2),
         "added_ms_by_bare": round(middle["bare"] - middle["direct"], 2),
+        "answered_by": {
+            name: round(n / loads["gateway"][0].by.total(), 3) for name, n in loads["gateway"][0].by.items()
+        },
         "memory_requests": long,
         "memory_mb": sizes,
     }

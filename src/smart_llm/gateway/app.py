@@ -84,27 +84,38 @@ class Endpoint:
         return data, [_STREAM if stream else _JSON, *_told(given)]
 
 
-def application(gateway: Gateway) -> Starlette:
-    """The gateway as an ASGI application, which closes it at the end."""
-    doors, metrics = Doors(gateway.config.routes), Metrics(gateway)
-    views = Views(gateway, doors, metrics)
+class Application:
+    """The gateway as an ASGI application, which closes it at the end. What is asked most goes to its endpoint at once;
+    starlette has the rest."""
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> Any:
-        yield
-        await gateway.close()
+    def __init__(self, gateway: Gateway) -> None:
+        doors, metrics = Doors(gateway.config.routes), Metrics(gateway)
+        views = Views(gateway, doors, metrics)
+        dialects = [(chat.PATH, chat), (messages.PATH, messages)]
+        self._endpoints = {at: Endpoint(how, gateway, doors, metrics) for at, how in dialects}
 
-    endpoints = [(chat.PATH, chat), (messages.PATH, messages)]
-    return Starlette(
-        routes=[
-            *(Address(at, Endpoint(how, gateway, doors, metrics), methods=["POST"]) for at, how in endpoints),
-            Address("/v1/models", views.models),
-            Address("/healthz", views.health),
-            Address("/metrics", views.metrics),
-            Address("/", views.page),
-        ],
-        lifespan=lifespan,
-    )
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> Any:
+            yield
+            await gateway.close()
+
+        self._others = Starlette(
+            routes=[
+                *(Address(at, endpoint, methods=["POST"]) for at, endpoint in self._endpoints.items()),
+                Address("/v1/models", views.models),
+                Address("/healthz", views.health),
+                Address("/metrics", views.metrics),
+                Address("/", views.page),
+            ],
+            lifespan=lifespan,
+        )
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """One request, or the life of the application."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._endpoints:
+            await self._endpoints[scope["path"]](scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
 
 
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes:

@@ -22,11 +22,10 @@ from pathlib import Path
 import msgspec
 
 from smart_llm.ledger import Ledger, Reader, canonical, tagged
-from smart_llm.ledger.reader import read_answer
-from smart_llm.ledger.store import _EVENT, _PUT, AnswerRow
+from smart_llm.ledger.store import _EVENT, _PUT, answer_row
 from smart_llm.ledger.swift import Swift
 from smart_llm.procedures.stream import Event, Tossed, read_event, write_event
-from smart_llm.types import Answer, Json
+from smart_llm.types import Answer, Json, Request
 
 GATEWAY, SESSION, ENDED = "gateway", "session", "ended"
 SERIES, STREAM, ASKED = "series", "stream", "asked"
@@ -61,16 +60,18 @@ class Book(Ledger):
         """The answer recorded for a request, or about to be."""
         return self._fresh.get(key) or super().get(key)
 
-    async def put_row(self, row: AnswerRow, *, run: str = "", attempt: int | None = None) -> Answer | None:
-        """Queued, not waited for: whatever is decided on it is written after it."""
-        number, key = next(self._answer_ids), row[0]
+    async def put(
+        self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
+    ) -> Answer:
+        """Queued, not waited for: no answer leaves before it is written."""
         if (known := self._fresh.get(key)) is not None:
             return known
-        self._fresh[key] = read_answer(row[3])
+        row = answer_row(key, request, answer, store_text=self._store_text)
+        self._fresh[key] = answer
         self._seen.add(key)
-        done = self._writer.submit(_PUT, (number, *row, run, attempt, self._clock()))
+        done = self._writer.submit(_PUT, (next(self._answer_ids), *row, run, attempt, self._clock()))
         done.add_done_callback(lambda done: self._written(key, done))
-        return None
+        return answer
 
     def _written(self, key: str, done: asyncio.Future[bool]) -> None:
         self._fresh.pop(key, None)
@@ -81,14 +82,21 @@ class Book(Ledger):
 
     def write(self, series: str, events: Sequence[Event], asked: Json = None) -> asyncio.Future[bool]:
         """Record what a stream has decided, in this order; await the result to know it written."""
+        done = self._writer.ahead(self._rows(series, events, asked))
+        if any(isinstance(event, Tossed) for event in events):
+            self._loose.append(self._writer.submitted)
+        return done
+
+    def write_now(self, series: str, events: Sequence[Event], asked: Json = None) -> None:
+        """The same, and it is written when this returns; `LedgerError` where it is not."""
+        self._writer.ahead_now(self._rows(series, events, asked))
+
+    def _rows(self, series: str, events: Sequence[Event], asked: Json) -> list[tuple[str, tuple[Json, ...]]]:
         now = self._clock()
         rows = [(_EVENT, (series, STREAM, write_event(event).decode(), now)) for event in events]
         if asked is not None:
             rows.append((_EVENT, (series, ASKED, canonical(asked).decode(), now)))
-        done = self._writer.submit_all(rows)
-        if any(isinstance(event, Tossed) for event in events):
-            self._loose.append(self._writer.submitted)
-        return done
+        return rows
 
     async def settled_down(self) -> None:
         """Wait while more accepted answers than may be are known to be written and not to be on the disk."""

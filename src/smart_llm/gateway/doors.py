@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any
@@ -71,6 +72,7 @@ def is_local(scope: Mapping[str, Any]) -> bool:
     return origin is None or _host(origin) in LOCAL
 
 
+@lru_cache(maxsize=256)
 def _host(url: bytes) -> str | None:
     try:
         return urlsplit(url.decode("latin-1")).hostname
@@ -78,6 +80,7 @@ def _host(url: bytes) -> str | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _loopback(address: str) -> bool:
     try:
         return ip_address(address).is_loopback

@@ -13,6 +13,8 @@ from smart_llm.gateway.spoken import Asked, Denied
 from smart_llm.ledger import request_key
 from smart_llm.procedures.stream import Tried
 from smart_llm.scores.own import own_score
+from smart_llm.scores.traits import answer_key
+from smart_llm.tasks.task import format_value
 from smart_llm.types import Answer, Model, Request, Usage
 
 TYPICAL = Usage(500, 10)
@@ -69,12 +71,18 @@ class Questions:
         except InputError:
             raise Denied(400, "messages: they hold text that is not valid Unicode.", param="messages") from None
 
-    def tried(self, way: int, asked: Asked, answer: Answer | None, value: Any, before: list[Any]) -> Tried:
-        """What is known of a candidate's answer. value: as it was read. before: what the ways tried earlier said."""
+    def tried(self, way: int, asked: Asked, answer: Answer | None, value: Any) -> Tried:
+        """What is known of a candidate's answer. value: as it was read."""
+        length = log1p(len(asked.prompt))
         if answer is None or value is None:
-            return Tried(way, usable=False, cost=answer.cost if answer is not None else 0.0)
+            cost = answer.cost if answer is not None else 0.0
+            return Tried(way, usable=False, cost=cost, traits=(0.0, length))
         score = own_score(answer, value, self._task.contract.labels)
-        said = [self._task.equivalent(value, other) for other in before if other is not None]
-        alike = sum(1 if each else -1 for each in said) / 2
-        traits = (log1p(len(answer.text or "")), log1p(len(asked.prompt)), alike)
-        return Tried(way, True, None if isnan(score) else score, answer.cost, traits)
+        return Tried(
+            way,
+            usable=True,
+            score=None if isnan(score) else score,
+            key=answer_key(format_value(value)),
+            cost=answer.cost,
+            traits=(log1p(len(answer.text or "")), length),
+        )

@@ -129,8 +129,9 @@ class Route:
     # ------------------------------------------------------------------ who answers
 
     async def _accepted(self, turn: Turn, decision: Accepted) -> Given:
-        """The coin is drawn when the acceptance is written, and written before the answer leaves."""
-        await self._write(turn.record(decision.request))
+        """The coin is drawn when the acceptance is written, and written before the answer leaves. Nobody else is
+        decided between the two: an accepted answer without its coin counts as a miss that was found."""
+        self._write_now(turn.record(decision.request))
         tossed = self.stream.toss(decision, secrets.randbits(32))
         await self._write()
         answer = turn.answers[decision.way]
@@ -173,7 +174,7 @@ class Route:
             value = self._task.read(answer)
         except Failed:
             pass
-        tried = self.questions.tried(way, turn.asked, answer, value, list(turn.values.values()))
+        tried = self.questions.tried(way, turn.asked, answer, value)
         if tried.usable and answer is not None:
             turn.answers[way], turn.values[way] = answer, value
             turn.keys[str(way)] = self.questions.key(request)
@@ -240,6 +241,15 @@ class Route:
         try:
             return self._book.write(self.series, self.stream.take(), asked)
         except Exception as error:  # whatever it is: the record has a gap now
+            self._break(LedgerError(f"An event could not be recorded ({type(error).__name__})."))
+            raise
+
+    def _write_now(self, asked: Any) -> None:
+        try:
+            self._book.write_now(self.series, self.stream.take(), asked)
+        except LedgerError:
+            raise
+        except Exception as error:
             self._break(LedgerError(f"An event could not be recorded ({type(error).__name__})."))
             raise
 

@@ -18,6 +18,8 @@ from smart_llm.gateway.config import Config
 
 FINISHING = 30.0
 """Seconds that requests on their way have when the gateway stops, beyond the time they have anyway."""
+KEPT = 75
+"""Seconds that an idle connection is kept: longer than clients keep theirs, so that none is closed under a request."""
 BACKLOG = 2048
 
 
@@ -34,12 +36,14 @@ def serve(config: Config, ready: Callable[[str], None]) -> None:
 async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]) -> None:
     import uvicorn
 
-    from smart_llm.gateway.app import application
+    from smart_llm.gateway.app import Application
     from smart_llm.gateway.gateway import Gateway
+    from smart_llm.gateway.whole import protocol
 
     gateway = await Gateway.open(config)
     settings = uvicorn.Config(
-        application(gateway),
+        Application(gateway),
+        http=protocol(),
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -47,6 +51,7 @@ async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]
         proxy_headers=False,
         ws="none",
         backlog=BACKLOG,
+        timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=int(config.timeout + FINISHING),
     )
     server = _quiet(uvicorn.Server)(settings)
@@ -81,10 +86,18 @@ def _quiet(server: type) -> type:
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        wire = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)[0]
+        wire = socket.socket(family, kind, protocol)  # said to be TCP: only then asyncio sends small pieces at once
+        with suppress(OSError):
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            wire.bind(place)
+        except OSError:
+            wire.close()
+            raise
     except OSError as error:
         raise InputError(f"Cannot listen on {host}:{port}: {error.strerror}.") from None
     with wire:
+        wire.listen(BACKLOG)
         wire.setblocking(False)
         yield wire

@@ -14,7 +14,7 @@ from smart_llm.errors import LedgerError
 from smart_llm.gateway.book import all_series, asked_of, events_of
 from smart_llm.gateway.tally import Standing
 from smart_llm.ledger import Reader
-from smart_llm.procedures.stream import Accepted, Deferred, Event, Settled, StreamPromise, Window, replay
+from smart_llm.procedures.stream import Accepted, Deferred, Event, Settled, StreamPromise, Tossed, Window, replay
 from smart_llm.tasks import Task
 from smart_llm.types import Json
 from smart_llm.types.plan import DescribedTask
@@ -89,11 +89,13 @@ def _counted(reader: Reader, name: str, told: Mapping[str, Json], events: Iterab
     if task is None:
         yield "the task has functions of its own, so that no answer can be read again"
         return
-    asked = {each["request"]: each for each in asked_of(reader, name)}
+    asked, ways = {each["request"]: each for each in asked_of(reader, name)}, dict[int, int]()
     for event in events:
         if isinstance(event, Accepted | Deferred) and event.request not in asked:
             yield f"request {event.request}: what was asked for it is not recorded"
-        elif isinstance(event, Accepted) and _said(reader, task, event.way, asked[event.request]) is None:
+        elif isinstance(event, Accepted):
+            ways[event.request] = event.way
+        elif isinstance(event, Tossed) and _said(reader, task, ways[event.request], asked[event.request]) is None:
             yield f"request {event.request}: the accepted answer is not in the ledger"
         elif isinstance(event, Settled) and event.answered:
             yield from _settled(reader, task, event, asked.get(event.request, {}))

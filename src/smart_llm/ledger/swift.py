@@ -1,9 +1,10 @@
-"""A writer for those who wait for every answer: a commit is written at once, and brought to the disk right after.
+"""A writer for those who wait for every answer: what comes in one turn of the event loop is committed in that turn, and
+brought to the disk right after.
 
 What is written survives the end of this process, also by SIGKILL, since it is the operating system's by then. What is
-`synced` survives a power cut as well. A commit that waits for the disk takes milliseconds, one that does not takes a
-fraction of one; so whoever waits here waits for the write alone, and says how much may be unsynced at any time
-(`within`). The disk is never idle while there is something to sync.
+`synced` survives a power cut as well. A commit that waits for the disk takes milliseconds, one that does not takes some
+hundredths of one, less than it takes to hand it to another thread. So whoever waits here waits for the write alone, and
+says how much may be unsynced at any time (`within`). The disk is never idle while there is something to sync.
 """
 
 from __future__ import annotations
@@ -13,45 +14,62 @@ import contextlib
 import os
 import sqlite3
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from smart_llm.errors import LedgerError
-from smart_llm.ledger.writer import Job, Writer
+from smart_llm.ledger.writer import Job, Writer, settle
+
+NOTHING = ""
+"""In place of a statement: of who waits for what was queued before."""
+_WHY = "The ledger could not be written: {error}. What was paid before is kept."
+CHECKPOINT = 4000
+"""Pages of the write-ahead log (4 kB each) after which it is folded in: that takes some milliseconds."""
 
 
 class Swift(Writer):
-    """The only writer of a ledger. written, synced: how many jobs are, of those submitted so far."""
-
-    gather = 0.001
+    """The only writer of a ledger, in the thread of the event loop. written, synced: how many jobs are, of those
+    submitted so far."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._log = Path(f"{path}-wal")
-        self._submitted = self.written = self.synced = 0
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
+        self._connection, self._log = connection, Path(f"{path}-wal")
+        self._ahead: list[Job] = []
+        self._queue: list[Job] = []
+        self._open, self._failed = True, False
+        self.submitted = self.written = self.synced = 0
         self._more = threading.Condition()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._stopped = False
-        self._failed: sqlite3.Error | None = None
-        connection.execute("PRAGMA synchronous = NORMAL")
         self._syncing = threading.Thread(target=self._sync, name="smart-sync", daemon=True)
-        super().__init__(connection)
         self._syncing.start()
 
-    def put(self, sql: str, parameters: tuple[Any, ...]) -> None:
-        """Queue a statement that nobody waits for: it is written before whatever is submitted later."""
-        self._put((sql, parameters, None))
+    def ahead(self, jobs: list[tuple[str, tuple[Any, ...]]]) -> asyncio.Future[bool]:
+        """Queue statements that are written in their order, and before all others that wait. The future resolves when
+        these are written, and all others that were queued before them."""
+        self._ahead += [(sql, parameters, None) for sql, parameters in jobs]
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._put((NOTHING, (), done))
+        self.submitted += len(jobs)
+        return done
 
-    def submit_all(self, jobs: list[tuple[str, tuple[Any, ...]]]) -> asyncio.Future[bool]:
-        """Queue statements; the future resolves when all of them are written."""
-        *first, last = jobs
-        for sql, parameters in first:
-            self._put((sql, parameters, None))
-        return self.submit(*last)
+    def ahead_now(self, jobs: list[tuple[str, tuple[Any, ...]]]) -> None:
+        """The same, written when this returns; others that wait go on waiting. `LedgerError`: it cannot be."""
+        batch = [*self._ahead, *((sql, parameters, None) for sql, parameters in jobs)]
+        self._ahead = []
+        self.submitted += len(jobs)
+        try:
+            self._written(batch)
+        except sqlite3.Error as error:
+            raise LedgerError(_WHY.format(error=error)) from None
 
-    @property
-    def submitted(self) -> int:
-        """How many jobs were submitted so far."""
-        return self._submitted
+    def execute(self, sql: str, parameters: tuple[Any, ...]) -> bool:
+        """Write a statement and all before it."""
+        done: Future[bool] = Future()
+        self._put((sql, parameters, done))
+        self.flush()
+        return done.result()
 
     async def within(self, number: int) -> None:
         """Wait until so many jobs are synced."""
@@ -60,53 +78,73 @@ class Swift(Writer):
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._more:
             self._waiting.append((number, done))
-            self._more.notify()
         await done
 
     def close(self) -> None:
         """Write what is queued and sync it, then stop."""
         if not self._open:
             return
-        super().close()
+        self.flush()
         with self._more:
-            self._stopped = True
+            self._open = False
             self._more.notify()
         self._syncing.join()
 
     def _put(self, job: Job) -> None:
-        super()._put(job)
-        self._submitted += 1
+        if not self._open:
+            raise LedgerError("The ledger is closed.")
+        if not self._queue:
+            with contextlib.suppress(RuntimeError):  # no loop: `execute` does it, or `close`
+                asyncio.get_running_loop().call_soon(self.flush)
+        self._queue.append(job)
+        self.submitted += job[0] is not NOTHING
 
-    def _commit(self, batch: list[Job]) -> list[bool]:
-        """After a commit that failed there is no other: what comes later must not stand without what came before."""
-        if self._failed is not None:
-            raise self._failed
+    def flush(self) -> None:
+        """Commit what is queued, now. After a commit that failed there is no other: nothing may stand without what came
+        before it."""
+        if not self._queue:
+            return
+        batch, told = [*self._ahead, *(job for job in self._queue if job[0] is not NOTHING)], self._queue
+        self._ahead, self._queue = [], []
         try:
-            results = super()._commit(batch)
+            results = iter(self._written(batch)[len(batch) - sum(job[0] is not NOTHING for job in told) :])
         except sqlite3.Error as error:
-            self._failed = error
+            settle(told, LedgerError(_WHY.format(error=error)))
+            return
+        settle(told, [True if job[0] is NOTHING else next(results) for job in told])
+
+    def _written(self, batch: list[Job]) -> list[bool]:
+        """One transaction, unless one has failed before."""
+        if self._failed:
+            raise sqlite3.OperationalError("an earlier write failed")
+        try:
+            results = self._commit(batch) if batch else []
+        except sqlite3.Error:
+            self._failed = True
             raise
         with self._more:
             self.written += len(batch)
             self._more.notify()
         return results
 
+    # ------------------------------------------------------------------ in a thread of its own
+
     def _sync(self) -> None:
         """Sync again whenever something was written since."""
         log = None
         while True:
             with self._more:
-                self._more.wait_for(lambda: self.written > self.synced or self._stopped)
+                self._more.wait_for(lambda: self.written > self.synced or not self._open)
                 here = self.written
                 if here == self.synced:
                     break
             try:
                 log = os.open(self._log, os.O_RDWR) if log is None else log
                 os.fsync(log)
+                fault = None
             except OSError as error:
-                self._tell(LedgerError(f"The ledger could not be brought to the disk: {error.strerror}."), here)
-                continue
-            self._tell(None, here)
+                fault = LedgerError(f"The ledger could not be brought to the disk: {error.strerror}.")
+            self._tell(fault, here)
         if log is not None:
             os.close(log)
 
@@ -117,10 +155,10 @@ class Swift(Writer):
             self._waiting = [pair for pair in self._waiting if pair[0] > here]
         for done in told:
             with contextlib.suppress(RuntimeError):  # the loop is gone
-                done.get_loop().call_soon_threadsafe(_settle, done, fault)
+                done.get_loop().call_soon_threadsafe(_finish, done, fault)
 
 
-def _settle(done: asyncio.Future[None], fault: LedgerError | None) -> None:
+def _finish(done: asyncio.Future[None], fault: LedgerError | None) -> None:
     if done.done():
         return
     if fault is None:
