@@ -174,12 +174,28 @@ async def up(url: str) -> None:
             await asyncio.sleep(0.05)
 
 
+@contextlib.contextmanager
+def ahead_of_others(*pids: int) -> Iterator[None]:
+    """On a machine that is busy with other things these processes run whenever they can, so that what is measured is
+    theirs. Needs the right to do that; else nothing changes."""
+    threads = [int(each.name) for pid in pids for each in Path(f"/proc/{pid}/task").iterdir()]
+    with contextlib.suppress(PermissionError):
+        for thread in threads:
+            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(PermissionError):
+            for thread in threads:
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
 async def speed(folder: Path, quick: bool) -> dict[str, Any]:
     """CPU, time and memory."""
     rounds, count, paced, long = (2, 1500, 600, 6000) if quick else (5, 4000, 3000, 200_000)
     port = free_port()
     with (
-        mock() as (_, url),
+        mock() as (provider, url),
         gateway(folder, url) as (ours, at),
         process(sys.executable, "-c", BARE, url, port, lines=False) as (bare, _),
     ):
@@ -199,9 +215,10 @@ async def speed(folder: Path, quick: bool) -> dict[str, Any]:
                 per_cpu[name].append(count / (cpu_of(pid) - before))
         direct = Load(url, "small")
         times = {name: [] for name in ("direct", "gateway", "bare")}
-        for _ in range(rounds):
-            for name, load in (("direct", direct), *((name, load) for name, (load, _) in loads.items())):
-                times[name].append(await load.paced(paced))
+        with ahead_of_others(os.getpid(), provider.pid, ours.pid, bare.pid):
+            for _ in range(rounds):
+                for name, load in (("direct", direct), *((name, load) for name, (load, _) in loads.items())):
+                    times[name].append(await load.paced(paced))
         sizes = []
         for _ in range(10):
             await loads["gateway"][0].many(long // 10)

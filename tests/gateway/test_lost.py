@@ -22,7 +22,7 @@ from gateways import REVIEWS, Reply, Served, mocking, serving
 from smart_llm.gateway.book import asked_of, events_of
 from smart_llm.gateway.verify import verify_windows
 from smart_llm.ledger import Reader
-from smart_llm.procedures.stream import Accepted, Event, Restarted, Tossed
+from smart_llm.procedures.stream import Accepted, Deferred, Event, Restarted, Settled, Tossed
 
 Command = Callable[..., tuple[int, str, str]]
 NUMBERS = itertools.count()

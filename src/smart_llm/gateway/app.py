@@ -142,13 +142,11 @@ async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
 
 async def _rest(message: Any, receive: Receive, most: int) -> bytes:
     whole = bytearray(message["body"])
-    while message.get("more_body"):
+    while message.get("more_body") and len(whole) <= most:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Denied(400, "The body ended early.")
         whole += message.get("body", b"")
-        if len(whole) > most:
-            raise _large(most)
     return bytes(whole)
 
 

@@ -14,12 +14,15 @@ import contextlib
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from itertools import repeat
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from smart_llm.errors import LedgerError
-from smart_llm.ledger.writer import Job, Writer, settle
+from smart_llm.ledger.writer import Job, Writer
 
 NOTHING = ""
 """In place of a statement: of who waits for what was queued before."""
@@ -40,7 +43,8 @@ class Swift(Writer):
         self._queue: list[Job] = []
         self._open, self._failed = True, False
         self.submitted = self.written = self.synced = 0
-        self._more = threading.Condition()
+        self._bell: SimpleQueue[bool] = SimpleQueue()
+        self._rung = False
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._syncing = threading.Thread(target=self._sync, name="smart-sync", daemon=True)
         self._syncing.start()
@@ -76,8 +80,8 @@ class Swift(Writer):
         if self.synced >= number:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with self._more:
-            self._waiting.append((number, done))
+        self._waiting.append((number, done))
+        self._ring()
         await done
 
     def close(self) -> None:
@@ -85,9 +89,8 @@ class Swift(Writer):
         if not self._open:
             return
         self.flush()
-        with self._more:
-            self._open = False
-            self._more.notify()
+        self._open = False
+        self._bell.put(False)
         self._syncing.join()
 
     def _put(self, job: Job) -> None:
@@ -106,12 +109,26 @@ class Swift(Writer):
             return
         batch, told = [*self._ahead, *(job for job in self._queue if job[0] is not NOTHING)], self._queue
         self._ahead, self._queue = [], []
+        fault = None
+        results: Iterator[bool] = repeat(True)
         try:
             results = iter(self._written(batch)[len(batch) - sum(job[0] is not NOTHING for job in told) :])
         except sqlite3.Error as error:
-            settle(told, LedgerError(_WHY.format(error=error)))
-            return
-        settle(told, [True if job[0] is NOTHING else next(results) for job in told])
+            fault = LedgerError(_WHY.format(error=error))
+        for sql, _, done in told:
+            outcome = True if sql is NOTHING else next(results)
+            if done is None or done.done():
+                continue
+            if fault is None:
+                done.set_result(outcome)
+            else:
+                done.set_exception(fault)
+
+    def _ring(self) -> None:
+        """There is something to sync."""
+        if not self._rung:
+            self._rung = True
+            self._bell.put(True)
 
     def _written(self, batch: list[Job]) -> list[bool]:
         """One transaction, unless one has failed before."""
@@ -122,40 +139,38 @@ class Swift(Writer):
         except sqlite3.Error:
             self._failed = True
             raise
-        with self._more:
-            self.written += len(batch)
-            self._more.notify()
+        self.written += len(batch)
+        self._ring()
         return results
+
+    def _synced(self, fault: LedgerError | None) -> None:
+        """In the event loop: tell those whose jobs are on the disk by now."""
+        told = [done for number, done in self._waiting if number <= self.synced]
+        self._waiting = [pair for pair in self._waiting if pair[0] > self.synced]
+        for done in told:
+            _finish(done, fault)
 
     # ------------------------------------------------------------------ in a thread of its own
 
     def _sync(self) -> None:
-        """Sync again whenever something was written since."""
-        log = None
-        while True:
-            with self._more:
-                self._more.wait_for(lambda: self.written > self.synced or not self._open)
-                here = self.written
-                if here == self.synced:
-                    break
+        """Sync again whenever something was written since. No lock is shared with the event loop: it would wait for
+        this thread, which waits for its turn on a busy machine."""
+        log, fault = None, None
+        while self._bell.get():
+            self._rung = False
+            here = self.written
             try:
                 log = os.open(self._log, os.O_RDWR) if log is None else log
                 os.fsync(log)
-                fault = None
             except OSError as error:
                 fault = LedgerError(f"The ledger could not be brought to the disk: {error.strerror}.")
-            self._tell(fault, here)
-        if log is not None:
-            os.close(log)
-
-    def _tell(self, fault: LedgerError | None, here: int) -> None:
-        with self._more:
             self.synced = here
-            told = [done for number, done in self._waiting if number <= here]
-            self._waiting = [pair for pair in self._waiting if pair[0] > here]
-        for done in told:
-            with contextlib.suppress(RuntimeError):  # the loop is gone
-                done.get_loop().call_soon_threadsafe(_finish, done, fault)
+            if self._waiting:
+                with contextlib.suppress(RuntimeError):  # the loop is gone
+                    self._waiting[0][1].get_loop().call_soon_threadsafe(self._synced, fault)
+        if log is not None:
+            os.fsync(log)
+            os.close(log)
 
 
 def _finish(done: asyncio.Future[None], fault: LedgerError | None) -> None:

@@ -77,11 +77,11 @@ class Writer:
                 try:
                     results = self._commit(batch)
                 except sqlite3.Error as error:
-                    settle(
+                    _settle(
                         batch, LedgerError(f"The ledger could not be written: {error}. What was paid before is kept.")
                     )
                 else:
-                    settle(batch, results)
+                    _settle(batch, results)
                 if more and len(batch) >= MANY:
                     time.sleep(GATHER)
 
@@ -115,7 +115,7 @@ class Writer:
         return results
 
 
-def settle(batch: list[Job], results: list[bool] | LedgerError) -> None:
+def _settle(batch: list[Job], results: list[bool] | LedgerError) -> None:
     """Tell everybody who waits: one wake-up per event loop, however many wait there."""
     outcomes: Sequence[Outcome] = results if isinstance(results, list) else [results] * len(batch)
     waiting: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], Outcome]]] = {}
@@ -125,19 +125,8 @@ def settle(batch: list[Job], results: list[bool] | LedgerError) -> None:
         elif done is not None:
             waiting.setdefault(done.get_loop(), []).append((done, outcome))
     for loop, pairs in waiting.items():
-        if loop is _running():
-            _finish_all(pairs)
-            continue
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everybody who waited there
             loop.call_soon_threadsafe(_finish_all, pairs)
-
-
-def _running() -> asyncio.AbstractEventLoop | None:
-    """The event loop of this thread, if it has one."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _finish_all(pairs: Iterable[tuple[asyncio.Future[bool], Outcome]]) -> None:
