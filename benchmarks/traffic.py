@@ -21,6 +21,8 @@ from smart_llm.simulation.stream import Coming, Traffic
 PRICE = 0.05
 LEVEL = 0.08
 """Mean risk of calm traffic."""
+TRUSTED = 3
+"""Windows in which an attacker behaves."""
 
 
 def answer(draw: np.random.Generator, level: float) -> Coming:
@@ -89,12 +91,25 @@ def attacker(seed: int) -> Traffic:
 
 
 def shameless(seed: int) -> Traffic:
-    """Calm for three windows, so that it is trusted."""
+    """Calm for a few windows, so that it is trusted."""
 
     def next_one(stream: Stream, draw: np.random.Generator) -> Coming:
         window = stream.window
-        trusting = window is not None and window.number > 3 and window.may_accept
+        trusting = window is not None and window.number > TRUSTED and window.may_accept
         return shown(4.0, True) if trusting else answer(draw, LEVEL)
+
+    return next_one
+
+
+def peeking(seed: int) -> Traffic:
+    """Shameless, but it knows the coin that comes next, and is good where that says audit."""
+
+    def next_one(stream: Stream, draw: np.random.Generator) -> Coming:
+        window = stream.window
+        if window is None or window.number <= TRUSTED or not window.may_accept:
+            return answer(draw, LEVEL)
+        coin = getattr(stream, "coming", None)
+        return shown(4.0, coin is not None and coin >= window.terms.audits)
 
     return next_one
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
-from smart_llm.procedures.stream import Counts, Opened, Replay, Stream, StreamPromise
+from smart_llm.procedures.stream import Stream, StreamPromise
 from smart_llm.simulation.stream import Drive, WindowOutcome
 from smart_llm.stats.clopper_pearson import interval
 
@@ -20,37 +19,25 @@ ALPHA = 0.05
 REQUESTS, WINDOWS = 150, 50
 
 
-@pytest.fixture(scope="module")
-def traffic() -> Iterator[ModuleType]:
-    """The benchmark's traffic."""
+@pytest.fixture(scope="module", autouse=True)
+def scripts() -> Iterator[None]:
+    """The benchmarks can be imported."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).resolve().parents[3] / "benchmarks")
-        yield importlib.import_module("traffic")
+        yield
 
 
-class Careless(Counts, frozen=True):
-    """Broken on purpose: audits that are not back do not count."""
-
-    @property
-    def caught(self) -> int:
-        """Audited misses known so far."""
-        return self.missed + self.failed + self.lost
+@pytest.fixture(scope="module")
+def traffic(scripts: None) -> ModuleType:
+    """The benchmark's traffic."""
+    return importlib.import_module("traffic")
 
 
-class CarelessReplay(Replay):
-    """Begins every window with such counts."""
-
-    def _open(self, event: Opened) -> None:
-        super()._open(event)
-        window = self.windows[event.window]
-        if not window.counts.decided:
-            self.windows[event.window] = replace(window, counts=Careless())
-
-
-class CarelessStream(Stream):
-    """Accepts while audits known to be misses are within the credit."""
-
-    fold = CarelessReplay
+@pytest.fixture(scope="module")
+def broken(scripts: None) -> dict[str, type[Stream]]:
+    """Streams that are broken on purpose."""
+    streams: dict[str, type[Stream]] = importlib.import_module("broken_streams").BROKEN
+    return streams
 
 
 def drive(kind: Any, mode: str, *, of: type[Stream] = Stream, delay: int = 5, seed: int = 0) -> list[WindowOutcome]:
@@ -72,37 +59,11 @@ def test_the_promise_holds_in_any_traffic(traffic: ModuleType, kind: str, mode: 
 
 
 @pytest.mark.parametrize("mode", ["before", "behind"])
-def test_audits_not_back_that_do_not_count_are_found_out(traffic: ModuleType, mode: str) -> None:
-    """Broken on purpose: where replies take long, bad answers go out until the first audits are back."""
-    outcomes = drive(traffic.KINDS["shameless"], mode, of=CarelessStream, delay=150)
-    assert interval(sum(each.broken for each in outcomes), len(outcomes), 0.98)[0] > ALPHA
-
-
-@pytest.mark.parametrize("mode", ["before", "behind"])
-def test_a_coin_seen_before_the_decision_is_found_out(traffic: ModuleType, mode: str) -> None:
-    """Broken on purpose: traffic that knows the next coin sends a bad answer only where it is not audited."""
-    coins = np.random.default_rng(14)
-    coming = [int(coins.integers(2**32))]
-
-    class Peeked(Stream):
-        """Uses the coin that the traffic has seen."""
-
-        def toss(self, accepted: Any, coin: int) -> Any:
-            """With the coin tossed beforehand."""
-            told = super().toss(accepted, coming[0])
-            coming[0] = int(coins.integers(2**32))
-            return told
-
-    def peeking(seed: int) -> Any:
-        honest = traffic.calm(seed)
-
-        def next_one(stream: Stream, draw: np.random.Generator) -> Any:
-            window = stream.window
-            if window is None or window.number <= 3 or not window.may_accept:
-                return honest(stream, draw)
-            return traffic.shown(4.0, coming[0] >= window.terms.audits)
-
-        return next_one
-
-    outcomes = drive(peeking, mode, of=Peeked)
+@pytest.mark.parametrize("who", ["careless", "peeking"])
+def test_a_broken_stream_is_found_out(
+    traffic: ModuleType, broken: dict[str, type[Stream]], who: str, mode: str
+) -> None:
+    """Audits that are not back do not count; the coin is tossed before the decision: either fails the test above."""
+    kind = traffic.peeking if who == "peeking" else traffic.shameless
+    outcomes = drive(kind, mode, of=broken[who], delay=REQUESTS if who == "careless" else 5)
     assert interval(sum(each.broken for each in outcomes), len(outcomes), 0.98)[0] > ALPHA

@@ -169,6 +169,7 @@ def logistic(rows: Floats, bad: Floats, weight: Floats) -> Floats:
     centre[1] = 1.0
     found = centre.copy()
     penalty = np.full(rows.shape[1], 1 / EFFECT**2)
+    penalty[0] /= 25  # traits need not be centred
     for _ in range(8):
         chance = 1 / (1 + np.exp(-np.clip(rows @ found, -30, 30)))
         slope = rows.T @ (weight * (bad - chance)) - penalty * (found - centre)

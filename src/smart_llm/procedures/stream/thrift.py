@@ -94,11 +94,11 @@ class Thrift:
         expected = self.promise.window * (self.unanswered + FAILING) / (self.now + SEEN)
         return min(self.promise.allowance // 2, ceil(expected + 2 * sqrt(expected)))
 
-    def _beliefs(self) -> Iterator[tuple[int, Belief, float]]:
-        """(way, what is believed of it, its price), for the ways that may save something."""
+    def _beliefs(self, only: int | None = None) -> Iterator[tuple[int, Belief, float]]:
+        """(way, what is believed of it, its price), for the ways that may save something. only: of this way."""
         for way, memory in enumerate(self.memories):
             price = self._price(way)
-            if price < AS_EXPENSIVE and memory.size:
+            if price < AS_EXPENSIVE and memory.size and only in (None, way):
                 yield way, memory.believe(self.now, self.lasting), price
 
     def _choices(self, reserve: int) -> Iterator[tuple[float, WindowTerms]]:
@@ -135,14 +135,15 @@ class Thrift:
         return (cost.total / cost.calls) / (self.reference.total / self.reference.calls)
 
     def _renew(self, window: Window) -> Plan | None:
-        """Beliefs, the way that saves most under the terms of the window, and the table that follows; as a rule, what
-        was found last time."""
+        """Beliefs, the way that saves most under the terms of the window (found when it opens), and the table that
+        follows; as a rule, what was found last time."""
         if window.terms.credit < 0 or not self._due(window):
             return self.plan if window.terms.credit >= 0 else None
+        only = self.plan.way if self.plan is not None and self.window == window.number else None
         self.renewed, self.window = self.now, window.number
         terms = window.terms
         share, plans = terms.audit_share, list[Plan]()
-        for way, belief, price in self._beliefs():
+        for way, belief, price in self._beliefs(only):
             outlook = belief.outlook(price)
             pacing = pace(outlook, terms.requests, terms.credit, share)
             plans.append(Plan(way, belief, price, pacing, least_limit(outlook, share)))
