@@ -28,7 +28,8 @@ from smart_llm.procedures.stream.events import (
 )
 from smart_llm.procedures.stream.machine import Stream
 from smart_llm.procedures.stream.promise import COINS, StreamPromise, WindowTerms
-from smart_llm.procedures.stream.window import Counts, Window, replay
+from smart_llm.procedures.stream.thrift import Thrift
+from smart_llm.procedures.stream.window import Counts, Replay, Window, replay
 
 __all__ = [
     "COINS",
@@ -39,11 +40,13 @@ __all__ = [
     "Deferred",
     "Event",
     "Opened",
+    "Replay",
     "Restarted",
     "Settled",
     "Stream",
     "StreamPromise",
     "Taught",
+    "Thrift",
     "Tossed",
     "Tried",
     "Window",

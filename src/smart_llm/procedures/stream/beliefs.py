@@ -127,14 +127,14 @@ class Belief:
         """Whether its answers cannot be told apart."""
         return self.own is None and self.final is None
 
-    def outlook(self, price: float, times: float = 1.0) -> Outlook:
-        """Of its answers to come, if all risks are that many times what is believed."""
+    def outlook(self, price: float) -> Outlook:
+        """Of its answers to come."""
         curve = self.final or self.own
         risk, share = (
             (np.array([self.level]), np.ones(1)) if curve is None else map(np.array, (curve.risks, curve.shares))
         )
         shades = np.linspace(1 - SHADE, 1 + SHADE, PARTS // 4) if len(risk) < PARTS // 2 else np.ones(1)
-        shaded = np.minimum(1.0, times * np.outer(risk, shades).ravel())
+        shaded = np.minimum(1.0, np.outer(risk, shades).ravel())
         return Outlook(shaded, np.repeat(share, len(shades)) * self.usable / len(shades), price, self.blind)
 
     def risk(self, answer: Tried, before: Tried | None) -> float:
@@ -169,6 +169,7 @@ def logistic(rows: Floats, bad: Floats, weight: Floats) -> Floats:
     centre[1] = 1.0
     found = centre.copy()
     penalty = np.full(rows.shape[1], 1 / EFFECT**2)
+    penalty[0] /= 25  # traits need not be centred
     for _ in range(8):
         chance = 1 / (1 + np.exp(-np.clip(rows @ found, -30, 30)))
         slope = rows.T @ (weight * (bad - chance)) - penalty * (found - centre)

@@ -33,13 +33,16 @@ class Stream:
     prices: of the ways of answering, numbered from 0, in calls of the reference, as far as they are known beforehand.
     """
 
+    fold: type[Replay] = Replay
+    """What makes the state of the events."""
+
     def __init__(
         self, promise: StreamPromise, prices: Sequence[float], *, acceptance: Acceptance | None = None
     ) -> None:
         self.promise = promise
         self.prices = tuple(prices)
         self.acceptance: Acceptance = acceptance if acceptance is not None else Thrift(promise, prices)
-        self._told = Replay()
+        self._told = self.fold()
         self._fresh: list[Event] = []
 
     @classmethod

@@ -9,6 +9,7 @@ independent: it decides what a window costs, never what it promises.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -56,22 +57,30 @@ class Pacing:
 
 def pace(outlook: Outlook, requests: int, credit: int, share: float, steps: int = STEPS) -> Pacing:
     """The table for a window with this credit and this probability of an audit."""
-    fastest = requests * share * float(outlook.risk @ outlook.share)
-    steps = max(steps, min(requests, ceil(2 * fastest)))
-    step = requests / steps
-    worth = np.zeros((steps + 1, credit + 2))
-    for i in range(steps):
-        worth[i + 1, 1:] = worth[i, 1:] + step * gain(outlook, share, np.diff(worth[i]))
+    worth, step = induction(outlook, requests, credit, share, steps)
     return Pacing(worth, step, share)
 
 
-def gain(outlook: Outlook, share: float, price: Floats) -> Floats:
-    """What one request saves at best, where an audited miss costs this price. Any shape."""
-    each = np.maximum(0.0, (1 - share) - share * np.multiply.outer(price, outlook.risk))
-    if outlook.blind:
-        each = np.maximum(0.0, each - outlook.price)
-        return np.asarray(each @ outlook.share)
-    return np.asarray(np.maximum(0.0, each @ outlook.share - outlook.price))
+def induction(
+    outlook: Outlook, requests: int, credit: int, share: float, steps: int, levels: Sequence[float] = ()
+) -> tuple[Floats, float]:
+    """(V, shape (steps + 1, credit + 2), requests in a step). levels: the same for each of these multiples of all
+    risks, in a further dimension before the last."""
+    times = np.array(levels)[:, None] if levels else np.float64(1.0)
+    risk = np.minimum(1.0, times * outlook.risk)
+    fastest = requests * share * float((risk @ outlook.share).max())
+    steps = max(steps, min(requests, ceil(2 * fastest)))
+    step = requests / steps
+    worth = np.zeros((steps + 1, *risk.shape[:-1], credit + 2))
+    for i in range(steps):
+        price = worth[i, ..., 1:] - worth[i, ..., :-1]
+        each = np.maximum(0.0, (1 - share) - share * price[..., None] * risk[..., None, :])
+        if outlook.blind:
+            saved = np.maximum(0.0, each - outlook.price) @ outlook.share
+        else:
+            saved = np.maximum(0.0, each @ outlook.share - outlook.price)
+        worth[i + 1, ..., 1:] = worth[i, ..., 1:] + step * saved
+    return worth, step
 
 
 def least_limit(outlook: Outlook, share: float) -> float:

@@ -16,7 +16,7 @@ from math import ceil, exp, sqrt
 from smart_llm.procedures.stream.acceptance import Another
 from smart_llm.procedures.stream.beliefs import SHADE, Belief, Mean, Memory
 from smart_llm.procedures.stream.events import Accepted, Deferred, Event, Settled, Taught, Tossed, Tried
-from smart_llm.procedures.stream.pacing import Pacing, least_limit, pace
+from smart_llm.procedures.stream.pacing import Outlook, Pacing, induction, least_limit, pace
 from smart_llm.procedures.stream.promise import COINS, StreamPromise, WindowTerms
 from smart_llm.procedures.stream.window import Window
 from smart_llm.stats.audits import share_needed
@@ -25,16 +25,22 @@ PILOT = 4.0
 """× N^⅓: requests of the pilot; at most a tenth of a window."""
 LASTING = 10_000
 """Requests, or a window if that is longer: how long traffic is believed to stay much the same."""
-RENEWED = 50
-"""Times a window beliefs are renewed."""
+RENEWED, LEAST_APART = 50, 64
+"""Times a window beliefs are renewed, and requests between two times at least."""
 TRIALS = 0.003
 """× N: what trying ways that are not in use may cost."""
+MOST_AUDITS = 0.7
+"""A larger share of audits saves nothing worth the trouble."""
 SPREAD = 0.1
 """Standard deviation of the logarithm of what the level of risk changes by from a window to the next."""
 COARSE = 60
 """Steps of the table while terms are compared."""
 AS_EXPENSIVE = 0.95
 """Reference calls: a way at this price saves nothing worth the trouble."""
+WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
+"""Of the three levels of risk that stand for all."""
+CREDITS = tuple(sorted({round(1.15**i) for i in range(50)} | {0}))
+"""Credits that are compared: 0 to about 1,000, a seventh apart."""
 FAILING, SEEN = 0.5, 1000.0
 """Before anything is known, half a request in a thousand is taken to end without an answer."""
 
@@ -62,6 +68,7 @@ class Thrift:
         self.pilot = min(promise.window // 10, ceil(PILOT * promise.window ** (1 / 3)))
         self.now, self.unanswered, self.renewed = 0, 0, 0
         self.taught = 0
+        self.credits: dict[int, int] = {}
         self.plan: Plan | None = None
         self.window = 0
         self.places: dict[int, list[tuple[int, int]]] = {}
@@ -79,49 +86,46 @@ class Thrift:
 
     def _due(self, window: Window) -> bool:
         """Whether beliefs are to be renewed."""
-        return self.window != window.number or self.now >= self.renewed + self.promise.window / RENEWED
+        apart = max(LEAST_APART, self.promise.window / RENEWED)
+        return self.window != window.number or self.now >= self.renewed + apart
 
     def _reserve(self) -> int:
         """What ends without an answer in a window, with two standard deviations."""
         expected = self.promise.window * (self.unanswered + FAILING) / (self.now + SEEN)
         return min(self.promise.allowance // 2, ceil(expected + 2 * sqrt(expected)))
 
-    def _beliefs(self) -> Iterator[tuple[int, Belief, float]]:
-        """(way, what is believed of it, its price), for the ways that may save something."""
+    def _beliefs(self, only: int | None = None) -> Iterator[tuple[int, Belief, float]]:
+        """(way, what is believed of it, its price), for the ways that may save something. only: of this way."""
         for way, memory in enumerate(self.memories):
             price = self._price(way)
-            if price < AS_EXPENSIVE and memory.size:
+            if price < AS_EXPENSIVE and memory.size and only in (None, way):
                 yield way, memory.believe(self.now, self.lasting), price
 
     def _choices(self, reserve: int) -> Iterator[tuple[float, WindowTerms]]:
-        """(what the window is expected to save, terms)."""
-        for _, belief, price in self._beliefs():
-            yield from self._by_credit(belief, price, reserve)
+        """(what the window is expected to save, terms): the best of each way."""
+        for way, belief, price in self._beliefs():
+            outlook = belief.outlook(price)
+            levels = _levels(sqrt(SPREAD**2 + 1 / (1 + belief.labels * belief.level)))
+            place = self.credits.get(way, 0)
+            best = self._saved(outlook, levels, CREDITS[place], reserve)
+            for turn in (1, -1):  # uphill from the credit of last time
+                while 0 <= place + turn < len(CREDITS):
+                    other = self._saved(outlook, levels, CREDITS[place + turn], reserve)
+                    if other[0] <= best[0] and best[0] > 0:
+                        break
+                    place, best = place + turn, max(best, other, key=lambda each: each[0])
+            self.credits[way] = place
+            yield best
 
-    def _by_credit(self, belief: Belief, price: float, reserve: int) -> Iterator[tuple[float, WindowTerms]]:
-        """From small credits to large ones, until they only get worse."""
-        best, worse = 0.0, 0
-        yield 0.0, self.promise.terms(0, reserve)
-        for credit in credits():
-            behind = self.promise.mode == "behind"
-            needed = share_needed(self.promise.allowance - reserve, credit, self.promise.alpha, delivered=behind)
-            if needed >= 0.6 or worse > 2:
-                return
-            terms = self.promise.terms(min(COINS, ceil(needed * COINS) + 1), reserve)
-            value = self._value(belief, price, terms)
-            best, worse = (value, 0) if value > best else (best, worse + 1)
-            yield value, terms
-
-    def _value(self, belief: Belief, price: float, terms: WindowTerms) -> float:
-        """What a window is expected to save, the level of risk being uncertain (three points of a normal)."""
+    def _saved(self, outlook: Outlook, levels: Sequence[float], credit: int, reserve: int) -> tuple[float, WindowTerms]:
+        """What a window with this credit is expected to save, the level of risk being uncertain; and its terms."""
+        allowance, behind = self.promise.allowance - reserve, self.promise.mode == "behind"
+        share = share_needed(allowance, credit, self.promise.alpha, delivered=behind)
+        terms = self.promise.terms(min(COINS, ceil(share * COINS)) if share < MOST_AUDITS else 0, reserve)
         if terms.credit < 0:
-            return 0.0
-        spread = sqrt(SPREAD**2 + 1 / (1 + belief.labels * belief.level))
-        total = 0.0
-        for place, weight in ((-sqrt(3), 1 / 6), (0.0, 2 / 3), (sqrt(3), 1 / 6)):
-            outlook = belief.outlook(price, exp(place * spread))
-            total += weight * pace(outlook, terms.requests, terms.credit, terms.audit_share, COARSE).value
-        return total
+            return 0.0, terms
+        worth, _ = induction(outlook, terms.requests, terms.credit, terms.audit_share, COARSE, levels)
+        return float(worth[-1, :, -1] @ WEIGHTS), terms
 
     def _price(self, way: int) -> float:
         """Of a call, in calls of the reference."""
@@ -131,14 +135,15 @@ class Thrift:
         return (cost.total / cost.calls) / (self.reference.total / self.reference.calls)
 
     def _renew(self, window: Window) -> Plan | None:
-        """Beliefs, the way that saves most under the terms of the window, and the table that follows; as a rule, what
-        was found last time."""
+        """Beliefs, the way that saves most under the terms of the window (found when it opens), and the table that
+        follows; as a rule, what was found last time."""
         if window.terms.credit < 0 or not self._due(window):
             return self.plan if window.terms.credit >= 0 else None
+        only = self.plan.way if self.plan is not None and self.window == window.number else None
         self.renewed, self.window = self.now, window.number
         terms = window.terms
         share, plans = terms.audit_share, list[Plan]()
-        for way, belief, price in self._beliefs():
+        for way, belief, price in self._beliefs(only):
             outlook = belief.outlook(price)
             pacing = pace(outlook, terms.requests, terms.credit, share)
             plans.append(Plan(way, belief, price, pacing, least_limit(outlook, share)))
@@ -154,7 +159,7 @@ class Thrift:
             return self._another(())
         if plan is None or not window.may_accept:
             return None
-        limit = self._limit(window, plan)
+        limit = self.limit(window, plan)
         if plan.belief.blind:
             limit *= 1 - plan.price / (1 - window.terms.audit_share)
             return plan.way if shaded(plan.belief.level, draw) <= limit else None
@@ -169,7 +174,7 @@ class Thrift:
         if self.plan is None or not window.may_accept or last.way != self.plan.way or not last.usable:
             return False
         risk = self.plan.belief.risk(last, tried[-2] if len(tried) > 1 else None)
-        return bool(shaded(risk, draw) <= self._limit(window, self.plan))
+        return bool(shaded(risk, draw) <= self.limit(window, self.plan))
 
     def _trial(self, window: Window, draw: float) -> bool:
         """Whether this request tries all ways, and is then deferred."""
@@ -187,7 +192,7 @@ class Thrift:
         way = min(prices, key=prices.__getitem__, default=None)
         return way if way is not None and prices[way] < AS_EXPENSIVE else None
 
-    def _limit(self, window: Window, plan: Plan) -> float:
+    def limit(self, window: Window, plan: Plan) -> float:
         """The largest risk to accept. Audits that are not back are misses as often as answers are."""
         counts, terms = window.counts, window.terms
         sure = counts.missed + counts.failed + counts.lost
@@ -235,9 +240,6 @@ def shaded(risk: float, draw: float) -> float:
     return risk * (1 - SHADE + 2 * SHADE * draw)
 
 
-def credits() -> Iterator[int]:
-    """0, 1, 2, … in steps of a sixth, roughly."""
-    credit = 0
-    while True:
-        yield credit
-        credit += max(1, credit // 6)
+def _levels(spread: float) -> Sequence[float]:
+    """Three points of a log-normal, which stand for it with `WEIGHTS`."""
+    return exp(-sqrt(3) * spread), 1.0, exp(sqrt(3) * spread)
