@@ -82,14 +82,16 @@ class Book(Ledger):
 
     def write(self, series: str, events: Sequence[Event], asked: Json = None) -> asyncio.Future[bool]:
         """Record what a stream has decided, in this order; await the result to know it written."""
-        done = self._writer.ahead(self._rows(series, events, asked))
+        done = self._writer.together(self._rows(series, events, asked))
         if any(isinstance(event, Tossed) for event in events):
             self._loose.append(self._writer.submitted)
         return done
 
     def write_now(self, series: str, events: Sequence[Event], asked: Json = None) -> None:
         """The same, and it is written when this returns; `LedgerError` where it is not."""
-        self._writer.ahead_now(self._rows(series, events, asked))
+        done = self._writer.together(self._rows(series, events, asked))
+        self._writer.flush()
+        done.result()
 
     def _rows(self, series: str, events: Sequence[Event], asked: Json) -> list[tuple[str, tuple[Json, ...]]]:
         now = self._clock()

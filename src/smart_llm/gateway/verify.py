@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from smart_llm.certificates.checks.stream import check
 from smart_llm.certificates.recount import rebuilt
 from smart_llm.errors import LedgerError
 from smart_llm.gateway.book import all_series, asked_of, events_of
@@ -71,16 +72,9 @@ def _series(reader: Reader, name: str, told: Mapping[str, Json]) -> Series:
         windows = replay(events)
     except LedgerError as error:
         return Series(told, {}, [str(error)])
-    problems = [*_promised(told, windows), *_counted(reader, name, told, events)]
-    return Series(told, windows, problems[:MOST])
-
-
-def _promised(told: Mapping[str, Json], windows: Mapping[int, Window]) -> Iterator[str]:
-    """Windows have the terms that belong to their promise."""
     promise = StreamPromise(told["agreement"], told["confidence"], told["window"], told["audit"])
-    for number, window in windows.items():
-        if window.terms != promise.terms(window.terms.audits, window.terms.reserve):
-            yield f"window {number}: its credit is not the one that its promise and its audits allow"
+    problems = [*check(promise, events), *_counted(reader, name, told, events)]
+    return Series(told, windows, problems[:MOST])
 
 
 def _counted(reader: Reader, name: str, told: Mapping[str, Json], events: Iterable[Event]) -> Iterator[str]:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future
 from itertools import repeat
 from pathlib import Path
@@ -24,9 +24,6 @@ from typing import Any
 from smart_llm.errors import LedgerError
 from smart_llm.ledger.writer import Job, Writer
 
-NOTHING = ""
-"""In place of a statement: of who waits for what was queued before."""
-_WHY = "The ledger could not be written: {error}. What was paid before is kept."
 CHECKPOINT = 4000
 """Pages of the write-ahead log (4 kB each) after which it is folded in: that takes some milliseconds."""
 
@@ -39,7 +36,6 @@ class Swift(Writer):
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         self._connection, self._log = connection, Path(f"{path}-wal")
-        self._ahead: list[Job] = []
         self._queue: list[Job] = []
         self._open, self._failed = True, False
         self.submitted = self.written = self.synced = 0
@@ -49,24 +45,12 @@ class Swift(Writer):
         self._syncing = threading.Thread(target=self._sync, name="smart-sync", daemon=True)
         self._syncing.start()
 
-    def ahead(self, jobs: list[tuple[str, tuple[Any, ...]]]) -> asyncio.Future[bool]:
-        """Queue statements that are written in their order, and before all others that wait. The future resolves when
-        these are written, and all others that were queued before them."""
-        self._ahead += [(sql, parameters, None) for sql, parameters in jobs]
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._put((NOTHING, (), done))
-        self.submitted += len(jobs)
-        return done
-
-    def ahead_now(self, jobs: list[tuple[str, tuple[Any, ...]]]) -> None:
-        """The same, written when this returns; others that wait go on waiting. `LedgerError`: it cannot be."""
-        batch = [*self._ahead, *((sql, parameters, None) for sql, parameters in jobs)]
-        self._ahead = []
-        self.submitted += len(jobs)
-        try:
-            self._written(batch)
-        except sqlite3.Error as error:
-            raise LedgerError(_WHY.format(error=error)) from None
+    def together(self, jobs: list[tuple[str, tuple[Any, ...]]]) -> asyncio.Future[bool]:
+        """Queue statements; the future resolves when all of them are written."""
+        *first, (sql, parameters) = jobs
+        for each in first:
+            self._put((*each, None))
+        return self.submit(sql, parameters)
 
     def execute(self, sql: str, parameters: tuple[Any, ...]) -> bool:
         """Write a statement and all before it."""
@@ -100,23 +84,21 @@ class Swift(Writer):
             with contextlib.suppress(RuntimeError):  # no loop: `execute` does it, or `close`
                 asyncio.get_running_loop().call_soon(self.flush)
         self._queue.append(job)
-        self.submitted += job[0] is not NOTHING
+        self.submitted += 1
 
     def flush(self) -> None:
         """Commit what is queued, now. After a commit that failed there is no other: nothing may stand without what came
         before it."""
         if not self._queue:
             return
-        batch, told = [*self._ahead, *(job for job in self._queue if job[0] is not NOTHING)], self._queue
-        self._ahead, self._queue = [], []
+        batch, self._queue = self._queue, []
         fault = None
-        results: Iterator[bool] = repeat(True)
+        results: Iterable[bool] = repeat(True)
         try:
-            results = iter(self._written(batch)[len(batch) - sum(job[0] is not NOTHING for job in told) :])
+            results = self._written(batch)
         except sqlite3.Error as error:
-            fault = LedgerError(_WHY.format(error=error))
-        for sql, _, done in told:
-            outcome = True if sql is NOTHING else next(results)
+            fault = LedgerError(f"The ledger could not be written: {error}. What was paid before is kept.")
+        for (_, _, done), outcome in zip(batch, results, strict=False):
             if done is None or done.done():
                 continue
             if fault is None:
@@ -135,7 +117,7 @@ class Swift(Writer):
         if self._failed:
             raise sqlite3.OperationalError("an earlier write failed")
         try:
-            results = self._commit(batch) if batch else []
+            results = self._commit(batch)
         except sqlite3.Error:
             self._failed = True
             raise
