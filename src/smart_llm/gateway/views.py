@@ -40,7 +40,8 @@ class Views:
             return _closed()
         nonce = secrets.token_urlsafe(16)
         allowed = f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'"
-        headers = {"content-security-policy": f"{allowed}; frame-ancestors 'none'", "cache-control": "no-store"}
+        allowed += "; img-src data:; frame-ancestors 'none'"
+        headers = {"content-security-policy": allowed, "cache-control": "no-store"}
         return HTMLResponse(html(self._gateway, nonce), headers=headers)
 
     async def metrics(self, request: Request) -> Response:
