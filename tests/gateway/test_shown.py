@@ -37,6 +37,7 @@ def test_the_budget_of_a_day(tmp_path: Path) -> None:
                     if line.startswith("smart_spent_today_usd{")
                 )
                 assert 0.0015 < spent <= 0.003
+                assert served.stop() == 0
 
 
 def test_metrics_and_page_tell_of_windows(tmp_path: Path, command: Command) -> None:
@@ -72,7 +73,7 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
             for width, dark in ((390, False), (1280, True)):
                 page = await opened.look(url, width, dark=dark, ask=RENEWED, whole=True)
                 (tmp_path / f"page-{width}.png").write_bytes(page.picture)
-                assert not page.said
+                assert not page.said, page.said[0][:900]
                 assert len(page.asked) >= 2
                 assert all(each.startswith((url, "data:")) for each in page.asked)
                 assert page.content <= width

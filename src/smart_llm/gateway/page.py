@@ -6,7 +6,7 @@ import time
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from smart_llm.gateway.gateway import Gateway
@@ -27,13 +27,21 @@ WORDS = {
 
 def html(gateway: Gateway, nonce: str) -> str:
     """The page as it is now."""
-    view = {
+    return _templates().get_template("live.html").render(view=_view(gateway), nonce=nonce)
+
+
+def part(gateway: Gateway) -> str:
+    """What changes of it."""
+    return _templates().get_template("main.html").render(view=_view(gateway))
+
+
+def _view(gateway: Gateway) -> dict[str, Any]:
+    return {
         "routes": [_route(route) for route in gateway.routes.values()],
         "broken": gateway.broken is not None,
         "up": _duration(time.time() - gateway.began),
         "at": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
     }
-    return _template().render(view=view, nonce=nonce)
 
 
 def _route(route: Route) -> dict[str, Any]:
@@ -98,14 +106,14 @@ def _duration(seconds: float) -> str:
 
 
 @cache
-def _template() -> Template:
+def _templates() -> Environment:
     loader = PackageLoader("smart_llm.gateway", "templates")
     found = Environment(
         loader=loader, autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     found.globals["style"] = Markup(loader.get_source(found, "live.css")[0])
     found.globals["script"] = Markup(loader.get_source(found, "live.js")[0])
-    return found.get_template("live.html")
+    return found
 
 
 def _shown(value: Any) -> Any:

@@ -11,7 +11,7 @@ from smart_llm.gateway import chat
 from smart_llm.gateway.doors import Doors
 from smart_llm.gateway.gateway import Gateway
 from smart_llm.gateway.metrics import Metrics
-from smart_llm.gateway.page import html
+from smart_llm.gateway.page import html, part
 from smart_llm.gateway.spoken import Denied
 
 
@@ -38,6 +38,8 @@ class Views:
         """The live page, which may ask nobody but this gateway."""
         if not self._doors.may_look(request.scope):
             return _closed()
+        if "live" in request.query_params:
+            return HTMLResponse(part(self._gateway), headers={"cache-control": "no-store"})
         nonce = secrets.token_urlsafe(16)
         allowed = f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'"
         allowed += "; img-src data:; frame-ancestors 'none'"

@@ -1,7 +1,7 @@
 setInterval(async () => {
   if (document.hidden) return;
   try {
-    const reply = await fetch(location.href, { cache: "no-store" });
+    const reply = await fetch("?live", { cache: "no-store" });
     if (!reply.ok) return;
     const fresh = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("live");
     const scroll = [...document.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
