@@ -1,9 +1,10 @@
 """How risky an answer is, from what earlier requests have shown.
 
 Of each way the newest answers are kept, with whether they agreed where the reference was asked: deferred requests, and
-audits. Whether it was asked depends on what the answer showed and on a coin, never on whether the answer is bad, so
-given what it showed the labelled answers are a fair sample, and they count alike. How often which risk occurs is seen
-in all answers, labelled or not.
+audits. The riskier answers are deferred, and all of them are then labelled; of the surer ones only those that are
+audited, with probability p, so each of these stands for 1/p. (What is known of an answer does not make this needless:
+risks are estimated by fewer numbers than have decided what was deferred.) How often which risk occurs is seen in all
+answers, labelled or not.
 
 An answer's risk is estimated in three steps: by its own score, a falling curve (isotonic regression); with the answer
 itself and whatever else is known of it by logistic regression on top of that; and once more by a curve of that. Where
@@ -15,7 +16,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import log, log1p
+from math import log, log1p, sqrt
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -37,9 +39,14 @@ EFFECT = 1.0
 """Standard deviation of what one unit of a trait is believed to do to the log-odds."""
 USUAL, LEAST = 12, 0.02
 """Answers that are looked at on their own: at most this many, and at least this share of all."""
+STANDS_FOR = 1000.0
+"""Answers that one audited answer stands for, at most."""
 SHADE = 0.1
 """Answers of the same risk are told apart by the draw: up to this share of the risk more or less."""
+LEAST_LABELS = 8.0
+"""With fewer labelled answers nothing but a way's own score is looked at."""
 UNKNOWN, AGREES, DIFFERS = -1, 0, 1
+TINY = 1e-12
 FLOOR = 1e-4
 """No risk is taken to be smaller."""
 
@@ -111,7 +118,7 @@ class Belief:
     own: risk by its own score, None where it gives none. usual: answers looked at on their own. weights: of a constant,
     the own risk's log-odds, usual answers, the same answer as the way before, traits; empty: own score alone. final:
     risk by the logistic part (its negative, so that higher is surer). usable: share of its answers that keep to the
-    output contract. level: mean risk. labels: how many labelled answers this rests on.
+    output contract. level: mean risk. misses: how many misses this rests on.
     """
 
     own: Curve | None
@@ -120,12 +127,23 @@ class Belief:
     final: Curve | None
     usable: float
     level: float
-    labels: float
+    misses: float
 
     @property
     def blind(self) -> bool:
         """Whether its answers cannot be told apart."""
         return self.own is None and self.final is None
+
+    @property
+    def mean(self) -> float:
+        """Mean risk of all usable answers, labelled or not."""
+        curve = self.final or self.own
+        return self.level if curve is None else sum(map(mul, curve.risks, curve.shares))
+
+    @property
+    def doubt(self) -> float:
+        """Standard deviation of the logarithm of the mean risk, roughly: as of a count of so many misses."""
+        return 1 / sqrt(1 + self.misses)
 
     def outlook(self, price: float) -> Outlook:
         """Of its answers to come."""
@@ -205,6 +223,7 @@ class Memory:
         self.mark = np.full(KEPT, UNKNOWN, np.int8)
         self.usable = np.zeros(KEPT, bool)
         self.when = np.zeros(KEPT)
+        self.stands = np.ones(KEPT)
         self.traits = np.zeros((KEPT, 0))
         self.cost = Mean()
 
@@ -222,10 +241,11 @@ class Memory:
         self.cost.add(answer.cost)
         return self.size - 1
 
-    def label(self, place: int, agreed: bool) -> None:
-        """What the reference said to it."""
+    def label(self, place: int, agreed: bool, share: float = 1.0) -> None:
+        """What the reference said to it. share: with which probability it was asked."""
         if place >= self.size - KEPT:
             self.mark[place % KEPT] = AGREES if agreed else DIFFERS
+            self.stands[place % KEPT] = min(STANDS_FOR, 1 / max(share, 1 / STANDS_FOR))
 
     @property
     def labels(self) -> int:
@@ -241,11 +261,11 @@ class Memory:
         scored = bool(usable.any()) and np.isfinite(all_scores[usable]).mean() > 0.5
         good = usable & np.isfinite(all_scores) if scored else usable
         labelled = good & (self.mark[kept] != UNKNOWN)
-        weight = np.exp((self.when[kept][labelled] - now) / memory)
+        weight = np.exp((self.when[kept][labelled] - now) / memory) * self.stands[kept][labelled]
         bad = (self.mark[kept][labelled] == DIFFERS).astype(float)
         level = float(((weight * bad).sum() + PRIOR_RISK * PRIOR_LABELS) / (weight.sum() + PRIOR_LABELS))
         own = Curve.fit(all_scores[good], all_scores[labelled], bad, weight) if scored else None
-        belief = Belief(own, (), (), None, float(share), level, float(weight.sum()))
+        belief = Belief(own, (), (), None, float(share), level, _worth(weight * bad))
         return self._learned(belief, good, labelled, bad, weight)
 
     def _learned(self, belief: Belief, good: Bools, labelled: Bools, bad: Floats, weight: Floats) -> Belief:
@@ -253,7 +273,7 @@ class Memory:
         here = slice(0, len(good))
         usual = usual_keys(self.key[here][good])
         beside, traits = self.same[here][good], self.traits[here][good]
-        if not (usual or beside.any() or traits.size) or weight.sum() < 2 * PRIOR_LABELS:
+        if not (usual or beside.any() or traits.size) or weight.sum() < LEAST_LABELS:
             return belief
         own = np.full(len(beside), belief.level) if belief.own is None else belief.own(self.score[here][good])
         rows = features(usual, own, self.key[here][good], beside, traits)
@@ -262,6 +282,11 @@ class Memory:
         sure = -(rows @ weights)
         final = Curve.fit(sure, sure[some], bad, weight)
         return replace(belief, usual=usual, weights=tuple(weights.tolist()), final=final)
+
+
+def _worth(weight: Floats) -> float:
+    """How many equal weights are as good as these."""
+    return float(weight.sum() ** 2 / max((weight**2).sum(), TINY))
 
 
 def usual_keys(keys: Ints) -> tuple[int, ...]:

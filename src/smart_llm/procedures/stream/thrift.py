@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, exp, sqrt
+from math import ceil, exp, hypot, sqrt
 
 from smart_llm.procedures.stream.acceptance import Another
 from smart_llm.procedures.stream.beliefs import SHADE, Belief, Mean, Memory
-from smart_llm.procedures.stream.events import Accepted, Deferred, Event, Settled, Taught, Tossed, Tried
+from smart_llm.procedures.stream.events import Accepted, Deferred, Event, Opened, Settled, Taught, Tossed, Tried
 from smart_llm.procedures.stream.pacing import Outlook, Pacing, induction, least_limit, pace
 from smart_llm.procedures.stream.promise import COINS, StreamPromise, WindowTerms
 from smart_llm.procedures.stream.window import Window
@@ -33,12 +33,14 @@ MOST_AUDITS = 0.7
 """A larger share of audits saves nothing worth the trouble."""
 SPREAD = 0.1
 """Standard deviation of the logarithm of what the level of risk changes by from a window to the next."""
+DOUBTS = 2.0
+"""Standard deviations above its believed risk at which a way has still to be the best."""
 COARSE = 60
 """Steps of the table while terms are compared."""
 AS_EXPENSIVE = 0.95
 """Reference calls: a way at this price saves nothing worth the trouble."""
-WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
-"""Of the three levels of risk that stand for all."""
+PLACES, WEIGHTS = (-sqrt(3), 0.0, sqrt(3)), (1 / 6, 2 / 3, 1 / 6)
+"""Three points that stand for a normal distribution."""
 CREDITS = tuple(sorted({round(1.15**i) for i in range(50)} | {0}))
 """Credits that are compared: 0 to about 1,000, a seventh apart."""
 FAILING, SEEN = 0.5, 1000.0
@@ -69,6 +71,8 @@ class Thrift:
         self.now, self.unanswered, self.renewed = 0, 0, 0
         self.taught = 0
         self.credits: dict[int, int] = {}
+        self.way: int | None = None
+        self.shares: dict[int, float] = {}
         self.plan: Plan | None = None
         self.window = 0
         self.places: dict[int, list[tuple[int, int]]] = {}
@@ -82,7 +86,9 @@ class Thrift:
         if pilot or none.credit >= 0 or (window is not None and not self._due(window)):
             return none
         self.renewed = self.now
-        return max(self._choices(none.reserve), key=lambda each: each[0], default=(0.0, none))[1]
+        best = max(self._choices(none.reserve), key=lambda each: each[0], default=None)
+        self.way = None if best is None else best[1]
+        return none if best is None else best[2]
 
     def _due(self, window: Window) -> bool:
         """Whether beliefs are to be renewed."""
@@ -101,11 +107,13 @@ class Thrift:
             if price < AS_EXPENSIVE and memory.size and only in (None, way):
                 yield way, memory.believe(self.now, self.lasting), price
 
-    def _choices(self, reserve: int) -> Iterator[tuple[float, WindowTerms]]:
-        """(what the window is expected to save, terms): the best of each way."""
+    def _choices(self, reserve: int) -> Iterator[tuple[float, int, WindowTerms]]:
+        """(what the window is likely to save, way, terms): the best terms of each way. Of a way that is not in use
+        that is what it saves if its risk is `DOUBTS` standard deviations above what is believed, or one that is hardly
+        known would look best by chance."""
         for way, belief, price in self._beliefs():
-            outlook = belief.outlook(price)
-            levels = _levels(sqrt(SPREAD**2 + 1 / (1 + belief.labels * belief.level)))
+            outlook, spread = belief.outlook(price), hypot(SPREAD, belief.doubt)
+            levels = (*(exp(place * spread) for place in PLACES), exp(DOUBTS * belief.doubt))
             place = self.credits.get(way, 0)
             best = self._saved(outlook, levels, CREDITS[place], reserve)
             for turn in (1, -1):  # uphill from the credit of last time
@@ -115,17 +123,22 @@ class Thrift:
                         break
                     place, best = place + turn, max(best, other, key=lambda each: each[0])
             self.credits[way] = place
-            yield best
+            if best[0] > 0:
+                yield best[0] if way == self.way else best[1], way, best[2]
 
-    def _saved(self, outlook: Outlook, levels: Sequence[float], credit: int, reserve: int) -> tuple[float, WindowTerms]:
-        """What a window with this credit is expected to save, the level of risk being uncertain; and its terms."""
+    def _saved(
+        self, outlook: Outlook, levels: Sequence[float], credit: int, reserve: int
+    ) -> tuple[float, float, WindowTerms]:
+        """What a window with this credit is expected to save over the first levels of risk, and at the last; and its
+        terms."""
         allowance, behind = self.promise.allowance - reserve, self.promise.mode == "behind"
         share = share_needed(allowance, credit, self.promise.alpha, delivered=behind)
         terms = self.promise.terms(min(COINS, ceil(share * COINS)) if share < MOST_AUDITS else 0, reserve)
         if terms.credit < 0:
-            return 0.0, terms
+            return 0.0, 0.0, terms
         worth, _ = induction(outlook, terms.requests, terms.credit, terms.audit_share, COARSE, levels)
-        return float(worth[-1, :, -1] @ WEIGHTS), terms
+        whole = worth[-1, :, -1]
+        return float(whole[:-1] @ WEIGHTS), float(whole[-1]), terms
 
     def _price(self, way: int) -> float:
         """Of a call, in calls of the reference."""
@@ -135,11 +148,11 @@ class Thrift:
         return (cost.total / cost.calls) / (self.reference.total / self.reference.calls)
 
     def _renew(self, window: Window) -> Plan | None:
-        """Beliefs, the way that saves most under the terms of the window (found when it opens), and the table that
-        follows; as a rule, what was found last time."""
+        """Beliefs, and the table that follows from them for the way in use; as a rule, what was found last time.
+        After a restart, the way is the one that saves most under the terms of the window."""
         if window.terms.credit < 0 or not self._due(window):
             return self.plan if window.terms.credit >= 0 else None
-        only = self.plan.way if self.plan is not None and self.window == window.number else None
+        only = self.way
         self.renewed, self.window = self.now, window.number
         terms = window.terms
         share, plans = terms.audit_share, list[Plan]()
@@ -148,6 +161,7 @@ class Thrift:
             pacing = pace(outlook, terms.requests, terms.credit, share)
             plans.append(Plan(way, belief, price, pacing, least_limit(outlook, share)))
         self.plan = max(plans, key=lambda each: each.pacing.value, default=None)
+        self.way = None if self.plan is None else self.plan.way
         return self.plan
 
     # ------------------------------------------------------------------ requests
@@ -196,7 +210,7 @@ class Thrift:
         """The largest risk to accept. Audits that are not back are misses as often as answers are."""
         counts, terms = window.counts, window.terms
         sure = counts.missed + counts.failed + counts.lost
-        under_way = (counts.waiting + terms.audit_share * counts.untossed) * plan.belief.level
+        under_way = (counts.waiting + terms.audit_share * counts.untossed) * plan.belief.mean
         return plan.pacing.limit(terms.requests - counts.decided, terms.credit + 1 - sure - under_way)
 
     # ------------------------------------------------------------------ learning
@@ -209,6 +223,8 @@ class Thrift:
             self.places.pop(event.request, None)
         elif isinstance(event, Settled):
             self._settled(event, decided)
+        elif isinstance(event, Opened):
+            self.shares[event.window] = event.terms.audit_share
         elif isinstance(event, Taught):
             memory = self.memories[event.tried.way]
             memory.label(memory.add(event.tried, None, self.now), event.agreed)
@@ -224,11 +240,15 @@ class Thrift:
         if places:
             self.places[event.request] = places
 
+    def _share(self, event: Settled, decided: Accepted | Deferred | None, way: int) -> float:
+        """With which probability the reference was asked about such an answer."""
+        return self.shares.get(event.window, 1.0) if isinstance(decided, Accepted) else 1.0
+
     def _settled(self, event: Settled, decided: Accepted | Deferred | None) -> None:
         agreed = dict(event.agreed)
         for way, place in self.places.pop(event.request, ()):
             if event.answered and way in agreed:
-                self.memories[way].label(place, agreed[way])
+                self.memories[way].label(place, agreed[way], self._share(event, decided, way))
         if event.answered:
             self.reference.add(event.cost)
         elif isinstance(decided, Deferred) or self.promise.mode == "before":
@@ -238,8 +258,3 @@ class Thrift:
 def shaded(risk: float, draw: float) -> float:
     """A risk, a little more or less by the draw, so that of answers alike a share is accepted."""
     return risk * (1 - SHADE + 2 * SHADE * draw)
-
-
-def _levels(spread: float) -> Sequence[float]:
-    """Three points of a log-normal, which stand for it with `WEIGHTS`."""
-    return exp(-sqrt(3) * spread), 1.0, exp(sqrt(3) * spread)
