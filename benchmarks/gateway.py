@@ -192,7 +192,7 @@ def ahead_of_others(*pids: int) -> Iterator[None]:
 
 async def speed(folder: Path, quick: bool) -> dict[str, Any]:
     """CPU, time and memory."""
-    rounds, count, paced, long = (2, 1500, 600, 6000) if quick else (5, 4000, 3000, 200_000)
+    rounds, count, paced, long = (2, 1500, 600, 6000) if quick else (5, 4000, 1000, 200_000)
     port = free_port()
     with (
         mock() as (provider, url),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from random import Random
@@ -22,6 +23,7 @@ from smart_llm.gateway.purse import DAY, Purse
 from smart_llm.gateway.route import CANDIDATES, Route
 from smart_llm.ledger.keys import canonical
 from smart_llm.providers.base import Provider
+from smart_llm.providers.http import HttpProvider
 from smart_llm.providers.making import make_providers
 from smart_llm.types import Model, Request
 
@@ -54,6 +56,9 @@ class Gateway:
         models = {model.name: model for route in config.routes.values() for model in route.models}
         check_alike([model for route in config.routes.values() for model in route.models])
         providers = make_providers(models.values())
+        for provider in providers.values():
+            if isinstance(provider, HttpProvider):
+                provider.lost = _lost
         book = Book(config.ledger, store_text=config.store_text)
         gateway = cls(config, providers, book)
         for route in gateway.routes.values():
@@ -131,6 +136,11 @@ class Gateway:
 def account_of(config: RouteConfig) -> str:
     """Under which name a route's money stands in the ledger."""
     return f"gateway:{config.name}"
+
+
+def _lost(text: str) -> None:
+    """A server cannot be made to keep to the labels: said without the server's own words, which may quote a prompt."""
+    warnings.warn(f"{text.partition(' the labels')[0]} the labels.", stacklevel=2)
 
 
 def check_alike(models: list[Model]) -> None:
