@@ -297,7 +297,7 @@ async def chaos(folder: Path, quick: bool) -> dict[str, Any]:
         async def kills() -> None:
             for part in range(4):
                 with gateway(folder, url, window=2000, timeout=10) as (child, clients.url):
-                    while len(clients.given) < (part + 1) * count // 4 and not done.is_set():
+                    while len(clients.given) < (part + 1) * count // 4 and not done.is_set():  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
                     if part == 3:
                         await done.wait()
@@ -305,7 +305,7 @@ async def chaos(folder: Path, quick: bool) -> dict[str, Any]:
                         await asyncio.to_thread(child.wait, 60)
 
         killing = asyncio.create_task(kills())
-        while not clients.url:
+        while not clients.url:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
             await asyncio.gather(*(worker(session) for _ in range(IN_FLIGHT)))

@@ -31,7 +31,7 @@ candidates = ["openai:small@{url}?in=1&out=1"]
 class Mock:
     """A mock provider that runs in a thread. `url` ends in /v1."""
 
-    server: MockServer
+    server: Any
     url: str
     loop: asyncio.AbstractEventLoop
     port: int
@@ -43,18 +43,18 @@ class Mock:
 
 
 @contextlib.contextmanager
-def mocking(port: int = 0, **options: Any) -> Iterator[Mock]:
-    """A mock provider, until the block ends."""
+def mocking(server: Any = None, *, port: int = 0, **options: Any) -> Iterator[Mock]:
+    """A mock provider, or another server like it, until the block ends."""
     loop, up = asyncio.new_event_loop(), threading.Event()
-    server = MockServer(port=port, **options)
+    server = server or MockServer(port=port, **options)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    url = asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+    url = asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
     up.set()
     try:
         yield Mock(server, url, loop, int(url.split(":")[2].split("/")[0]))
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
