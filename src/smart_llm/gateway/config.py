@@ -40,6 +40,7 @@ _ROUTE = (
     "audit",
     "budget_per_day",
     "tokens_env",
+    "learn_from",
 )
 _NEEDED = ("reference", "candidates")
 LISTEN = "127.0.0.1:8080"
@@ -56,7 +57,7 @@ FEWEST = 16
 @dataclass(frozen=True, slots=True)
 class RouteConfig:
     """What clients ask for as `smart/NAME`. models: the reference first. window: requests. budget: USD a day (UTC), or
-    None. tokens: who may call; none: whoever is on this machine."""
+    None. tokens: who may call; none: whoever is on this machine. learn_from: the ledger of a table run."""
 
     name: str
     task: Task
@@ -67,6 +68,7 @@ class RouteConfig:
     audit: str
     budget: float | None
     tokens: tuple[bytes, ...]
+    learn_from: Path | None = None
 
     def __repr__(self) -> str:  # no tokens
         return f"RouteConfig({self.name!r})"
@@ -175,6 +177,7 @@ class _Reading:
             audit,
             budget,
             self._tokens(table),
+            self._folder / _text(table, "learn_from", "") if "learn_from" in table else None,
         )
 
     def _task(self, table: Mapping[str, Any]) -> Task:

@@ -24,6 +24,7 @@ from smart_llm.gateway.purse import Purse
 from smart_llm.gateway.questions import Questions
 from smart_llm.gateway.spoken import Asked, Denied, Given
 from smart_llm.gateway.tally import Tally
+from smart_llm.gateway.warm import teach
 from smart_llm.procedures.stream import Accepted, Another, Deferred, Stream, StreamPromise, Tried
 from smart_llm.types import Answer, Request
 from smart_llm.types.share import decimal
@@ -75,6 +76,7 @@ class Route:
         promise = StreamPromise(agreement, confidence, config.window, config.audit)  # type: ignore[arg-type]
         before = list(events_of(book, self.series))
         self.tally.remember(before)
+        self._begun = bool(before)
         self.stream = Stream.resume(promise, self.questions.prices, before, lost=lost)
         self._random = Random(secrets.randbits(64))
         self._audits: set[asyncio.Task[None]] = set()
@@ -116,8 +118,10 @@ class Route:
     async def resume(self, requests: Mapping[int, tuple[Request, dict[int, Any]]]) -> None:
         """Ask again for the audits that were not back. requests: by number, what the reference is asked, and what the
         candidates had said; one whose text was not stored counts as a miss."""
-        if self.stream.window is not None:
-            await self._write()
+        if self.stream.window is None and self.config.learn_from is not None and not self._begun:
+            teach(self.stream, self.questions, self._task, self.config.models, self.config.learn_from)
+        if fresh := self.stream.take():
+            await self._book.write(self.series, fresh)
         for accepted in self.stream.outstanding:
             known = requests.get(accepted.request)
             if known is None:
