@@ -60,9 +60,13 @@ class Gateway:
             if isinstance(provider, HttpProvider):
                 provider.lost = _lost
         book = Book(config.ledger, store_text=config.store_text)
-        gateway = cls(config, providers, book)
-        for route in gateway.routes.values():
-            await route.resume(gateway._waiting(route))
+        try:
+            gateway = cls(config, providers, book)
+            for route in gateway.routes.values():
+                await route.resume(gateway._waiting(route))
+        except BaseException:
+            book.close()
+            raise
         return gateway
 
     async def close(self) -> None:
