@@ -65,5 +65,5 @@ def test_a_broken_stream_is_found_out(
 ) -> None:
     """Audits that are not back do not count; the coin is tossed before the decision: either fails the test above."""
     kind = traffic.peeking if who == "peeking" else traffic.shameless
-    outcomes = drive(kind, mode, of=broken[who], delay=REQUESTS if who == "careless" else 5)
+    outcomes = drive(kind, mode, of=broken[who], delay=3 * REQUESTS if who == "careless" else 5)[traffic.TRUSTED :]
     assert interval(sum(each.broken for each in outcomes), len(outcomes), 0.98)[0] > ALPHA

@@ -87,9 +87,8 @@ class Curve:
         parts = len(edges) + 1
         count = np.bincount(part, weight, parts)
         misses = np.bincount(part, weight * bad, parts)
-        overall = (misses.sum() + PRIOR_RISK * PRIOR_LABELS) / (count.sum() + PRIOR_LABELS)
         extra = PRIOR_LABELS / parts
-        risks = falling((misses + overall * extra) / (count + extra), count + extra)
+        risks = falling((misses + PRIOR_RISK * extra) / (count + extra), count + extra)
         place = np.searchsorted(edges, numbers, side="right")
         total = np.bincount(place, minlength=parts)
         at = np.bincount(place, numbers, parts) / np.maximum(1, total)
@@ -262,6 +261,7 @@ class Memory:
         good = usable & np.isfinite(all_scores) if scored else usable
         labelled = good & (self.mark[kept] != UNKNOWN)
         weight = np.exp((self.when[kept][labelled] - now) / memory) * self.stands[kept][labelled]
+        weight *= weight.sum() / max(float((weight**2).sum()), TINY)  # as many as they are worth
         bad = (self.mark[kept][labelled] == DIFFERS).astype(float)
         level = float(((weight * bad).sum() + PRIOR_RISK * PRIOR_LABELS) / (weight.sum() + PRIOR_LABELS))
         own = Curve.fit(all_scores[good], all_scores[labelled], bad, weight) if scored else None
