@@ -61,6 +61,10 @@ class Endpoint:
         except Denied as denied:
             self._metrics.denied(route, denied.status)
             await _deny(send, denied, self._dialect.denied(denied))
+        except asyncio.CancelledError:  # the gateway stops and has waited long enough
+            stopped = Denied(503, "The gateway is stopping; come again.", kind="api_error", retry_after=5.0)
+            self._metrics.denied(route, 503)
+            await _deny(send, stopped, self._dialect.denied(stopped))
         except Exception as fault:
             self._metrics.denied(route, 500)
             _log.error("A fault of the gateway's own: %s at %s", type(fault).__name__, _places(fault))
