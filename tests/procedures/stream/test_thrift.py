@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import exp
+from time import process_time
 
 import numpy as np
 import pytest
@@ -156,3 +157,33 @@ def test_curves_fall_and_pool_what_rises() -> None:
     curve = Curve((0.0, 1.0, 3.0), (0.5, 0.2, 0.1), (0.3, 0.3, 0.4))
     for number in (-1.0, 0.0, 0.5, 1.0, 2.5, 9.0):
         assert curve.one(number) == pytest.approx(float(curve(np.array([number]))[0]))
+
+
+def test_odd_numbers_are_no_trouble() -> None:
+    """Scores and traits that are no numbers, too few or too many traits, no ways, ways that cost nothing."""
+    draw = np.random.default_rng(9)
+    odd = [float("nan"), float("inf"), -float("inf"), 1e300, 0.0, None]
+
+    def next_one(stream: Stream, _: np.random.Generator) -> Coming:
+        traits = tuple(odd[draw.integers(5)] or 0.0 for _ in range(draw.integers(4)))
+        score = odd[draw.integers(6)] if draw.random() < 0.3 else float(draw.normal())
+        return Coming((Tried(0, True, score, 0.0, int(draw.integers(3)), traits),), (bool(draw.random() < 0.05),))
+
+    told = run(next_one, [0.0])
+    assert mean(told, lambda each: each.rate) < 0.6
+    none = Stream(PROMISE, [])
+    for _ in range(1_500):
+        assert none.first(0.999) is None
+        none.decide([], 0.999)
+
+
+def test_a_window_of_a_million_opens_in_no_time() -> None:
+    """The tables that the terms are chosen by do not grow with the window without bound."""
+    draw, made = np.random.default_rng(8), traffic((0.05, 0.08))
+    stream = Stream(StreamPromise("0.95", "0.95", 1_000_000, "behind"), [0.05])
+    for _ in range(600):
+        coming = made(stream, draw)
+        stream.teach(coming.answers[0], not coming.bad[0], coming.cost)
+    start = process_time()
+    assert stream.first(0.5) == 0
+    assert process_time() - start < 5

@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import log, log1p, sqrt
+from math import isfinite, log, log1p, sqrt
 from operator import mul
 from typing import Any
 
@@ -45,6 +45,8 @@ SHADE = 0.1
 """Answers of the same risk are told apart by the draw: up to this share of the risk more or less."""
 LEAST_LABELS = 8.0
 """With fewer labelled answers nothing but a way's own score is looked at."""
+FAR = 100.0
+"""No trait is taken to be farther from 0; they should be of the order of 1, like logarithms of lengths."""
 UNKNOWN, AGREES, DIFFERS = -1, 0, 1
 TINY = 1e-12
 FLOOR = 1e-4
@@ -156,17 +158,30 @@ class Belief:
 
     def risk(self, answer: Tried, before: Tried | None) -> float:
         """Of one usable answer; 1 where a way that usually has a score gives none: fail closed."""
-        if self.own is not None and answer.score is None:
+        score = score_of(answer)
+        if self.own is not None and score is None:
             return 1.0
-        own = self.own.one(answer.score) if self.own is not None and answer.score is not None else self.level
+        own = self.own.one(score) if self.own is not None and score is not None else self.level
         if self.final is None:
             return own
         inside = min(max(own, FLOOR), 1 - FLOOR)
         usual = self.weights[2 + self.usual.index(answer.key)] if answer.key in self.usual else 0.0
-        others = (same(answer, before), *answer.traits)
-        rest = sum(w * x for w, x in zip(self.weights[2 + len(self.usual) :], others, strict=True))
+        weights = self.weights[2 + len(self.usual) :]
+        others = (same(answer, before), *traits_of(answer, len(weights) - 1))
+        rest = sum(map(mul, weights, others))
         odds = self.weights[0] + self.weights[1] * (log(inside) - log1p(-inside)) + usual + rest
         return self.final.one(-odds)
+
+
+def score_of(answer: Tried) -> float | None:
+    """Its own score, where it is a number."""
+    return answer.score if answer.score is not None and isfinite(answer.score) else None
+
+
+def traits_of(answer: Tried, count: int) -> tuple[float, ...]:
+    """As many of its traits as are looked at; 0 for one that is missing or no number, and none beyond reason."""
+    told = (max(-FAR, min(FAR, x)) if isfinite(x) else 0.0 for x in answer.traits[:count])
+    return (*told, *(0.0,) * (count - len(answer.traits)))
 
 
 def same(answer: Tried, before: Tried | None) -> float:
@@ -232,11 +247,12 @@ class Memory:
         if not self.size:
             self.traits = np.zeros((KEPT, len(answer.traits)))
         self.size += 1
-        self.score[place] = np.nan if answer.score is None else answer.score
+        score = score_of(answer)
+        self.score[place] = np.nan if score is None else score
         self.key[place], self.usable[place], self.when[place] = answer.key, answer.usable, now
         self.same[place] = same(answer, before)
         self.mark[place] = UNKNOWN
-        self.traits[place] = answer.traits[: self.traits.shape[1]] if self.traits.shape[1] else ()
+        self.traits[place] = traits_of(answer, self.traits.shape[1])
         self.cost.add(answer.cost)
         return self.size - 1
 

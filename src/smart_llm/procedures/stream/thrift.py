@@ -29,6 +29,8 @@ RENEWED, LEAST_APART = 50, 64
 """Times a window beliefs are renewed, and requests between two times at least."""
 TRIALS = 0.003
 """× N: what trying ways that are not in use may cost."""
+CHEAP = 0.01
+"""Reference calls: a cheaper trial is not made more often."""
 MOST_AUDITS = 0.7
 """A larger share of audits saves nothing worth the trouble."""
 SPREAD = 0.1
@@ -41,8 +43,8 @@ AS_EXPENSIVE = 0.95
 """Reference calls: a way at this price saves nothing worth the trouble."""
 PLACES, WEIGHTS = (-sqrt(3), 0.0, sqrt(3)), (1 / 6, 2 / 3, 1 / 6)
 """Three points that stand for a normal distribution."""
-CREDITS = tuple(sorted({round(1.15**i) for i in range(50)} | {0}))
-"""Credits that are compared: 0 to about 1,000, a seventh apart."""
+CREDITS = tuple(sorted({round(1.15**i) for i in range(42)} | {0}))
+"""Credits that are compared: 0 to about 300, a seventh apart; there, nine tenths of the allowance can be used."""
 FAILING, SEEN = 0.5, 1000.0
 """Before anything is known, half a request in a thousand is taken to end without an answer."""
 
@@ -68,6 +70,7 @@ class Thrift:
         self.reference = Mean()
         self.lasting = max(LASTING, promise.window)
         self.pilot = min(promise.window // 10, ceil(PILOT * promise.window ** (1 / 3)))
+        self.apart = max(LEAST_APART, promise.window / RENEWED)
         self.now, self.unanswered, self.renewed = 0, 0, 0
         self.taught = 0
         self.credits: dict[int, int] = {}
@@ -82,8 +85,9 @@ class Thrift:
     def terms(self, window: Window | None) -> WindowTerms:
         """A pilot first; then the best terms. While no way pays, that is looked at again now and then."""
         none = self.promise.terms(0, self._reserve()) if window is None else window.terms
-        pilot = self.now + self.taught < self.pilot
-        if pilot or none.credit >= 0 or (window is not None and not self._due(window)):
+        if self.now + self.taught < self.pilot or none.credit >= 0:
+            return none
+        if window is not None and self.renewed and self.now < self.renewed + self.apart:
             return none
         self.renewed = self.now
         best = max(self._choices(none.reserve), key=lambda each: each[0], default=None)
@@ -92,8 +96,7 @@ class Thrift:
 
     def _due(self, window: Window) -> bool:
         """Whether beliefs are to be renewed."""
-        apart = max(LEAST_APART, self.promise.window / RENEWED)
-        return self.window != window.number or self.now >= self.renewed + apart
+        return self.window != window.number or self.now >= self.renewed + self.apart
 
     def _reserve(self) -> int:
         """What ends without an answer in a window, with two standard deviations."""
@@ -197,7 +200,8 @@ class Thrift:
         idle = self.plan is None or not window.may_accept
         if len(self.memories) == 1 and not idle:
             return False
-        return draw >= 1 - TRIALS / (sum(min(1.0, m.price) for m in self.memories) + (not idle))
+        price = sum(min(1.0, memory.price) for memory in self.memories) + (not idle)
+        return draw >= 1 - TRIALS / max(price, CHEAP)
 
     def _another(self, tried: Sequence[Tried]) -> int | None:
         """The cheapest way not tried yet that may save something."""
@@ -240,15 +244,12 @@ class Thrift:
         if places:
             self.places[event.request] = places
 
-    def _share(self, event: Settled, decided: Accepted | Deferred | None, way: int) -> float:
-        """With which probability the reference was asked about such an answer."""
-        return self.shares.get(event.window, 1.0) if isinstance(decided, Accepted) else 1.0
-
     def _settled(self, event: Settled, decided: Accepted | Deferred | None) -> None:
         agreed = dict(event.agreed)
+        share = self.shares[event.window] if isinstance(decided, Accepted) else 1.0
         for way, place in self.places.pop(event.request, ()):
             if event.answered and way in agreed:
-                self.memories[way].label(place, agreed[way], self._share(event, decided, way))
+                self.memories[way].label(place, agreed[way], share)
         if event.answered:
             self.reference.add(event.cost)
         elif isinstance(decided, Deferred) or self.promise.mode == "before":
