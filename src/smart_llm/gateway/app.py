@@ -54,8 +54,11 @@ class Endpoint:
             body = await _body(scope, receive, self._gateway.config.max_body)
             asked = self._dialect.read(body)
             route = self._allowed(asked.route, allowed, scope)
-            with self._metrics.under_way(MOST):
+            self._metrics.enter(MOST)
+            try:
                 given = await self._gateway.routes[route].answer(asked)
+            finally:
+                self._metrics.leave()
             await _send(send, 200, *self._reply(given, stream=asked.stream, usage=asked.usage))
             self._metrics.answered(route, time.perf_counter() - began)
         except Denied as denied:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -32,16 +31,15 @@ class Metrics:
         self._seconds = {name: seconds.labels(name) for name in gateway.routes}
         self._registry.register(self)
 
-    @contextmanager
-    def under_way(self, most: int) -> Iterator[None]:
+    def enter(self, most: int) -> None:
         """A request is being answered. `Denied` where there are too many."""
         if self._out >= most:
             raise Denied(503, "Too many requests at once; come again.", kind="api_error", retry_after=1.0)
         self._out += 1
-        try:
-            yield
-        finally:
-            self._out -= 1
+
+    def leave(self) -> None:
+        """It is not any more."""
+        self._out -= 1
 
     def answered(self, route: str, seconds: float) -> None:
         """A request was answered."""

@@ -153,7 +153,7 @@ class Route:
         """`Denied` where it is known that no answer can be had: then the request is no part of the stream."""
         if self._reference.breaker.rests:
             raise self._no_answer(Failed("resting", "The reference does not answer.", self._reference.breaker.left))
-        if not self.purse.fits(self._reference.bound(turn.reference)):
+        if self.purse.a_day is not None and not self.purse.fits(self._reference.bound(turn.reference)):
             raise self._no_answer(Failed("budget", "The budget of this day is used up.", self.purse.left))
 
     async def _decided(self, turn: Turn) -> Accepted | Deferred:
