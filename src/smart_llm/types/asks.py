@@ -56,7 +56,8 @@ class Problem:
     candidate is delivered only where it is likely to agree on more than this share of the rows it answers. bounds: USD
     a call can cost at most, reference first (∞ where that is not known; empty where nothing is known). packs: rows that
     share a call, reference first (empty: every row has its own). kin: the number of the model behind each, where some
-    candidates are ways of one model (empty: none are). out: candidates that are not considered any more.
+    candidates are ways of one model (empty: none are). out: candidates that are not considered any more. learned: the
+    candidate that is taught in the run by the reference's answers (0: there is none).
     """
 
     rows: int
@@ -75,6 +76,7 @@ class Problem:
     packs: tuple[float, ...] = ()
     kin: tuple[int, ...] = ()
     out: frozenset[int] = frozenset()
+    learned: int = 0
 
     def bought(self, candidate: int, rows: float) -> float:
         """About how many rows' answers are paid for where a candidate is asked about so many, drawn at random: those
@@ -123,6 +125,12 @@ class Outlook:
 
     standings: tuple[Standing, ...]
     expected_cost_ratio: float
+
+
+LESSON = "learned again"
+"""Stage of an ask by which the candidate that is taught in the run is taught with its rows, and with no others. What it
+answers to them is said, of each, by a model that had not seen the row; what it is asked later, by the model of the last
+lesson."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,315 @@
+"""The ladder with a candidate that is taught in the run (`learned`): how many labels it gets, and what then certifies.
+
+1. *Pilot*: the blind pilot as it is without it. As soon as there are some dozens of reference answers, and whenever
+   there are half as many again, a lesson: the candidate is taught with all of them, and what it says of each, taught
+   without it, is what is known of it. Where texts tell nothing, nothing more is asked, and the run goes on as it does
+   without it.
+2. *Lessons*: where they do tell, the reference is asked about more rows, half as many again at a time, while what that
+   is predicted to save exceeds its price. The share of bad rows is believed to fall as a power of the number of rows; the
+   power is read off the lessons so far, each compared with an earlier one on the rows both have judged.
+3. *Evidence*: fresh rows, one look, as for every other way (`look`). All rows up to here are the pilot: a prefix of the
+   order, delivered with the reference's answers, and never evidence. After the last lesson the candidate's answer to
+   every row left is fixed, and no row of the evidence is ever learned from (lemma 14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smart_llm.procedures.ladder import forecast
+from smart_llm.procedures.ladder import procedure as plain
+from smart_llm.procedures.ladder.look import cascade
+from smart_llm.procedures.ladder.pilot import Pilot
+from smart_llm.procedures.ladder.sieve import sieve
+from smart_llm.procedures.ladder.tiers import BETTER, tiered
+from smart_llm.procedures.ladder.ways import OWN, Way, affordable, belief, cascade_way, mix_way, shown, weigh
+from smart_llm.procedures.mix import pilot as mix_pilot
+from smart_llm.procedures.mix import procedure as mix
+from smart_llm.stats.sampling import permutation
+from smart_llm.types import BAD, LESSON, NOT_ASKED, Answers, Ask, Floats, Ints, Problem, Verdict
+
+FIRST = 64
+"""Rows of the first lesson."""
+GROWTH = 1.5
+"""× the rows of a lesson: those of the next."""
+AHEAD = (1.5, 2.25, 3.4, 5.0, 8.0)
+"""× the rows so far: the lessons that are looked ahead to."""
+CLEARLY = 2.0
+"""Deviations by which it must beat always saying the commonest label, for texts to tell something."""
+SURELY = 0.1
+"""Its own score tells something where it is less likely than this to know nothing."""
+TRYING, TRYING_ALONE = 0.01, 0.1
+"""Of what the run is expected to cost without it: what finding out whether texts tell anything may cost. Alone, rows
+asked in vain are rows that the reference would have answered anyway."""
+POWER, POWER_SPREAD = 0.22, 0.12
+"""Of the number of rows, by which the share of bad rows falls: mean and deviation of what is believed beforehand."""
+TOGETHER = 0.5
+"""How much of the chance in two lessons' bad rows is common to both, being of the same rows."""
+MOST = 0.25
+"""Of the table: rows that may be spent on lessons."""
+
+
+@dataclass
+class Course:
+    """The run so far. told: all asks; rows: how many of the order were asked about; lessons: by how many rows, and
+    which of them were judged wrongly."""
+
+    problem: Problem
+    order: Ints
+    told: list[tuple[Ask, Answers]] = field(default_factory=list)
+    rows: int = 0
+    lessons: list[NDArray[np.bool_]] = field(default_factory=list)
+
+    def hear(self, ask: Ask, answers: Answers) -> None:
+        """What an ask has brought."""
+        self.told = [each for each in self.told if ask.stage != LESSON or each[0].stage != LESSON]
+        self.told.append((ask, answers))
+        self.rows = max(self.rows, len(np.unique(np.concatenate([each.positions for each, _ in self.told]))))
+
+    @property
+    def pilot(self) -> Pilot:
+        """All of it."""
+        return Pilot.of(self.problem, self.told)
+
+    @property
+    def others(self) -> Pilot:
+        """As it would be without the candidate that is taught."""
+        problem = replace(self.problem, out=self.problem.out | {self.problem.learned})
+        return Pilot.of(problem, [each for each in self.told if each[0].stage != LESSON])
+
+    @property
+    def due(self) -> bool:
+        """Whether there are rows enough for another lesson."""
+        return self.rows >= max(FIRST, GROWTH * (len(self.lessons[-1]) if self.lessons else 0))
+
+
+def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
+    """Pilot, lessons, one look; as without the candidate where texts tell nothing."""
+    course = Course(problem, permutation(problem.seed, "order", problem.rows))
+    blind, notes = mix_pilot.start(course.others.problem)
+    state = yield from tried(course, blind)
+    telling = yield from trying_longer(course) if state is not None else nothing(True)
+    if not telling:
+        return (yield from without(course, blind, notes))
+    while (rows := next_lesson(course)) > course.rows:
+        yield from lengthened(course, rows, ())
+        yield from lesson(course)
+    return (yield from finished(course, notes))
+
+
+def nothing(value: bool) -> Generator[Ask, Answers, bool]:
+    """Asks nothing."""
+    return value
+    yield
+
+
+# --------------------------------------------------------------------------- the pilot
+
+
+def tried(course: Course, state: mix_pilot.State) -> Generator[Ask, Answers, mix_pilot.State | None]:
+    """The pilot as it is without the candidate, with lessons on its rows; its state at its end, None where a lesson
+    has broken it off, since texts tell something."""
+    if not state.candidates:
+        return state
+    playing = blind_pilot(state)
+    ask = next(playing)
+    while True:
+        answers = yield ask
+        course.hear(ask, answers)
+        if course.due:
+            yield from lesson(course)
+            if tells(course):
+                playing.close()
+                return None
+        try:
+            ask = playing.send(answers)
+        except StopIteration as stop:
+            ended: mix_pilot.State = stop.value
+            return ended
+
+
+def blind_pilot(state: mix_pilot.State) -> Generator[Ask, Answers, mix_pilot.State]:
+    """That of a run without the candidate."""
+    state = yield from sieve(state)
+    return (yield from mix_pilot.pilot(state))
+
+
+def trying_longer(course: Course) -> Generator[Ask, Answers, bool]:
+    """Whether texts tell something, asking about a few more rows while that costs next to nothing."""
+    others = course.others
+    ways = weigh(others) if others.asked else []
+    alone = not others.problem.by_price
+    expected = min([float(others.left), *(way.cost for way in ways)])
+    most = course.rows + (TRYING_ALONE if alone else TRYING) * expected
+    while not (course.lessons and tells(course)):
+        rows = max(FIRST, int(np.ceil(GROWTH * course.rows)))
+        if rows > min(most, course.problem.rows * MOST):
+            return False
+        yield from lengthened(course, rows, others.asked)
+        yield from lesson(course)
+    return True
+
+
+def lengthened(course: Course, rows: int, models: tuple[int, ...]) -> Generator[Ask, Answers, None]:
+    """Ask about the next rows of the order, up to so many in all."""
+    ask = Ask(course.order[course.rows : rows], (0, *models), "pilot")
+    if len(ask.positions):
+        course.hear(ask, (yield ask))
+
+
+def lesson(course: Course) -> Generator[Ask, Answers, None]:
+    """Teach the candidate with all rows so far."""
+    taught = course.problem.learned
+    ask = Ask(course.order[: course.rows], (0, taught), LESSON)
+    answers = yield ask
+    course.hear(ask, answers)
+    course.lessons.append(answers.marks[:, taught] == BAD)
+
+
+def tells(course: Course) -> bool:
+    """Whether the candidate knows anything from the texts: it beats always saying the commonest label, or knows where
+    it is right, or it would save something as it is."""
+    pilot, taught = course.pilot, course.problem.learned
+    assert pilot.answers.traits is not None
+    keys = pilot.answers.traits.key[:, 0]
+    known = keys != 0
+    if not known.any():
+        return False
+    right = pilot.answers.marks[known, taught] != BAD
+    values, counts = np.unique(keys[known], return_counts=True)
+    usual = keys[known] == values[counts.argmax()]
+    better, worse = int((right & ~usual).sum()), int((usual & ~right).sum())
+    if better - worse >= CLEARLY * np.sqrt(better + worse) and better:
+        return True
+    ways = own_ways(pilot, taught)
+    rest = course.others
+    others = min([float(rest.left), *(way.cost for way in (weigh(rest) if rest.asked else []))])
+    return any(way.cost < 0.9 * others and (way.score is None or way.useless <= SURELY) for way in ways)
+
+
+# --------------------------------------------------------------------------- how many rows
+
+
+def next_lesson(course: Course) -> int:
+    """How many rows the next lesson should have; no more than there are where more would not pay."""
+    pilot, taught = course.pilot, course.problem.learned
+    now = min((way.cost for way in all_ways(course)), default=float(pilot.left))
+    power, most = falling(course.lessons), int(course.problem.rows * MOST)
+    way = forecast.curve(
+        pilot.answers.score[:, taught], shown(pilot, taught), prior=belief(OWN, ()), seed=course.problem.seed
+    )
+    for times in AHEAD:
+        rows = int(np.ceil(times * course.rows))
+        if rows <= most and later_cost(pilot, way, rows, times**-power) < now:
+            return int(np.ceil(GROWTH * course.rows))
+    return course.rows
+
+
+def later_cost(pilot: Pilot, way: forecast.Curve, rows: int, fewer: float) -> float:
+    """What finishing is expected to cost after lessons of so many rows, these included, in reference calls. fewer: ×
+    the share of bad rows now, that then."""
+    more = rows - len(pilot.rows)
+    choices = affordable(pilot, 0.0)
+    if not choices:
+        return float("inf")
+    better = replace(way, rate=way.rate * fewer)
+    costs = forecast.look_costs([forecast.Step(better, 0.0)], pilot.left - more, choices, float(pilot.problem.floor))
+    return more + float(costs.mean(axis=1).min())
+
+
+def falling(lessons: list[NDArray[np.bool_]]) -> float:
+    """The power of the number of rows by which the share of bad rows falls: the last lesson against one of less than
+    half as many rows, on the rows of that one, and what is believed beforehand."""
+    last = lessons[-1]
+    earlier = next((each for each in reversed(lessons) if 2 * len(each) <= len(last)), None)
+    if earlier is None:
+        return POWER
+    before, after = int(earlier.sum()) + 0.5, int(last[: len(earlier)].sum()) + 0.5
+    length = float(np.log(len(last) / len(earlier)))
+    seen, spread = np.log(before / after) / length, np.sqrt((1 - TOGETHER) * (1 / before + 1 / after)) / length
+    weight = POWER_SPREAD**2 / (POWER_SPREAD**2 + spread**2)
+    return float(max(0.0, POWER + weight * (seen - POWER)))
+
+
+# --------------------------------------------------------------------------- the end
+
+
+class View(Pilot):
+    """The rows of a pilot that others were asked about, too."""
+
+    __slots__ = ("whole",)
+    whole: Pilot
+
+    @classmethod
+    def within(cls, whole: Pilot) -> View | None:
+        """The longest beginning that any other candidate was asked about; None where none was."""
+        asked = whole.answers.marks != NOT_ASKED
+        asked[:, [0, whole.problem.learned]] = False
+        rows = int(asked.any(axis=1).sum())
+        if not rows or not asked[:rows].any(axis=1).all():
+            return None
+        models = tuple(j for j in sorted(whole.problem.by_price) if (whole.answers.marks[:rows, j] != NOT_ASKED).all())
+        answers = whole.answers
+        traits = None if answers.traits is None else answers.traits.rows(np.arange(rows))
+        some = Answers(answers.marks[:rows], answers.cost[:rows], answers.score[:rows], traits)
+        view = cls(whole.problem, whole.told, whole.rows[:rows], some, models)
+        object.__setattr__(view, "whole", whole)
+        return view
+
+    @property
+    def left(self) -> int:
+        """As of the whole."""
+        return self.whole.left
+
+    @property
+    def errors(self) -> int:
+        """As of the whole."""
+        return self.whole.errors
+
+    @property
+    def spent(self) -> float:
+        """As of the whole."""
+        return self.whole.spent
+
+
+def own_ways(pilot: Pilot, taught: int) -> list[Way]:
+    """The ways to finish with the candidate that is taught alone."""
+    routed = cascade_way(pilot, taught, OWN, pilot.answers.score[:, taught], ())
+    return [mix_way(pilot, taught), *([routed] if routed is not None else [])]
+
+
+def all_ways(course: Course) -> Iterator[Way]:
+    """Every way to finish, with its forecast."""
+    pilot, taught = course.pilot, course.problem.learned
+    yield from own_ways(pilot, taught)
+    if (view := View.within(pilot)) is not None and len(view.asked) > 1:
+        yield from (way for way in weigh(view) if way.candidate != taught)
+
+
+def finished(course: Course, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
+    """The way that is expected to cost least, and its evidence."""
+    pilot, taught = course.pilot, course.problem.learned
+    trusted = [way for way in all_ways(course) if way.score != OWN or way.useless <= plain.TRUST]
+    best = min(trusted, key=lambda way: way.cost)
+    if (view := View.within(pilot)) is not None and len(view.asked) > 1:
+        heads = [way for way in weigh(view) if way.score != OWN or way.useless <= plain.TRUST]
+        several = tiered(view, heads)
+        if (several.heads or several.gate) and several.cost < BETTER * best.cost:
+            best = several
+    if best.score is None or best.cost >= pilot.left:
+        state, _ = plain.as_blind(pilot, course.order)
+        return plain.under_our_name((yield from mix.certify(state, notes, plain.NAME)))
+    return (yield from cascade(pilot, course.order, best, plain.NAME))
+
+
+def without(course: Course, blind: mix_pilot.State, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
+    """Texts tell nothing: as a run without the candidate goes on from here."""
+    pilot = course.others
+    state, _ = plain.as_blind(pilot, course.order)
+    if state.asked and plain.speaks(pilot.told) and plain.worth_routing(pilot):
+        return (yield from plain.routed(pilot))
+    return plain.under_our_name((yield from mix.certify(state, notes, plain.NAME)))
