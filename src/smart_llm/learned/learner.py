@@ -76,3 +76,13 @@ class Learner:
             of = self.fitted.of_rows(self._shelf.features(positions[part]))
             label[part], odds[part] = of.label, of.odds
         return Said(label, odds)
+
+    def least_sure(self, asked: Ints, count: int) -> tuple[Ints, NDArray[np.float64]]:
+        """So many of the rows that were not asked about, those it is least sure of, and how sure; the least sure first,
+        equally sure ones in the table's order."""
+        left = np.setdiff1d(np.arange(self._shelf.rows), asked)
+        if self.fitted is None or not count:
+            return left[:0], np.empty(0)
+        odds = self.said(left).odds
+        first = np.argsort(odds, kind="stable")[:count]
+        return left[first], odds[first]

@@ -12,7 +12,7 @@ from smart_llm.learned.learner import Learner, Shelf
 from smart_llm.learned.model import Said
 from smart_llm.scores.traits import answer_key
 from smart_llm.simulation.drive import Population
-from smart_llm.types import AGREE, BAD, DEFER, LESSON, Answers, Ask, Ints
+from smart_llm.types import AGREE, BAD, DEFER, LESSON, Answers, Ask, Ints, Least
 
 KINDS = 100
 """Different answers of the reference, at most: more are no closed set of labels."""
@@ -69,6 +69,8 @@ class Taught:
             labels = [self._school.answers[row] for row in ask.positions.tolist()]
             said, self._stale = self._learner.teach(ask.positions, labels), True
             self._write(ask.positions, said)
+            least = Least(*self._learner.least_sure(ask.positions, ask.least))
+            return replace(self.population.answer(ask), least=least)
         elif column in ask.models and self._stale:
             self._write_all()
         return self.population.answer(ask)

@@ -8,6 +8,7 @@ reads the shares that users write, exactly.
 from smart_llm.types.asks import (
     AGREE,
     BAD,
+    CHOSEN,
     DEFER,
     ERROR,
     LESSON,
@@ -18,6 +19,7 @@ from smart_llm.types.asks import (
     Conversation,
     Floats,
     Ints,
+    Least,
     Marks,
     Outlook,
     Problem,
@@ -33,9 +35,11 @@ from smart_llm.types.rules import Cascade, Gate, Mix, Rule, Score, Tier
 __all__ = [
     "AGREE",
     "BAD",
+    "CHOSEN",
     "DEFER",
     "ERROR",
     "LESSON",
+    "Least",
     "NOT_ASKED",
     "WORDS",
     "Answer",

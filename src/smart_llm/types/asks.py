@@ -127,6 +127,9 @@ class Outlook:
     expected_cost_ratio: float
 
 
+CHOSEN = "chosen"
+"""Stage of an ask about rows that were chosen by what was learned, not by the order. They are never evidence, and the
+order of the rows that are left is that of the run without them."""
 LESSON = "learned again"
 """Stage of an ask by which the candidate that is taught in the run is taught with its rows, and with no others. What it
 answers to them is said, of each, by a model that had not seen the row; what it is asked later, by the model of the last
@@ -138,7 +141,8 @@ class Ask:
     """Ask these models about these rows. positions: shape (n,), no repeats; models: indices, 0 = reference.
 
     fixed: where these rows are evidence, everything that was decided before they are seen (JSON). The driver records it
-    before it asks, so that a verifier can tell a design that came first from one that was fitted to its evidence.
+    before it asks, so that a verifier can tell a design that came first from one that was fitted to its evidence. least:
+    of a lesson, how many rows that were not asked about yet it should name, those the candidate is least sure of.
     """
 
     positions: Ints
@@ -146,6 +150,7 @@ class Ask:
     stage: str
     outlook: Outlook | None = None
     fixed: Mapping[str, Json] | None = None
+    least: int = 0
 
 
 WORDS = 128
@@ -173,17 +178,28 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True)
+class Least:
+    """Rows that the candidate taught in the run is least sure of, of those not asked about, the least sure first.
+    positions, odds: shape (k,)."""
+
+    positions: Ints
+    odds: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What an `Ask` brought, all arrays of shape (n, 1 + m), column = model index.
 
     marks: the codes above. cost: USD of each call (0 where not asked). score: the answer's own confidence, higher is
-    surer (NaN where there is none). traits: what else a score may look at (None where nothing is known).
+    surer (NaN where there is none). traits: what else a score may look at (None where nothing is known). least: what a
+    lesson was asked to name.
     """
 
     marks: Marks
     cost: Floats
     score: Floats
     traits: Traits | None = None
+    least: Least | None = None
 
     @classmethod
     def blank(cls, shape: tuple[int, int], *, traits: bool = True, words: bool = False) -> Answers:

@@ -5,11 +5,13 @@
    without it, is what is known of it. Where texts tell nothing, nothing more is asked, and the run goes on as it does
    without it.
 2. *Lessons*: where they do tell, the reference is asked about more rows, half as many again at a time, while what that
-   is predicted to save exceeds its price. The share of bad rows is believed to fall as a power of the number of rows; the
-   power is read off the lessons so far, each compared with an earlier one on the rows both have judged.
-3. *Evidence*: fresh rows, one look, as for every other way (`look`). All rows up to here are the pilot: a prefix of the
-   order, delivered with the reference's answers, and never evidence. After the last lesson the candidate's answer to
-   every row left is fixed, and no row of the evidence is ever learned from (lemma 14).
+   is predicted to save exceeds its price. Most of them are those that the candidate is least sure of: they teach most,
+   and would have gone to the reference in the end anyway. The others are the next ones of the order, so that the run
+   keeps a random sample: forecasts look at those random rows only that would not have been chosen themselves.
+3. *Evidence*: fresh rows, one look, as for every other way (`look`). All rows up to here are the pilot, delivered with
+   the reference's answers, and never evidence. The rows left are in the order of the run, which knew nothing of what
+   was chosen. After the last lesson the candidate's answer to each of them is fixed, and no row of the evidence is ever
+   learned from (lemma 14).
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from smart_llm.procedures.ladder.ways import OWN, Way, affordable, belief, casca
 from smart_llm.procedures.mix import pilot as mix_pilot
 from smart_llm.procedures.mix import procedure as mix
 from smart_llm.stats.sampling import permutation
-from smart_llm.types import BAD, LESSON, NOT_ASKED, Answers, Ask, Floats, Ints, Problem, Verdict
+from smart_llm.types import BAD, CHOSEN, LESSON, NOT_ASKED, Answers, Ask, Ints, Least, Problem, Verdict
 
 FIRST = 64
 """Rows of the first lesson."""
@@ -53,26 +55,38 @@ MOST = 0.25
 """Of the table: rows that may be spent on lessons."""
 
 
+SAMPLE, SAMPLE_PART = 50, 8
+"""Random rows that forecasts go by: so many, and one in so many of all rows taught with."""
+
+
 @dataclass
 class Course:
-    """The run so far. told: all asks; rows: how many of the order were asked about; lessons: by how many rows, and
-    which of them were judged wrongly."""
+    """The run so far. told: all asks; random: how many of the order's first rows were asked about; rows: how many in
+    all. lessons: which of the random rows of that time were judged wrongly; gone: which of the random rows would have
+    been chosen, shape (random,); least: named by the last lesson."""
 
     problem: Problem
     order: Ints
     told: list[tuple[Ask, Answers]] = field(default_factory=list)
+    random: int = 0
     rows: int = 0
     lessons: list[NDArray[np.bool_]] = field(default_factory=list)
+    taught: list[int] = field(default_factory=list)
+    gone: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    least: Least | None = None
 
     def hear(self, ask: Ask, answers: Answers) -> None:
         """What an ask has brought."""
         self.told = [each for each in self.told if ask.stage != LESSON or each[0].stage != LESSON]
         self.told.append((ask, answers))
-        self.rows = max(self.rows, len(np.unique(np.concatenate([each.positions for each, _ in self.told]))))
+        self.rows = len(np.unique(np.concatenate([each.positions for each, _ in self.told])))
+        chosen = [each.positions for each, _ in self.told if each.stage == CHOSEN]
+        self.random = self.rows - sum(map(len, chosen))
+        self.gone = np.r_[self.gone, np.zeros(self.random - len(self.gone), bool)]
 
     @property
     def pilot(self) -> Pilot:
-        """All of it."""
+        """All of it; its rows in the order of the run, but for those chosen, which stand where they were asked."""
         return Pilot.of(self.problem, self.told)
 
     @property
@@ -84,7 +98,25 @@ class Course:
     @property
     def due(self) -> bool:
         """Whether there are rows enough for another lesson."""
-        return self.rows >= max(FIRST, GROWTH * (len(self.lessons[-1]) if self.lessons else 0))
+        return self.rows >= max(FIRST, GROWTH * (self.taught[-1] if self.taught else 0))
+
+    @property
+    def view(self) -> View:
+        """What the random rows that are like those left show of the candidate that is taught."""
+        return View.of(self.pilot, self.order_of_random[~self.gone], (self.problem.learned,))
+
+    @property
+    def whole_order(self) -> Ints:
+        """The rows asked about, then the others as they stand in the order of the run."""
+        rows = self.pilot.rows
+        return np.concatenate([rows, self.order[~np.isin(self.order, rows)]])
+
+    @property
+    def order_of_random(self) -> Ints:
+        """The random rows, in the order of the run."""
+        chosen = [each.positions for each, _ in self.told if each.stage == CHOSEN]
+        left = self.order[~np.isin(self.order, np.concatenate(chosen))] if chosen else self.order
+        return left[: self.random]
 
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
@@ -96,7 +128,8 @@ def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     if not telling:
         return (yield from without(course, blind, notes))
     while (rows := next_lesson(course)) > course.rows:
-        yield from lengthened(course, rows, ())
+        yield from lengthened(course, sampled(course, rows), ())
+        yield from chosen(course, rows - course.rows)
         yield from lesson(course)
     return (yield from finished(course, notes))
 
@@ -155,19 +188,42 @@ def trying_longer(course: Course) -> Generator[Ask, Answers, bool]:
 
 
 def lengthened(course: Course, rows: int, models: tuple[int, ...]) -> Generator[Ask, Answers, None]:
-    """Ask about the next rows of the order, up to so many in all."""
-    ask = Ask(course.order[course.rows : rows], (0, *models), "pilot")
-    if len(ask.positions):
+    """Ask about the next rows of the order, up to so many random ones in all."""
+    fresh = course.whole_order[course.rows :][: max(0, rows - course.random)]
+    if len(fresh):
+        ask = Ask(fresh, (0, *models), "pilot")
         course.hear(ask, (yield ask))
 
 
+def sampled(course: Course, rows: int) -> int:
+    """How many random rows there should be of so many in all."""
+    return min(rows, max(course.random, SAMPLE + rows // SAMPLE_PART))
+
+
+def chosen(course: Course, count: int) -> Generator[Ask, Answers, None]:
+    """Ask about the rows that the last lesson has named, so many of them as were not asked about since."""
+    assert course.least is not None
+    known = np.isin(course.least.positions, course.pilot.rows)
+    rows = course.least.positions[~known][:count]
+    if not len(rows):
+        return
+    line, odds = float(course.least.odds[~known][: len(rows)].max()), course.view.whole.answers.score
+    course.hear(ask := Ask(rows, (0,), CHOSEN), (yield ask))
+    place = {int(row): k for k, row in enumerate(course.pilot.rows)}
+    at = np.array([place[int(row)] for row in course.order_of_random], np.int64)
+    said = np.r_[odds[:, course.problem.learned], np.full(len(course.pilot.rows) - len(odds), np.nan)][at]
+    course.gone |= said <= line
+
+
 def lesson(course: Course) -> Generator[Ask, Answers, None]:
-    """Teach the candidate with all rows so far."""
+    """Teach the candidate with all rows so far, and have it name those that might be asked about next."""
     taught = course.problem.learned
-    ask = Ask(course.order[: course.rows], (0, taught), LESSON)
-    answers = yield ask
-    course.hear(ask, answers)
-    course.lessons.append(answers.marks[:, taught] == BAD)
+    ask = Ask(course.pilot.rows, (0, taught), LESSON, least=int(np.ceil((GROWTH - 1) * course.rows)))
+    course.hear(ask, (answers := (yield ask)))
+    course.least, view = answers.least, course.pilot
+    wrong = dict(zip(view.rows.tolist(), (view.answers.marks[:, taught] == BAD).tolist(), strict=True))
+    course.lessons.append(np.array([wrong[row] for row in course.order_of_random.tolist()], bool))
+    course.taught.append(course.rows)
 
 
 def tells(course: Course) -> bool:
@@ -196,40 +252,40 @@ def tells(course: Course) -> bool:
 
 def next_lesson(course: Course) -> int:
     """How many rows the next lesson should have; no more than there are where more would not pay."""
-    pilot, taught = course.pilot, course.problem.learned
-    now = min((way.cost for way in all_ways(course)), default=float(pilot.left))
-    power, most = falling(course.lessons), int(course.problem.rows * MOST)
+    view, taught = course.view, course.problem.learned
+    now = min((way.cost for way in all_ways(course)), default=float(view.left))
+    power, most = falling(course), int(course.problem.rows * MOST)
     way = forecast.curve(
-        pilot.answers.score[:, taught], shown(pilot, taught), prior=belief(OWN, ()), seed=course.problem.seed
+        view.answers.score[:, taught], shown(view, taught), prior=belief(OWN, ()), seed=course.problem.seed
     )
     for times in AHEAD:
         rows = int(np.ceil(times * course.rows))
-        if rows <= most and later_cost(pilot, way, rows, times**-power) < now:
+        if rows <= most and later_cost(view, way, rows - course.rows, times**-power) < now:
             return int(np.ceil(GROWTH * course.rows))
     return course.rows
 
 
-def later_cost(pilot: Pilot, way: forecast.Curve, rows: int, fewer: float) -> float:
-    """What finishing is expected to cost after lessons of so many rows, these included, in reference calls. fewer: ×
-    the share of bad rows now, that then."""
-    more = rows - len(pilot.rows)
-    choices = affordable(pilot, 0.0)
-    if not choices:
+def later_cost(view: View, way: forecast.Curve, more: int, fewer: float) -> float:
+    """What finishing is expected to cost after so many more rows, the least sure ones, these included, in reference
+    calls. fewer: × the share of bad rows that the next lesson will make of those that are left then."""
+    choices, left = affordable(view, 0.0), view.left - more
+    if not choices or left <= 0:
         return float("inf")
-    better = replace(way, rate=way.rate * fewer)
-    costs = forecast.look_costs([forecast.Step(better, 0.0)], pilot.left - more, choices, float(pilot.problem.floor))
+    better = replace(way, rate=way.rate * (left / view.left) ** (way.shape - 1) * fewer)
+    costs = forecast.look_costs([forecast.Step(better, 0.0)], left, choices, float(view.problem.floor))
     return more + float(costs.mean(axis=1).min())
 
 
-def falling(lessons: list[NDArray[np.bool_]]) -> float:
+def falling(course: Course) -> float:
     """The power of the number of rows by which the share of bad rows falls: the last lesson against one of less than
-    half as many rows, on the rows of that one, and what is believed beforehand."""
-    last = lessons[-1]
-    earlier = next((each for each in reversed(lessons) if 2 * len(each) <= len(last)), None)
+    half as many rows, on the random rows of that one that are like those left, and what is believed beforehand."""
+    rows, last = course.taught, course.lessons[-1]
+    earlier = next((k for k in reversed(range(len(rows))) if 2 * rows[k] <= rows[-1]), None)
     if earlier is None:
         return POWER
-    before, after = int(earlier.sum()) + 0.5, int(last[: len(earlier)].sum()) + 0.5
-    length = float(np.log(len(last) / len(earlier)))
+    both = ~course.gone[: len(course.lessons[earlier])]
+    before, after = int(course.lessons[earlier][both].sum()) + 0.5, int(last[: len(both)][both].sum()) + 0.5
+    length = float(np.log(rows[-1] / rows[earlier]))
     seen, spread = np.log(before / after) / length, np.sqrt((1 - TOGETHER) * (1 / before + 1 / after)) / length
     weight = POWER_SPREAD**2 / (POWER_SPREAD**2 + spread**2)
     return float(max(0.0, POWER + weight * (seen - POWER)))
@@ -245,20 +301,29 @@ class View(Pilot):
     whole: Pilot
 
     @classmethod
-    def within(cls, whole: Pilot) -> View | None:
-        """The longest beginning that any other candidate was asked about; None where none was."""
-        asked = whole.answers.marks != NOT_ASKED
-        asked[:, [0, whole.problem.learned]] = False
+    def of(cls, whole: Pilot, rows: Ints, models: tuple[int, ...]) -> View:
+        """Of these rows, and what these models said."""
+        place = {int(row): k for k, row in enumerate(whole.rows)}
+        at, answers = np.array([place[int(row)] for row in rows], np.int64), whole.answers
+        traits = None if answers.traits is None else answers.traits.rows(at)
+        some = Answers(answers.marks[at], answers.cost[at], answers.score[at], traits)
+        view = cls(whole.problem, whole.told, rows, some, models)
+        object.__setattr__(view, "whole", whole)
+        return view
+
+    @classmethod
+    def of_others(cls, course: Course) -> View | None:
+        """The first of the random rows, as far as any other candidate was asked about them, but for those that are
+        gone; None where none was."""
+        whole, taught = course.pilot, course.problem.learned
+        random = cls.of(whole, course.order_of_random, ())
+        asked = random.answers.marks != NOT_ASKED
+        asked[:, [0, taught]] = False
         rows = int(asked.any(axis=1).sum())
         if not rows or not asked[:rows].any(axis=1).all():
             return None
-        models = tuple(j for j in sorted(whole.problem.by_price) if (whole.answers.marks[:rows, j] != NOT_ASKED).all())
-        answers = whole.answers
-        traits = None if answers.traits is None else answers.traits.rows(np.arange(rows))
-        some = Answers(answers.marks[:rows], answers.cost[:rows], answers.score[:rows], traits)
-        view = cls(whole.problem, whole.told, whole.rows[:rows], some, models)
-        object.__setattr__(view, "whole", whole)
-        return view
+        models = tuple(j for j in sorted(whole.problem.by_price) if j == taught or asked[:rows, j].all())
+        return cls.of(whole, random.rows[:rows][~course.gone[:rows]], models)
 
     @property
     def left(self) -> int:
@@ -284,26 +349,26 @@ def own_ways(pilot: Pilot, taught: int) -> list[Way]:
 
 def all_ways(course: Course) -> Iterator[Way]:
     """Every way to finish, with its forecast."""
-    pilot, taught = course.pilot, course.problem.learned
-    yield from own_ways(pilot, taught)
-    if (view := View.within(pilot)) is not None and len(view.asked) > 1:
+    taught = course.problem.learned
+    yield from own_ways(course.view, taught)
+    if (view := View.of_others(course)) is not None and len(view.asked) > 1:
         yield from (way for way in weigh(view) if way.candidate != taught)
 
 
 def finished(course: Course, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
     """The way that is expected to cost least, and its evidence."""
-    pilot, taught = course.pilot, course.problem.learned
+    pilot, order = course.pilot, course.whole_order
     trusted = [way for way in all_ways(course) if way.score != OWN or way.useless <= plain.TRUST]
     best = min(trusted, key=lambda way: way.cost)
-    if (view := View.within(pilot)) is not None and len(view.asked) > 1:
+    if (view := View.of_others(course)) is not None and len(view.asked) > 1:
         heads = [way for way in weigh(view) if way.score != OWN or way.useless <= plain.TRUST]
         several = tiered(view, heads)
         if (several.heads or several.gate) and several.cost < BETTER * best.cost:
             best = several
     if best.score is None or best.cost >= pilot.left:
-        state, _ = plain.as_blind(pilot, course.order)
+        state, _ = plain.as_blind(pilot, order)
         return plain.under_our_name((yield from mix.certify(state, notes, plain.NAME)))
-    return (yield from cascade(pilot, course.order, best, plain.NAME))
+    return (yield from cascade(pilot, order, best, plain.NAME))
 
 
 def without(course: Course, blind: mix_pilot.State, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
