@@ -15,7 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from smart_llm.tasks import Task, format_value
 from smart_llm.tasks.marks import mark
 from smart_llm.types import BAD, ERROR, Answer, Answers, Ask, Ints, Model, Request
 
+if TYPE_CHECKING:
+    from smart_llm.engine.teaching import Teaching
+
 Told: TypeAlias = tuple[Any, Answer, float]
 """A parsed value (None: contract broken or failed), the reply (its cost that of every draw), the model's own score."""
 
@@ -53,7 +56,7 @@ class Live:
     batches: what was profiled, ask by ask. before: the number of the last answer that was in the ledger when delivery
     began. proper: which candidates give proper answers. instead: rows that the rule gives to candidates, by why the
     reference answered them. elsewhere: whether the ledger may hold answers of the reference that this run did not ask
-    for."""
+    for. teaching: of the candidate that is taught in the run, if there is one."""
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Live:
         self.instead = Counter[str]()
         self.before = 0
         self.elsewhere = True
+        self.teaching: Teaching | None = None
 
     # ------------------------------------------------------------------ beside the procedure
 

@@ -20,6 +20,7 @@ from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live
 from smart_llm.engine.session import Session
 from smart_llm.engine.stands import Stands
+from smart_llm.engine.teaching import Teaching
 from smart_llm.events import Decided, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
 from smart_llm.ledger.aside import SET_ASIDE
@@ -28,7 +29,7 @@ from smart_llm.procedures.order import Ahead
 from smart_llm.scores.own import own
 from smart_llm.scores.words import judged_by
 from smart_llm.text.names import in_short
-from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Verdict
+from smart_llm.types import AGREE, BAD, LESSON, Answers, Ask, Cascade, Verdict
 from smart_llm.types.plan import FrozenPlan
 
 EXPECTED = "expected"
@@ -110,6 +111,10 @@ async def _profile(job: Job, record: RunRecord, live: Live, session: Session, ah
 
 async def _answers(ask: Ask, live: Live, session: Session, ahead: Ahead, diary: Diary) -> Answers:
     """What an ask brought, or brings."""
+    if live.teaching is not None and ask.stage == LESSON:
+        return await _lesson(ask, live, live.teaching, diary)
+    if live.teaching is not None and live.teaching.number in ask.models:
+        await live.teaching.ready()
     entry, also = await diary.opened(ask, live), ahead.along_with(ask)
     if entry is not None:
         with live.client.recorded(session.ledger.get):
@@ -120,6 +125,18 @@ async def _answers(ask: Ask, live: Live, session: Session, ahead: Ahead, diary: 
     note = partial(diary.note, ask, live)
     sheet, keys = await live.profile(ask, session.concurrency, session.tell, also, note)
     diary.write(ask, live, keys, sheet)
+    return sheet
+
+
+async def _lesson(ask: Ask, live: Live, teaching: Teaching, diary: Diary) -> Answers:
+    """A lesson, or what one of an earlier session said."""
+    entry = await diary.opened(ask, live)
+    if entry is not None:
+        sheet = teaching.told(ask, entry)
+        diary.passed(entry, live, sheet)
+        return sheet
+    sheet, more = await teaching.lesson(ask)
+    diary.write(ask, live, diary.keys(ask, live), sheet, more)
     return sheet
 
 

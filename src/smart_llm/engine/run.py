@@ -38,6 +38,7 @@ from smart_llm.engine.retry import DELIVERY, outcome, set_apart, spoiled
 from smart_llm.engine.selfcheck import check_itself, second_look
 from smart_llm.engine.session import Session
 from smart_llm.engine.snapshots import covered
+from smart_llm.engine.teaching import Teaching
 from smart_llm.engine.stands import Stands, askable, note_failures, resuming
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
@@ -46,6 +47,8 @@ from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import Aside, record_once
 from smart_llm.ledger.entries import ABOUT, DONE, GIVEN_UP
 from smart_llm.procedures.order import Ahead
+from smart_llm.providers.specs import LEARNED
+from smart_llm.providers.taught import Taught
 from smart_llm.tasks.functions import beyond
 from smart_llm.types import Model, Verdict
 
@@ -176,6 +179,8 @@ async def _execute(
 ) -> Finished:
     """Settle what is set aside, profile, deliver, settle the account."""
     live = Live(job.table, job.task, models, client, stop=session.stop, aside=Aside.of(record.plan))
+    if (taught := session.providers.get(LEARNED)) is not None and isinstance(taught, Taught):
+        live.teaching = Teaching(job, live, taught, session.ledger, record.run_id, session.tell)
     live.account.paid = lambda: client.budget.spent
     live.proper = Proper(
         [model.name for model in models],

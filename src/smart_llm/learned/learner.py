@@ -46,10 +46,10 @@ class Shelf:
 
 
 class Learner:
-    """One run's model of a table."""
+    """One run's model of a table. recipe: by which the next lesson begins to search."""
 
     def __init__(self, shelf: Shelf, fitted: Fitted | None = None) -> None:
-        self._shelf, self.fitted, self._recipe = shelf, fitted, Recipe()
+        self._shelf, self.fitted, self.recipe = shelf, fitted, Recipe()
 
     def teach(self, positions: Ints, labels: Sequence[str | None]) -> Said | None:
         """Learn from these rows and no others; what is said of each of them by a model that had not seen it (label −1,
@@ -61,8 +61,8 @@ class Learner:
         at = positions[known]
         _, same = np.unique(np.array(self._shelf.texts(at), dtype=object), return_inverse=True)
         told = [label for label in labels if label is not None]
-        learned = learn(self._shelf.space, self._shelf.features(at), told, same, self._recipe)
-        self.fitted, self._recipe = learned.fitted, learned.recipe
+        learned = learn(self._shelf.space, self._shelf.features(at), told, same, self.recipe)
+        self.fitted, self.recipe = learned.fitted, learned.recipe
         label, odds = np.full(len(positions), -1), np.full(len(positions), np.nan)
         label[known], odds[known] = learned.said.label, learned.said.odds
         return Said(label, odds)

@@ -31,6 +31,7 @@ import tomllib
 import warnings
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -43,6 +44,8 @@ from smart_llm.providers.enforced import TOLD
 from smart_llm.providers.lent_keys import refusal
 from smart_llm.types import Model, Rate
 
+LEARNED = "learned"
+"""The candidate that is taught in the run, and has no provider."""
 _SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
 _AT_ADDRESS = re.compile(r"[^@]@https?://")
 _VERSION = re.compile(r"[0-9]{4,}|latest|default")
@@ -67,6 +70,8 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
     Raises `InputError` for a spec that cannot be read, an unknown provider, or a model without a price.
     """
     name, options = _expand(spec, book or {})
+    if name == LEARNED:
+        return _learned(options)
     _check_at(name)
     match = _SPEC.fullmatch(name)
     if match is None:
@@ -101,6 +106,17 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
         enforce=enforce,
         way=way,
     )
+
+
+def _learned(options: Mapping[str, str]) -> Model:
+    """The candidate that is taught in the run; `InputError` for options it does not have."""
+    if options:
+        raise InputError(
+            f"Model {LEARNED}: {next(iter(options))}= is nothing it knows; it learns from the words of the texts."
+        )
+    if find_spec("sklearn") is None:
+        raise InputError(f"Model {LEARNED} needs scikit-learn: pip install 'smart-llm[learned]'.")
+    return Model(LEARNED, LEARNED, LEARNED, Rate(source="taught in the run"))
 
 
 def read_book(path: str | os.PathLike[str]) -> dict[str, str]:
