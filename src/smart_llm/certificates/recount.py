@@ -32,7 +32,6 @@ from smart_llm.tasks.marks import mark
 from smart_llm.types import BAD, CHOSEN, ERROR, LESSON, Answer, Answers, Json
 from smart_llm.types.plan import DescribedFunction, DescribedTask
 
-
 PILOTED = (CHOSEN, LESSON)
 """Stages that may ask about rows that were chosen."""
 

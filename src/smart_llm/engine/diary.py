@@ -87,9 +87,7 @@ class Diary:
         if self._marked.get(k) != told:
             await self._ledger.mark(self._run_id, self.number, k, told)
 
-    def write(
-        self, ask: Ask, live: Live, keys: Keys, sheet: Answers, more: Mapping[str, Json] | None = None
-    ) -> None:
+    def write(self, ask: Ask, live: Live, keys: Keys, sheet: Answers, more: Mapping[str, Json] | None = None) -> None:
         """The current ask, answered. more: what else is to be recorded of it."""
         entry = _entry(self.number, ask, live, keys, sheet) | dict(more or {})
         self._ledger.event(self._run_id, ASK, entry)

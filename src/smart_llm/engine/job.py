@@ -115,7 +115,7 @@ def _check_ways(candidates: Sequence[Model]) -> None:
 
 def _check_learned(job: Job) -> None:
     """What is taught in the run learns labels from texts, by the default procedure."""
-    if LEARNED == job.reference.name:
+    if job.reference.name == LEARNED:
         raise InputError("--reference learned: it is taught by the reference; name a model.")
     if all(model.name != LEARNED for model in job.candidates):
         return

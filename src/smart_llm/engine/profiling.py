@@ -17,10 +17,9 @@ from smart_llm.engine.diary import Changed, Diary
 from smart_llm.engine.expected import expected_cost, most_cost
 from smart_llm.engine.issue import rule
 from smart_llm.engine.job import Job, problem
-from smart_llm.engine.live import Live
+from smart_llm.engine.live import Live, School
 from smart_llm.engine.session import Session
 from smart_llm.engine.stands import Stands
-from smart_llm.engine.teaching import Teaching
 from smart_llm.events import Decided, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
 from smart_llm.ledger.aside import SET_ASIDE
@@ -128,7 +127,7 @@ async def _answers(ask: Ask, live: Live, session: Session, ahead: Ahead, diary: 
     return sheet
 
 
-async def _lesson(ask: Ask, live: Live, teaching: Teaching, diary: Diary) -> Answers:
+async def _lesson(ask: Ask, live: Live, teaching: School, diary: Diary) -> Answers:
     """A lesson, or what one of an earlier session said."""
     entry = await diary.opened(ask, live)
     if entry is not None:

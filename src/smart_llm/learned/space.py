@@ -63,7 +63,9 @@ def weigh(texts: Sequence[str], steps: NDArray[np.uint8]) -> Rows:
     for some in sliced(texts):
         parts = block(some)
         for number, (name, rows) in enumerate(parts.items()):
-            parts[name] = weighted(rows, steps[number * WIDTH : (number + 1) * WIDTH] / np.float32(STEPS))
+            parts[name] = weighted(
+                rows, steps[number * WIDTH : (number + 1) * WIDTH].astype(np.float32) / np.float32(STEPS)
+            )
         slices.append(hstack(list(parts.values()), format="csr"))
     return vstack(slices, format="csr") if slices else hstack(list(block([]).values()), format="csr")
 
@@ -87,11 +89,11 @@ def _topics(rows: Rows, held: NDArray[np.int64]) -> tuple[NDArray[np.int32], Sin
     short = np.r_[np.ones(WIDTH, bool), np.zeros(WIDTH, bool), np.ones(WIDTH, bool)]
     times = np.bincount(rows.indices, minlength=len(held))
     often = np.flatnonzero(short & (times >= RARE))
-    often = np.sort(often[np.argsort(-times[often], kind="stable")[:TELLING]]).astype(np.int32)
+    often = np.sort(often[np.argsort(-times[often], kind="stable")[:TELLING]])
     if min(len(often), rows.shape[0]) <= 2 * TOPICS:
         return np.empty(0, np.int32), np.empty((0, 0), np.float32)
     part = rows[:, often]
     _, _, across = randomized_svd(part, TOPICS, n_iter=1, random_state=0)
     told = part @ across.T
     length = float(np.sqrt((told**2).sum(axis=1)).mean())
-    return often, np.ascontiguousarray(across.T / max(length, 1e-9), np.float32)
+    return often.astype(np.int32), np.ascontiguousarray(across.T / max(length, 1e-9), np.float32)

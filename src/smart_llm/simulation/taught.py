@@ -31,7 +31,11 @@ class School:
 
     @classmethod
     def of(
-        cls, texts: Sequence[str], answers: Sequence[str | None], column: int, equivalent: Callable[[str, str], bool] | None
+        cls,
+        texts: Sequence[str],
+        answers: Sequence[str | None],
+        column: int,
+        equivalent: Callable[[str, str], bool] | None,
     ) -> School:
         """Of a recorded table; `InputError` where its answers are no labels."""
         known = tuple(sorted({answer for answer in answers if answer is not None}))
@@ -71,7 +75,7 @@ class Taught:
             self._write(ask.positions, said)
             least = Least(*self._learner.least_sure(ask.positions, ask.least))
             return replace(self.population.answer(ask), least=least)
-        elif column in ask.models and self._stale:
+        if column in ask.models and self._stale:
             self._write_all()
         return self.population.answer(ask)
 

@@ -141,8 +141,9 @@ class Ask:
     """Ask these models about these rows. positions: shape (n,), no repeats; models: indices, 0 = reference.
 
     fixed: where these rows are evidence, everything that was decided before they are seen (JSON). The driver records it
-    before it asks, so that a verifier can tell a design that came first from one that was fitted to its evidence. least:
-    of a lesson, how many rows that were not asked about yet it should name, those the candidate is least sure of.
+    before it asks, so that a verifier can tell a design that came first from one that was fitted to its evidence.
+    least: of a lesson, how many rows that were not asked about yet it should name, those the candidate is least sure
+    of.
     """
 
     positions: Ints

@@ -52,10 +52,6 @@ TRUST = 0.25  # an own score more likely than this to know nothing is not routed
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     """Pilot, choose, then one look, or the mix's designs; fresh rows for either."""
-    if problem.learned:
-        from smart_llm.procedures.ladder.taught import procedure as taught  # only here: it is made of this module
-
-        return (yield from taught(problem))
     state, notes = mix_pilot.start(problem)
     told: list[tuple[Ask, Answers]] = []
     state = yield from overheard(sieve(state), told)

@@ -103,7 +103,7 @@ class Course:
     @property
     def view(self) -> View:
         """What the random rows that are like those left show of the candidate that is taught."""
-        return View.of(self.pilot, self.order_of_random[~self.gone], (self.problem.learned,))
+        return View.showing(self.pilot, self.order_of_random[~self.gone], (self.problem.learned,))
 
     @property
     def whole_order(self) -> Ints:
@@ -120,7 +120,9 @@ class Course:
 
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
-    """Pilot, lessons, one look; as without the candidate where texts tell nothing."""
+    """The ladder; where a candidate is taught: pilot, lessons, one look, and as without it where texts tell nothing."""
+    if not problem.learned:
+        return (yield from plain.procedure(problem))
     course = Course(problem, permutation(problem.seed, "order", problem.rows))
     blind, notes = mix_pilot.start(course.others.problem)
     state = yield from tried(course, blind)
@@ -301,7 +303,7 @@ class View(Pilot):
     whole: Pilot
 
     @classmethod
-    def of(cls, whole: Pilot, rows: Ints, models: tuple[int, ...]) -> View:
+    def showing(cls, whole: Pilot, rows: Ints, models: tuple[int, ...]) -> View:
         """Of these rows, and what these models said."""
         place = {int(row): k for k, row in enumerate(whole.rows)}
         at, answers = np.array([place[int(row)] for row in rows], np.int64), whole.answers
@@ -316,14 +318,14 @@ class View(Pilot):
         """The first of the random rows, as far as any other candidate was asked about them, but for those that are
         gone; None where none was."""
         whole, taught = course.pilot, course.problem.learned
-        random = cls.of(whole, course.order_of_random, ())
+        random = cls.showing(whole, course.order_of_random, ())
         asked = random.answers.marks != NOT_ASKED
         asked[:, [0, taught]] = False
         rows = int(asked.any(axis=1).sum())
         if not rows or not asked[:rows].any(axis=1).all():
             return None
         models = tuple(j for j in sorted(whole.problem.by_price) if j == taught or asked[:rows, j].all())
-        return cls.of(whole, random.rows[:rows][~course.gone[:rows]], models)
+        return cls.showing(whole, random.rows[:rows][~course.gone[:rows]], models)
 
     @property
     def left(self) -> int:
