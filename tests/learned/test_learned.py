@@ -57,7 +57,7 @@ def test_features_are_counted_as_they_stand() -> None:
 
 def test_it_learns_and_is_honest_about_rows_not_seen() -> None:
     """Judged by models that had not seen them, its rows fare like rows it has never seen; odds are calibrated."""
-    learner, said, labels = taught(3000, 1000)
+    learner, _, labels = taught(3000, 1000)
     told = learner.teach(np.arange(1000), labels[:1000])
     assert told is not None
     assert learner.fitted is not None

@@ -1,11 +1,13 @@
 """`smart replay --candidate learned`: a recorded table with texts is enough, the reference's lines alone."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from smart_llm.cli import main
 from smart_llm.errors import InputError
 from smart_llm.simulation.replay import replay
 
@@ -42,21 +44,21 @@ def test_where_texts_tell_nothing_it_costs_what_it_does_without() -> None:
     without = replay(lines, reference="ref", candidates=["cheap"], agreement=0.85, trials=4)
     assert both.cost_ratio_mean <= 1.015 * without.cost_ratio_mean
     alone = replay(table(telling=False), reference="ref", candidates=["learned"], agreement=0.9)
-    assert alone.cost_ratio_mean == pytest.approx(1.0)
+    assert alone.cost_ratio_mean <= 1.015
 
 
 def test_columns_named_by_text_are_learned_from() -> None:
     """`text=` names the columns; one that is not there is an error."""
     lines = [{"title" if name == "input" else name: value for name, value in line.items()} for line in table(1000)]
     assert replay(lines, reference="ref", candidates=["learned"], agreement=0.8, text=["title"]).saving > 2
-    with pytest.raises(InputError, match="--text body: no such column"):
+    with pytest.raises(InputError, match=r"text.*body: no such column"):
         replay(lines, reference="ref", candidates=["learned"], text=["body"])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"input": None}, "has no texts; name their columns by --text"),
+        ({"input": None}, "has no texts; name their columns by text"),
         ({"input": "always the same"}, "1 different texts are too few"),
         ({"answer": "each its own"}, "1,000 different answers; it learns labels"),
     ],
@@ -69,12 +71,26 @@ def test_what_cannot_be_learned_from_is_refused(change: dict[str, str | None], m
         replay(lines, reference="ref", candidates=["learned"])
 
 
-def test_the_command_line_says_the_same(tmp_path, capsys) -> None:
+def test_the_command_line_says_the_same(tmp_path: Path) -> None:
     """`--candidate learned` and `--text` on the command line; bad input ends with 2 and one line."""
     path = tmp_path / "recorded.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in table(1200)))
-    told = ["replay", str(path), "--reference", "ref", "--candidate", "learned", "--agreement", "0.8"]
-    assert main([*told, "--json"]) in (0, None)
-    assert json.loads(capsys.readouterr().out)["candidates"] == ["learned"]
-    assert main([*told, "--text", "nothing"]) == 2
-    assert capsys.readouterr().err.count("\n") <= 2
+    told = [
+        sys.executable,
+        "-m",
+        "smart_llm",
+        "replay",
+        str(path),
+        "--reference",
+        "ref",
+        "--candidate",
+        "learned",
+        "--agreement",
+        "0.8",
+    ]
+    done = subprocess.run([*told, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["candidates"] == ["learned"]
+    done = subprocess.run([*told, "--text", "nothing"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--text nothing: no such column" in done.stderr
+    assert done.stderr.count("\n") <= 2

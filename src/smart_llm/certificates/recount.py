@@ -20,6 +20,7 @@ from smart_llm.certificates import checks as verifying
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.checks import Round
 from smart_llm.certificates.self_agreement import self_agreement
+from smart_llm.certificates.taught import taught
 from smart_llm.ledger import Reader
 from smart_llm.ledger.aside import SET_ASIDE, Aside
 from smart_llm.ledger.entries import ASK, ASKS, CHECKED, FAILURES, FIXED, NO_KEY, READINGS, lost, reading
@@ -50,6 +51,7 @@ def recount(c: Certificate, events: Sequence[Event], reader: Reader, task: Task 
     u = blank_scores(c)
     rounds = [each.round(u) for each in read]
     problems += [*_written(events), *_marked(asks, events, reader), *_order(c, asks), *_lost(c, rounds)]
+    problems += taught(c, asks, events, reader)
     problems += [*_aside(c, events, reader, task), *_twice(c, events, reader, task)]
     decided = [each for _, each in sorted(fixed.items()) if each is not None]
     if len(decided) > 1:

@@ -9,7 +9,6 @@ answers were evidence. Its hash is part of the key of its answers, as an address
 from __future__ import annotations
 
 import asyncio
-from base64 import b64decode, b64encode
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -20,16 +19,13 @@ from smart_llm.errors import LedgerError
 from smart_llm.events import Listener, Said
 from smart_llm.learned.fitting import Recipe
 from smart_llm.learned.learner import Learner, Shelf
-from smart_llm.learned.model import Fitted
+from smart_llm.learned.model import kept_model, to_keep
 from smart_llm.ledger import Ledger
 from smart_llm.ledger.entries import TAUGHT, Entry
 from smart_llm.providers.taught import Taught
 from smart_llm.scores.traits import answer_key
 from smart_llm.tasks.given import value_of
 from smart_llm.types import AGREE, BAD, DEFER, Answers, Ask, Ints, Json, Least
-
-HASHED = "learned "
-"""Before the hash of a model, where the address of others stands in keys."""
 
 
 class Teaching:
@@ -60,8 +56,13 @@ class Teaching:
         named = await asyncio.to_thread(self._learner.least_sure, ask.positions, ask.least)
         self._taught(ask)
         population = self._live.questions.aside.population
-        least = {"positions": population[named[0]].tolist(), "odds": named[1].tolist()}
-        return replace(sheet, least=Least(*named)), {"least": least, "recipe": asdict(self._learner.recipe)}
+        least = {"positions": population[named[0]].tolist(), "odds": named[1].tolist()} | {
+            "share": self._learner.named_of
+        }
+        return replace(sheet, least=Least(*named, self._learner.named_of)), {
+            "least": least,
+            "recipe": asdict(self._learner.recipe),
+        }
 
     def told(self, ask: Ask, entry: Entry) -> Answers:
         """A lesson of an earlier session, as it was recorded."""
@@ -78,7 +79,7 @@ class Teaching:
         named = place[np.array(entry["least"]["positions"], np.int64)]
         self._learner.recipe = Recipe(**entry["recipe"])
         self._taught(ask)
-        return replace(sheet, least=Least(named, np.array(entry["least"]["odds"], float)))
+        return replace(sheet, least=Least(named, np.array(entry["least"]["odds"], float), entry["least"]["share"]))
 
     def _taught(self, ask: Ask) -> None:
         self._last, self._ready = ask.positions, False
@@ -89,19 +90,17 @@ class Teaching:
             return
         kept = self._ledger.latest(self._run_id, TAUGHT)
         if kept is not None:
-            self._learner.fitted = read_model(kept)
+            self._learner.fitted = kept_model(kept)
         elif self._learner.fitted is None:
             await asyncio.to_thread(self._learner.teach, self._last, self._labels(self._last))
         fitted = self._learner.fitted
         if fitted is None:
             raise LedgerError("learned: there is nothing that it was taught with.")
         if kept is None:
-            model = b64encode(fitted.to_bytes()).decode()
-            told = {"digest": fitted.digest, "rows": len(self._last), "recipe": fitted.recipe, "model": model}
-            self._ledger.event(self._run_id, TAUGHT, told)
+            self._ledger.event(self._run_id, TAUGHT, to_keep(fitted, self._provider.around))
             self._tell(Said(f"learned: taught with {fitted.rows:,} answers of {self._live.models[0].name}."))
         self._provider.fitted, self._ready = fitted, True
-        self._live.questions.settle_learned(self.number, HASHED + fitted.digest)
+        self._live.questions.settle_learned(self.number, fitted.name)
 
     def _labels(self, positions: Ints) -> list[str | None]:
         """The reference's answers."""
@@ -139,14 +138,3 @@ def _line(sheet: Answers, k: int) -> Answers:
     at = np.array([k])
     traits = None if sheet.traits is None else sheet.traits.rows(at)
     return Answers(sheet.marks[at], sheet.cost[at], sheet.score[at], traits)
-
-
-def read_model(kept: Json) -> Fitted:
-    """The model that a run has recorded; `LedgerError` where it is not the one it says it is."""
-    try:
-        fitted = Fitted.from_bytes(b64decode(kept["model"], validate=True))
-    except (ValueError, KeyError, TypeError) as error:
-        raise LedgerError(f"the learned model that is kept cannot be read: {error}.") from None
-    if fitted.digest != kept["digest"]:
-        raise LedgerError("the learned model that is kept is not the one that was taught.")
-    return fitted

@@ -14,7 +14,8 @@ from smart_llm.learned.space import COUNTED, READ, SLICE, Space
 
 Ints = NDArray[np.int64]
 KEPT = 200_000
-"""Rows of a table whose features are held; those of a larger one are made again when they are needed."""
+"""Rows of a table whose features are held. Of a larger one those of so many rows, spread evenly, from which it names the
+ones it is least sure of; the features of the others are made again when they are needed."""
 
 
 class Shelf:
@@ -24,6 +25,7 @@ class Shelf:
         self.rows, self.texts = rows, texts
         self._space: Space | None = None
         self._features: Rows | None = None
+        self.pool = self._spread(KEPT)
 
     @property
     def space(self) -> Space:
@@ -40,9 +42,13 @@ class Shelf:
         """Of these rows."""
         if len(positions) <= SLICE // 4 or self.rows > KEPT:
             return self.space.rows(self.texts(positions))
+        return self.of_pool()[positions]
+
+    def of_pool(self) -> Rows:
+        """Of the rows of the pool."""
         if self._features is None:
-            self._features = self.space.rows(self.texts(np.arange(self.rows)))
-        return self._features[positions]
+            self._features = self.space.rows(self.texts(self.pool))
+        return self._features
 
 
 class Learner:
@@ -78,11 +84,16 @@ class Learner:
         return Said(label, odds)
 
     def least_sure(self, asked: Ints, count: int) -> tuple[Ints, NDArray[np.float64]]:
-        """So many of the rows that were not asked about, those it is least sure of, and how sure; the least sure first,
+        """So many of the rows of the pool that were not asked about, those it is least sure of, and how sure; the least sure first,
         equally sure ones in the table's order."""
-        left = np.setdiff1d(np.arange(self._shelf.rows), asked)
         if self.fitted is None or not count:
-            return left[:0], np.empty(0)
-        odds = self.said(left).odds
+            return asked[:0], np.empty(0)
+        left = np.flatnonzero(~np.isin(self._shelf.pool, asked))
+        odds = self.fitted.of_rows(self._shelf.of_pool()[left]).odds
         first = np.argsort(odds, kind="stable")[:count]
-        return left[first], odds[first]
+        return self._shelf.pool[left[first]], odds[first]
+
+    @property
+    def named_of(self) -> float:
+        """Which share of the rows it names those from that it is least sure of."""
+        return len(self._shelf.pool) / self._shelf.rows

@@ -8,9 +8,11 @@ it. As bytes it is a header in JSON and arrays as they lie in memory: reading it
 from __future__ import annotations
 
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -100,6 +102,11 @@ class Fitted:
                    header.rows)  # fmt: skip
 
     @property
+    def name(self) -> str:
+        """What stands in the keys of its answers, where the address of other models stands."""
+        return f"learned {self.digest}"
+
+    @property
     def digest(self) -> str:
         """Short, of everything that decides what it says."""
         told = blake2b(digest_size=12)
@@ -107,6 +114,23 @@ class Fitted:
             told.update(np.ascontiguousarray(array).tobytes())
         told.update("\0".join(self.labels).encode("utf-8", "surrogatepass"))
         return told.hexdigest()
+
+
+def to_keep(fitted: Fitted, around: tuple[int, int]) -> dict[str, Any]:
+    """As it stands in a ledger. around: characters of a prompt before and after what the row says."""
+    model = b64encode(fitted.to_bytes()).decode()
+    return {"digest": fitted.digest, "rows": fitted.rows, "recipe": fitted.recipe, "around": around, "model": model}
+
+
+def kept_model(kept: Any) -> Fitted:
+    """The model that stands in a ledger; `LedgerError` where it is not the one it says it is."""
+    try:
+        fitted = Fitted.from_bytes(b64decode(kept["model"], validate=True))
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerError(f"the learned model that is kept cannot be read: {error}.") from None
+    if fitted.digest != kept["digest"]:
+        raise LedgerError("the learned model that is kept is not the one that was taught.")
+    return fitted
 
 
 def _lines(labels: Sequence[str]) -> int:

@@ -69,9 +69,9 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
 
     Raises `InputError` for a spec that cannot be read, an unknown provider, or a model without a price.
     """
+    if spec.strip().partition("?")[0] == LEARNED:
+        return _learned(spec.partition("?")[2])
     name, options = _expand(spec, book or {})
-    if name == LEARNED:
-        return _learned(options)
     _check_at(name)
     match = _SPEC.fullmatch(name)
     if match is None:
@@ -108,12 +108,10 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
     )
 
 
-def _learned(options: Mapping[str, str]) -> Model:
+def _learned(query: str) -> Model:
     """The candidate that is taught in the run; `InputError` for options it does not have."""
-    if options:
-        raise InputError(
-            f"Model {LEARNED}: {next(iter(options))}= is nothing it knows; it learns from the words of the texts."
-        )
+    if query:
+        raise InputError(f"Model {LEARNED}: it has no options ({query}); it learns from the words of the texts.")
     if find_spec("sklearn") is None:
         raise InputError(f"Model {LEARNED} needs scikit-learn: pip install 'smart-llm[learned]'.")
     return Model(LEARNED, LEARNED, LEARNED, Rate(source="taught in the run"))

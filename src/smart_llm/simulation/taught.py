@@ -73,7 +73,7 @@ class Taught:
             labels = [self._school.answers[row] for row in ask.positions.tolist()]
             said, self._stale = self._learner.teach(ask.positions, labels), True
             self._write(ask.positions, said)
-            least = Least(*self._learner.least_sure(ask.positions, ask.least))
+            least = Least(*self._learner.least_sure(ask.positions, ask.least), self._learner.named_of)
             return replace(self.population.answer(ask), least=least)
         if column in ask.models and self._stale:
             self._write_all()

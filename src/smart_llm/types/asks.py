@@ -181,10 +181,11 @@ class Traits:
 @dataclass(frozen=True, slots=True)
 class Least:
     """Rows that the candidate taught in the run is least sure of, of those not asked about, the least sure first.
-    positions, odds: shape (k,)."""
+    positions, odds: shape (k,). share: of all rows, those among which they were looked for."""
 
     positions: Ints
     odds: Floats
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

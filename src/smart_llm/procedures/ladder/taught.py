@@ -214,7 +214,8 @@ def chosen(course: Course, count: int) -> Generator[Ask, Answers, None]:
     place = {int(row): k for k, row in enumerate(course.pilot.rows)}
     at = np.array([place[int(row)] for row in course.order_of_random], np.int64)
     said = np.r_[odds[:, course.problem.learned], np.full(len(course.pilot.rows) - len(odds), np.nan)][at]
-    course.gone |= said <= line
+    pooled = np.diff(np.floor(np.arange(len(at) + 1) * course.least.share)) > 0  # as many as were looked among
+    course.gone |= (said <= line) & pooled
 
 
 def lesson(course: Course) -> Generator[Ask, Answers, None]:
