@@ -1,4 +1,4 @@
-"""What `learned` saves: on recorded reviews with and without the vendors' candidates, on tables where texts tell nothing,
+"""What `learned` saves: on recorded reviews, with and without the candidates of vendors; where texts tell nothing;
 and on a made-up table of a million rows.
 
     python benchmarks/learned.py saving [--seeds 5] [--alone]       cost, and runs that broke the promise

@@ -51,7 +51,7 @@ def test_columns_named_by_text_are_learned_from() -> None:
     """`text=` names the columns; one that is not there is an error."""
     lines = [{"title" if name == "input" else name: value for name, value in line.items()} for line in table(1000)]
     assert replay(lines, reference="ref", candidates=["learned"], agreement=0.8, text=["title"]).saving > 2
-    with pytest.raises(InputError, match=r"text.*body: no such column"):
+    with pytest.raises(InputError, match="no such column"):
         replay(lines, reference="ref", candidates=["learned"], text=["body"])
 
 

@@ -31,6 +31,8 @@ from smart_llm.text.names import in_short
 from smart_llm.types import AGREE, BAD, LESSON, Answers, Ask, Cascade, Verdict
 from smart_llm.types.plan import FrozenPlan
 
+OF_TAUGHT = "how probable it finds its label"
+"""What the score of a candidate that is taught in the run is made of."""
 EXPECTED = "expected"
 """Kind of the event that keeps what calls were expected to cost."""
 
@@ -195,7 +197,8 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
     ]
     notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
     for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
-        sure = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
+        model = live.models[tier.candidate]
+        sure = own(model.draws, bool(live.task.contract.labels)) if model.provider != "learned" else OF_TAUGHT
         how = judged_by(tier.score.terms, names, sure) or "nothing but chance"
         notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
     if isinstance(verdict.rule, Cascade) and verdict.rule.gate:

@@ -14,8 +14,8 @@ from smart_llm.learned.space import COUNTED, READ, SLICE, Space
 
 Ints = NDArray[np.int64]
 KEPT = 200_000
-"""Rows of a table whose features are held. Of a larger one those of so many rows, spread evenly, from which it names the
-ones it is least sure of; the features of the others are made again when they are needed."""
+"""Rows of a table whose features are held. Of a larger one those of so many rows, spread evenly, from which it names
+the ones it is least sure of; the features of the others are made again when they are needed."""
 
 
 class Shelf:
@@ -84,7 +84,8 @@ class Learner:
         return Said(label, odds)
 
     def least_sure(self, asked: Ints, count: int) -> tuple[Ints, NDArray[np.float64]]:
-        """So many of the rows of the pool that were not asked about, those it is least sure of, and how sure; the least sure first,
+        """So many of the rows of the pool that were not asked about, those it is least sure of, and how sure; the least
+        sure first,
         equally sure ones in the table's order."""
         if self.fitted is None or not count:
             return asked[:0], np.empty(0)
