@@ -180,3 +180,14 @@ def test_it_learns_labels_only(tmp_path: Path) -> None:
             candidates=["learned"],
             ledger=tmp_path / "l.db",
         )
+
+
+def test_ways_auto_offers_it_where_it_may_pay(tmp_path: Path) -> None:
+    """With labels and two thousand rows it is one of the ways; on smaller tables it is not. No pilot can ask it."""
+    table = reviews(2000)
+    given: dict[str, Any] = {"reference": REFERENCE, "candidates": ["fake:small?in=0.1&out=0.1"], "ways": "auto"}
+    options = {**given, "ledger": tmp_path / "l.db"}
+    assert "learned" in [model.name for model in smart.plan(table, TASK, **options).models]
+    assert "learned" not in [model.name for model in smart.plan(table[:1000], TASK, **options).models]
+    with pytest.raises(InputError, match="cannot be piloted"):
+        smart.plan(table, TASK, **{**options, "candidates": ["learned"]}, pilot=20)

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
 import msgspec
-import numpy as np
 
 from smart_llm import procedures
 from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed
+from smart_llm.engine.spelled import FEWEST, different_texts
 from smart_llm.engine.ways import PACKING, template_of
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
@@ -33,8 +33,6 @@ from smart_llm.types import LongPrices, Model, Problem, Rate, SidePromise
 from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan
 from smart_llm.types.share import decimal, floor_share, share
 
-FEWEST = 200
-"""Different rows that are worth teaching anything with."""
 ENOUGH = 20
 """A promise per label is about labels that the reference gives to at least one in this many rows."""
 DISCOUNT = 0.5
@@ -123,9 +121,7 @@ def _check_learned(job: Job) -> None:
         raise InputError("--candidate learned: it learns labels; give --labels, or leave it out.")
     if procedures.described(job.procedure) != procedures.DEFAULT:
         raise InputError(f"--candidate learned goes with the default procedure, not with {job.procedure}.")
-    template = job.task.template(job.task.columns(job.table.columns))
-    different = len(np.unique(job.table.groups_of_texts(template.fields, template.literals)))
-    if different < FEWEST:
+    if (different := different_texts(job.task, job.table)) < FEWEST:
         raise InputError(
             f"--candidate learned: {different:,} different rows are too few to learn from; it needs {FEWEST}."
         )

@@ -126,20 +126,15 @@ def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     course = Course(problem, permutation(problem.seed, "order", problem.rows))
     blind, notes = mix_pilot.start(course.others.problem)
     state = yield from tried(course, blind)
-    telling = yield from trying_longer(course) if state is not None else nothing(True)
-    if not telling:
-        return (yield from without(course, blind, notes))
+    if state is not None:
+        course.problem = replace(problem, out=state.problem.out - {problem.learned})
+        if not (yield from trying_longer(course)):
+            return (yield from without(course, state, notes))
     while (rows := next_lesson(course)) > course.rows:
         yield from lengthened(course, sampled(course, rows), ())
         yield from chosen(course, rows - course.rows)
         yield from lesson(course)
     return (yield from finished(course, notes))
-
-
-def nothing(value: bool) -> Generator[Ask, Answers, bool]:
-    """Asks nothing."""
-    return value
-    yield
 
 
 # --------------------------------------------------------------------------- the pilot
@@ -374,10 +369,11 @@ def finished(course: Course, notes: list[str]) -> Generator[Ask, Answers, Verdic
     return (yield from cascade(pilot, order, best, plain.NAME))
 
 
-def without(course: Course, blind: mix_pilot.State, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
-    """Texts tell nothing: as a run without the candidate goes on from here."""
+def without(course: Course, state: mix_pilot.State, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
+    """Texts tell nothing: as a run without the candidate goes on from here. state: at the end of its pilot."""
     pilot = course.others
-    state, _ = plain.as_blind(pilot, course.order)
+    if course.rows > state.rows:
+        state, _ = plain.as_blind(pilot, course.order)
     if state.asked and plain.speaks(pilot.told) and plain.worth_routing(pilot):
         return (yield from plain.routed(pilot))
     return plain.under_our_name((yield from mix.certify(state, notes, plain.NAME)))
