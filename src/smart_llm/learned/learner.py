@@ -13,7 +13,7 @@ from smart_llm.learned.model import Fitted, Said
 from smart_llm.learned.space import COUNTED, READ, SLICE, Space
 
 Ints = NDArray[np.int64]
-KEPT = 200_000
+KEPT = 100_000
 """Rows of a table whose features are held. Of a larger one those of so many rows, spread evenly, from which it names
 the ones it is least sure of; the features of the others are made again when they are needed."""
 
