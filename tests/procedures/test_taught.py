@@ -64,7 +64,7 @@ def course_of(problem: Problem, random: tuple[int, ...], chosen: tuple[int, ...]
 
 def missed(problem: Problem, course: Course, way: Way, bad: dict[int, bool], odds: dict[int, float]) -> bool:
     """Whether the shipped look and routing break the promise on this order."""
-    conversation = cascade(course.pilot, course.whole_order, way, "ladder/5")
+    conversation = cascade(course.pilot, course.whole_order, way, "ladder/6")
     ask = next(conversation)
     assert not set(ask.positions.tolist()) & set(course.pilot.rows.tolist())
     try:

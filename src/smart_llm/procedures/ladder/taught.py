@@ -26,7 +26,6 @@ from smart_llm.procedures.ladder import forecast
 from smart_llm.procedures.ladder import procedure as plain
 from smart_llm.procedures.ladder.look import cascade
 from smart_llm.procedures.ladder.pilot import Pilot
-from smart_llm.procedures.ladder.sieve import sieve
 from smart_llm.procedures.ladder.tiers import BETTER, tiered
 from smart_llm.procedures.ladder.ways import OWN, Way, affordable, belief, cascade_way, mix_way, shown, weigh
 from smart_llm.procedures.mix import pilot as mix_pilot
@@ -124,48 +123,59 @@ def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     if not problem.learned:
         return (yield from plain.procedure(problem))
     course = Course(problem, permutation(problem.seed, "order", problem.rows))
-    blind, notes = mix_pilot.start(course.others.problem)
-    state = yield from tried(course, blind)
-    if state is not None:
-        course.problem = replace(problem, out=state.problem.out - {problem.learned})
-        if not (yield from trying_longer(course)):
-            return (yield from without(course, state, notes))
+    verdict = yield from without(course)
+    if verdict is not None:
+        return verdict
     while (rows := next_lesson(course)) > course.rows:
         yield from lengthened(course, sampled(course, rows), ())
         yield from chosen(course, rows - course.rows)
         yield from lesson(course)
-    return (yield from finished(course, notes))
+    return (yield from finished(course))
 
 
 # --------------------------------------------------------------------------- the pilot
 
 
-def tried(course: Course, state: mix_pilot.State) -> Generator[Ask, Answers, mix_pilot.State | None]:
-    """The pilot as it is without the candidate, with lessons on its rows; its state at its end, None where a lesson
-    has broken it off, since texts tell something."""
-    if not state.candidates:
-        return state
-    playing = blind_pilot(state)
-    ask = next(playing)
-    while True:
-        answers = yield ask
-        course.hear(ask, answers)
+def without(course: Course) -> Generator[Ask, Answers, Verdict | None]:
+    """The run as it is without the candidate, with lessons on the rows of its pilot; None where a lesson has broken it
+    off before any evidence, since texts tell something."""
+    playing = plain.procedure(course.others.problem)
+    step = advanced(playing)
+    while isinstance(step, Ask) and step.fixed is None:
+        answers = yield step
+        course.hear(step, answers)
         if course.due:
             yield from lesson(course)
             if tells(course):
-                playing.close()
                 return None
-        try:
-            ask = playing.send(answers)
-        except StopIteration as stop:
-            ended: mix_pilot.State = stop.value
-            return ended
+        step = advanced(playing, answers)
+    before = course.rows
+    if (yield from trying_longer(course)):
+        return None
+    if course.rows > before:  # other rows would have been its evidence
+        return (yield from from_here(course))
+    while isinstance(step, Ask):
+        step = advanced(playing, (yield step))
+    return step
 
 
-def blind_pilot(state: mix_pilot.State) -> Generator[Ask, Answers, mix_pilot.State]:
-    """That of a run without the candidate."""
-    state = yield from sieve(state)
-    return (yield from mix_pilot.pilot(state))
+def advanced(playing: Generator[Ask, Answers, Verdict], answers: Answers | None = None) -> Ask | Verdict:
+    """What a run asks next, or its end."""
+    try:
+        return next(playing) if answers is None else playing.send(answers)
+    except StopIteration as stop:
+        verdict: Verdict = stop.value
+        return verdict
+
+
+def from_here(course: Course) -> Generator[Ask, Answers, Verdict]:
+    """Texts tell nothing, as more rows have shown: a run without the candidate that begins with these rows."""
+    pilot = course.others
+    state, notes = plain.as_blind(pilot, course.order)
+    if state.asked and plain.described(pilot.told) and plain.worth_routing(pilot, ways := weigh(pilot)):
+        return (yield from plain.routed(pilot, ways))
+    state = yield from mix_pilot.pilot(state)
+    return plain.under_our_name((yield from mix.certify(state, notes, plain.NAME)))
 
 
 def trying_longer(course: Course) -> Generator[Ask, Answers, bool]:
@@ -353,7 +363,7 @@ def all_ways(course: Course) -> Iterator[Way]:
         yield from (way for way in weigh(view) if way.candidate != taught)
 
 
-def finished(course: Course, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
+def finished(course: Course) -> Generator[Ask, Answers, Verdict]:
     """The way that is expected to cost least, and its evidence."""
     pilot, order = course.pilot, course.whole_order
     trusted = [way for way in all_ways(course) if way.score != OWN or way.useless <= plain.TRUST]
@@ -364,16 +374,6 @@ def finished(course: Course, notes: list[str]) -> Generator[Ask, Answers, Verdic
         if (several.heads or several.gate) and several.cost < BETTER * best.cost:
             best = several
     if best.score is None or best.cost >= pilot.left:
-        state, _ = plain.as_blind(pilot, order)
+        state, notes = plain.as_blind(pilot, order)
         return plain.under_our_name((yield from mix.certify(state, notes, plain.NAME)))
     return (yield from cascade(pilot, order, best, plain.NAME))
-
-
-def without(course: Course, state: mix_pilot.State, notes: list[str]) -> Generator[Ask, Answers, Verdict]:
-    """Texts tell nothing: as a run without the candidate goes on from here. state: at the end of its pilot."""
-    pilot = course.others
-    if course.rows > state.rows:
-        state, _ = plain.as_blind(pilot, course.order)
-    if state.asked and plain.speaks(pilot.told) and plain.worth_routing(pilot):
-        return (yield from plain.routed(pilot))
-    return plain.under_our_name((yield from mix.certify(state, notes, plain.NAME)))
