@@ -12,11 +12,12 @@ from smart_llm.engine import outputs
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.options import Options, Retry
 from smart_llm.engine.session import Session
-from smart_llm.engine.spelled import spelled_out
+from smart_llm.engine.spelled import spelled_out, with_learned
 from smart_llm.errors import InputError, meant
 from smart_llm.events import Listener, Stop
 from smart_llm.files import user_dir
 from smart_llm.ledger import Ledger
+from smart_llm.procedures import DEFAULT, described
 from smart_llm.providers import making
 from smart_llm.providers import specs as model_specs
 from smart_llm.providers.base import Provider
@@ -44,7 +45,11 @@ def job_of(table: Any, task: Task, options: Options) -> Job:
             f"task: give a smart.Task, not {type(task).__name__}: smart.Task('Spam? {{text}}', labels=['yes', 'no'])."
         )
     source = _source(table, task, options)
-    models = spelled_out(models, task, source) if options.ways == "auto" else models
+    if options.ways == "auto":
+        models = spelled_out(models, task, source)
+        plain = options.per_label is None and options.engine == "local" and not options.batch
+        if plain and described(options.procedure) == DEFAULT:
+            models = with_learned(models, task, source)
     per_label, named = options.per_label, options.id_column
     if named is not None and named not in source.columns:
         shown = ", ".join(source.columns[:20])

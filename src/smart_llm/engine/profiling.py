@@ -17,7 +17,7 @@ from smart_llm.engine.diary import Changed, Diary
 from smart_llm.engine.expected import expected_cost, most_cost
 from smart_llm.engine.issue import rule
 from smart_llm.engine.job import Job, problem
-from smart_llm.engine.live import Live
+from smart_llm.engine.live import Live, School
 from smart_llm.engine.session import Session
 from smart_llm.engine.stands import Stands
 from smart_llm.events import Decided, Said
@@ -29,9 +29,11 @@ from smart_llm.procedures.order import Ahead
 from smart_llm.scores.own import own
 from smart_llm.scores.words import judged_by
 from smart_llm.text.names import in_short
-from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Verdict
+from smart_llm.types import AGREE, BAD, LESSON, Answers, Ask, Cascade, Verdict
 from smart_llm.types.plan import FrozenPlan
 
+OF_TAUGHT = "how probable it finds its label"
+"""What the score of a candidate that is taught in the run is made of."""
 EXPECTED = "expected"
 """Kind of the event that keeps what calls were expected to cost."""
 
@@ -111,6 +113,10 @@ async def _profile(job: Job, record: RunRecord, live: Live, session: Session, ah
 
 async def _answers(ask: Ask, live: Live, session: Session, ahead: Ahead, diary: Diary) -> Answers:
     """What an ask brought, or brings."""
+    if live.teaching is not None and ask.stage == LESSON:
+        return await _lesson(ask, live, live.teaching, diary)
+    if live.teaching is not None and live.teaching.number in ask.models:
+        await live.teaching.ready()
     entry, also = await diary.opened(ask, live), ahead.along_with(ask)
     if entry is not None:
         with live.client.recorded(session.ledger.get):
@@ -121,6 +127,18 @@ async def _answers(ask: Ask, live: Live, session: Session, ahead: Ahead, diary: 
     note = partial(diary.note, ask, live)
     sheet, keys = await live.profile(ask, session.concurrency, session.tell, also, note)
     diary.write(ask, live, keys, sheet)
+    return sheet
+
+
+async def _lesson(ask: Ask, live: Live, teaching: School, diary: Diary) -> Answers:
+    """A lesson, or what one of an earlier session said."""
+    entry = await diary.opened(ask, live)
+    if entry is not None:
+        sheet = teaching.told(ask, entry)
+        diary.passed(entry, live, sheet)
+        return sheet
+    sheet, more = await teaching.lesson(ask)
+    diary.write(ask, live, diary.keys(ask, live), sheet, more)
     return sheet
 
 
@@ -189,7 +207,8 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
     ]
     notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
     for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
-        sure = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
+        model = live.models[tier.candidate]
+        sure = own(model.draws, bool(live.task.contract.labels)) if model.provider != "learned" else OF_TAUGHT
         how = judged_by(tier.score.terms, names, sure) or "nothing but chance"
         notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
     if isinstance(verdict.rule, Cascade) and verdict.rule.gate:
