@@ -21,6 +21,7 @@ from smart_llm.cli.replay import replay
 from smart_llm.cli.report import report
 from smart_llm.cli.run import run
 from smart_llm.cli.runs import runs
+from smart_llm.cli.serve import serve
 from smart_llm.cli.verify import verify
 from smart_llm.errors import SmartError
 from smart_llm.garbage import rarely
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (run, plan, report, runs, replay, verify, demo, doctor):
+for verb in (run, plan, report, runs, replay, verify, serve, demo, doctor):
     app.command(cls=Verb)(verb)
 app.add_typer(model_verbs, name="models")
 app.command("mock-provider", cls=Verb)(mock_provider)

@@ -108,6 +108,7 @@ EXAMPLES: Mapping[str, str] = {
     "runs": "smart runs --ledger reviews.csv.ledger.db",
     "replay": "smart replay recorded.csv --reference gpt-4.1 --agreement 0.95 --trials 100",
     "verify": "smart verify answered.csv.certificate.json --ledger reviews.csv.ledger.db",
+    "serve": "smart serve gateway.toml --listen 127.0.0.1:8080",
     "demo": "smart demo --tier tiny",
     "doctor": "smart doctor openai:gpt-4.1 openai:gpt-4.1-mini",
     "mock-provider": "smart mock-provider --port 8000 --rule label:spam,ham --error small=0.04",
@@ -118,6 +119,7 @@ EXAMPLES: Mapping[str, str] = {
 
 VERBS: Mapping[str, Sequence[str]] = {
     "Answer a table": ("plan", "run"),
+    "Answer an application": ("serve",),
     "Look back and check": ("runs", "report", "verify", "replay"),
     "Try it, and get ready": ("demo", "mock-provider", "models", "doctor"),
 }

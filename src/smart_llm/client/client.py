@@ -119,6 +119,16 @@ class Client:
         """Whether this model has reacted to anything yet."""
         return self._lanes[model].health.alive
 
+    def bound(self, request: Request) -> float:
+        """USD that one call for this request can cost at most."""
+        return self._lanes[request.model].bound(request, self._timeout)
+
+    def renew(self, model: str) -> None:
+        """A model that was given up may be back: nothing is held against it any longer."""
+        old = self._lanes[model]
+        self._lanes[model] = lane = Lane(old.model, old.provider, old.pace, patience=self._patience)
+        lane.announced = old.announced
+
     def expect(self, snapshots: Mapping[str, frozenset[str]]) -> None:
         """From now on only these snapshots may answer, by model: another one stops the run."""
         for name, lane in self._lanes.items():

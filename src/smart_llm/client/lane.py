@@ -197,13 +197,13 @@ def ceiling(model: Model, concurrency: int) -> int:
 
 def guessed_tokens(request: Request) -> float:
     """What a provider may count against its limit of tokens; how far off that is, the pace learns."""
-    return (len(request.prompt) + len(request.system or "")) / 4 + request.max_tokens
+    return sum(len(text) for _, text in request.turns) / 4 + request.max_tokens
 
 
 def sent_bytes(request: Request, model: Model) -> int:
     """Bytes of everything that is billed as input; no tokenizer makes more than a token of a byte."""
-    parts = (request.prompt, request.system, enforced.wanted(request, model))
-    return FRAME_TOKENS + sum(len(part.encode()) for part in parts if part)
+    parts = (*(text for _, text in request.turns), enforced.wanted(request, model))
+    return FRAME_TOKENS * (1 + len(request.before)) + sum(len(part.encode()) for part in parts if part)
 
 
 def _now() -> float:

@@ -32,6 +32,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -44,6 +45,8 @@ from smart_llm.providers.enforced import TOLD
 from smart_llm.providers.lent_keys import refusal
 from smart_llm.types import Model, Rate
 
+LEARNED = "learned"
+"""The candidate that is taught in the run, and has no provider."""
 _SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
 _AT_ADDRESS = re.compile(r"[^@]@https?://")
 _VERSION = re.compile(r"[0-9]{4,}|latest|default")
@@ -67,6 +70,8 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
 
     Raises `InputError` for a spec that cannot be read, an unknown provider, or a model without a price.
     """
+    if spec.strip().partition("?")[0] == LEARNED:
+        return _learned(spec.partition("?")[2])
     name, options = _expand(spec, book or {})
     _check_at(name)
     match = _SPEC.fullmatch(name)
@@ -102,6 +107,15 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
         enforce=enforce,
         way=way,
     )
+
+
+def _learned(query: str) -> Model:
+    """The candidate that is taught in the run; `InputError` for options it does not have."""
+    if query:
+        raise InputError(f"Model {LEARNED}: it has no options ({query}); it learns from the words of the texts.")
+    if find_spec("sklearn") is None:
+        raise InputError(f"Model {LEARNED} needs scikit-learn: pip install 'smart-llm[learned]'.")
+    return Model(LEARNED, LEARNED, LEARNED, Rate(source="taught in the run"))
 
 
 def read_book(path: str | os.PathLike[str]) -> dict[str, str]:
