@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from smart_llm.mock import MockServer
 
 WATCHED = """
 import os, signal, sys
@@ -58,10 +61,43 @@ def test_ctrl_c_while_loading_names_the_command(tmp_path: Path, module: str) -> 
 
 
 def test_ctrl_c_while_loading_another_verb() -> None:
-    """The same of verbs that spend nothing."""
+    """Verbs that spend nothing speak of no money."""
     code, lines = interrupted("smart_llm.reports", "runs")
-    assert (code, len(lines)) == (130, 2)
-    assert lines[1] == "go on: python -m smart_llm runs"
+    assert (code, lines) == (130, ["smart: stopped.", "go on: python -m smart_llm runs"])
+
+
+def test_a_mock_provider_that_is_stopped_has_served() -> None:
+    """It does not say that nothing was begun."""
+    command = [sys.executable, "-m", "smart_llm", "mock-provider", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as mock:
+        assert mock.stdout is not None
+        mock.stdout.readline()
+        mock.send_signal(signal.SIGINT)
+        _, said = mock.communicate(timeout=20)
+    assert mock.returncode == 130
+    assert said.splitlines()[-2:] == ["smart: stopped.", "go on: python -m smart_llm mock-provider --port 0"]
+
+
+async def test_a_pilot_that_is_stopped_names_the_command(tmp_path: Path) -> None:
+    """`smart plan --pilot` buys answers: what is kept is kept, and the same command goes on."""
+    (tmp_path / "t.csv").write_text("text\n" + "".join(f"row {i}\n" for i in range(800)))
+    async with MockServer(rule="label:yes,no", latency=0.05) as url:
+        arguments = [
+            *("plan", str(tmp_path / "t.csv"), "--prompt", "? {text}", "--labels", "yes,no", "--pilot", "250"),
+            *("--reference", f"openai:big@{url}?in=10&out=10", "--concurrency", "2"),
+            *("--candidate", f"openai:small@{url}?in=1&out=1&enforce=none"),
+        ]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "smart_llm", *arguments), stderr=asyncio.subprocess.PIPE
+        )
+        while not (tmp_path / "t.csv.ledger.db").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, said = await process.communicate()
+    assert process.returncode == 130
+    assert "is kept" in said.decode()
+    assert shlex.split(said.decode().splitlines()[-1]) == ["go", "on:", "python", "-m", "smart_llm", *arguments]
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:

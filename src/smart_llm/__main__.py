@@ -20,11 +20,18 @@ def _stopped(*_: Any) -> None:
 
 def main() -> None:
     """Load the command line and carry out what was typed."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is somebody else's, or ignored
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is somebody else's, or ignored
+    if ours:
         signal.signal(signal.SIGINT, _stopped)
     from smart_llm.cli import main as command_line
 
-    command_line()
+    try:
+        command_line()
+    except KeyboardInterrupt:  # once everything was said
+        os._exit(130)
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 
 if __name__ == "__main__":

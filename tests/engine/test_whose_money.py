@@ -90,3 +90,26 @@ def test_a_retry_counts_the_run_that_was_given_up_by_itself(tmp_path: Path) -> N
     picture.see(going[-1])
     assert f"{usd(ended.spent)} spent + {usd(wasted)} by a run given up" in picture.foot()
     assert f"({percent(ended.spent + wasted)} of the budget)" in picture.foot()
+
+
+def test_rows_that_the_reference_did_not_answer_are_no_saving(tmp_path: Path) -> None:
+    """The reference alone, which refuses some rows for nothing: it was not cheaper than itself."""
+
+    def answer(request: smart.Request) -> str | Exception:
+        return smart.Refused("no", row_only=True) if request.prompt.endswith("7") else "yes"
+
+    heard = list[Event]()
+    done = smart.run(
+        ROWS,
+        TASK,
+        reference="fake:big?in=10&out=10",
+        candidates=[],
+        procedure="reference-only",
+        ledger=tmp_path / "l.db",
+        providers={"fake:big": smart.FakeProvider(answer)},
+        on_event=heard.append,
+    )
+    assert done.certificate.errors.rows == 12
+    assert done.saving == pytest.approx(1.0)
+    assert next(event for event in heard if isinstance(event, Ended)).saving == pytest.approx(1.0)
+    assert "cheaper" not in repr(done)

@@ -61,7 +61,9 @@ async def test_the_official_openai_client_is_served() -> None:
     """Upload, submit, poll through all states, list, fetch: unordered lines, each with a whole completion."""
     async with MockServer(key="k") as url, openai.AsyncOpenAI(base_url=url, api_key="k") as sdk:
         batch, seen = await ended(sdk, lines(20))
-        assert seen == ["validating", "in_progress", "finalizing", "completed"]
+        states = ["validating", "in_progress", "finalizing", "completed"]
+        assert seen == [each for each in states if each in seen]  # a busy machine may look too seldom to see them all
+        assert (seen[0], seen[-1]) == (states[0], states[-1])
         assert (batch.request_counts.completed, batch.request_counts.total, batch.error_file_id) == (20, 20, None)
         found = await content(sdk, batch.output_file_id)
         listed = [each async for each in sdk.batches.list(limit=1)]

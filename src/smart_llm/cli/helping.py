@@ -143,7 +143,7 @@ class Verb(TyperCommand):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise _stopped() from None
+            raise _stopped(str(ctx.info_name)) from None
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, then options under their headings."""
@@ -175,11 +175,15 @@ class Verbs(TyperGroup):
                 formatter.write_dl(found)
 
 
-def _stopped() -> Interrupted:
+SPENDING = ("run", "plan", "demo")
+
+
+def _stopped(verb: str) -> Interrupted:
     """What to say of a verb that was stopped outside a run; what has not been loaded has begun nothing."""
     signals = sys.modules.get("smart_llm.engine.signals")
     begun = signals is not None and signals.begun()
-    stopped = Interrupted("stopped. What was recorded is kept." if begun else NOTHING_YET)
+    yet = NOTHING_YET if verb in SPENDING else "stopped."
+    stopped = Interrupted("stopped. What was recorded is kept." if begun else yet)
     stopped.add_note(go_on(typed()))
     return stopped
 

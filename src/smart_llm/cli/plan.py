@@ -9,6 +9,7 @@ import typer
 from smart_llm.cli.grouped import spread
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, source_of
 from smart_llm.cli.printing import confirmed, print_json, somebody_there, width
+from smart_llm.cli.stopping import to_go_on
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def plan(
     rows = max(pilot or 0, how.self_check)
     if rows and not yes and somebody_there():
         _confirm(source, asked, how, rows)
-    with shown() as listener:
+    with to_go_on(how.budget), shown() as listener:
         found = wait(execution.plan(source, asked, how.options(on_event=listener), pilot=pilot))
     if as_json:
         print_json(found.to_json())

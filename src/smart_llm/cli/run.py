@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -13,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from smart_llm.cli.grouped import spread
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, output_of, source_of
 from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, width
-from smart_llm.errors import BudgetExhausted, Interrupted, ProviderError
-from smart_llm.text.commands import go_on, typed
+from smart_llm.cli.stopping import to_go_on
 
 if TYPE_CHECKING:
     from smart_llm.execution import Run
@@ -32,7 +29,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     output = output_of(table, source, how)
     known = _confirm(source, asked, how) if not yes and somebody_there() else frozenset()
     # libraries print too: Ray, when a worker died
-    with _to_go_on(how.budget), redirect_stdout(sys.stderr), shown(how.budget) as listener:
+    with to_go_on(how.budget), redirect_stdout(sys.stderr), shown(how.budget) as listener:
         told = unless(known, listener)
         done = wait(execution.run(source, asked, how.options(output=output, on_event=told)))
     _print(done, output, how.report, as_json)
@@ -68,29 +65,6 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
             "certificate": done.certificate.fields(),
         }
     )
-
-
-@contextmanager
-def _to_go_on(budget: float | None) -> Iterator[None]:
-    """A run that stops says which command goes on."""
-    from smart_llm.engine.signals import at_once
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        stopped = at_once()
-        stopped.add_note(go_on(typed()))
-        raise stopped from None
-    except (BudgetExhausted, Interrupted, ProviderError) as stopped:
-        asked_anew = re.search(r"--retry (errors|broken)", str(stopped))
-        stopped.add_note(
-            go_on(
-                typed(),
-                budget=budget if isinstance(stopped, BudgetExhausted) else None,
-                retry=asked_anew[1] if asked_anew else None,
-            )
-        )
-        raise
 
 
 def _confirm(source: Path | str, task: Task, how: RunOptions) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -110,12 +110,15 @@ class Account:
             self.so_far += float(cost[fresh].sum())
         self.reference[rows] = np.where(np.isnan(reference), self.reference[rows], reference)
 
-    def reference_only(self, profiled: Ints) -> float:
+    def reference_only(self, profiled: Ints, lost: Collection[int] = ()) -> float:
         """Estimate, USD: what the reference would have cost on every distinct request.
 
-        From the rows profiled (a uniform sample), where there are enough of them; exact when all were asked.
+        From the rows profiled (a uniform sample), where there are enough of them; exact when all were asked. lost: rows
+        that it was asked about and has no answer for.
         """
-        if not np.isnan(self.costs[0]).any():
+        asked = ~np.isnan(self.costs[0])
+        asked[self._groups[list(lost)]] = True
+        if asked.all():
             return float(self.spent()[0])
         known = self.reference[profiled] if len(profiled) >= ENOUGH else self.reference
         known = known[~np.isnan(known)]

@@ -150,7 +150,7 @@ def _cost(live: Live, profiled: Any, run_id: str, ledger: Ledger) -> Cost:
     cost that it took from earlier runs for nothing, what it paid to learn how servers are told, and what it may have
     paid besides. The last alone depends on how often a run was killed."""
     stages, total = live.account.stages, live.account.total()
-    asked, alone = float(live.account.spent().sum()), live.account.reference_only(profiled)
+    asked, alone = float(live.account.spent().sum()), live.account.reference_only(profiled, live.rows.errors)
     lost, learning = ledger.lost(run_id), ledger.learning(run_id)
     reused = total - (ledger.spent(run_id) - lost - learning)
     reused = reused if reused > 1e-9 * total else 0.0
