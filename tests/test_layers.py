@@ -13,7 +13,7 @@ LAYERS = (
     ["defaults", "errors", "files", "garbage", "stats", "text", "wording"],
     ["types"],
     ["events", "mock", "tables", "tasks"],
-    ["ledger", "scores"],
+    ["learned", "ledger", "scores"],
     ["routing"],
     ["procedures", "providers"],
     ["certificates", "client"],

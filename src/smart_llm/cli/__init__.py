@@ -25,6 +25,7 @@ from smart_llm.cli.serve import serve
 from smart_llm.cli.verify import verify
 from smart_llm.errors import SmartError
 from smart_llm.garbage import rarely
+from smart_llm.text.commands import go_on, typed
 from smart_llm.wording import on_the_command_line
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # designs multiply small matrices: more threads only wait
@@ -88,6 +89,6 @@ def main() -> None:
         except SmartError as error:
             say("\n".join([*_fitted(f"smart: {error}"), *getattr(error, "__notes__", ())]))
             sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            print("smart: stopped. What was bought is kept: run the same command again to go on.", file=sys.stderr)
+        except KeyboardInterrupt:  # in between; a verb says more
+            say(f"smart: stopped.\n{go_on(typed())}")
             sys.exit(130)

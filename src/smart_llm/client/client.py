@@ -187,7 +187,8 @@ class Client:
                     if _now() - throttled_since > self._patience:
                         return await self._tired(lane, key, throttled_since, error, trials)
                     trials.throttled, lane.named = trials.throttled + 1, error.retry_after
-                    delay = held_back(error.retry_after, trials.throttled, self._random)
+                    left = throttled_since + self._patience - _now()
+                    delay = min(left, held_back(error.retry_after, trials.throttled, self._random))
                     if not lane.pace.waiting:  # there is room for another row
                         with resting():
                             await lane.health.rest(delay)
@@ -198,7 +199,7 @@ class Client:
                     await self._find_out(lane, trials)
                     delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
-                lane.trust.refused(error)  # raises what stops the run
+                lane.trust.refused(error, others=lane.health.good is not None)  # raises what stops the run
                 return await self._failed(lane, key, str(error), trials)
             await lane.health.rest(delay)
 

@@ -41,6 +41,7 @@ class Lane:
         self.provider = provider
         self.pace = pace
         self.health = Health(model.name, patience)
+        self.patience = patience
         self.announced = Announced()
         self.witness = asyncio.Lock()
         self.expected: frozenset[str] | None = None
@@ -168,6 +169,8 @@ class Lane:
                     f"It asked to wait {self.named:.3g} s; it is asked again every {LONGEST_PAUSE:.0f} s all the same."
                 )
             return f"it answers with its rate limit. {self.limited} {then}"
+        if not self.pace.in_flight and self.pace.waiting:
+            return "by what its replies say, its limit of rates is used up; a call a minute asks whether it still is."
         return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
 
 
