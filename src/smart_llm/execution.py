@@ -21,6 +21,7 @@ from smart_llm.engine.pilot import buy as buy_pilot
 from smart_llm.engine.run import Finished, Unfinished, execute
 from smart_llm.engine.session import Session
 from smart_llm.engine.signals import stopping
+from smart_llm.errors import InputError
 from smart_llm.events import nobody
 from smart_llm.garbage import rarely
 from smart_llm.ledger import Ledger, Reader
@@ -29,6 +30,7 @@ from smart_llm.planning.plan import Plan
 from smart_llm.providers import making
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import known
+from smart_llm.providers.specs import LEARNED
 from smart_llm.ray import options_of
 from smart_llm.ray.choice import check_ways, delivering
 from smart_llm.reports import runs
@@ -120,6 +122,7 @@ async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) 
         job = replace(job, batch=frozenset(model.name for model in job.models if _batchable(model)))
     path, given = ledger_of(job.table, options), options.providers or {}
     if pilot is not None:
+        job = _untaught(job, options)
         await _pilot(job, path, max(pilot, options.self_check), options)
     local = [model for model in job.models if model.provider == "local" and model.name not in given]
     providers = {**making.make_providers(local), **given}
@@ -136,6 +139,13 @@ async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) 
             )
     finally:
         await _close(providers.values())
+
+
+def _untaught(job: Job, options: Options) -> Job:
+    """Without the candidate that is taught in the run, which no pilot can ask; `InputError` where the user named it."""
+    if any(str(each) == LEARNED for each in options.candidates):
+        raise InputError("--pilot: learned is taught in the run and cannot be piloted; plan without one of the two.")
+    return replace(job, models=tuple(model for model in job.models if model.name != LEARNED))
 
 
 @contextlib.contextmanager
@@ -197,13 +207,13 @@ def _delivered(job: Job, finished: Finished, output: Output, ledger: Path, optio
     )
 
 
-def _left(c: Certificate, ledger: Path, output: Output, page: Place | None) -> Iterator[str]:
+def _left(c: Certificate, run_id: str, ledger: Ledger, output: Output, page: Place | None) -> Iterator[str]:
     """What is there of a run that stopped."""
     if c.status != "pending":
         return iter(())
     if isinstance(output, Path):
-        return kept(c, ledger, page, output=str(output), certificate=str(outputs.certificate_path(output)))
-    return kept(c, ledger, page, parts=output.at if output is not None else None)
+        return kept(run_id, ledger, page, output=str(output), certificate=str(outputs.certificate_path(output)))
+    return kept(run_id, ledger, page, parts=output.at if output is not None else None)
 
 
 async def _execute(job: Job, session: Session, output: Output, page: Place | None) -> Finished:
@@ -214,10 +224,10 @@ async def _execute(job: Job, session: Session, output: Output, page: Place | Non
     except Unfinished as stopped:
         if output is not None and stopped.certificate.status == "pending":  # a finished run's stands there
             outputs.keep(stopped.certificate, output)
+        run = next(run for run in session.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
         if page is not None:
-            run = next(run for run in session.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
             make(session.ledger, run, page, job.task)
-        for line in _left(stopped.certificate, session.ledger.path, output, page):
+        for line in _left(stopped.certificate, run.run_id, session.ledger, output, page):
             stopped.reason.add_note(line)
         raise stopped.reason from None
     finally:

@@ -114,7 +114,7 @@ def test_a_bolder_table_does_not_pass() -> None:
 
 
 @pytest.mark.parametrize("evidence", [None, [], "", {}, {"mix": None}, {"mix": {}}, {"models": []}, {"granted": True}])
-@pytest.mark.parametrize("procedure", ["ladder/5", "per-label/3", "smart/2024:model-mix", "ladder/1"])
+@pytest.mark.parametrize("procedure", ["ladder/6", "per-label/3", "smart/2024:model-mix", "ladder/1"])
 def test_what_is_no_evidence_is_refused(procedure: str, evidence: Json) -> None:
     """Nothing, or something else, is named as a problem and never an exception; an empty look is the only nothing that
     `per-label` may have."""

@@ -474,13 +474,13 @@ async def test_a_batch_that_is_gone_counts_as_lost_and_is_asked_again(ledger: Le
 def test_rows_bought_ahead_are_the_next_ones_and_few() -> None:
     """Along with an ask that buys, the next rows of the seeded order; nothing along with one that was bought ahead."""
     order = permutation(7, "order", 2000)
-    ahead = Ahead.of_procedure("ladder/5", 7, 2000)
+    ahead = Ahead.of_procedure("ladder/6", 7, 2000)
     asks = [Ask(order[start:end], (0, 1), "look") for start, end in ((0, 4), (4, 9), (9, 14), (14, 30), (4, 9))]
     found = [ahead.along_with(ask).tolist() for ask in asks]
     assert found == [order[4:14].tolist(), [], [], order[30:40].tolist(), []]
     for procedure in ("smart/2024:model-mix", "reference-only"):
         assert len(Ahead.of_procedure(procedure, 7, 2000).along_with(asks[0])) == 0
-    assert len(Ahead.of_procedure("ladder/5", 7, 10**6).along_with(Ask(np.arange(3), (0,), "look"))) <= 400
+    assert len(Ahead.of_procedure("ladder/6", 7, 10**6).along_with(Ask(np.arange(3), (0,), "look"))) <= 400
 
 
 def rows(count: int) -> list[dict[str, Any]]:

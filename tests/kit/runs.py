@@ -67,7 +67,7 @@ def of_look(tiers: tuple[Tier, ...], gate: Gate | None, credit: int) -> Callable
         way = Way(
             last.candidate, last.score, last.peers, np.ones((1, 1)), ((credit, looked),), heads=tuple(heads), gate=gate
         )
-        return (yield from cascade(pilot, order, way, "ladder/5"))
+        return (yield from cascade(pilot, order, way, "ladder/6"))
 
     return procedure
 

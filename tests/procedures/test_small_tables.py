@@ -14,7 +14,7 @@ from smart_llm.simulation.drive import Population, simulate
 from smart_llm.types import BAD, DEFER, Problem
 
 
-@pytest.mark.parametrize("name", ["ladder/5", "smart/2024:model-mix"])
+@pytest.mark.parametrize("name", ["ladder/6", "smart/2024:model-mix"])
 @pytest.mark.parametrize("mark", [0, BAD, DEFER])
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 11, 30])
 @pytest.mark.parametrize("agreement", ["0.9", "0.5", "0.05"])

@@ -19,18 +19,23 @@ from numpy.typing import NDArray
 from smart_llm.certificates import checks as verifying
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.checks import Round
+from smart_llm.certificates.packing import packing
 from smart_llm.certificates.self_agreement import self_agreement
+from smart_llm.certificates.taught import taught
 from smart_llm.ledger import Reader
 from smart_llm.ledger.aside import SET_ASIDE, Aside
-from smart_llm.ledger.entries import ASK, ASKS, CHECKED, FAILURES, FIXED, READINGS, lost, reading
+from smart_llm.ledger.entries import ASK, ASKS, CHECKED, FAILURES, FIXED, NO_KEY, READINGS, lost, reading
 from smart_llm.ledger.reader import Event
 from smart_llm.scores.own import own_score
 from smart_llm.scores.traits import answer_key, self_consistency, words_of
 from smart_llm.stats.sampling import permutation, uniforms
 from smart_llm.tasks import Task, format_value
 from smart_llm.tasks.marks import mark
-from smart_llm.types import BAD, ERROR, Answer, Answers, Json
+from smart_llm.types import BAD, CHOSEN, ERROR, LESSON, Answer, Answers, Json
 from smart_llm.types.plan import DescribedFunction, DescribedTask
+
+PILOTED = (CHOSEN, LESSON)
+"""Stages that may ask about rows that were chosen."""
 
 
 def recount(c: Certificate, events: Sequence[Event], reader: Reader, task: Task | None) -> list[str]:
@@ -47,6 +52,8 @@ def recount(c: Certificate, events: Sequence[Event], reader: Reader, task: Task 
     u = blank_scores(c)
     rounds = [each.round(u) for each in read]
     problems += [*_written(events), *_marked(asks, events, reader), *_order(c, asks), *_lost(c, rounds)]
+    problems += packing(c, events)
+    problems += taught(c, asks, events, reader)
     problems += [*_aside(c, events, reader, task), *_twice(c, events, reader, task)]
     decided = [each for _, each in sorted(fixed.items()) if each is not None]
     if len(decided) > 1:
@@ -115,14 +122,18 @@ def _lost(c: Certificate, rounds: Sequence[Round]) -> list[str]:
 def _order(c: Certificate, asks: Sequence[Mapping[str, Json]]) -> list[str]:
     """Positions, each at its first appearance, are a prefix of the order the procedure profiles in."""
     asked = list(dict.fromkeys(position for ask in asks for position in ask["positions"]))
+    chosen = {position for ask in asks if ask["stage"] == CHOSEN for position in ask["positions"]}
     rows = Aside.of(c.plan).population
     in_file = c.rule.order == "file"
     order = rows if in_file else rows[permutation(c.seed, "order", len(rows))]
     problems = []
-    if asked != order[: len(asked)].tolist():
+    drawn = [position for position in asked if position not in chosen]
+    if drawn != [row for row in order[: len(asked)].tolist() if row not in chosen][: len(drawn)]:
         problems.append("ledger: the rows profiled are not a prefix of the seeded order")
     if len(asked) != c.delivered.profiled:
         problems.append(f"ledger: {len(asked)} rows were profiled, the certificate says {c.delivered.profiled}")
+    if late := [ask for ask in asks if ask["stage"] not in PILOTED and chosen & set(ask["positions"])]:
+        problems.append(f"ledger: rows that were chosen are asked about as evidence ({late[0]['stage']})")
     return problems
 
 
@@ -204,7 +215,7 @@ class Reading:
 
     def _missing(self, k: int, row: Sequence[str]) -> list[str]:
         pairs = zip(self._ask["models"], row, strict=True)
-        return [key for m, key in pairs if key not in self._answers and (k, m) not in self._gone]
+        return [key for m, key in pairs if key and key not in self._answers and (k, m) not in self._gone]
 
     def _fill(self, k: int) -> None:
         sheet, models, keys = self.sheet, self._ask["models"], self._ask["keys"][k]
@@ -219,6 +230,9 @@ class Reading:
         if (prompt := self._prompts.get(keys[0])) is not None:
             sheet.traits.text[k], sheet.traits.words[k] = len(prompt), words_of(prompt)
         for at, m in enumerate(models):
+            if keys[at] == NO_KEY and self._ask["stage"] == LESSON:
+                self._as_said(k, m, at)
+                continue
             sheet.marks[k, m] = mark(self._task, m, values[m], values)
             if (k, m) in self._gone:
                 sheet.marks[k, m] = BAD if m else ERROR
@@ -229,6 +243,13 @@ class Reading:
                     said = format_value(values[m])
                     sheet.traits.key[k, m], sheet.traits.length[k, m] = answer_key(said), len(said)
                     sheet.score[k, m] = self._score(reply, values[m], further)
+
+    def _as_said(self, k: int, model: int, at: int) -> None:
+        """What a lesson said of a row is no evidence: it stands as it was recorded."""
+        sheet, score = self.sheet, self._ask["scores"][k][at]
+        assert sheet.traits is not None
+        sheet.marks[k, model], sheet.traits.key[k, model] = self._ask["marks"][k][at], self._ask["said"][k][at]
+        sheet.score[k, model] = float("nan") if score is None else score
 
     def _drawn(self, key: str) -> Answer | None:
         return None if key in self._ask.get("undrawn", ()) else self._answers.get(key)

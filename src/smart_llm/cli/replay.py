@@ -44,6 +44,10 @@ def replay(
     encoding: Encoding = None,
     quotes: Quotes = DEFAULT["quotes"],
     header: Header = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Learn from this column's text, not from input; may be repeated."),
+    ] = None,
     no_scores: Annotated[bool, typer.Option(help="Hide the models' own confidence.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -67,6 +71,7 @@ def replay(
         encoding=encoding,
         quotes=quotes,
         header=header,
+        text=text or (),
     ).to_json()
     if as_json:
         print_json(figures)

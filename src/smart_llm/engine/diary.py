@@ -18,9 +18,9 @@ import numpy as np
 from smart_llm.engine.live import Live
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, canonical
-from smart_llm.ledger.entries import ASK, ASKS, FIXED, READINGS, Entry, reading
+from smart_llm.ledger.entries import ASK, ASKS, FIXED, NO_KEY, READINGS, Entry, reading
 from smart_llm.tasks.functions import name_of
-from smart_llm.types import AGREE, BAD, DEFER, ERROR, NOT_ASKED, Answers, Ask, Ints, Json
+from smart_llm.types import AGREE, BAD, DEFER, ERROR, LESSON, NOT_ASKED, Answers, Ask, Ints, Json
 
 MEANING = {
     NOT_ASKED: "not compared",
@@ -61,7 +61,7 @@ class Diary:
         """The next ask, before anything of it is sent: what is recorded of it, if it was answered before. `Changed`: it
         is another one, or the rows of it that were marked are read otherwise by now."""
         whole = live.questions.aside.population[ask.positions]
-        keys = [live.questions.keys_of(prompt, ask.models) for prompt in live.questions.prompts(whole)]
+        keys = self.keys(ask, live)
         self._fix(ask)
         if self.number < self._old:
             _same_ask(self.entries[self.number], ask, whole, keys)
@@ -72,6 +72,13 @@ class Diary:
         await self._begun(ask, live, whole, keys)
         return None
 
+    def keys(self, ask: Ask, live: Live) -> Keys:
+        """The keys of an ask's requests, by row and model. What is said in a lesson is no request."""
+        prompts = live.questions.prompts(live.questions.aside.population[ask.positions])
+        if ask.stage == LESSON:
+            return [[*live.questions.keys_of(prompt, (0,)), [NO_KEY]] for prompt in prompts]
+        return [live.questions.keys_of(prompt, ask.models) for prompt in prompts]
+
     async def note(self, ask: Ask, live: Live, k: int, keys: Sequence[Sequence[str]], sheet: Answers) -> None:
         """One row of the current ask, as soon as its marks are made."""
         row = int(live.questions.aside.population[ask.positions[k]])
@@ -80,9 +87,9 @@ class Diary:
         if self._marked.get(k) != told:
             await self._ledger.mark(self._run_id, self.number, k, told)
 
-    def write(self, ask: Ask, live: Live, keys: Keys, sheet: Answers) -> None:
-        """The current ask, answered."""
-        entry = _entry(self.number, ask, live, keys, sheet)
+    def write(self, ask: Ask, live: Live, keys: Keys, sheet: Answers, more: Mapping[str, Json] | None = None) -> None:
+        """The current ask, answered. more: what else is to be recorded of it."""
+        entry = _entry(self.number, ask, live, keys, sheet) | dict(more or {})
         self._ledger.event(self._run_id, ASK, entry)
         self.entries.append(entry)
         self.number += 1
@@ -103,7 +110,7 @@ class Diary:
         """Read everything once more. `InputError`: a function of the user's own says now this, now that, and no promise
         can be made about it."""
         functions = live.task.functions
-        for entry in self.entries if functions else ():
+        for entry in (each for each in self.entries if functions and each["stage"] != LESSON):
             try:
                 _same(entry, await self._read(live, np.array(entry["positions"], np.int64), entry["models"]), live)
             except Changed as changed:

@@ -17,12 +17,15 @@ import msgspec
 
 from smart_llm import procedures
 from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed
-from smart_llm.engine.ways import PACKING, template_of
+from smart_llm.engine.spelled import FEWEST, different_texts
+from smart_llm.engine.ways import template_of
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
 from smart_llm.ledger.entries import GIVEN_UP
+from smart_llm.ledger.packing import PACKING
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
+from smart_llm.providers.specs import LEARNED
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
@@ -87,6 +90,7 @@ def check(job: Job) -> Job:
     if job.reference.name in names[1:]:
         raise InputError(f"--candidate {job.reference.name} is the reference itself: name a cheaper model.")
     _check_ways(job.candidates)
+    _check_learned(job)
     for model in job.models:
         template_of(job.task, model, job.table.columns)
     return replace(job, procedure=procedures.resolve(job.procedure))
@@ -106,6 +110,22 @@ def _check_ways(candidates: Sequence[Model]) -> None:
         bare = (model.name.partition("?")[0], model.url, model.effort, model.thinking, model.draws, model.enforce)
         if (name := same.setdefault((*bare, model.way), model.name)) != model.name:
             raise InputError(f"--candidate {model.name} is the same way of answering as {name}: leave one out.")
+
+
+def _check_learned(job: Job) -> None:
+    """What is taught in the run learns labels from texts, by the default procedure."""
+    if job.reference.name == LEARNED:
+        raise InputError("--reference learned: it is taught by the reference; name a model.")
+    if all(model.name != LEARNED for model in job.candidates):
+        return
+    if job.task.contract.labels is None:
+        raise InputError("--candidate learned: it learns labels; give --labels, or leave it out.")
+    if procedures.described(job.procedure) != procedures.DEFAULT:
+        raise InputError(f"--candidate learned goes with the default procedure, not with {job.procedure}.")
+    if (different := different_texts(job.task, job.table)) < FEWEST:
+        raise InputError(
+            f"--candidate learned: {different:,} different rows are too few to learn from; it needs {FEWEST}."
+        )
 
 
 def _check_floor(job: Job) -> None:
@@ -310,6 +330,7 @@ def problem(
         bounds=tuple(bounds),
         packs=tuple(packs),
         kin=_kin(plan),
+        learned=1 + plan.candidates.index(LEARNED) if LEARNED in plan.candidates else 0,
     )
 
 

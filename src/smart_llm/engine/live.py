@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -35,13 +35,31 @@ from smart_llm.scores.traits import answer_key, self_consistency, words_of
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, format_value
 from smart_llm.tasks.marks import mark
-from smart_llm.types import BAD, ERROR, Answer, Answers, Ask, Ints, Model, Request
+from smart_llm.types import BAD, ERROR, Answer, Answers, Ask, Ints, Json, Model, Request
 
 Told: TypeAlias = tuple[Any, Answer, float]
 """A parsed value (None: contract broken or failed), the reply (its cost that of every draw), the model's own score."""
 
 Made: TypeAlias = Callable[[int, list[list[str]], Answers], Awaitable[None]]
 """Told of a row of an ask once its marks are made: its place, the keys of its requests by model, the sheet."""
+
+
+class School(Protocol):
+    """A candidate that is taught in the run. number: among its models."""
+
+    number: int
+
+    async def lesson(self, ask: Ask) -> tuple[Answers, dict[str, Json]]:
+        """Teach it with these rows; what is said of them, and what else is to be recorded."""
+        ...
+
+    def told(self, ask: Ask, entry: Mapping[str, Json]) -> Answers:
+        """A lesson of an earlier session, as it was recorded."""
+        ...
+
+    async def ready(self) -> None:
+        """From here on the model of the last lesson answers."""
+        ...
 
 
 class Live:
@@ -53,7 +71,7 @@ class Live:
     batches: what was profiled, ask by ask. before: the number of the last answer that was in the ledger when delivery
     began. proper: which candidates give proper answers. instead: rows that the rule gives to candidates, by why the
     reference answered them. elsewhere: whether the ledger may hold answers of the reference that this run did not ask
-    for."""
+    for. teaching: of the candidate that is taught in the run, if there is one."""
 
     def __init__(
         self,
@@ -78,6 +96,7 @@ class Live:
         self.instead = Counter[str]()
         self.before = 0
         self.elsewhere = True
+        self.teaching: School | None = None
 
     # ------------------------------------------------------------------ beside the procedure
 
@@ -156,7 +175,8 @@ class Live:
                 self.rows.settle_by(positions[k : k + 1], 0, *values[0][:2])
             done += 1
             outlook = counted.with_row(sheet.marks[k], ask.outlook)
-            tell(Profiling(ask.stage, done, shape[0], before, outlook, self.account.paid(), self.account.so_far))
+            money = self.account.paid(), self.account.so_far, self.account.earlier
+            tell(Profiling(ask.stage, done, shape[0], before, outlook, *money))
 
         asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
         await all_of([asked, self.buy(self.questions.aside.population[also], ask.models, workers)])

@@ -17,20 +17,23 @@ from smart_llm.engine.diary import Changed, Diary
 from smart_llm.engine.expected import expected_cost, most_cost
 from smart_llm.engine.issue import rule
 from smart_llm.engine.job import Job, problem
-from smart_llm.engine.live import Live
+from smart_llm.engine.live import Live, School
 from smart_llm.engine.session import Session
 from smart_llm.engine.stands import Stands
 from smart_llm.events import Decided, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
 from smart_llm.ledger.aside import SET_ASIDE
 from smart_llm.ledger.entries import DONE
+from smart_llm.ledger.packing import PACKED
 from smart_llm.procedures.order import Ahead
 from smart_llm.scores.own import own
 from smart_llm.scores.words import judged_by
 from smart_llm.text.names import in_short
-from smart_llm.types import AGREE, BAD, Answers, Ask, Cascade, Verdict
+from smart_llm.types import AGREE, BAD, LESSON, Answers, Ask, Cascade, Verdict
 from smart_llm.types.plan import FrozenPlan
 
+OF_TAUGHT = "how probable it finds its label"
+"""What the score of a candidate that is taught in the run is made of."""
 EXPECTED = "expected"
 """Kind of the event that keeps what calls were expected to cost."""
 
@@ -110,6 +113,10 @@ async def _profile(job: Job, record: RunRecord, live: Live, session: Session, ah
 
 async def _answers(ask: Ask, live: Live, session: Session, ahead: Ahead, diary: Diary) -> Answers:
     """What an ask brought, or brings."""
+    if live.teaching is not None and ask.stage == LESSON:
+        return await _lesson(ask, live, live.teaching, diary)
+    if live.teaching is not None and live.teaching.number in ask.models:
+        await live.teaching.ready()
     entry, also = await diary.opened(ask, live), ahead.along_with(ask)
     if entry is not None:
         with live.client.recorded(session.ledger.get):
@@ -123,6 +130,18 @@ async def _answers(ask: Ask, live: Live, session: Session, ahead: Ahead, diary: 
     return sheet
 
 
+async def _lesson(ask: Ask, live: Live, teaching: School, diary: Diary) -> Answers:
+    """A lesson, or what one of an earlier session said."""
+    entry = await diary.opened(ask, live)
+    if entry is not None:
+        sheet = teaching.told(ask, entry)
+        diary.passed(entry, live, sheet)
+        return sheet
+    sheet, more = await teaching.lesson(ask)
+    diary.write(ask, live, diary.keys(ask, live), sheet, more)
+    return sheet
+
+
 def _rates(record: RunRecord, live: Live, session: Session) -> tuple[list[float], list[float], list[float]]:
     """What a row was expected to cost, and to cost at most, when the run began, USD, and how many rows share a call:
     the procedure's choices depend on it. ∞, where nothing is known, is kept as null."""
@@ -132,9 +151,18 @@ def _rates(record: RunRecord, live: Live, session: Session) -> tuple[list[float]
         bounds = [most_cost(model, live) for model in live.models]
         known = {"rates": rates, "bounds": [bound if isfinite(bound) else None for bound in bounds]}
         known |= {"packs": live.questions.rows_a_call()} if live.questions.ways else {}
+        _note_packing(record, live, session.ledger)
         session.ledger.event(record.run_id, EXPECTED, known)
     bounds = [inf if bound is None else bound for bound in known["bounds"]]
     return known["rates"], bounds, known.get("packs", [])
+
+
+def _note_packing(record: RunRecord, live: Live, ledger: Ledger) -> None:
+    """Which rows share a call, once, before anything is asked."""
+    noted = {event.payload["model"] for event in ledger.events(record.run_id) if event.kind == PACKED}
+    for model, way in live.questions.ways.items():
+        if way.packed and live.models[model].name not in noted:
+            ledger.event(record.run_id, PACKED, way.entry())
 
 
 def _same_verdict(record: RunRecord, verdict: Verdict, live: Live) -> None:
@@ -179,7 +207,8 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
     ]
     notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
     for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
-        sure = own(live.models[tier.candidate].draws, bool(live.task.contract.labels))
+        model = live.models[tier.candidate]
+        sure = own(model.draws, bool(live.task.contract.labels)) if model.provider != "learned" else OF_TAUGHT
         how = judged_by(tier.score.terms, names, sure) or "nothing but chance"
         notes.append(f"Rows are routed to {names[tier.candidate]} by {how}.")
     if isinstance(verdict.rule, Cascade) and verdict.rule.gate:

@@ -35,6 +35,7 @@ class Questions:
         self.groups = table.groups_of_texts(template.fields, template.literals).astype(np.int32)
         self.alike = Alike(self.groups)
         self.ways = ways_of(table, task, models)
+        self._learned: dict[int, str] = {}
 
     @property
     def distinct(self) -> int:
@@ -62,7 +63,12 @@ class Questions:
         """The request for one row and model. Candidates are asked how sure they are, where they can say."""
         if (way := self.ways.get(model)) is not None:
             return way.request(prompt)
-        return plain_request(self._task, self._models[model], prompt, logprobs=model > 0)
+        plain = plain_request(self._task, self._models[model], prompt, logprobs=model > 0)
+        return replace(plain, at=self._learned[model]) if model in self._learned else plain
+
+    def settle_learned(self, model: int, at: str) -> None:
+        """What was learned is settled: answers of a model that is taught in the run are kept under this name."""
+        self._learned[model] = at
 
     def packed(self, model: int) -> Way | None:
         """How a model is asked that is asked about several rows in one call."""

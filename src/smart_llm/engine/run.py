@@ -39,6 +39,7 @@ from smart_llm.engine.selfcheck import check_itself, second_look
 from smart_llm.engine.session import Session
 from smart_llm.engine.snapshots import covered
 from smart_llm.engine.stands import Stands, askable, note_failures, resuming
+from smart_llm.engine.teaching import Teaching
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
 from smart_llm.events import Ended, Said
@@ -46,7 +47,10 @@ from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import Aside, record_once
 from smart_llm.ledger.entries import ABOUT, DONE, GIVEN_UP
 from smart_llm.procedures.order import Ahead
+from smart_llm.providers.specs import LEARNED
+from smart_llm.providers.taught import Taught
 from smart_llm.tasks.functions import beyond
+from smart_llm.text.numbers import usd
 from smart_llm.types import Model, Verdict
 
 
@@ -171,18 +175,26 @@ async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: C
         return await _execute(job, record, models, batches, replace(session, concurrency=session.batch.rows), ahead)
 
 
-async def _execute(
-    job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying, session: Session, ahead: Ahead
-) -> Finished:
-    """Settle what is set aside, profile, deliver, settle the account."""
+def _live(job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying, session: Session) -> Live:
+    """The driver of a run, before anything is asked."""
     live = Live(job.table, job.task, models, client, stop=session.stop, aside=Aside.of(record.plan))
-    live.account.paid = lambda: client.budget.spent
+    live.account.told(client.budget, spent(record.run_id, session.ledger) - session.ledger.spent(record.run_id))
+    if (taught := session.providers.get(LEARNED)) is not None and isinstance(taught, Taught):
+        live.teaching = Teaching(job, live, taught, session.ledger, record.run_id, session.tell)
     live.proper = Proper(
         [model.name for model in models],
         lambda text: session.tell(Said(text)),
         quote=session.ledger.store_text,
         labelled=job.task.contract.labels is not None,
     )
+    return live
+
+
+async def _execute(
+    job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying, session: Session, ahead: Ahead
+) -> Finished:
+    """Settle what is set aside, profile, deliver, settle the account."""
+    live = _live(job, record, models, client, session)
     stands, start = Stands.of(record, session.ledger), session.ledger.last_number()
     if session.retry == "broken" and (count := set_apart(live, record, session.ledger)):
         session.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
@@ -205,7 +217,7 @@ async def _execute(
             raise Unfinished(stored(record.certificate), stopped) from stopped
         pending = certificate(job, record, live, None, session.ledger)
         _issue(pending, record, session.ledger)
-        raise Unfinished(pending, _counted(stopped, live)) from stopped
+        raise Unfinished(pending, _counted(stopped, live, record, session.ledger)) from stopped
     if session.retry and (told := await outcome(session.retry, record, live, start)):
         session.tell(Said(told))
     await client.settle()
@@ -285,12 +297,14 @@ def _check_answered(live: Live, client: Buying) -> None:
         )
 
 
-def _counted(stopped: SmartError, live: Live) -> SmartError:
-    """A stop by the user, with what there is by then."""
+def _counted(stopped: SmartError, live: Live, record: RunRecord, ledger: Ledger) -> SmartError:
+    """A stop by the user, with what there is by then: an earlier session may have come further than this one."""
     if not isinstance(stopped, Interrupted):
         return stopped
-    done, rows, paid = live.rows.done, live.questions.rows, live.account.paid()
+    done = live.rows.done - len(live.rows.errors)
+    if record.certificate is not None:
+        done = max(done, stored(record.certificate).answered)
     return Interrupted(
-        f"Stopped with {done:,} of {rows:,} rows answered and ${paid:.6g} spent. "
+        f"Stopped with {done:,} of {live.questions.rows:,} rows answered and {usd(ledger.spent(record.run_id))} spent. "
         + str(stopped).removeprefix("Stopped. ")
     )

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 
+from smart_llm.providers import specs
 from smart_llm.providers.endpoints import DIALECTS
 from smart_llm.providers.enforced import AUTO
+from smart_llm.providers.specs import LEARNED
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, packs
 from smart_llm.types import Model, Way
 
+TAUGHT = 2000
+"""Rows of a table from which on a candidate that is taught in the run may pay."""
+FEWEST = 200
+"""Different rows that are worth teaching anything with."""
 MOST = 30
 """Ways of all candidates together."""
 SMALL, LARGE = 8, 32
@@ -70,9 +77,25 @@ def spelled_out(models: Sequence[Model], task: Task, table: Table) -> tuple[Mode
     return (reference, *(named | {model.name: model for model in given}).values())
 
 
+def with_learned(models: tuple[Model, ...], task: Task, table: Table) -> tuple[Model, ...]:
+    """The models, and the candidate that is taught in the run where it may pay: labels, rows enough, and the library
+    that it needs is there."""
+    if task.contract.labels is None or table.rows < TAUGHT or find_spec("sklearn") is None:
+        return models
+    if any(model.name == LEARNED for model in models) or different_texts(task, table) < FEWEST:
+        return models
+    return (*models, specs.resolve(LEARNED))
+
+
+def different_texts(task: Task, table: Table) -> int:
+    """How many of the rows ask something else than all others before them."""
+    template = task.template(task.columns(table.columns))
+    return len(np.unique(table.groups_of_texts(template.fields, template.literals)))
+
+
 def _ways(model: Model, looks: Looks) -> Iterator[Way]:
     """The most promising first."""
-    if not model.way.plain:
+    if not model.way.plain or model.name == LEARNED:
         return
     packed = list(_packs(model, looks))
     yield from (Way(pack=pack) for pack in packed)

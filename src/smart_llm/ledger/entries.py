@@ -15,6 +15,10 @@ FIXED, ASK, ASKS = "fixed", "ask", "asks"
 """Kinds of events."""
 
 
+NO_KEY = ""
+"""In place of the key of a request: what is said in a lesson is none."""
+
+
 READINGS = ("marks", "scores", "said")
 """What is read from answers: marks, scores, and a number standing for each answer; by model."""
 
@@ -53,6 +57,10 @@ CHECKED = "self-check"
 
 GIVEN_UP = "given up"
 """Kind of the event that ends a run that another one takes the place of."""
+
+
+TAUGHT = "taught"
+"""Kind of the event that keeps the model of a candidate that is taught in the run."""
 
 
 ABOUT, GIVEN, IDS = "about", "answers given", "ids"

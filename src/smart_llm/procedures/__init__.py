@@ -30,7 +30,7 @@ class Descriptor:
 
 
 DESCRIPTORS = (
-    Descriptor("ladder/5", "ladder.procedure:procedure", "ladder", short="ladder", in_order=True),
+    Descriptor("ladder/6", "ladder.taught:procedure", "ladder", short="ladder", in_order=True),
     Descriptor("per-label/3", "per_label:procedure", "per_label", short="per-label", in_order=True, labels=True),
     Descriptor("smart/2024:profile-all", "smart_2024:profile_all", "smart_2024", floor=False),
     Descriptor("smart/2024:profile-smart", "smart_2024:profile_smart", "smart_2024", floor=False),

@@ -13,7 +13,7 @@ import numpy as np
 
 from smart_llm.procedures import described
 from smart_llm.stats.sampling import permutation
-from smart_llm.types import Ask, Ints
+from smart_llm.types import CHOSEN, LESSON, Ask, Ints
 
 MOST, SHARE = 400, 200
 """Rows bought ahead in a round: this many, or one in this many of the table, whichever is less."""
@@ -41,7 +41,7 @@ class Ahead:
 
     def along_with(self, ask: Ask) -> Ints:
         """The positions that follow those asked for; none while everything asked for was bought ahead before."""
-        if not self._step or not len(ask.positions):
+        if not self._step or not len(ask.positions) or ask.stage in (CHOSEN, LESSON):
             return self._order[:0]
         end = int(self._rank[ask.positions].max()) + 1
         if end <= self._until:

@@ -43,5 +43,6 @@ IN_PROCESS = {
     "local": "smart_llm.providers.local.provider:LocalProvider",
     "fake": "smart_llm.providers.fake:stand_in",
     "anyllm": "smart_llm.providers.anyllm:AnyLLMProvider",
+    "learned": "smart_llm.providers.taught:Taught",
 }
 """Providers without an address of ours: what makes one from a model's own name (of `anyllm`: from the model)."""

@@ -29,13 +29,15 @@ import os
 import re
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from smart_llm.errors import InputError, meant
+from smart_llm.files import small_text, unreadable
 from smart_llm.providers import candidate, settings
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
@@ -43,6 +45,8 @@ from smart_llm.providers.enforced import TOLD
 from smart_llm.providers.lent_keys import refusal
 from smart_llm.types import Model, Rate
 
+LEARNED = "learned"
+"""The candidate that is taught in the run, and has no provider."""
 _SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
 _AT_ADDRESS = re.compile(r"[^@]@https?://")
 _VERSION = re.compile(r"[0-9]{4,}|latest|default")
@@ -66,6 +70,8 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
 
     Raises `InputError` for a spec that cannot be read, an unknown provider, or a model without a price.
     """
+    if spec.strip().partition("?")[0] == LEARNED:
+        return _learned(spec.partition("?")[2])
     name, options = _expand(spec, book or {})
     _check_at(name)
     match = _SPEC.fullmatch(name)
@@ -103,15 +109,28 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
     )
 
 
+def _learned(query: str) -> Model:
+    """The candidate that is taught in the run; `InputError` for options it does not have."""
+    if query:
+        raise InputError(f"Model {LEARNED}: it has no options ({query}); it learns from the words of the texts.")
+    if find_spec("sklearn") is None:
+        raise InputError(f"Model {LEARNED} needs scikit-learn: pip install 'smart-llm[learned]'.")
+    return Model(LEARNED, LEARNED, LEARNED, Rate(source="taught in the run"))
+
+
 def read_book(path: str | os.PathLike[str]) -> dict[str, str]:
     """A TOML file of models as full specs by name: `[NAME]` with in, out, effort and the other options, url, model.
 
     NAME is a spec itself, or a short name, which then says which `model` (a spec) it stands for.
     """
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"The file of models {path} cannot be read: {error}.") from error
+        tables = tomllib.loads(small_text(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The file of models {path} cannot be read: {unreadable(error)}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"The file of models {path} cannot be read: {error}.") from None
+    except RecursionError:
+        raise InputError(f"The file of models {path} cannot be read: it is nested too deeply.") from None
     return {name: _book_spec(str(path), name, table) for name, table in tables.items()}
 
 
@@ -159,6 +178,8 @@ def _check_at(name: str) -> None:
     model, _, after = rest.partition("@")
     if provider == "anyllm" and _VERSION.fullmatch(after):
         return
+    if not model and _AT_ADDRESS.search(f"x@{after}"):
+        raise InputError(f"Model {_shown(name)}: no name before the @; write {provider}:NAME@{after}.")
     meant = re.sub(r"^[A-Za-z]*:?/*(?=[^/])", "", after) if "//" in after else after
     raise InputError(
         f"Model {_shown(name)}: {_shown(f'@{after}')[1:] or 'nothing'} after the @ is not an address; write "
@@ -171,6 +192,8 @@ def _options(name: str, query: str) -> dict[str, str]:
     for option, _ in pairs:
         if option not in _OPTIONS:
             raise InputError(f"Model {_shown(name)}: unknown option {option!r}; there are {', '.join(_OPTIONS)}.")
+    if twice := [option for option, many in Counter(option for option, _ in pairs).items() if many > 1]:
+        raise InputError(f"Model {_shown(name)}: {twice[0]}= is given twice; give it once.")
     return dict(pairs)
 
 

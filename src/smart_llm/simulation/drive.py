@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,8 +94,21 @@ def drive(procedure: Procedure, problem: Problem, answer: Callable[[Ask], Answer
         return verdict
 
 
-def simulate(procedure: Procedure, problem: Problem, population: Population) -> Outcome:
-    """Profile and deliver on a known population: what it cost, and how many delivered rows were misses.
+class Answering(Protocol):
+    """A population that may change as it is asked, and what it is now."""
+
+    population: Population
+
+    def answer(self, ask: Ask) -> Answers:
+        """What the models asked would have said."""
+        ...
+
+
+def simulate(
+    procedure: Procedure, problem: Problem, population: Population, taught: Answering | None = None
+) -> Outcome:
+    """Profile and deliver on a known population: what it cost, and how many delivered rows were misses. taught: the
+    same population, where one of its candidates is taught in the run.
 
     Every call is paid once: a profiled row's reference answer is delivered, a candidate's answer bought while
     profiling is not bought again.
@@ -103,7 +117,7 @@ def simulate(procedure: Procedure, problem: Problem, population: Population) -> 
 
     def answer(ask: Ask) -> Answers:
         paid[np.ix_(ask.positions, np.array(ask.models, np.int64))] = True
-        return population.answer(ask)
+        return (taught or population).answer(ask)
 
     verdict = drive(procedure, problem, answer)
     by = assign(verdict, problem.seed, problem.rows)
@@ -112,6 +126,7 @@ def simulate(procedure: Procedure, problem: Problem, population: Population) -> 
         by[left] = route(
             verdict.rule, problem.seed, problem.rows, left, lambda rows, models: answer(Ask(rows, models, "deliver"))
         )
+    population = taught.population if taught else population
     rows = np.arange(problem.rows)
     paid[rows, by] = True
     deferred = population.marks[rows, by] == DEFER
@@ -128,8 +143,12 @@ def simulate(procedure: Procedure, problem: Problem, population: Population) -> 
     )
 
 
-def prospects(population: Population) -> tuple[list[float], list[float]]:
-    """Per model: price of a row sent to it, deferrals included, as a share of the reference's; true share of misses."""
+def prospects(population: Population, unknown: int = 0) -> tuple[list[float], list[float]]:
+    """Per model: price of a row sent to it, deferrals included, as a share of the reference's; true share of misses.
+    unknown: a candidate that has said nothing yet, left out."""
+    if unknown:
+        kept = np.delete(np.arange(population.marks.shape[1]), unknown)
+        population = Population(population.marks[:, kept], population.cost[:, kept], population.score[:, kept])
     reference = population.cost[:, :1]
     deferred = (population.marks == DEFER) & (np.arange(population.marks.shape[1]) > 0)
     cost = (population.cost + deferred * reference).sum(axis=0) / reference.sum()

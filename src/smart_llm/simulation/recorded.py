@@ -22,6 +22,7 @@ import polars as pl
 from smart_llm.errors import InputError
 from smart_llm.scores.traits import answer_key, words_of
 from smart_llm.simulation.drive import Population
+from smart_llm.simulation.taught import School
 from smart_llm.tables.manner import USUAL, Manner
 from smart_llm.tables.reading import SEPARATORS, read
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Marks, Traits
@@ -36,16 +37,22 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None, schema_overrides=TEXT),
 }
 """Of formats that say themselves what type a value has; all others are read as the tables of runs are."""
+LEARNED = "learned"
+"""The candidate that is taught in the run; it is in no recorded table."""
+FEWEST = 200
+"""Different texts that are worth teaching anything with."""
 DECIMAL_COMMA = r"^\s*-?\d*,\d+\s*$"
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A recorded table, checked: the models in column order of the population (reference first)."""
+    """A recorded table, checked: the models in column order of the population (reference first). school: what a
+    candidate is taught from, where one is to be."""
 
     items: tuple[str, ...]
     models: tuple[str, ...]
     population: Population
+    school: School | None = None
 
 
 def load(
@@ -55,20 +62,51 @@ def load(
     candidates: Sequence[str] | None = None,
     equivalent: Equivalent | None = None,
     manner: Manner = USUAL,
+    text: Sequence[str] = (),
 ) -> Recorded:
     """Read and check a recorded table (a path or a frame); `candidates` None means every other model in it. manner: how
-    a file is read; what was guessed is a warning."""
-    lines = _typed(_read(source, manner))
-    models = _chosen(lines, reference, candidates)
+    a file is read; what was guessed is a warning. text: columns that hold what the items say, in place of `input`."""
+    lines = _typed(_worded(_read(source, manner), text))
+    taught = LEARNED in (candidates or ()) and LEARNED not in lines["model"]
+    models = _chosen(lines, reference, candidates, taught=taught)
     lines = lines.filter(pl.col("model").is_in(models))
     items = lines.select("item_id").unique(maintain_order=True)
-    columns = [_column(lines, items, model) for model in models]
+    columns = [_column(lines, items, model) if model != LEARNED or not taught else _silent(items) for model in models]
     marks = np.stack([_marks(column["answer"], columns[0]["answer"], equivalent) for column in columns], axis=1)
     marks[:, 0] = np.where(columns[0]["answer"].is_null(), ERROR, AGREE)
     cost = np.stack([column["cost_usd"].to_numpy() for column in columns], axis=1)
     score = np.stack([column["score"].to_numpy() for column in columns], axis=1)
     population = Population(marks, cost, score, _traits([column["answer"] for column in columns], columns[0]["input"]))
-    return Recorded(tuple(items["item_id"]), tuple(models), population)
+    school = _school(columns[0], models.index(LEARNED), equivalent) if taught else None
+    return Recorded(tuple(items["item_id"]), tuple(models), population, school)
+
+
+def _worded(lines: pl.DataFrame, text: Sequence[str]) -> pl.DataFrame:
+    """With these columns as the text of the items, where any are named."""
+    if not text:
+        return lines
+    if missing := [name for name in text if name not in lines.columns]:
+        raise InputError(f"--text {missing[0]}: no such column; it has {', '.join(lines.columns)}.")
+    cells = [pl.col(name).cast(pl.String).fill_null("") for name in text]
+    return lines.with_columns(input=pl.concat_str(cells, separator="\n"))
+
+
+def _silent(items: pl.DataFrame) -> pl.DataFrame:
+    """The lines of a candidate that has not said anything yet."""
+    nothing = {"answer": pl.lit(None, pl.String), "cost_usd": pl.lit(0.0), "score": pl.lit(float("nan"))}
+    return items.with_columns(**nothing)
+
+
+def _school(reference: pl.DataFrame, column: int, equivalent: Equivalent | None) -> School:
+    """What a candidate is taught from; `InputError` where there are no texts."""
+    texts = reference["input"]
+    if texts.null_count() == len(texts):
+        raise InputError("--candidate learned: the recorded table has no texts; name their columns by --text COLUMN.")
+    if texts.n_unique() < FEWEST:
+        raise InputError(
+            f"--candidate learned: {texts.n_unique():,} different texts are too few to learn from; at least {FEWEST}."
+        )
+    return School.of(texts.fill_null("").to_list(), reference["answer"].to_list(), column, equivalent)
 
 
 def _traits(answers: Sequence[pl.Series], inputs: pl.Series) -> Traits:
@@ -176,12 +214,14 @@ def _refuse(lines: pl.DataFrame, wrong: pl.Expr, what: str) -> None:
         raise InputError(f"recorded table, line {places[0] + 1} (item {item}, model {model}): {what}.")
 
 
-def _chosen(lines: pl.DataFrame, reference: str, candidates: Sequence[str] | None) -> list[str]:
+def _chosen(
+    lines: pl.DataFrame, reference: str, candidates: Sequence[str] | None, *, taught: bool = False
+) -> list[str]:
     """Reference first, then the candidates; every one must be in the table, once."""
     present = lines["model"].unique(maintain_order=True).to_list()
     chosen = [reference, *(candidates if candidates is not None else [m for m in present if m != reference])]
     for option, name in zip(["--reference", *["--candidate"] * len(chosen)], chosen, strict=False):
-        if name not in present:
+        if name not in present and not (taught and name == LEARNED):
             raise InputError(f"{option} {name}: not in the recorded table; it has {', '.join(present) or 'no rows'}.")
     if reference in chosen[1:]:
         raise InputError(f"--candidate {reference}: this is the reference.")

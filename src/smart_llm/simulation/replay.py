@@ -21,6 +21,7 @@ from smart_llm.engine.options import DEFAULT, check_models, check_whole
 from smart_llm.errors import InputError, named
 from smart_llm.simulation.drive import Outcome, Population, prospects, simulate
 from smart_llm.simulation.recorded import Equivalent, Recorded, load
+from smart_llm.simulation.taught import School, Taught
 from smart_llm.stats.clopper_pearson import upper_limit
 from smart_llm.stats.hindsight import best_mix
 from smart_llm.tables.manner import Manner
@@ -85,6 +86,7 @@ def replay(
     encoding: str | None = None,
     quotes: str = DEFAULT["quotes"],
     header: bool | None = None,
+    text: Sequence[str] = (),
 ) -> Figures:
     """Replay a procedure on recorded answers: what it would have cost, and whether it would have kept its promise.
 
@@ -105,12 +107,12 @@ def replay(
         raise InputError(f"--procedure {procedure}: a replay makes no promise per label; leave --procedure out.")
     target, trust = share("--agreement", agreement), share("--confidence", confidence)
     manner = Manner(encoding, quotes, header)
-    table = load(recorded, reference=reference, candidates=candidates, equivalent=equivalent, manner=manner)
+    table = load(recorded, reference=reference, candidates=candidates, equivalent=equivalent, manner=manner, text=text)
     population = table.population if scores else without_scores(table.population)
-    problem = pose(Recorded(table.items, table.models, population), target, trust, seed)
+    problem = pose(Recorded(table.items, table.models, population, table.school), target, trust, seed)
     problem = replace(problem, floor=floor_share(floor))
     start = perf_counter()
-    outcomes = list(run_trials(name, problem, population, trials))
+    outcomes = list(run_trials(name, problem, population, trials, table.school))
     return summarise(name, problem, population, outcomes, (perf_counter() - start) / trials)
 
 
@@ -133,14 +135,18 @@ def pose(table: Recorded, agreement: Fraction, confidence: Fraction, seed: int) 
         rates=tuple(float(rate) for rate in rates),
         seed=seed,
         reserve=int((table.population.marks[:, 0] == ERROR).sum()),
+        learned=table.school.column if table.school else 0,
     )
 
 
-def run_trials(procedure: str, problem: Problem, population: Population, trials: int) -> Iterator[Outcome]:
-    """The outcomes of seeds S, S+1, …"""
+def run_trials(
+    procedure: str, problem: Problem, population: Population, trials: int, school: School | None = None
+) -> Iterator[Outcome]:
+    """The outcomes of seeds S, S+1, … school: what a candidate is taught from, anew in every trial."""
     conversation = procedures.get(procedure)
     for trial in range(trials):
-        yield simulate(conversation, reseeded(problem, problem.seed + trial), population)
+        taught = Taught(population, school) if school else None
+        yield simulate(conversation, reseeded(problem, problem.seed + trial), population, taught)
 
 
 def reseeded(problem: Problem, seed: int) -> Problem:
@@ -174,6 +180,6 @@ def summarise(
         profiled_mean=float(np.mean([outcome.profiled for outcome in outcomes])),
         reference_share_mean=float(np.mean([outcome.reference_rows for outcome in outcomes]) / rows),
         certified_runs=sum(outcome.verdict.granted for outcome in outcomes),
-        hindsight_cost_ratio=best_mix(*prospects(population), allowed(rows, problem.agreement) / rows),
+        hindsight_cost_ratio=best_mix(*prospects(population, problem.learned), allowed(rows, problem.agreement) / rows),
         seconds_per_trial=seconds,
     )

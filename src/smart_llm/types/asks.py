@@ -56,7 +56,8 @@ class Problem:
     candidate is delivered only where it is likely to agree on more than this share of the rows it answers. bounds: USD
     a call can cost at most, reference first (∞ where that is not known; empty where nothing is known). packs: rows that
     share a call, reference first (empty: every row has its own). kin: the number of the model behind each, where some
-    candidates are ways of one model (empty: none are). out: candidates that are not considered any more.
+    candidates are ways of one model (empty: none are). out: candidates that are not considered any more. learned: the
+    candidate that is taught in the run by the reference's answers (0: there is none).
     """
 
     rows: int
@@ -75,6 +76,7 @@ class Problem:
     packs: tuple[float, ...] = ()
     kin: tuple[int, ...] = ()
     out: frozenset[int] = frozenset()
+    learned: int = 0
 
     def bought(self, candidate: int, rows: float) -> float:
         """About how many rows' answers are paid for where a candidate is asked about so many, drawn at random: those
@@ -125,12 +127,23 @@ class Outlook:
     expected_cost_ratio: float
 
 
+CHOSEN = "chosen"
+"""Stage of an ask about rows that were chosen by what was learned, not by the order. They are never evidence, and the
+order of the rows that are left is that of the run without them."""
+LESSON = "learned again"
+"""Stage of an ask by which the candidate that is taught in the run is taught with its rows, and with no others. What it
+answers to them is said, of each, by a model that had not seen the row; what it is asked later, by the model of the last
+lesson."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """Ask these models about these rows. positions: shape (n,), no repeats; models: indices, 0 = reference.
 
     fixed: where these rows are evidence, everything that was decided before they are seen (JSON). The driver records it
     before it asks, so that a verifier can tell a design that came first from one that was fitted to its evidence.
+    least: of a lesson, how many rows that were not asked about yet it should name, those the candidate is least sure
+    of.
     """
 
     positions: Ints
@@ -138,6 +151,7 @@ class Ask:
     stage: str
     outlook: Outlook | None = None
     fixed: Mapping[str, Json] | None = None
+    least: int = 0
 
 
 WORDS = 128
@@ -165,17 +179,29 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True)
+class Least:
+    """Rows that the candidate taught in the run is least sure of, of those not asked about, the least sure first.
+    positions, odds: shape (k,). share: of all rows, those among which they were looked for."""
+
+    positions: Ints
+    odds: Floats
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What an `Ask` brought, all arrays of shape (n, 1 + m), column = model index.
 
     marks: the codes above. cost: USD of each call (0 where not asked). score: the answer's own confidence, higher is
-    surer (NaN where there is none). traits: what else a score may look at (None where nothing is known).
+    surer (NaN where there is none). traits: what else a score may look at (None where nothing is known). least: what a
+    lesson was asked to name.
     """
 
     marks: Marks
     cost: Floats
     score: Floats
     traits: Traits | None = None
+    least: Least | None = None
 
     @classmethod
     def blank(cls, shape: tuple[int, int], *, traits: bool = True, words: bool = False) -> Answers:

@@ -1,4 +1,4 @@
-"""`ladder/5` recomputed: hypergeometric tails by scipy, and sums that must add up.
+"""`ladder/6` recomputed: hypergeometric tails by scipy, and sums that must add up.
 
 Evidence of a blind mix is checked as such (`mix`). Evidence of a cascade names its tiers and its gate as they were
 before the look, the look (credit, rows), which must be the smallest that keeps the level, the stopping row (tier,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from smart_llm.procedures.money import LIKELY
 from smart_llm.stats.sampling import uniforms
-from smart_llm.stats.special import expit, gammaincinv, gammaln, ndtri
+from smart_llm.stats.special import expit, gammaincinv, ndtri
 from smart_llm.types import Floats, Score
 
 DRAWS = 160
@@ -40,6 +40,9 @@ OWN, ALONE, PEERS = Belief(2.0, 3.0, 0.5), Belief(6.0, 1.4, 0.4), Belief(4.0, 2.
 candidate says the same."""
 EVEN = 10.0
 """Rows' worth of prior belief that reference costs do not depend on the score."""
+LOG_SHAPES = np.linspace(np.log(0.2), np.log(60.0), 60)
+SHAPES = np.exp(LOG_SHAPES)
+"""The values of γ that are weighed."""
 NOISE = (np.arange(6) + 0.5) / 6
 """Quantiles of what only the look decides, averaged over."""
 
@@ -51,8 +54,8 @@ class Curve:
     that are hard are also long). useless: posterior probability that the score knows nothing."""
 
     rate: Floats
-    shape: Floats
     kept: float
+    shape: Floats
     dear: float
     useless: float
 
@@ -95,35 +98,73 @@ class Shown:
     weights: Floats
 
 
+def blind(shown: Shown, seed: int) -> Curve:
+    """The posterior of no order at all."""
+    return Curve(*_rate(shown, shown.kept, seed), np.ones(DRAWS), 1.0, 1.0)
+
+
 def curve(score: Floats, shown: Shown, *, prior: Belief, seed: int) -> Curve:
-    """The posterior of one way to order rows. Tied rows share the mean of their places."""
-    weights, usable = shown.weights, shown.kept & ~np.isnan(score)
-    wrong, cost = usable & shown.bad, shown.cost[usable]
-    places = np.zeros(len(score))
-    places[usable] = depths(score[usable])
-    hits, depth = int(wrong.sum()), float(places[wrong].sum())
-    told = weights[:, wrong].sum(axis=1)
-    rate = told + prior_draws(seed, "rate", 0.5)
-    rate = rate / (rate + weights[:, ~wrong].sum(axis=1) + prior_draws(seed, "rest", 1.0))
+    """The posterior of one way to order rows. A bad row is known to stand somewhere among the rows it ties with."""
+    usable = shown.kept & ~np.isnan(score)
+    wrong, cost = (usable & shown.bad)[usable], shown.cost[usable]
+    spans, places = spread(score[usable])
+    rate, kept = _rate(shown, usable, seed)
     a, b = prior.weight, prior.weight / prior.mean
-    shape = (a + told) / (b * prior_draws(seed, "shape", a) / a + weights[:, wrong] @ places[wrong])
-    knows = a * np.log(b) - gammaln(a) + gammaln(a + hits) - (a + hits) * np.log(b + depth)
-    chance = expit(np.log(prior.useless) - np.log1p(-prior.useless) - depth - knows)
-    blind = quantiles(seed, "blind") < chance
+    within = log_chance(spans[wrong])
+    pull = a * LOG_SHAPES - np.outer(b * prior_draws(seed, "shape", a) / a, SHAPES)
+    shape = highest(pull + shown.weights[:, usable & shown.bad] @ within)
+    belief = a * LOG_SHAPES - b * SHAPES  # the density of log γ
+    knows = log_sum(belief + within.sum(axis=0)) - log_sum(belief) - float(np.log(spans[wrong] @ (-1.0, 1.0)).sum())
+    useless = float(expit(np.log(prior.useless) - np.log1p(-prior.useless) - knows))
     spent = cost / cost.mean() if cost.sum() > 0 else np.ones(len(cost))
-    dear = (EVEN + float(places[usable].sum())) / (EVEN + float(spent @ places[usable]))
-    return Curve(
-        rate, np.where(blind, 1.0, shape), float((usable.sum() + 0.5) / (len(score) + 0.5)), dear, float(chance)
-    )
+    dear = (EVEN + float(places.sum())) / (EVEN + float(spent @ places))
+    return Curve(rate, kept, np.where(quantiles(seed, "blind") < useless, 1.0, shape), dear, useless)
 
 
-def depths(score: Floats) -> Floats:
-    """Shape (n,): −log of each row's place, surest first, as a share of the rows; tied rows share the mean."""
+def _rate(shown: Shown, usable: NDArray[np.bool_], seed: int) -> tuple[Floats, float]:
+    """Posterior draws of δ, shape (DRAWS,), and the share of rows that can be delivered at all."""
+    wrong = usable & shown.bad
+    bad = shown.weights[:, wrong].sum(axis=1) + prior_draws(seed, "rate", 0.5)
+    good = shown.weights[:, ~wrong].sum(axis=1) + prior_draws(seed, "rest", 1.0)
+    return bad / (bad + good), float((usable.sum() + 0.5) / (len(usable) + 0.5))
+
+
+def log_chance(spans: Floats) -> Floats:
+    """Shape (n, len(SHAPES)): log of h^γ − l^γ, the chance that a bad row stands between the shares l and h. spans:
+    shape (n, 2), l and h."""
+    low, high = np.log(np.maximum(spans, 1e-12)).T[:, :, None]
+    return np.asarray(SHAPES * high + np.log(-np.expm1(SHAPES * (low - high))))
+
+
+def highest(objective: Floats) -> Floats:
+    """Shape (draws,): where each row of `objective`, shape (draws, len(SHAPES)), is highest, between the points too."""
+    row, at = np.arange(len(objective)), np.clip(objective.argmax(axis=1), 1, len(SHAPES) - 2)
+    before, here, after = objective[row, at - 1], objective[row, at], objective[row, at + 1]
+    bend = before - 2 * here + after
+    step = np.where(bend < 0, (before - after) / (2 * np.minimum(bend, -1e-12)), 0.0)
+    return np.asarray(np.exp(LOG_SHAPES[at] + np.clip(step, -1.0, 1.0) * (LOG_SHAPES[1] - LOG_SHAPES[0])))
+
+
+def log_sum(values: Floats) -> float:
+    """log Σ exp."""
+    top = float(values.max())
+    return top + float(np.log(np.exp(values - top).sum()))
+
+
+def spread(score: Floats) -> tuple[Floats, Floats]:
+    """Where each row stands, surest first: the shares of the rows between which it and those it ties with lie, shape
+    (n, 2), and −log of its place, shape (n,), the mean of theirs."""
+    if not (rows := len(score)):
+        return np.zeros((0, 2)), np.zeros(0)
     order = np.argsort(-score, kind="stable")
-    place = np.empty(len(score))
-    place[order] = -np.log((np.arange(len(score)) + 0.5) / max(1, len(score)))
-    _, group = np.unique(score, return_inverse=True)
-    return np.asarray((np.bincount(group, place) / np.bincount(group))[group]) if len(score) else place
+    first = np.r_[True, np.diff(score[order]) != 0]
+    start, group = np.flatnonzero(first), np.cumsum(first) - 1
+    end = np.r_[start[1:], rows]
+    depth = np.add.reduceat(-np.log((np.arange(rows) + 0.5) / rows), start) / (end - start)
+    spans, places = np.empty((rows, 2)), np.empty(rows)
+    spans[order] = np.stack([start, end], axis=1)[group] / rows
+    places[order] = depth[group]
+    return spans, places
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,24 +263,26 @@ def learn(names: Sequence[str], traits: Floats, bad: NDArray[np.bool_]) -> tuple
             centre[column], scale[column] = traits[:, column].mean(), max(float(traits[:, column].std()), 1e-6)
     design = np.column_stack([np.ones(len(bad)), (traits - centre) / scale])
     prior = np.array([(-1.5, 1.5), *(PRIORS[name.partition(":")[0]] for name in names)])
-    folds = np.arange(len(bad)) % 5
-    said = np.zeros(len(bad))
-    for fold in range(5):
-        held = folds == fold
-        said[held] = -design[held] @ _fit(design[~held], bad[~held], prior)
-    weights = -_fit(design, bad, prior)[1:] / scale
+    held = np.arange(5)[:, None] == np.arange(len(bad)) % 5
+    fits = _fit(design, bad, np.vstack([~held, np.ones(len(bad), dtype=bool)]), prior)
+    said = -(fits[:5] @ design.T)[held.argmax(axis=0), np.arange(len(bad))]
+    weights = -fits[5, 1:] / scale
     return Score(tuple((name, float(f"{weight:.6g}")) for name, weight in zip(names, weights, strict=True))), said
 
 
-def _fit(design: Floats, bad: NDArray[np.bool_], prior: Floats) -> Floats:
-    """Posterior mode, by Newton's method in steps of at most 1. prior: shape (1 + k, 2), mean and deviation."""
-    weights, precision = prior[:, 0].copy(), prior[:, 1] ** -2.0
+def _fit(design: Floats, bad: NDArray[np.bool_], used: NDArray[np.bool_], prior: Floats) -> Floats:
+    """Shape (fits, 1 + k): posterior modes, each of the rows it uses, by Newton's method in steps of at most 1. used:
+    shape (fits, n). prior: shape (1 + k, 2), mean and deviation."""
+    precision = prior[:, 1] ** -2.0
+    weights = np.tile(prior[:, 0], (len(used), 1))
     for _ in range(40):
-        chance = expit(design @ weights)
-        slope = design.T @ (bad - chance) - (weights - prior[:, 0]) * precision
-        bend = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(precision)
-        step = np.linalg.solve(bend, slope)
-        weights += step / max(1.0, float(np.abs(step).max()))
-        if np.abs(step).max() < 1e-9:
+        chance = expit(weights @ design.T)
+        slope = (used * (bad - chance)) @ design - (weights - prior[:, 0]) * precision
+        spread = (used * chance * (1 - chance))[:, :, None] * design
+        bend = design.T @ spread + np.diag(precision)
+        step = np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+        longest = np.abs(step).max(axis=1, keepdims=True)
+        weights += step / np.maximum(1.0, longest)
+        if longest.max() < 1e-9:
             break
     return weights

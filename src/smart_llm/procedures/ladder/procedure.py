@@ -1,4 +1,4 @@
-"""`ladder/5`: per-row routing where a score pays, the exact mix where it does not.
+"""`ladder/6`: per-row routing where a score pays, the exact mix where it does not.
 
 0. Where candidates are several ways of asking the same models, only a few of them are let in (`sieve`), on pilot rows.
 1. *Pilot*: a few rows answered by the reference and the candidates whose pilot costs next to nothing; an expensive
@@ -33,9 +33,9 @@ from smart_llm.procedures.mix import pilot as mix_pilot
 from smart_llm.procedures.mix import procedure as mix
 from smart_llm.procedures.money import AS_EXPENSIVE, at_most
 from smart_llm.stats.sampling import permutation
-from smart_llm.types import NOT_ASKED, Answers, Ask, Ints, Problem, Verdict
+from smart_llm.types import NOT_ASKED, Answers, Ask, Floats, Ints, Problem, Verdict
 
-NAME = "ladder/5"
+NAME = "ladder/6"
 PILOT = 2.2  # × N^⅓ rows
 ROUTING = 3.0  # × the share deferred is the share of that pilot worth buying
 NEXT_TO_NOTHING = 0.002  # of reference-only cost: a candidate's pilot at that price needs no reason
@@ -55,9 +55,12 @@ def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     state, notes = mix_pilot.start(problem)
     told: list[tuple[Ask, Answers]] = []
     state = yield from overheard(sieve(state), told)
-    state = yield from overheard(mix_pilot.pilot(state), told)
-    if state.asked and speaks(told) and worth_routing(pilot := Pilot.of(state.problem, told)):
-        return (yield from routed(pilot))
+    for asking, speaks in ((mix_pilot.opened, scored), (mix_pilot.pilot, described)):
+        state = yield from overheard(asking(state), told)
+        if state.asked and speaks(told):
+            pilot = Pilot.of(state.problem, told)
+            if worth_routing(pilot, ways := weigh(pilot)):
+                return (yield from routed(pilot, ways))
     return under_our_name((yield from mix.certify(state, notes, NAME)))
 
 
@@ -76,40 +79,45 @@ def overheard(
         return state
 
 
-def speaks(told: Sequence[tuple[Ask, Answers]]) -> bool:
+def scored(told: Sequence[tuple[Ask, Answers]]) -> bool:
+    """Whether candidates say how sure they are of their own answers."""
+    return any(not np.isnan(answers.score[:, 1:]).all() for _, answers in told)
+
+
+def described(told: Sequence[tuple[Ask, Answers]]) -> bool:
     """Whether there is anything a score could be made of."""
-    first = told[0][1]
-    return first.traits is not None or any(not np.isnan(answers.score[:, 1:]).all() for _, answers in told)
+    return told[0][1].traits is not None or scored(told)
 
 
-def worth_routing(pilot: Pilot) -> bool:
+def worth_routing(pilot: Pilot, ways: Sequence[Way]) -> bool:
     """Whether a score may save more than it takes to find out: a candidate's own does not look useless, or what a
     learned one can be hoped to save exceeds what half as many pilot rows again, and the other candidates, cost."""
-    ways, have = weigh(pilot), len(pilot.rows)
+    have = len(pilot.rows)
     if not ways:
         return False
-    if any(way.score == OWN and way.useless <= forecast.OWN.useless for way in ways):
+    own = min((way for way in ways if way.score == OWN), key=lambda way: way.cost, default=None)
+    if own is not None and own.useless <= forecast.OWN.useless:
         return True
     best = min(ways, key=lambda way: way.cost)
-    deferred = best.cost / max(1, pilot.left) - pilot.price((best.candidate,))
     rows = max(int(np.ceil(PILOT * pilot.problem.rows ** (1 / 3))), have + have // 2) - have
     late = [j for j in pilot.problem.by_price if j not in pilot.asked and pilot.price((j,)) < LATE]
     price = rows * (1 + pilot.price(pilot.asked) - best.cost / max(1, pilot.left)) + have * pilot.price(late)
-    return LEARNABLE * deferred * pilot.left > price
+    return LEARNABLE * deferred(pilot, best) * pilot.left > price
 
 
-def routed(pilot: Pilot) -> Generator[Ask, Answers, Verdict]:
+def routed(pilot: Pilot, ways: Sequence[Way]) -> Generator[Ask, Answers, Verdict]:
     """The run from the first rows on, where there are scores."""
     order = permutation(pilot.problem.seed, "order", pilot.problem.rows)
-    pilot = yield from first_pilot(pilot, order)
-    ways = weigh(pilot)
-    while (step := next_step(pilot, ways)) is not None:
+    longer = yield from first_pilot(pilot, ways, order)
+    pilot, ways = longer, ways if longer is pilot else weigh(longer)
+    while worth_routing(pilot, ways) and (step := next_step(pilot, ways)) is not None:
         pilot = yield from step_on(pilot, order, step)
         ways = weigh(pilot)
     trusted = [way for way in ways if way.score != OWN or way.useless <= TRUST]
     state, notes = as_blind(pilot, order)
     best = tiered(pilot, trusted) if trusted else None
     if best is None or blindly(best, pilot, ways, state):
+        state = yield from mix_pilot.pilot(state)
         return under_our_name((yield from mix.certify(state, notes, NAME)))
     return (yield from cascade(pilot, order, best, NAME))
 
@@ -141,23 +149,24 @@ def clearly(best: Way, pilot: Pilot) -> float:
 # --------------------------------------------------------------------------- the pilot
 
 
-def first_pilot(pilot: Pilot, order: Ints) -> Generator[Ask, Answers, Pilot]:
+def first_pilot(pilot: Pilot, ways: Sequence[Way], order: Ints) -> Generator[Ask, Answers, Pilot]:
     """Bring the rows asked first up to a pilot, with all candidates that cost next to nothing. It is the shorter, the
     less there is to route: where nearly all rows can be delivered anyway, no score can save much."""
     problem, have = pilot.problem, len(pilot.rows)
     whole = PILOT * problem.rows ** (1 / 3)
-    best = min(weigh(pilot), key=lambda way: way.cost)
-    deferred = best.cost / max(1, pilot.left) - pilot.price((best.candidate,))
-    count = min(problem.rows, int(np.ceil(whole * min(1.0, ROUTING * max(0.0, deferred)))))
+    best = min(ways, key=lambda way: way.cost)
+    count = min(problem.rows, int(np.ceil(whole * min(1.0, ROUTING * max(0.0, deferred(pilot, best))))))
     if count <= have:
         return pilot
     for j in problem.by_price:
         price = pilot.price((j,))
         if j not in pilot.asked and count * price <= NEXT_TO_NOTHING * problem.rows and price < AS_EXPENSIVE:
             pilot = yield from step_on(pilot, order, Step(candidate=j))
-    price = pilot.price(playing(pilot))
+    cheap = NEXT_TO_NOTHING * problem.rows / count
+    following = tuple(j for j in playing(pilot) if pilot.price((j,)) <= cheap or hopeful(pilot, j, best))
+    price = pilot.price(following)
     affordable = int(pilot.room / price) if price > 0 else count
-    return (yield from step_on(pilot, order, Step(rows=min(count - have, affordable))))
+    return (yield from step_on(pilot, order, Step(rows=min(count - have, affordable), models=following)))
 
 
 def playing(pilot: Pilot) -> tuple[int, ...]:
@@ -165,33 +174,64 @@ def playing(pilot: Pilot) -> tuple[int, ...]:
     return tuple(j for j in pilot.asked if pilot.price((j,)) < AS_EXPENSIVE)
 
 
+def hopeful(pilot: Pilot, candidate: int, best: Way) -> bool:
+    """Whether a candidate might still win, if it deferred but `HOPE` of what the best way so far does: in its place, or
+    as a tier after it, on the rows that it defers."""
+    price, sent = pilot.price((candidate,)), deferred(pilot, best)
+    instead = price * pilot.left + HOPE * sent * pilot.left < min(best.cost, pilot.left)
+    return candidate == best.candidate or instead or round(price + HOPE, 9) <= 1
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to add to the pilot: a candidate on the rows there are, or rows."""
+    """What to add to the pilot: a candidate on the rows there are, or rows for these models."""
 
     candidate: int = 0
     rows: int = 0
+    models: tuple[int, ...] = ()
 
 
 def next_step(pilot: Pilot, ways: Sequence[Way]) -> Step | None:
     """Bring in a candidate that could still win, else lengthen the pilot if that pays, else neither."""
     problem, count = pilot.problem, len(pilot.rows)
-    best = min((way.cost for way in ways), default=float(pilot.left))
-    paying = min(ways, key=lambda way: way.cost).candidate if ways else 0
-    deferrals = best - pilot.left * (pilot.price((paying,)) if paying else 0.0)
+    best = min(ways, key=lambda way: way.cost, default=None)
     for j in problem.by_price:
         price = pilot.price((j,))
         affordable = count * price <= pilot.room and price < AS_EXPENSIVE and not pilot.doubtful(j)
-        if j not in pilot.asked and affordable and price * problem.rows + HOPE * deferrals < min(best, pilot.left):
+        if j not in pilot.asked and affordable and (best is None or hopeful(pilot, j, best)):
             return Step(candidate=j)
-    more, calls = min(pilot.left, int(np.ceil(LONGER * count))), pilot.price(playing(pilot))
-    if not ways or not more or more * calls > pilot.room:
+    return longer(pilot, ways, best) if best is not None else None
+
+
+def longer(pilot: Pilot, ways: Sequence[Way], best: Way) -> Step | None:
+    """Half as many rows again, for the candidates that are worth asking about them; None: it does not pay."""
+    count, following = len(pilot.rows), playing(pilot)
+    more = min(pilot.left, int(np.ceil(LONGER * count)))
+    learns = any(way.score not in (None, OWN) for way in ways)
+    factor = 1 + LEARNING * max(0.0, deferred(pilot, best)) if learns else 1.0
+
+    def gain(models: Sequence[int]) -> float:
+        told = [way.costs if set(way.models) <= set(models) else untold(way.costs) for way in ways]
+        return factor * forecast.value_of_more(told, count, more) - more * pilot.price(models)
+
+    for j in sorted(following, key=lambda j: -pilot.price((j,))):
+        fewer = tuple(k for k in following if k != j)
+        if j not in best.models and gain(fewer) > gain(following):
+            following = fewer
+    if not more or more * pilot.price(following) > pilot.room:
         return None
-    extra = 1 + calls - min(1.0, best / max(1, pilot.left))
-    gain = forecast.value_of_more([way.costs for way in ways], count, more)
-    if any(way.score not in (None, OWN) for way in ways):
-        gain *= 1 + LEARNING * max(0.0, deferrals / max(1, pilot.left))
-    return Step(rows=more) if gain > more * extra else None
+    price = more * max(0.0, 1 - best.cost / max(1, pilot.left))  # what would have been saved on these rows
+    return Step(rows=more, models=following) if gain(following) > price else None
+
+
+def untold(costs: Floats) -> Floats:
+    """Forecasts of a way that more rows tell nothing of."""
+    return np.broadcast_to(costs.mean(axis=1, keepdims=True), costs.shape)
+
+
+def deferred(pilot: Pilot, way: Way) -> float:
+    """The share of the rows that a way is expected to send to the reference."""
+    return way.cost / max(1, pilot.left) - pilot.price((way.candidate,))
 
 
 def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pilot]:
@@ -201,7 +241,7 @@ def step_on(pilot: Pilot, order: Ints, step: Step) -> Generator[Ask, Answers, Pi
     if step.rows <= 0:
         return pilot
     fresh = order[len(pilot.rows) : len(pilot.rows) + step.rows]
-    return (yield from pilot.after(Ask(fresh, (0, *playing(pilot)), "pilot")))
+    return (yield from pilot.after(Ask(fresh, (0, *step.models), "pilot")))
 
 
 def brought_in(pilot: Pilot, candidate: int) -> Generator[Ask, Answers, Pilot]:

@@ -55,6 +55,8 @@ class Way:
     @property
     def models(self) -> tuple[int, ...]:
         """Every candidate it may call, in that order."""
+        if self.score is None:
+            return (self.candidate,)
         return tuple(dict.fromkeys(model for tier in self.tiers for model in tier.models))
 
 
@@ -132,8 +134,8 @@ def affordable(pilot: Pilot, price: float) -> tuple[tuple[int, int], ...]:
 
 def mix_way(pilot: Pilot, j: int) -> Way:
     """The forecast of the blind mix."""
-    problem, blank = pilot.problem, np.zeros(len(pilot.rows))
-    curve = forecast.curve(blank, shown(pilot, j), prior=forecast.ALONE, seed=problem.seed)
+    problem = pilot.problem
+    curve = forecast.blind(shown(pilot, j), problem.seed)
     price, allowance = pilot.price((j,)), max(0, pilot.allowance)
     costs = forecast.mix_costs(curve, price, pilot.left, allowance, problem.alpha, float(problem.floor))
     return Way(j, None, (), costs)

@@ -119,19 +119,32 @@ def _rate(state: State, models: Sequence[int]) -> float:
     return sum(state.candidates[j].rate for j in models)
 
 
+Step = tuple[int, int, tuple[int, ...]]
+"""Which rows of the order to ask (from, to) of which candidates."""
+
+
+def opened(state: State) -> Generator[Ask, Answers, State]:
+    """Ask for the opening alone."""
+    begun = opening(state)
+    while (step := opening_step(state, begun)) is not None:
+        state = yield from step_on(state, step)
+    return state
+
+
 def pilot(state: State) -> Generator[Ask, Answers, State]:
     """Ask until the choice is worth no more pilot rows."""
     begun = opening(state)
     while (step := opening_step(state, begun) or later_step(state, begun)) is not None:
-        first, last, models = step
-        stage = "pilot" if last > state.rows else "pilot again"
-        answers = yield Ask(state.order[first:last], (0, *models), stage, outlook(state))
-        state = heard(state, models, answers, fresh=max(0, last - state.rows))
+        state = yield from step_on(state, step)
     return state
 
 
-Step = tuple[int, int, tuple[int, ...]]
-"""Which rows of the order to ask (from, to) of which candidates."""
+def step_on(state: State, step: Step) -> Generator[Ask, Answers, State]:
+    """Ask what the step says."""
+    first, last, models = step
+    stage = "pilot" if last > state.rows else "pilot again"
+    answers = yield Ask(state.order[first:last], (0, *models), stage, outlook(state))
+    return heard(state, models, answers, fresh=max(0, last - state.rows))
 
 
 def opening_step(state: State, begun: Opening) -> Step | None:

@@ -1,0 +1,120 @@
+"""The promise with a candidate that an adversary teaches: the shipped procedure, run over and over on boundary cases.
+
+The adversary sees every row that the candidate was taught with, says what it likes of them, chooses the rows that are
+asked about next, and settles the candidate's answer and score on every row left when the look is known and before it
+is drawn: exactly so many bad rows, wherever they hurt most. It does not know the order. So every rate below must be at
+most 1 − confidence, up to chance; `attained` is built to come close to it.
+
+    python benchmarks/learned_promise.py [--runs 1000] [--rows 700]
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from smart_llm import procedures
+from smart_llm.procedures.ladder.taught import GROWTH
+from smart_llm.simulation.drive import Population, simulate
+from smart_llm.stats.clopper_pearson import interval
+from smart_llm.types import AGREE, BAD, LESSON, NOT_ASKED, Answers, Ask, Least, Problem, Traits
+
+CELLS = ("attained", "twice", "tied", "spread", "margin", "blocks")
+"""Where the bad rows stand: first in the order, just so many that the bound is attained; twice as many; with one score
+for all rows; anywhere; after as many good rows as may be delivered; in blocks of rows that are alike."""
+
+
+ENOUGH = 90
+"""Rows from which on it seems to be good; with fewer, more lessons look worth while."""
+
+
+class Adversary:
+    """A population of one candidate, which says the worst that it may."""
+
+    def __init__(self, rows: int, cell: str, tricks: int) -> None:
+        self.cell, self.rng = cell, np.random.default_rng(tricks)
+        shape = (rows, 2)
+        marks = np.full(shape, AGREE, np.int8)
+        marks[:, 1] = NOT_ASKED
+        key = np.ones(shape, np.int64)
+        key[: rows // 2, 0] = 2
+        traits = Traits(key, np.ones(shape), np.full(rows, 50.0))
+        self.population = Population(marks, np.array([[1.0, 0.0]] * rows), np.full(shape, np.nan), traits)
+        self.taught = np.zeros(rows, bool)
+
+    def answer(self, ask: Ask) -> Answers:
+        """What the models asked say."""
+        if ask.stage == LESSON:
+            return self._lesson(ask)
+        if 1 in ask.models and (self.population.marks[~self.taught, 1] == NOT_ASKED).any():
+            assert ask.fixed is not None or not self.taught.any()
+            self._settle(ask.fixed or {})
+        if 1 not in ask.models:
+            self.taught[ask.positions] = True
+        return self.population.answer(ask)
+
+    def _lesson(self, ask: Ask) -> Answers:
+        """It seems to be good, and knows where it is not: what makes a look as bold as it gets."""
+        said, rows = self.population, ask.positions
+        wrong = 0.3 if len(rows) < ENOUGH else 0.12
+        said.marks[rows, 1] = np.where(self.rng.random(len(rows)) < wrong, BAD, AGREE)
+        odds = np.where(said.marks[rows, 1] == BAD, 0.3, 3.0) + self.rng.random(len(rows))
+        said.score[rows, 1], self.taught[rows] = odds, True
+        left = self.rng.permutation(np.flatnonzero(~self.taught))
+        named = left[: min(ask.least, int((GROWTH - 1) * len(rows)) + 1)]
+        return replace(said.answer(ask), least=Least(named, np.zeros(len(named))))
+
+    def _settle(self, fixed: dict[str, object]) -> None:
+        """Every answer that is left, once the look is known and before it is drawn."""
+        left = self.rng.permutation(np.flatnonzero(~self.taught))
+        credit, allowance = int(str(fixed.get("credit", 0))), int(str(fixed.get("allowance", len(left) // 10)))
+        bad = min(len(left), (2 if self.cell == "twice" else 1) * (allowance + 1 + credit))
+        if self.cell == "blocks":
+            left = np.sort(left)
+        self.population.marks[left, 1] = AGREE
+        start = int(0.5 * len(left)) if self.cell == "margin" else 0
+        self.population.marks[left[start : start + bad], 1] = BAD
+        odds = -np.arange(len(left), dtype=float)
+        if self.cell == "tied":
+            odds[:] = 1.0
+        elif self.cell == "spread":
+            odds = self.rng.permutation(odds)
+        elif self.cell == "blocks":
+            odds = -np.floor(np.arange(len(left)) / 25)
+        self.population.score[left, 1] = odds
+
+
+def violations(cell: str, runs: int, rows: int, agreement: str, confidence: str) -> tuple[int, int, int]:
+    """Runs whose table breaks the promise; those that were granted; those that had a look."""
+    target, trust = Fraction(agreement), Fraction(confidence)
+    broken = granted = looked = 0
+    for seed in range(runs):
+        problem = Problem(rows, target, trust, "r", ("learned",), (1.0, 0.0), seed, learned=1)
+        adversary = Adversary(rows, cell, seed + 10**6)
+        outcome = simulate(procedures.get("ladder"), problem, adversary.population, adversary)
+        broken += outcome.misses > problem.promised
+        granted += outcome.verdict.granted
+        looked += "looked" in outcome.verdict.evidence
+    return broken, granted, looked
+
+
+def main() -> None:
+    """Every cell, at two targets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=700)
+    options = parser.parse_args()
+    print("cell      agreement confidence  broken  90 % limits      granted  looks")
+    for cell in CELLS:
+        for agreement, confidence in (("0.8", "0.95"), ("0.9", "0.9")):
+            broken, granted, looked = violations(cell, options.runs, options.rows, agreement, confidence)
+            low, high = interval(broken, options.runs, 0.9)
+            rate = f"{broken / options.runs:.4f}  {float(low):.4f}–{float(high):.4f}"
+            print(f"{cell:9} {agreement:>9} {confidence:>10}  {rate}  {granted:>7} {looked:>6}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`learned` in a live run: lessons from the reference's answers, and the model that answers from then on.
+
+A lesson is an ask like any other: what it said of the rows it was taught with, and the rows it named, are recorded, so
+that a resumed run is told the same and teaches nobody again. The model of the last lesson is written into the ledger
+before it is asked about any row (`TAUGHT`): a run that is resumed, and whoever verifies it, has the very model whose
+answers were evidence. Its hash is part of the key of its answers, as an address is for other models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from smart_llm.engine.job import Job
+from smart_llm.engine.live import Live
+from smart_llm.errors import LedgerError
+from smart_llm.events import Listener, Said
+from smart_llm.learned.fitting import Recipe
+from smart_llm.learned.learner import Learner, Shelf
+from smart_llm.learned.model import kept_model, to_keep
+from smart_llm.ledger import Ledger
+from smart_llm.ledger.entries import TAUGHT, Entry
+from smart_llm.providers.taught import Taught
+from smart_llm.scores.traits import answer_key
+from smart_llm.tasks.given import value_of
+from smart_llm.types import AGREE, BAD, DEFER, Answers, Ask, Ints, Json, Least
+
+
+class Teaching:
+    """The candidate of one run that is taught. number: among its models."""
+
+    def __init__(self, job: Job, live: Live, provider: Taught, ledger: Ledger, run_id: str, tell: Listener) -> None:
+        self.number = next(k for k, model in enumerate(job.models) if model.provider == "learned")
+        self._live, self._provider, self._ledger, self._run_id, self._tell = live, provider, ledger, run_id, tell
+        template = job.task.template(job.task.columns(job.table.columns))
+        provider.around = len(template.literals[0]), len(template.literals[-1])
+        population = live.questions.aside.population
+        self._shelf = Shelf(len(population), lambda at: self._texts(population[at]))
+        self._learner, self._last = Learner(self._shelf), np.empty(0, np.int64)
+        self._ready = False
+
+    def _texts(self, positions: Ints) -> list[str]:
+        return [self._provider.cut(str(prompt)) for prompt in self._live.questions.prompts(positions)]
+
+    async def lesson(self, ask: Ask) -> tuple[Answers, dict[str, Json]]:
+        """Teach it with these rows; what is said of them, and what else is to be recorded."""
+        labels = self._labels(ask.positions)
+        said = await asyncio.to_thread(self._learner.teach, ask.positions, labels)
+        sheet = self._sheet(ask)
+        names = self._learner.fitted.labels if self._learner.fitted else ()
+        for k, label in enumerate(labels):
+            told = names[said.label[k]] if said is not None and said.label[k] >= 0 else None
+            self._write(sheet, k, told, label, float(said.odds[k]) if said is not None else float("nan"))
+        named = await asyncio.to_thread(self._learner.least_sure, ask.positions, ask.least)
+        self._taught(ask)
+        population = self._live.questions.aside.population
+        least = {"positions": population[named[0]].tolist(), "odds": named[1].tolist()} | {
+            "share": self._learner.named_of
+        }
+        return replace(sheet, least=Least(*named, self._learner.named_of)), {
+            "least": least,
+            "recipe": asdict(self._learner.recipe),
+        }
+
+    def told(self, ask: Ask, entry: Entry) -> Answers:
+        """A lesson of an earlier session, as it was recorded."""
+        sheet, labels, m = self._sheet(ask), self._labels(ask.positions), self.number
+        assert sheet.traits is not None
+        at = list(entry["models"]).index(m)
+        for k, label in enumerate(labels):
+            self._write(sheet, k, None, label, float("nan"))
+            score = entry["scores"][k][at]
+            sheet.marks[k, m], sheet.traits.key[k, m] = entry["marks"][k][at], entry["said"][k][at]
+            sheet.score[k, m] = float("nan") if score is None else score
+        place = np.full(self._live.questions.rows, -1)
+        place[self._live.questions.aside.population] = np.arange(len(self._live.questions.aside.population))
+        named = place[np.array(entry["least"]["positions"], np.int64)]
+        self._learner.recipe = Recipe(**entry["recipe"])
+        self._taught(ask)
+        return replace(sheet, least=Least(named, np.array(entry["least"]["odds"], float), entry["least"]["share"]))
+
+    def _taught(self, ask: Ask) -> None:
+        self._last, self._ready = ask.positions, False
+
+    async def ready(self) -> None:
+        """From here on the model of the last lesson answers; it is in the ledger before it is asked anything."""
+        if self._ready:
+            return
+        kept = self._ledger.latest(self._run_id, TAUGHT)
+        if kept is not None:
+            self._learner.fitted = kept_model(kept)
+        elif self._learner.fitted is None:
+            await asyncio.to_thread(self._learner.teach, self._last, self._labels(self._last))
+        fitted = self._learner.fitted
+        if fitted is None:
+            raise LedgerError("learned: there is nothing that it was taught with.")
+        if kept is None:
+            self._ledger.event(self._run_id, TAUGHT, to_keep(fitted, self._provider.around))
+            self._tell(Said(f"learned: taught with {fitted.rows:,} answers of {self._live.models[0].name}."))
+        self._provider.fitted, self._ready = fitted, True
+        self._live.questions.settle_learned(self.number, fitted.name)
+
+    def _labels(self, positions: Ints) -> list[str | None]:
+        """The reference's answers."""
+        rows, whole = self._live.rows, self._live.questions.aside.population[positions]
+        return [None if row in rows.errors else rows.answers[row] for row in whole.tolist()]
+
+    def _sheet(self, ask: Ask) -> Answers:
+        """What is known of these rows already."""
+        live, known = self._live, dict[int, tuple[Answers, int]]()
+        for positions, sheet in live.batches:
+            known |= {row: (sheet, k) for k, row in enumerate(positions.tolist())}
+        whole = live.questions.aside.population[ask.positions]
+        found = Answers.blank((len(whole), len(live.models)), words=True)
+        for k, row in enumerate(whole.tolist()):
+            sheet, at = known[row]
+            found.fill(np.array([k]), (0,), _line(sheet, at))
+        return found
+
+    def _write(self, sheet: Answers, k: int, told: str | None, truth: str | None, odds: float) -> None:
+        """What is said of one row, beside the reference's answer."""
+        m, traits = self.number, sheet.traits
+        assert traits is not None
+        sheet.marks[k, m], sheet.score[k, m] = DEFER, odds
+        if truth is None:
+            sheet.marks[k, m] = BAD
+        elif told is not None:
+            task = self._live.task
+            same = task.equivalent(value_of(task.contract, told), value_of(task.contract, truth))
+            sheet.marks[k, m] = AGREE if same else BAD
+            traits.key[k, m], traits.length[k, m] = answer_key(told), len(told)
+
+
+def _line(sheet: Answers, k: int) -> Answers:
+    """One line of a sheet."""
+    at = np.array([k])
+    traits = None if sheet.traits is None else sheet.traits.rows(at)
+    return Answers(sheet.marks[at], sheet.cost[at], sheet.score[at], traits)

@@ -1,0 +1,100 @@
+"""`learned` for the rows of one table: taught with some of them, asked about any, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smart_llm.learned.features import Rows
+from smart_llm.learned.fitting import Recipe, learn
+from smart_llm.learned.model import Fitted, Said
+from smart_llm.learned.space import COUNTED, READ, SLICE, Space
+
+Ints = NDArray[np.int64]
+KEPT = 100_000
+"""Rows of a table whose features are held. Of a larger one those of so many rows, spread evenly, from which it names
+the ones it is least sure of; the features of the others are made again when they are needed."""
+
+
+class Shelf:
+    """A table's texts, and what is made of them before anybody is asked. It is the same for all runs over them."""
+
+    def __init__(self, rows: int, texts: Callable[[Ints], Sequence[str]]) -> None:
+        self.rows, self.texts = rows, texts
+        self._space: Space | None = None
+        self._features: Rows | None = None
+        self.pool = self._spread(KEPT)
+
+    @property
+    def space(self) -> Space:
+        """Made on first use."""
+        if self._space is None:
+            self._space = Space.of(self.texts(self._spread(COUNTED)), self.texts(self._spread(READ)))
+        return self._space
+
+    def _spread(self, count: int) -> Ints:
+        """So many rows, spread evenly over the table."""
+        return np.unique(np.linspace(0, self.rows - 1, min(count, self.rows)).astype(np.int64))
+
+    def features(self, positions: Ints) -> Rows:
+        """Of these rows."""
+        if len(positions) <= SLICE // 4 or self.rows > KEPT:
+            return self.space.rows(self.texts(positions))
+        return self.of_pool()[positions]
+
+    def of_pool(self) -> Rows:
+        """Of the rows of the pool."""
+        if self._features is None:
+            self._features = self.space.rows(self.texts(self.pool))
+        return self._features
+
+
+class Learner:
+    """One run's model of a table. recipe: by which the next lesson begins to search."""
+
+    def __init__(self, shelf: Shelf, fitted: Fitted | None = None) -> None:
+        self._shelf, self.fitted, self.recipe = shelf, fitted, Recipe()
+
+    def teach(self, positions: Ints, labels: Sequence[str | None]) -> Said | None:
+        """Learn from these rows and no others; what is said of each of them by a model that had not seen it (label −1,
+        odds NaN where it has no label). None: there is nothing to learn from."""
+        known = np.array([label is not None for label in labels], bool)
+        if not known.any():
+            self.fitted = None
+            return None
+        at = positions[known]
+        _, same = np.unique(np.array(self._shelf.texts(at), dtype=object), return_inverse=True)
+        told = [label for label in labels if label is not None]
+        learned = learn(self._shelf.space, self._shelf.features(at), told, same, self.recipe)
+        self.fitted, self.recipe = learned.fitted, learned.recipe
+        label, odds = np.full(len(positions), -1), np.full(len(positions), np.nan)
+        label[known], odds[known] = learned.said.label, learned.said.odds
+        return Said(label, odds)
+
+    def said(self, positions: Ints) -> Said:
+        """Of any rows, by the model of the last lesson."""
+        assert self.fitted is not None
+        label, odds = np.empty(len(positions), np.int64), np.empty(len(positions))
+        for start in range(0, len(positions), 8 * SLICE):
+            part = slice(start, start + 8 * SLICE)
+            of = self.fitted.of_rows(self._shelf.features(positions[part]))
+            label[part], odds[part] = of.label, of.odds
+        return Said(label, odds)
+
+    def least_sure(self, asked: Ints, count: int) -> tuple[Ints, NDArray[np.float64]]:
+        """So many of the rows of the pool that were not asked about, those it is least sure of, and how sure; the least
+        sure first,
+        equally sure ones in the table's order."""
+        if self.fitted is None or not count:
+            return asked[:0], np.empty(0)
+        left = np.flatnonzero(~np.isin(self._shelf.pool, asked))
+        odds = self.fitted.of_rows(self._shelf.of_pool()[left]).odds
+        first = np.argsort(odds, kind="stable")[:count]
+        return self._shelf.pool[left[first]], odds[first]
+
+    @property
+    def named_of(self) -> float:
+        """Which share of the rows it names those from that it is least sure of."""
+        return len(self._shelf.pool) / self._shelf.rows

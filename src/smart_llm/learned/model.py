@@ -1,0 +1,150 @@
+"""What was fitted, as plain arrays, and what it says of any text. Nothing here needs the library that fitted it.
+
+The model is linear in the features, whatever it was fitted with: one column of weights a label, or a single one where
+there are two. Its probabilities are calibrated on the rows it was taught with, each judged by a model that had not seen
+it. As bytes it is a header in JSON and arrays as they lie in memory: reading it executes nothing.
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from smart_llm.errors import LedgerError
+from smart_llm.learned.features import FAMILIES, WIDTH, Rows
+from smart_llm.learned.space import Singles, weigh
+
+FORMAT = "smart-learned/1"
+DECIMALS = 6
+"""Odds are rounded here."""
+SUREST = 30.0
+"""Log-odds are not greater than this."""
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the bytes are of. recipe: what was fitted, in words; rows: taught with; columns: features with weights."""
+
+    format: str
+    labels: tuple[str, ...]
+    recipe: str
+    rows: int
+    columns: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was said of some rows. label: the number of the label, shape (n,); odds: log-odds that it is that one."""
+
+    label: NDArray[np.int64]
+    odds: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """labels: those it may say. columns: the features that have weights; weights: shape (columns, lines), one line a
+    label, a single one of two labels; offset: shape (lines,). steps: how much features weigh (`Space.steps`)."""
+
+    labels: tuple[str, ...]
+    columns: NDArray[np.int32]
+    weights: Singles
+    offset: NDArray[np.float64]
+    steps: NDArray[np.uint8]
+    recipe: str = ""
+    rows: int = 0
+
+    def said(self, texts: Sequence[str]) -> Said:
+        """Of any texts; of a text alone the same as among others."""
+        return self.of_rows(weigh(texts, self.steps))
+
+    def of_rows(self, rows: Rows) -> Said:
+        """Of texts turned into features."""
+        whole = np.zeros((rows.shape[1], len(self.offset)), np.float32)
+        whole[self.columns] = self.weights
+        return decided(np.asarray(rows @ whole, np.float64) + self.offset)
+
+    def to_bytes(self) -> bytes:
+        """As it is kept."""
+        lines = len(self.offset)
+        header = Header(FORMAT, self.labels, self.recipe, self.rows, len(self.columns), lines)
+        arrays = (
+            self.columns.astype("<i4"), self.weights.astype("<f4"), self.offset.astype("<f8"), self.steps.astype("u1")
+        )  # fmt: skip
+        return msgspec.json.encode(header) + b"\n" + zlib.compress(b"".join(a.tobytes() for a in arrays), 6)
+
+    @classmethod
+    def from_bytes(cls, kept: bytes) -> Fitted:
+        """What was kept; `LedgerError` where it is not that."""
+        try:
+            head, _, packed = kept.partition(b"\n")
+            header, body = msgspec.json.decode(head, type=Header), zlib.decompress(packed)
+            n, lines = header.columns, header.lines
+            sizes = [4 * n, 4 * n * lines, 8 * lines, len(FAMILIES) * WIDTH]
+            if header.format != FORMAT or len(body) != sum(sizes) or lines != _lines(header.labels):
+                raise ValueError("another format, or not whole")
+            ends = np.cumsum(sizes)
+            columns = np.frombuffer(body[: ends[0]], "<i4")
+            weights = np.frombuffer(body[ends[0] : ends[1]], "<f4").reshape(n, lines)
+            offset = np.frombuffer(body[ends[1] : ends[2]], "<f8")
+            if n and not 0 <= columns.min() <= columns.max() < len(FAMILIES) * WIDTH:
+                raise ValueError("features that there are not")
+        except (ValueError, zlib.error, msgspec.DecodeError) as error:
+            raise LedgerError(f"the learned model that is kept cannot be read: {error}.") from None
+        return cls(header.labels, columns, weights, offset, np.frombuffer(body[ends[2] :], "u1"), header.recipe,
+                   header.rows)  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """What stands in the keys of its answers, where the address of other models stands."""
+        return f"learned {self.digest}"
+
+    @property
+    def digest(self) -> str:
+        """Short, of everything that decides what it says."""
+        told = blake2b(digest_size=12)
+        for array in (self.columns, self.weights, self.offset, self.steps):
+            told.update(np.ascontiguousarray(array).tobytes())
+        told.update("\0".join(self.labels).encode("utf-8", "surrogatepass"))
+        return told.hexdigest()
+
+
+def to_keep(fitted: Fitted, around: tuple[int, int]) -> dict[str, Any]:
+    """As it stands in a ledger. around: characters of a prompt before and after what the row says."""
+    model = b64encode(fitted.to_bytes()).decode()
+    return {"digest": fitted.digest, "rows": fitted.rows, "recipe": fitted.recipe, "around": around, "model": model}
+
+
+def kept_model(kept: Any) -> Fitted:
+    """The model that stands in a ledger; `LedgerError` where it is not the one it says it is."""
+    try:
+        fitted = Fitted.from_bytes(b64decode(kept["model"], validate=True))
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerError(f"the learned model that is kept cannot be read: {error}.") from None
+    if fitted.digest != kept["digest"]:
+        raise LedgerError("the learned model that is kept is not the one that was taught.")
+    return fitted
+
+
+def _lines(labels: Sequence[str]) -> int:
+    return len(labels) if len(labels) != 2 else 1
+
+
+def decided(margins: NDArray[np.float64]) -> Said:
+    """The most likely label of each row and its log-odds against all others. margins: shape (n, lines)."""
+    if margins.shape[1] == 1:
+        margins = np.column_stack([np.zeros(len(margins)), margins[:, 0]]) if len(margins) else np.zeros((0, 2))
+    label = margins.argmax(axis=1) if len(margins) else np.empty(0, np.int64)
+    best = np.take_along_axis(margins, label[:, None], axis=1)
+    others = np.exp(np.minimum(0.0, margins - best))
+    np.put_along_axis(others, label[:, None], 0.0, axis=1)
+    with np.errstate(divide="ignore"):
+        odds = -np.log(others.sum(axis=1))
+    return Said(label, np.round(np.minimum(odds, SUREST), DECIMALS))
