@@ -186,6 +186,7 @@ def test_nothing_private_is_written(tmp_path: Path) -> None:
         (("window = 60", "window = 60\nschema = 'none.json'"), "none.json cannot be read"),
         (('candidates = ["', 'candidates = ["fake:a?pack=20&in=1&out=1", "'), "as they come"),
         (('labels = ["positive", "negative"]', 'answer = "json"\nschema = "none.json"'), "none.json cannot be read"),
+        (('candidates = ["', 'candidates = ["learned", "'), "taught in a run"),
         (("[route.reviews]", 'listen = "nowhere"\n[route.reviews]'), "write HOST:PORT"),
         (("reference", "refrence"), "Did you mean reference?"),
         (("[route.reviews]", "[route.reviews"), "cannot be read"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from gateways import REVIEWS, Reply, Served, mocking, serving
 from smart_llm.gateway.book import asked_of, events_of
 from smart_llm.gateway.verify import verify_windows
 from smart_llm.ledger import Reader
+from smart_llm.mock.faults import Faults
 from smart_llm.procedures.stream import Accepted, Deferred, Event, Restarted, Settled, Tossed
 
 Command = Callable[..., tuple[int, str, str]]
@@ -189,6 +191,43 @@ def test_a_reference_that_is_down_is_told_and_counted(tmp_path: Path) -> None:
             while served.chat("Still there?").status != 200:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
+
+
+def test_what_cannot_be_recorded_is_not_answered(tmp_path: Path, command: Command) -> None:
+    """Once the ledger cannot be written, no answer goes out any more, and the gateway ends with exit code 5 and one
+    line; what was written before is whole, and another gateway goes on from it."""
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+
+    with mocking() as mock:
+        config = (REVIEWS + SMALL_WINDOWS).format(url=mock.url)
+        with serving(tmp_path, config, before=no_room) as served:
+            replies = [reply for _ in range(60) for reply in asking(served, texts())]
+            assert served.process.wait(30) == 5
+        answered = [reply for reply in replies if reply is not None and reply.status == 200]
+        assert replies[-1] is None or replies[-1].status == 503
+        assert "cannot be written" in served.log[-1]
+        assert not any("Traceback" in line for line in served.log)
+        events = recorded(tmp_path)
+        known = {event.request for event in events if isinstance(event, Accepted | Deferred)}
+        assert {int(reply.headers["x-smart-request"]) for reply in answered} <= known
+        with serving(tmp_path, config) as served:
+            assert served.chat("film again").status == 200
+            assert served.stop() == 0
+    assert verified(command, tmp_path)
+
+
+def test_rate_limits_reach_the_client_only_at_last(tmp_path: Path) -> None:
+    """While the reference answers with its rate limit alone, requests wait for it; only when their time is over are
+    they told 429, and when to come again."""
+    limited = Faults(throttle=1.0)
+    with mocking(faults=limited) as mock, serving(tmp_path, "timeout = 6\n" + REVIEWS.format(url=mock.url)) as served:
+        began = time.monotonic()
+        reply = served.chat("film")
+        assert (reply.status, "retry-after" in reply.headers) == (429, True)
+        assert "rate limit" in reply.json["error"]["message"]
+        assert 1 < time.monotonic() - began < 20
 
 
 def test_a_client_that_goes_away_changes_nothing(tmp_path: Path) -> None:

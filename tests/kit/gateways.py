@@ -12,7 +12,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,14 @@ def send(url: str, data: bytes | None, headers: Mapping[str, str]) -> Reply:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, config: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Served]:
-    """A gateway with this configuration on a free port, until the block ends."""
+def serving(
+    folder: Path,
+    config: str,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+) -> Iterator[Served]:
+    """A gateway with this configuration on a free port, until the block ends. before: called in its process first."""
     path = folder / "gateway.toml"
     path.write_text(config)
     process = subprocess.Popen(
@@ -125,6 +131,7 @@ def serving(folder: Path, config: str, *arguments: str, env: Mapping[str, str] |
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **(env or {})},
+        preexec_fn=before,
     )
     assert process.stdout is not None
     assert process.stderr is not None

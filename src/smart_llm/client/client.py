@@ -90,7 +90,10 @@ class Client:
         An answer with `error` is this row's final failure. Raises `Refused` for what stops the whole run,
         `BudgetExhausted` before a call that could exceed the budget, `LedgerError` when it cannot be recorded.
         """
-        key = request_key(request)
+        return await self.ask_by(request_key(request), request)
+
+    async def ask_by(self, key: str, request: Request) -> Answer:
+        """The same for whoever knows the request's key already."""
         answer = self._ledger.get(key)
         while answer is None:
             flight = self._flights.get(key)

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -161,11 +162,18 @@ def _large(most: int) -> Denied:
     return Denied(413, f"The body has more than {most} bytes (max_body).")
 
 
+@lru_cache(maxsize=256)
+def _who(route: str, model: str) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"x-smart-route", route.encode()),
+        (b"x-smart-answered-by", quote(model, safe="/:@?&=+.,_-").encode()),
+    ]
+
+
 def _told(given: Given) -> list[tuple[bytes, bytes]]:
     """Headers that say who answered."""
     return [
-        (b"x-smart-route", given.route.encode()),
-        (b"x-smart-answered-by", quote(given.answered_by, safe="/:@?&=+.,_-").encode()),
+        *_who(given.route, given.answered_by),
         (b"x-smart-window", b"%d" % given.window),
         (b"x-smart-request", b"%d" % given.request),
         (b"x-smart-audited", b"true" if given.audited else b"false"),

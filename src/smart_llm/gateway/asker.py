@@ -34,8 +34,9 @@ class Asker:
         """USD that a call can cost at most."""
         return self._client.bound(request)
 
-    async def ask(self, request: Request, seconds: float) -> Answer:
-        """The answer to a request. Raises `Failed`; `LedgerError` where it cannot be recorded."""
+    async def ask(self, key: str, request: Request, seconds: float) -> Answer:
+        """The answer to a request. key: of it in the ledger. Raises `Failed`; `LedgerError` where it cannot be
+        recorded."""
         if self.breaker.rests:
             self.failed += 1
             raise Failed("resting", f"{self.model.name} does not answer at the moment.", self.breaker.left)
@@ -43,7 +44,7 @@ class Asker:
             self._client.renew(self.model.name)
         self.asked += 1
         try:
-            answer = await self._within(request, seconds)
+            answer = await self._within(key, request, seconds)
         except Failed as failed:
             self.failed += 1
             if failed.why == "budget":
@@ -57,10 +58,10 @@ class Asker:
         self.breaker.answered()
         return answer
 
-    async def _within(self, request: Request, seconds: float) -> Answer:
+    async def _within(self, key: str, request: Request, seconds: float) -> Answer:
         try:
             async with asyncio.timeout(max(0.001, seconds)):
-                answer = await self._client.ask(request)
+                answer = await self._client.ask_by(key, request)
         except TimeoutError:
             raise Failed("late", f"{self.model.name} did not answer within {seconds:.3g} s.", 1.0) from None
         except BudgetExhausted as error:

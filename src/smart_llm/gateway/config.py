@@ -223,6 +223,8 @@ def _check_model(model: Model) -> None:
             f"the model {model.name}: a gateway passes requests on as they come, so pack, head, tail, prompt, system, "
             "max_tokens and draws have no use here; leave them out."
         )
+    if model.provider == specs.LEARNED:
+        raise InputError("the model learned: it is taught in a run over a table; name models that are asked.")
     if model.enforce == AUTO:
         raise InputError(f"the model {model.name}: say what its server takes: enforce=choice, schema or none.")
 

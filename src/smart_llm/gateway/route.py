@@ -173,15 +173,16 @@ class Route:
         """One candidate's answer; a candidate that fails has none."""
         request = self.questions.request(1 + way, turn.asked)
         answer = value = None
+        key = self.questions.key(request)
         try:
-            answer = await self._candidates[way].ask(request, min(self._seconds * CANDIDATES, turn.left / 2))
+            answer = await self._candidates[way].ask(key, request, min(self._seconds * CANDIDATES, turn.left / 2))
             value = self._task.read(answer)
         except Failed:
             pass
         tried = self.questions.tried(way, turn.asked, answer, value)
         if tried.usable and answer is not None:
             turn.answers[way], turn.values[way] = answer, value
-            turn.keys[str(way)] = self.questions.key(request)
+            turn.keys[str(way)] = key
         return tried
 
     async def _known(self, turn: Turn, answer: Answer) -> Given:
@@ -196,7 +197,7 @@ class Route:
         if not audited:
             self._write(turn.record(decision.request))
         try:
-            answer = await self._reference.ask(turn.reference, turn.left)
+            answer = await self._reference.ask(turn.key, turn.reference, turn.left)
         except Failed as failed:
             await self._settle(decision, None, turn.values)
             raise self._no_answer(failed) from None
@@ -211,11 +212,11 @@ class Route:
 
     async def _audit(self, accepted: Accepted, reference: Request, values: Mapping[int, Any]) -> None:
         """Ask the reference behind an answer that went out, more than once if need be: nobody waits for it."""
-        answer = None
+        answer, key = None, self.questions.key(reference)
         for pause in (0.0, *AUDIT_PAUSES):
             await asyncio.sleep(pause)
             try:
-                answer = await self._reference.ask(reference, self._seconds)
+                answer = await self._reference.ask(key, reference, self._seconds)
                 break
             except Failed as failed:
                 if failed.why == "budget":

@@ -20,7 +20,7 @@ FINISHING = 30.0
 """Seconds that requests on their way have when the gateway stops, beyond the time they have anyway."""
 KEPT = 75
 """Seconds that an idle connection is kept: longer than clients keep theirs, so that none is closed under a request."""
-BACKLOG = 2048
+BACKLOG, CONNECTIONS = 2048, 4096
 
 
 def serve(config: Config, ready: Callable[[str], None]) -> None:
@@ -51,6 +51,7 @@ async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]
         proxy_headers=False,
         ws="none",
         backlog=BACKLOG,
+        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=int(config.timeout + FINISHING),
     )

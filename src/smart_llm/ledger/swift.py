@@ -26,7 +26,7 @@ from smart_llm.ledger.writer import Job, Writer
 
 CHECKPOINT = 16_000
 """Pages of the write-ahead log (4 kB each) after which it is folded in: that takes some hundredths of a second."""
-CACHE = 16_384
+CACHE = 8_192
 """kB of pages that are kept, so that the index of many answers is not read again for each."""
 
 

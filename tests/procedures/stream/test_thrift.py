@@ -33,7 +33,7 @@ def traffic(*ways: tuple[float, float], scored: bool = True, usable: float = 1.0
     return next_one
 
 
-def run(made: Traffic, prices: list[float], windows: int = 6, promise: StreamPromise = PROMISE) -> list[WindowOutcome]:
+def run(made: Traffic, prices: list[float], windows: int = 4, promise: StreamPromise = PROMISE) -> list[WindowOutcome]:
     """The windows of one stream."""
     drive = Drive(Stream(promise, prices), made, np.random.default_rng(6))
     return drive.run(promise.window * windows)
@@ -52,7 +52,7 @@ def test_a_good_way_saves_most_of_the_cost() -> None:
 
 def test_the_allowance_is_used_up_about_when_the_window_ends() -> None:
     """Where the allowance binds, acceptance goes on in the last fifth of most windows, and little is left over."""
-    told = run(traffic((0.05, 0.2)), [0.05], windows=14)
+    told = run(traffic((0.05, 0.2)), [0.05], windows=10)
     ended = [each.ended for each in told[2:] if each.ended is not None]
     left = [window.terms.credit + 1 - window.counts.caught for window in ended]
     assert np.mean(left) < 0.3 * np.mean([window.terms.credit + 1 for window in ended])

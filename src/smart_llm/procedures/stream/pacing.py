@@ -10,7 +10,7 @@ independent: it decides what a window costs, never what it promises.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -32,6 +32,14 @@ class Outlook:
     share: Floats
     price: float
     blind: bool
+
+    def coarser(self, times: int) -> Outlook:
+        """With as many neighbours as that in one, where they can be put together."""
+        if len(self.risk) % times:
+            return self
+        share = self.share.reshape(-1, times).sum(axis=1)
+        risk = (self.risk * self.share).reshape(-1, times).sum(axis=1) / np.maximum(share, TINY)
+        return replace(self, risk=risk, share=share)
 
 
 class Pacing:

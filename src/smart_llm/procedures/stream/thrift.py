@@ -39,6 +39,8 @@ DOUBTS = 2.0
 """Standard deviations above its believed risk at which a way has still to be the best."""
 COARSE = 60
 """Steps of the table while terms are compared."""
+LARGE = 40
+"""With a larger credit, risks are compared by a quarter as many parts, or opening a window would take seconds."""
 AS_EXPENSIVE = 0.95
 """Reference calls: a way at this price saves nothing worth the trouble."""
 PLACES, WEIGHTS = (-sqrt(3), 0.0, sqrt(3)), (1 / 6, 2 / 3, 1 / 6)
@@ -139,7 +141,8 @@ class Thrift:
         terms = self.promise.terms(min(COINS, ceil(share * COINS)) if share < MOST_AUDITS else 0, reserve)
         if terms.credit < 0:
             return 0.0, 0.0, terms
-        worth, _ = induction(outlook, terms.requests, terms.credit, terms.audit_share, COARSE, levels)
+        seen = outlook.coarser(4) if terms.credit > LARGE else outlook
+        worth, _ = induction(seen, terms.requests, terms.credit, terms.audit_share, COARSE, levels)
         whole = worth[-1, :, -1]
         return float(whole[:-1] @ WEIGHTS), float(whole[-1]), terms
 
