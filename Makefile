@@ -22,7 +22,7 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 unit: $(VENV)/ready
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 
 docs: $(VENV)/ready            ## the documentation site, strictly, into site/
 	$(BIN)/python scripts/cli_reference.py
@@ -54,7 +54,7 @@ $(VENV)/ready: $(VENV)/package requirements/dev.txt
 	@touch $@
 
 lock:                          ## re-resolve the pinned, hashed environments
-	$(BIN)/uv pip compile $(LOCK) --extra local --extra frames --extra files --extra learned --group dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --extra local --extra frames --extra files --extra gateway --extra learned --group dev pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) --extra local -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) --group dist -c requirements/dev.txt -o requirements/dist.txt
 	echo uv | $(BIN)/uv pip compile $(LOCK) -c requirements/dev.txt - -o requirements/uv.txt

@@ -2,7 +2,8 @@
 
 Nothing lost and nothing delivered twice (the rows that come out are those that went in, each once, in order, with the
 answers of an undisturbed run), every answer paid for is in the ledger, answers paid twice are no more than the calls
-in flight at the kills, and the certificate verifies against the ledger. Prints the figures; exit code 1 if one fails.
+in flight at the kills, and the certificate verifies against the ledger; also where candidates are asked in packs
+(`--pack 8`), some of which go wrong. Prints the figures; exit code 1 if one fails.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from pathlib import Path
 from random import Random
 from time import perf_counter
 from typing import Any
+from urllib.parse import urlsplit
 
 from common import finish, options, show
 
 from smart_llm.certificates.verify import verify
 from smart_llm.ledger import Reader
 from smart_llm.mock.faults import Faults
+from smart_llm.mock.packs import Packs
 from smart_llm.mock.server import MockServer
 
 ROWS, KILLS, IN_FLIGHT, MODELS, SHARE = 10_000, 5, 32, 3, 0.03
@@ -34,27 +37,31 @@ def table(path: Path, rows: int) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def command(folder: Path, name: str, url: str) -> list[str]:
-    """The same command every time."""
+def command(folder: Path, name: str, url: str, pack: int) -> list[str]:
+    """The same command every time. pack: rows in a call of the candidates, at most."""
+    together = f"&pack={pack}" if pack > 1 else ""
     return [
         *(sys.executable, "-m", "smart_llm.cli", "run", str(folder / "t.csv"), "--prompt", "Yes or no? {text}"),
         *("--labels", "yes,no", "--agreement", "0.9", "--seed", "5", "--output", str(folder / f"{name}.csv"), "--json"),
-        *("--reference", f"openai:big@{url}?in=10&out=10", "--candidate", f"openai:small@{url}?in=1&out=1"),
-        *("--candidate", f"openai:tiny@{url}?in=0.1&out=0.1", "--concurrency", str(IN_FLIGHT)),
+        *("--reference", f"openai:big@{url}?in=10&out=10", "--candidate", f"openai:small@{url}?in=1&out=1{together}"),
+        *("--candidate", f"openai:tiny@{url}?in=0.1&out=0.1{together}", "--concurrency", str(IN_FLIGHT)),
         *("--ledger", str(folder / f"{name}.db"), "--timeout", "5"),
     ]
 
 
-def server(faults: Faults | None) -> MockServer:
-    """Candidates of different worth; hangs last 2 seconds."""
+def server(faults: Faults | None, port: int = 0) -> MockServer:
+    """Candidates of different worth, packs that go wrong in every way; hangs last 2 seconds. port: the same for runs
+    that are compared: orders and packs follow from the models' names, which have the address in them."""
     return MockServer(
         rule="label:yes,no",
         errors={"small": 0.04, "tiny": 0.4},
+        packs=Packs(worse=0.01, together=0.01, omit=0.01, double=0.01, spoil=0.03),
         faults=faults,
         hang=2.0,
         pause=0.05,
         latency=0.005,
         seed=1,
+        port=port,
     )
 
 
@@ -90,17 +97,18 @@ def delivered(path: Path) -> list[list[str]]:
         return [[*row[:3], row[3].split("@")[0], row[4]] for row in csv.reader(file)][1:]
 
 
-async def play(folder: Path, rows: int, seed: int) -> dict[str, Any]:
+async def play(folder: Path, rows: int, seed: int, pack: int) -> dict[str, Any]:
     """The undisturbed run, the tormented run, and the figures."""
     table(folder / "t.csv", rows)
-    async with server(None) as url:
-        calm = await whole(command(folder, "calm", url))
-    mock, draw = server(Faults.all(SHARE)), Random(seed)
+    async with (quiet_server := server(None)) as url:
+        calm = await whole(command(folder, "calm", url, pack))
+    mock, draw = server(Faults.all(SHARE), urlsplit(url).port or 0), Random(seed)
     kills = sorted(draw.uniform(0.02, 0.9) for _ in range(KILLS))
-    steps = [int(rows * (b - a)) for a, b in zip([0.0, *kills], kills, strict=False)]
+    calls = quiet_server.stats()["answered"]
+    steps = [int(calls * (b - a)) for a, b in zip([0.0, *kills], kills, strict=False)]
     start_, arguments = perf_counter(), []
     async with mock as url:
-        arguments = command(folder, "rough", url)
+        arguments = command(folder, "rough", url, pack)
         for step in steps:
             await killed(arguments, mock, max(1, step))
         result = await whole(arguments)
@@ -129,9 +137,10 @@ async def play(folder: Path, rows: int, seed: int) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = options(__doc__ or "")
     parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
+    parser.add_argument("--pack", type=int, default=1, help="rows in a call of the candidates")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        found = asyncio.run(play(Path(name), 1_000 if arguments.quick else ROWS, arguments.seed))
+        found = asyncio.run(play(Path(name), 1_000 if arguments.quick else ROWS, arguments.seed, arguments.pack))
     show([{"what": key, "found": value} for key, value in found.items()], ["what", "found"])
     finish(found, arguments.json)
     kept = found["paid twice"] <= found["in flight at the kills"]

@@ -1,6 +1,6 @@
 """Whether two versions of the code give the same results: replays of recorded tasks in both, compared figure by figure.
 
-    python benchmarks/same.py --old OTHER/.venv/bin/smart [--data FOLDER] [--trials 23]
+    python benchmarks/same.py --old OTHER/.venv/bin/smart [--new …] [--data FOLDER] [--trials 23]
 
 Three tasks and three procedures, `--trials` seeds each: costs, violations, agreement, rows profiled and certified runs
 must be the same to the last digit. Exit status 1 if anything differs. A procedure of another version is compared only
@@ -27,6 +27,7 @@ def main() -> int:
     """Compare, and say what differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--old", required=True, type=Path, help="the `smart` of the version to compare with")
+    parser.add_argument("--new", type=Path, default=Path(sys.executable).with_name("smart"), help="default: this one")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/recorded"))
     parser.add_argument("--trials", type=int, default=23)
     args = parser.parse_args()
@@ -41,7 +42,7 @@ def main() -> int:
                 *("replay", str(args.data / f"{task}.parquet"), "--agreement", agreement, "--json"),
                 *("--reference", reference_of(task), "--procedure", procedure, "--trials", str(args.trials)),
             ]
-            old, new = (told(smart, command) for smart in (args.old, Path(sys.executable).with_name("smart")))
+            old, new = (told(smart, command) for smart in (args.old, args.new))
             names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
             differing += bool(names)
             print(f"{task:20} {procedure:26} {'differs in ' + ', '.join(names) if names else 'same'}")

@@ -8,7 +8,8 @@ worse each way is: a share of further bad rows, uniform between 0 and what `WAYS
 whole packs that go wrong together. Prices are those recorded times what `WAYS` says. Rows are drawn with replacement
 from the recorded ones; which of them share a call is a random cut, fixed per world. The run that is told the best way
 has that candidate alone: of the ways whose cost with everything known is least, the one whose runs cost least in the
-mean. Unit: the reference on every row.
+mean, at other seeds than those that are compared (the least of several means of the same runs would be too low). Unit:
+the reference on every row.
 """
 
 from __future__ import annotations
@@ -83,7 +84,15 @@ def cell(work: tuple[str, int, int, str, int]) -> dict[str, Any]:
     """One world: what runs that choose cost, and what runs that are told cost."""
     task, rows, world, agreement, trials = work
     people, packs, kin = made(task, rows, world)
-    alone = {j: [] for j in best(people, agreement)}
+
+    def alone(j: int, seed: int) -> float:
+        """What a run costs that has this way alone."""
+        single = only(people, j)
+        return ratio(timed("ladder", problem(single, (1.0, packs[j]), (), agreement, seed), single)[0], single)
+
+    others = range(trials, 2 * trials)
+    known = min(best(people, agreement), key=lambda j: np.mean([alone(j, seed) for seed in others]))
+    told = [alone(known, seed) for seed in range(trials)]
     chosen, broken, kept, seconds = [], 0, [], 0.0
     for seed in range(trials):
         asked = problem(people, packs, kin, agreement, seed)
@@ -92,10 +101,6 @@ def cell(work: tuple[str, int, int, str, int]) -> dict[str, Any]:
         broken += missed(outcome, asked)
         kept.append(int((np.bincount(outcome.delivered_by, minlength=len(packs))[1:] > 0).sum()))
         seconds += took
-        for j, costs in alone.items():
-            single, price = only(people, j), (1.0, packs[j])
-            costs.append(ratio(timed("ladder", problem(single, price, (), agreement, seed), single)[0], single))
-    told = min(alone.values(), key=np.mean)
     over = np.array(chosen) - np.array(told)
     return {
         "task": task,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,9 +32,20 @@ def _own_folder_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def port(request: pytest.FixtureRequest) -> int:
-    """A port that is the same every time a test runs: addresses are part of models' names, and names of a run's
-    order."""
-    return 20_000 + crc32(request.node.nodeid.encode()) % 10_000
+    """A free port, the same every time a test runs, if nobody else on this machine has it: addresses are part of
+    models' names, and names of a run's order."""
+    first = crc32(request.node.nodeid.encode())
+    return next(port for k in range(1000) if _is_free(port := 20_000 + (first + 7919 * k) % 10_000))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ LAYERS = (
     ["certificates", "client"],
     ["engine", "reports"],
     ["simulation"],
-    ["planning", "ray"],
+    ["gateway", "planning", "ray"],
     ["execution"],
     ["api"],
     ["cli"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -207,7 +208,7 @@ def test_a_stop_at_the_budget_says_how_to_go_on(command: Command, tmp_path: Path
     assert (code, printed) == (4, "")
     kept, written, again = said.splitlines()[-3:]
     assert kept.startswith("kept: ")
-    assert "of 300 rows answered" in kept
+    assert re.search(r"^kept: \d+ replies for \$0.000\d+, in the ledger", kept)
     assert kept.endswith(f"in the ledger {table}.ledger.db")
     assert f"{tmp_path / 'o.csv'}.certificate.json (pending), {tmp_path / 'r.html'}" in written
     typed = shlex.split(again.removeprefix("go on: "))
@@ -235,6 +236,8 @@ def test_a_stop_over_broken_answers_names_the_retry(command: Command, tmp_path: 
 
     code, _, said = asyncio.run(served())
     assert code == 3
+    assert "rows answered" not in said
+    assert re.search(r"^kept: \d+ replies for \$", said, re.MULTILINE)
     assert said.splitlines()[-1].startswith("go on: smart run")
     assert said.splitlines()[-1].endswith("--retry broken")
 

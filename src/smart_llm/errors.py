@@ -101,14 +101,24 @@ class Refused(ProviderError):
 
     `row_only` refusals (content policy, prompt too long) become that row's error; others stop the run. `maybe_row`
     marks a refusal of what was asked, in words that are not known (status 400, 422): the row's error as well, but many
-    of them in a row stop the run. `key` marks a key that was not accepted: whoever knows which variable holds it says
-    so.
+    of them in a row stop the run. `doubtful` marks one that is everybody's as long as the model has answered nobody
+    (a redirect, status 403, 404), and then may be the row's. `key` marks a key that was not accepted: whoever knows
+    which variable holds it says so.
     """
 
-    def __init__(self, message: str, *, row_only: bool = False, maybe_row: bool = False, key: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        row_only: bool = False,
+        maybe_row: bool = False,
+        doubtful: bool = False,
+        key: bool = False,
+    ) -> None:
         super().__init__(message)
         self.row_only = row_only
         self.maybe_row = maybe_row and not row_only
+        self.doubtful = doubtful
         self.key = key
 
 

@@ -20,7 +20,8 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class Profiling:
     """While profiling. done, asked: rows of the current ask; settled: rows profiled before it. spent: USD that this
-    run has paid, earlier sessions included. worth: USD that the answers it uses cost, whoever paid; None: the same."""
+    run has paid, earlier sessions included. worth: USD that the answers it uses cost, whoever paid; None: the same.
+    earlier: USD that runs of this command have paid which were given up before; the budget is for them as well."""
 
     stage: str
     done: int
@@ -29,13 +30,15 @@ class Profiling:
     outlook: Outlook | None
     spent: float
     worth: float | None = None
+    earlier: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Delivering:
     """While delivering. done, rows: settled rows and all rows of the table. errors: rows without an answer. alone: what
     the reference alone would have cost for the rows settled so far, estimated. spent: what this
-    run has paid. worth: what the answers it uses cost, whoever paid; None: the same. USD."""
+    run has paid. worth: what the answers it uses cost, whoever paid; None: the same. earlier: what runs of this command
+    have paid which were given up before. USD."""
 
     done: int
     rows: int
@@ -43,6 +46,7 @@ class Delivering:
     spent: float
     alone: float = 0.0
     worth: float | None = None
+    earlier: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,13 +207,13 @@ def _delivered(job: Job, finished: Finished, output: Output, ledger: Path, optio
     )
 
 
-def _left(c: Certificate, ledger: Path, output: Output, page: Place | None) -> Iterator[str]:
+def _left(c: Certificate, run_id: str, ledger: Ledger, output: Output, page: Place | None) -> Iterator[str]:
     """What is there of a run that stopped."""
     if c.status != "pending":
         return iter(())
     if isinstance(output, Path):
-        return kept(c, ledger, page, output=str(output), certificate=str(outputs.certificate_path(output)))
-    return kept(c, ledger, page, parts=output.at if output is not None else None)
+        return kept(run_id, ledger, page, output=str(output), certificate=str(outputs.certificate_path(output)))
+    return kept(run_id, ledger, page, parts=output.at if output is not None else None)
 
 
 async def _execute(job: Job, session: Session, output: Output, page: Place | None) -> Finished:
@@ -224,10 +224,10 @@ async def _execute(job: Job, session: Session, output: Output, page: Place | Non
     except Unfinished as stopped:
         if output is not None and stopped.certificate.status == "pending":  # a finished run's stands there
             outputs.keep(stopped.certificate, output)
+        run = next(run for run in session.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
         if page is not None:
-            run = next(run for run in session.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
             make(session.ledger, run, page, job.task)
-        for line in _left(stopped.certificate, session.ledger.path, output, page):
+        for line in _left(stopped.certificate, run.run_id, session.ledger, output, page):
             stopped.reason.add_note(line)
         raise stopped.reason from None
     finally:

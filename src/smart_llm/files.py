@@ -8,6 +8,7 @@ empties as he would a cache: answers in a ledger were paid for. The ledger of a 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from typing import BinaryIO, TypeAlias
 import platformdirs
 
 HOME_VARIABLE = "SMART_HOME"
+SMALL = 16 * 2**20
+"""Bytes of a text that was written by hand, at most."""
 
 Opener: TypeAlias = Callable[[str, int], int]
 
@@ -25,6 +28,21 @@ def user_dir() -> Path:
     """The user's folder as an absolute path. It is not created here: whoever writes makes the part it needs."""
     given = os.environ.get(HOME_VARIABLE)
     return Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_path("smart-llm"))
+
+
+def small_text(path: str | os.PathLike[str]) -> str:
+    """A text that somebody wrote by hand: a prompt, a schema, a list of models. `OSError`, also where it is larger than
+    such texts are (a device without end, a wrong file); `UnicodeDecodeError`."""
+    with open(path, "rb") as file:
+        data = file.read(SMALL + 1)
+    if len(data) > SMALL:
+        raise OSError(errno.EFBIG, f"it is larger than {SMALL // 2**20} MB", str(path))
+    return data.decode("utf-8")
+
+
+def unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """Why a text cannot be read, in words."""
+    return (error.strerror or "it cannot be opened") if isinstance(error, OSError) else "it is not UTF-8 text"
 
 
 @contextmanager

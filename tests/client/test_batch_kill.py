@@ -19,7 +19,7 @@ from smart_llm.mock import MockServer
 from smart_llm.mock.batches import BatchFaults, BatchSettings
 
 CHILD = Path(__file__).with_name("batch_child.py")
-ROWS = int(os.environ.get("SMART_CHAOS_ROWS", "2000"))
+ROWS = int(os.environ.get("SMART_CHAOS_ROWS", "700"))
 POINTS = ("written", "uploaded", "submitting", "accepted", "polling", "fetching", "settling")
 
 

@@ -142,3 +142,33 @@ def test_a_call_larger_than_the_bucket_waits_until_it_is_full() -> None:
         return loop.time() - start
 
     assert virtual.run(play()) == pytest.approx(60.0, abs=0.1)
+
+
+@pytest.mark.parametrize("reset", ["9999h", "5h", "1e12s"])
+def test_a_limit_that_is_told_for_hours_is_tried_every_minute(reset: str) -> None:
+    """A server that answers, and says that nothing more may leave for hours or years: one call a minute asks it."""
+
+    async def use() -> int:
+        pace, answered = Pace(64, Random(0)), 0
+
+        async def work() -> None:
+            nonlocal answered
+            while True:
+                turn = await pace.enter(20.0)
+                await asyncio.sleep(0.1)
+                told = {"limit-requests": "1", "remaining-requests": "0", "reset-requests": reset}
+                limits = limits_from({f"x-ratelimit-{name}": text for name, text in told.items()}, 0.0)
+                if limits is not None:
+                    pace.told(turn, limits)
+                pace.leave()
+                pace.succeeded(turn)
+                answered += 1
+
+        workers = [asyncio.ensure_future(work()) for _ in range(8)]
+        await asyncio.sleep(20 * 60)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        return answered
+
+    assert 19 <= virtual.run(use()) <= 26

@@ -11,6 +11,7 @@ import virtual
 from smart_llm.client.client import Client
 from smart_llm.client.pace import Pace
 from smart_llm.engine.pool import each
+from smart_llm.errors import Refused
 from smart_llm.events import Stop
 from smart_llm.ledger import Ledger
 from smart_llm.mock import Faults, MockServer
@@ -127,3 +128,11 @@ async def test_no_time_to_wait_is_too_long_to_try_again(
     monkeypatch.setattr(pace, "FIRST_PAUSE", 0.05)
     async with Scripted((429, {}, {"Retry-After": named}), (503, {}, {"Retry-After": named}), (200, DONE)) as url:
         assert await asyncio.wait_for(seconds(ledger, url, 3, patience=0.5), 10) < 5.0
+
+
+@pytest.mark.parametrize("named", ["60", "1e300", None])
+async def test_patience_is_not_longer_than_it_was_said_to_be(ledger: Ledger, named: str | None) -> None:
+    """A server that does nothing but refuse, and names a minute: after `--patience` seconds the run stops."""
+    async with Scripted((429, {}, {"Retry-After": named} if named else {})) as url:
+        with pytest.raises(Refused, match="nothing but rate limits for 1 s"):
+            await asyncio.wait_for(seconds(ledger, url, 3, patience=1.0), 20)

@@ -46,6 +46,7 @@ requests = st.builds(
     temperature=st.sampled_from([0.0, 0.5, 1.0]),
     logprobs=st.booleans(),
     draw=st.integers(0, 2),
+    before=st.lists(st.tuples(texts, texts), max_size=2).map(tuple),
 )
 
 

@@ -283,6 +283,9 @@ def test_serve_tells_its_address_and_ends_on_interrupt() -> None:
         ("Gut, schlecht oder neutral? ja oder nein", {"Gut", "schlecht", "neutral"}),
         ("Is it spam, ham, or neither: x", {"spam", "ham", "neither"}),
         ("Spam? More or less. Now or never", {"yes", "no"}),
+        ("How many euros does it cost? x", {str(n) for n in range(10)}),
+        ("Rate it. How much did they like it, from 0 to 10? yes or no", {str(n) for n in range(10)}),
+        ("Combien de personnes : x", {str(n) for n in range(10)}),
     ],
 )
 def test_the_rule_is_guessed_from_the_question(prompt: str, labels: set[str]) -> None:

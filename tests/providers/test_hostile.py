@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import gc
 import gzip
 import tracemalloc
 import zlib
@@ -40,8 +42,10 @@ async def said(url: str, name: str = "openai") -> str | None:
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_bomb_is_not_unpacked(pack: object, status: int) -> None:
     """A reply that unpacks to a gigabyte costs no such memory, and is an error of this call."""
-    bomb = zlib.compressobj(9, wbits=31 if pack is gzip.compress else 15)
-    data = b"".join([*(bomb.compress(bytes(2**22)) for _ in range(256)), bomb.flush()])
+    bomb = zlib.compressobj(1, wbits=31 if pack is gzip.compress else 15)
+    head = bomb.compress(bytes(2**22)) + bomb.flush(zlib.Z_FULL_FLUSH)
+    part = bomb.compress(bytes(2**22)) + bomb.flush(zlib.Z_FULL_FLUSH)  # such parts are alike, and may be repeated
+    data = head + 255 * part + bomb.flush()
     kind = "gzip" if pack is gzip.compress else "deflate"
     async with Scripted((status, data, {"Content-Encoding": kind})) as url:
         tracemalloc.start()
@@ -165,3 +169,53 @@ async def test_no_escape_sequence_reaches_anybody(evil: str) -> None:
         texts.append((await provider.complete(Request(model.name, "hello", 7))).snapshot)
         await provider.close()
     assert all(text.isprintable() for text in texts), texts
+
+
+async def test_replies_that_were_too_large_are_not_kept() -> None:
+    """One reply after the other that is cut off: what came of them is given back at once, not when Python gets round
+    to it."""
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"100000\r\n" + b" " * 2**20 + b"\r\n")
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(endless, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        async with server:
+            for _ in range(4):
+                with pytest.raises(ProviderError, match="sent more than"):
+                    await said(url)
+        assert tracemalloc.get_traced_memory()[0] < bodies.MOST
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DONE.replace(b"yes", b"yes \\ud83d"),
+        DONE.replace(b"yes", b"yes \\ude00\\ud83d"),
+        DONE.replace(b'{"choices"', b'{"model": "\\udfff", "choices"').replace(b"yes", b"yes \xed\xa0\xbd"),
+        DONE.decode().encode("utf-16"),
+        DONE.decode().encode("utf-16-le"),
+        DONE.decode().encode("utf-32-be"),
+    ],
+)
+async def test_an_answer_in_broken_or_rare_letters_is_an_answer(data: bytes) -> None:
+    """Half an emoji, and JSON in another encoding of Unicode: read after one call, what is broken becomes a mark."""
+    server = Scripted((200, data, {}))
+    async with server as url:
+        text = await said(url)
+    assert text is not None
+    assert text.startswith("yes")
+    text.encode()

@@ -127,7 +127,7 @@ async def test_no_money_in_other_words(reply: Said, ledger: Ledger) -> None:
         {"Retry-After": "1970-01-01T00:00:00Z"},
         {"Retry-After": email.utils.formatdate(time.time(), localtime=True)},
     ],
-    ids=str,
+    ids=map(str, range(11)),
 )
 async def test_times_to_wait_in_many_forms(headers: dict[str, str], ledger: Ledger) -> None:
     """Seconds with a unit, milliseconds, dates of three kinds, seconds since 1970: all say to go on at once."""

@@ -264,7 +264,7 @@ def test_the_message_says_what_was_probably_meant() -> None:
         ("AWS_SECRET_ACCESS_KEY", "example.com", False),
         ("AWS_SESSION_TOKEN", "example.com", False),
         ("GITHUB_TOKEN", "example.com", False),
-        ("GITHUB_TOKEN", "github.example.com", True),
+        ("GITHUB_TOKEN", "github.example.com", False),
         ("OPENAI_API_KEY", "openai.example.com", False),
         ("DATABASE_URL", "example.com", False),
         ("PATH", "example.com", False),

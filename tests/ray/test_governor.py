@@ -10,7 +10,9 @@ import pytest
 import virtual
 
 from smart_llm.client.client import Client
+from smart_llm.engine.pool import each
 from smart_llm.errors import BudgetExhausted, Interrupted, Retryable
+from smart_llm.events import Stop
 from smart_llm.mock.limits import Limiter, Limits
 from smart_llm.providers.base import Told
 from smart_llm.providers.fake import FakeProvider
@@ -24,19 +26,19 @@ WAY = 0.003
 """Seconds a message between a worker and the governor takes."""
 
 
-def line(governor: Governor, owner: str) -> Governed:
+def line(governor: Governor, owner: str, seconds: float = WAY) -> Governed:
     """A worker's line, over which messages take a while."""
 
     async def say(messages: list[Message]) -> list[Reply]:
-        await asyncio.sleep(WAY)
+        await asyncio.sleep(seconds)
         replies = await governor.say(owner, messages)
-        await asyncio.sleep(WAY)
+        await asyncio.sleep(seconds)
         return replies
 
     async def hear() -> list[Reply]:
-        await asyncio.sleep(WAY)
+        await asyncio.sleep(seconds)
         replies = await governor.hear(owner)
-        await asyncio.sleep(WAY)
+        await asyncio.sleep(seconds)
         return replies
 
     return Governed(say, hear)
@@ -154,6 +156,49 @@ def test_a_limit_told_anywhere_is_kept_everywhere(burst: float) -> None:
     rate, refused, _ = four_workers(Limits(600, None, burst), concurrency=64, seconds=60)
     assert rate >= 0.85 * 600
     assert refused < 0.02
+
+
+class Moody:
+    """Refuses one call in twenty, and says to wait ten seconds."""
+
+    def __init__(self) -> None:
+        self._random, self.told = Random(3), None
+
+    async def complete(self, request: Request) -> Answer:
+        """A call."""
+        await asyncio.sleep(0.3)
+        if self._random.random() < 0.05:
+            raise Retryable("slow down", throttled=True, retry_after=10.0)
+        return Answer("yes", Usage(1, 1))
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+def test_rows_that_rest_lend_their_places_also_where_the_governor_is_far_away() -> None:
+    """Messages take a while, and refusals at random hold back their own rows: the others go on, as with one process."""
+
+    async def play() -> float:
+        governor = Governor([MODEL], concurrency=32, budget=None, spent=0.0)
+        lines = [line(governor, f"w{k}", seconds=0.02) for k in range(2)]
+        gates = [lambda model, to=to: LeasedPace(to, model.name) for to in lines]
+        clients = [Client(Memory(), [MODEL], {"m": Moody()}, gate=gate) for gate in gates]
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+
+        async def share(k: int) -> None:
+            async def work(row: int) -> None:
+                await clients[k].ask(Request("m", f"{k} {row}", 1))
+
+            await each(range(1500), work, workers=16, stop=Stop())
+
+        await asyncio.gather(*(share(k) for k in range(2)))
+        for to in lines:
+            await to.close()
+        return loop.time() - begun
+
+    alone = 1500 / 16 * (0.3 + 2 * 0.02) / 0.95  # nothing but calls and messages
+    assert virtual.run(play()) < 1.2 * alone + 12
 
 
 def test_calls_in_flight_are_counted_over_all_workers() -> None:

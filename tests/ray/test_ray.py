@@ -83,6 +83,25 @@ def test_same_as_one_process(tmp_path: Path) -> None:
     assert not (tmp_path / "many.db.parts" / many.run_id).exists()
 
 
+def test_ways_of_a_candidate_are_those_of_one_process(tmp_path: Path) -> None:
+    """A prompt of its own and the beginning of a text are asked for by workers as by one process; packs are refused."""
+
+    def told(name: str, engine: str, **way: Any) -> smart.Run[Any]:
+        given = {model: smart.FakeProvider(Says(share)) for model, share in (("fake:ref", 1.0), ("fake:mini", 0.99))}
+        mini = smart.Candidate("fake:mini?in=0.1&out=0.2", **way)
+        options = {"candidates": [mini], "providers": given, "engine": engine, "ledger": tmp_path / f"{name}.db"}
+        options |= {"workers": 2, "partition": 200} if engine == "ray" else {}
+        task = smart.Task("Which? {text}", labels=["a", "b"])
+        return smart.run(rows(), task, reference="fake:ref?in=1&out=2", agreement=0.9, seed=3, **options)
+
+    for number, way in enumerate(({"head": 6}, {"prompt": "Which? {text}", "system": "Be brief.", "tail": 40})):
+        one, many = told(f"one{number}", "local", **way), told(f"many{number}", "ray", **way)
+        assert many.table == one.table
+        assert many.cost == pytest.approx(one.cost, abs=1e-12)
+    with pytest.raises(smart.InputError, match="leave pack= out"):
+        told("packed", "ray", pack=4)
+
+
 def test_folder_in_folder_out(tmp_path: Path) -> None:
     """A folder of files is delivered as a folder of files with a manifest, row for row what one file would be."""
     source, frame = tmp_path / "in", pl.DataFrame(rows())

@@ -61,8 +61,11 @@ class Browser:
                 return result
             self.events.append(message)
 
-    async def look(self, path: Path, width: int, *, dark: bool = False, ask: str = "null", whole: bool = False) -> Page:
-        """Open a file at this width. ask: an expression to evaluate in it; whole: take a picture of all of it."""
+    async def look(
+        self, path: Path | str, width: int, *, dark: bool = False, ask: str = "null", whole: bool = False
+    ) -> Page:
+        """Open a file or an address at this width. ask: an expression to evaluate in it (a promise is waited for);
+        whole: take a picture of all of it."""
         self.events.clear()
         target = (await self.send("Target.createTarget", url="about:blank"))["targetId"]
         session = (await self.send("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
@@ -72,7 +75,7 @@ class Browser:
         await self.send("Emulation.setDeviceMetricsOverride", session, **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.send("Emulation.setEmulatedMedia", session, features=[scheme])
-        await self.send("Page.navigate", session, url=path.as_uri())
+        await self.send("Page.navigate", session, url=path if isinstance(path, str) else path.as_uri())
         await self._until("Page.loadEventFired", session)
         content = await self._value(session, "document.documentElement.scrollWidth")
         found = await self._value(session, ask)
@@ -92,7 +95,9 @@ class Browser:
             self.events.append(await self.socket.receive_json(timeout=START))
 
     async def _value(self, session: str, expression: str) -> Any:
-        done = await self.send("Runtime.evaluate", session, expression=expression, returnByValue=True)
+        done = await self.send(
+            "Runtime.evaluate", session, expression=expression, returnByValue=True, awaitPromise=True
+        )
         return done["result"].get("value")
 
     def _said(self) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import fsum
 from pathlib import Path
 
 import msgspec
@@ -87,6 +88,11 @@ class Certificate:
     self_agreement: SelfAgreement | None
     software: Software
     format: str = FORMAT
+
+    @property
+    def answered(self) -> int:
+        """Rows that have an answer by now."""
+        return self.claim.rows - self.claim.unsettled - self.claim.errors
 
     def to_json(self) -> str:
         """The certificate as indented JSON; the plan and its models in the order of their names."""
@@ -229,6 +235,7 @@ def _lines(c: Certificate) -> list[str]:
         f"  cost       {usd(cost.total)} (profiling {usd(cost.profiling)}, delivery {usd(cost.delivery)}); "
         f"reference on every row ≈ {usd(cost.reference_only)}" + _saving(cost),
         *_paid(cost),
+        *_trials(c),
         *([f"             failed calls may have cost up to {usd(lost)} more"] if (lost := cost.lost_at_most) else []),
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
         *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
@@ -323,6 +330,25 @@ def _paid(cost: Cost) -> list[str]:
         f"             this run paid {usd(cost.paid)}; answers for {usd(cost.reused)} were bought by earlier "
         "runs and re-used for nothing"
     ]
+
+
+def trials(c: Certificate) -> tuple[int, float]:
+    """Of candidates in several ways: how many were asked, but answer no row, and what their calls have cost, USD."""
+    if not c.plan.ways:
+        return 0, 0.0
+    used = {model for tier in c.rule.tiers or () for model in (tier.model, *tier.peers)}
+    idle = [model for model, rows in c.delivered.by.items() if not rows and model not in {c.claim.reference, *used}]
+    costs = [cost for model in idle if (cost := c.cost.by_model[model])]
+    return len(costs), fsum(costs)
+
+
+def _trials(c: Certificate) -> list[str]:
+    """What it cost to try ways in vain."""
+    count, cost = trials(c)
+    if not count:
+        return []
+    share = f" ({cost / c.cost.reference_only:.1%} of that)" if c.cost.reference_only else ""
+    return [f"             {count:,} {'ways' if count > 1 else 'way'} tried that answer no row cost {usd(cost)}{share}"]
 
 
 def _saving(cost: Cost) -> str:

@@ -21,9 +21,11 @@ from smart_llm.cli.replay import replay
 from smart_llm.cli.report import report
 from smart_llm.cli.run import run
 from smart_llm.cli.runs import runs
+from smart_llm.cli.serve import serve
 from smart_llm.cli.verify import verify
 from smart_llm.errors import SmartError
 from smart_llm.garbage import rarely
+from smart_llm.text.commands import go_on, typed
 from smart_llm.wording import on_the_command_line
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # designs multiply small matrices: more threads only wait
@@ -37,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (run, plan, report, runs, replay, verify, demo, doctor):
+for verb in (run, plan, report, runs, replay, verify, serve, demo, doctor):
     app.command(cls=Verb)(verb)
 app.add_typer(model_verbs, name="models")
 app.command("mock-provider", cls=Verb)(mock_provider)
@@ -87,6 +89,6 @@ def main() -> None:
         except SmartError as error:
             say("\n".join([*_fitted(f"smart: {error}"), *getattr(error, "__notes__", ())]))
             sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            print("smart: stopped. What was bought is kept: run the same command again to go on.", file=sys.stderr)
+        except KeyboardInterrupt:  # in between; a verb says more
+            say(f"smart: stopped.\n{go_on(typed())}")
             sys.exit(130)

@@ -5,12 +5,16 @@ Which option stands in which group is laid out here, like a page; an option that
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from threading import current_thread, main_thread
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
 from smart_llm.errors import Interrupted
+from smart_llm.text.commands import NOTHING_YET, go_on, typed
 
 OTHERS = "Other options"
 FEW = 12
@@ -104,6 +108,7 @@ EXAMPLES: Mapping[str, str] = {
     "runs": "smart runs --ledger reviews.csv.ledger.db",
     "replay": "smart replay recorded.csv --reference gpt-4.1 --agreement 0.95 --trials 100",
     "verify": "smart verify answered.csv.certificate.json --ledger reviews.csv.ledger.db",
+    "serve": "smart serve gateway.toml --listen 127.0.0.1:8080",
     "demo": "smart demo --tier tiny",
     "doctor": "smart doctor openai:gpt-4.1 openai:gpt-4.1-mini",
     "mock-provider": "smart mock-provider --port 8000 --rule label:spam,ham --error small=0.04",
@@ -114,6 +119,7 @@ EXAMPLES: Mapping[str, str] = {
 
 VERBS: Mapping[str, Sequence[str]] = {
     "Answer a table": ("plan", "run"),
+    "Answer an application": ("serve",),
     "Look back and check": ("runs", "report", "verify", "replay"),
     "Try it, and get ready": ("demo", "mock-provider", "models", "doctor"),
 }
@@ -130,11 +136,14 @@ class Verb(TyperCommand):
                 each.secondary_opts = []
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it; Ctrl-C is said in a sentence, wherever it comes."""
+        """Run it. Ctrl-C, which has ended the program at once while it was loading, is an exception from here on; it is
+        said in a sentence, wherever it comes."""
+        if current_thread() is main_thread() and callable(signal.getsignal(signal.SIGINT)):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise Interrupted("stopped. What was bought is kept: run the same command again to go on.") from None
+            raise _stopped() from None
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, then options under their headings."""
@@ -164,6 +173,15 @@ class Verbs(TyperGroup):
         for heading, found in _in_groups(rows, VERBS, "Commands"):
             with formatter.section(heading):
                 formatter.write_dl(found)
+
+
+def _stopped() -> Interrupted:
+    """What to say of a verb that was stopped outside a run; what has not been loaded has begun nothing."""
+    signals = sys.modules.get("smart_llm.engine.signals")
+    begun = signals is not None and signals.begun()
+    stopped = Interrupted("stopped. What was recorded is kept." if begun else NOTHING_YET)
+    stopped.add_note(go_on(typed()))
+    return stopped
 
 
 def _grouped(options: dict[str, tuple[str, str]]) -> Iterator[tuple[str, list[tuple[str, str]]]]:

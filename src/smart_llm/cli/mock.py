@@ -12,6 +12,11 @@ from smart_llm.cli.options import shares
 from smart_llm.cli.printing import say, say_out
 from smart_llm.errors import InputError
 
+GUESSES = (
+    "\nIt answers what the question names, a number where it asks how many, else yes or no; for other answers start it "
+    "with --rule label:A,B or --rule number:LOW,HIGH."
+)
+
 
 def mock_provider(
     *,
@@ -20,8 +25,8 @@ def mock_provider(
     rule: Annotated[
         str,
         typer.Option(
-            help="How to answer: label:a,b  number:LOW,HIGH  echo; guess: what the question names (good or bad?), else "
-            "yes or no."
+            help="How to answer: label:a,b  number:LOW,HIGH  echo; guess: what the question names (good or bad?), a "
+            "number where it asks how many, else yes or no."
         ),
     ] = "guess",
     answers: Annotated[Path | None, typer.Option(help="Answer from a recorded table instead.")] = None,
@@ -101,9 +106,7 @@ def _ready(url: str, rule: str) -> None:
     say(
         f'try it: smart run TABLE.csv --prompt "{question} {{COLUMN}}"{contract} \\\n'
         f'  --reference "openai:big@{url}?in=10&out=10" --candidate "openai:small@{url}?in=1&out=1"\n'
-        "(with --error small=0.04 the candidate strays in 4 % of the rows)"
-        + "\nIt answers what the question names, else yes or no; for other labels start it with --rule label:A,B."
-        * (kind == "guess")
+        "(with --error small=0.04 the candidate strays in 4 % of the rows)" + GUESSES * (kind == "guess")
     )
 
 

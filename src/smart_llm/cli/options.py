@@ -14,6 +14,7 @@ import typer
 from smart_llm.client.batch.options import BatchOptions
 from smart_llm.engine.options import DEFAULT, OPTIONS, Options
 from smart_llm.errors import InputError
+from smart_llm.files import small_text, unreadable
 
 if TYPE_CHECKING:
     from smart_llm.tasks import Task
@@ -209,11 +210,13 @@ def _schema(path: Path | None) -> Any:
         return json.loads(_read(path, "--schema"))
     except ValueError as error:
         raise InputError(f"--schema {path}: not JSON ({error}).") from None
+    except RecursionError:
+        raise InputError(f"--schema {path}: nested too deeply.") from None
 
 
 def _read(path: Path | None, option: str) -> str:
     assert path is not None
     try:
-        return path.read_text(encoding="utf-8")
+        return small_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{option} {path}: cannot be read ({error}).") from None
+        raise InputError(f"{option} {path}: cannot be read: {unreadable(error)}.") from None

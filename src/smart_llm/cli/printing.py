@@ -59,12 +59,6 @@ def confirmed(question: str) -> None:
     raise Interrupted("not started, as you said; nothing was spent.")
 
 
-def typed() -> list[str]:
-    """The command that is being carried out, as it is to be typed."""
-    module = sys.argv[0].endswith("__main__.py")
-    return [*(["python", "-m", "smart_llm"] if module else ["smart"]), *sys.argv[1:]]
-
-
 def say(line: str) -> None:
     """A line beside the result, at once."""
     print(line, file=sys.stderr, flush=True)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from smart_llm.cli.grouped import spread
 from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, output_of, source_of
-from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, typed, width
+from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, width
 from smart_llm.errors import BudgetExhausted, Interrupted, ProviderError
+from smart_llm.text.commands import go_on, typed
 
 if TYPE_CHECKING:
     from smart_llm.execution import Run
@@ -72,13 +73,13 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
 @contextmanager
 def _to_go_on(budget: float | None) -> Iterator[None]:
     """A run that stops says which command goes on."""
-    from smart_llm.reports.kept import go_on
+    from smart_llm.engine.signals import at_once
 
     try:
         yield
     except KeyboardInterrupt:
-        stopped = Interrupted("Stopped at once. What was recorded is kept.")
-        stopped.add_note(go_on(typed(), budget=None, retry=None))
+        stopped = at_once()
+        stopped.add_note(go_on(typed()))
         raise stopped from None
     except (BudgetExhausted, Interrupted, ProviderError) as stopped:
         asked_anew = re.search(r"--retry (errors|broken)", str(stopped))

@@ -17,7 +17,7 @@ from smart_llm.client.limits import limits_from
 from smart_llm.client.pace import Turn
 from smart_llm.errors import Refused, Retryable
 from smart_llm.ledger import request_key
-from smart_llm.providers.base import answered, capped
+from smart_llm.providers.base import answered, within
 from smart_llm.types import Answer, Request
 
 _turn: ContextVar[tuple[Lane, Turn]] = ContextVar("turn")
@@ -59,7 +59,7 @@ class Calls:
         except Retryable as error:
             if error.throttled:
                 lane.limited = str(error)
-                lane.pace.throttled(turn, capped(error.retry_after))
+                lane.pace.throttled(turn, within(lane.patience, error.retry_after))
             elif error.late and trials.may_queue and lane.queues(turn, trials.time(self._timeout)):
                 trials.queued += 1
                 lane.pace.queued(turn)
@@ -68,7 +68,7 @@ class Calls:
                 trials.failed(turn.at, lane.health)
             raise
         except Refused as error:
-            if error.row_only or (error.maybe_row and lane.health.good is not None):
+            if error.row_only or ((error.maybe_row or error.doubtful) and lane.health.good is not None):
                 lane.health.reacted(turn.at)
             if error.key:
                 raise lane.locked_out(error) from None

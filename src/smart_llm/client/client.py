@@ -119,6 +119,16 @@ class Client:
         """Whether this model has reacted to anything yet."""
         return self._lanes[model].health.alive
 
+    def bound(self, request: Request) -> float:
+        """USD that one call for this request can cost at most."""
+        return self._lanes[request.model].bound(request, self._timeout)
+
+    def renew(self, model: str) -> None:
+        """A model that was given up may be back: nothing is held against it any longer."""
+        old = self._lanes[model]
+        self._lanes[model] = lane = Lane(old.model, old.provider, old.pace, patience=self._patience)
+        lane.announced = old.announced
+
     def expect(self, snapshots: Mapping[str, frozenset[str]]) -> None:
         """From now on only these snapshots may answer, by model: another one stops the run."""
         for name, lane in self._lanes.items():
@@ -174,7 +184,8 @@ class Client:
                     if _now() - throttled_since > self._patience:
                         return await self._tired(lane, key, throttled_since, error, trials)
                     trials.throttled, lane.named = trials.throttled + 1, error.retry_after
-                    delay = held_back(error.retry_after, trials.throttled, self._random)
+                    left = throttled_since + self._patience - _now()
+                    delay = min(left, held_back(error.retry_after, trials.throttled, self._random))
                     if not lane.pace.waiting:  # there is room for another row
                         with resting():
                             await lane.health.rest(delay)
@@ -185,7 +196,7 @@ class Client:
                     await self._find_out(lane, trials)
                     delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
-                lane.trust.refused(error)  # raises what stops the run
+                lane.trust.refused(error, others=lane.health.good is not None)  # raises what stops the run
                 return await self._failed(lane, key, str(error), trials)
             await lane.health.rest(delay)
 

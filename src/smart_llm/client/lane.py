@@ -41,6 +41,7 @@ class Lane:
         self.provider = provider
         self.pace = pace
         self.health = Health(model.name, patience)
+        self.patience = patience
         self.announced = Announced()
         self.witness = asyncio.Lock()
         self.expected: frozenset[str] | None = None
@@ -168,6 +169,8 @@ class Lane:
                     f"It asked to wait {self.named:.3g} s; it is asked again every {LONGEST_PAUSE:.0f} s all the same."
                 )
             return f"it answers with its rate limit. {self.limited} {then}"
+        if not self.pace.in_flight and self.pace.waiting:
+            return "by what its replies say, its limit of rates is used up; a call a minute asks whether it still is."
         return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
 
 
@@ -194,13 +197,13 @@ def ceiling(model: Model, concurrency: int) -> int:
 
 def guessed_tokens(request: Request) -> float:
     """What a provider may count against its limit of tokens; how far off that is, the pace learns."""
-    return (len(request.prompt) + len(request.system or "")) / 4 + request.max_tokens
+    return sum(len(text) for _, text in request.turns) / 4 + request.max_tokens
 
 
 def sent_bytes(request: Request, model: Model) -> int:
     """Bytes of everything that is billed as input; no tokenizer makes more than a token of a byte."""
-    parts = (request.prompt, request.system, enforced.wanted(request, model))
-    return FRAME_TOKENS + sum(len(part.encode()) for part in parts if part)
+    parts = (*(text for _, text in request.turns), enforced.wanted(request, model))
+    return FRAME_TOKENS * (1 + len(request.before)) + sum(len(part.encode()) for part in parts if part)
 
 
 def _now() -> float:

@@ -9,7 +9,7 @@ Three limits, all learnt:
   queue take half (`Lane.queues`). No call is added while answers take so long that the next ones would be late.
 * *Told*, requests and tokens a minute where replies have headers (`headers.py`): a copy of the server's bucket is kept,
   set right by every reply for what was sent since. How many tokens the server counts for a call is learnt from how far
-  its bucket fell.
+  its bucket fell. However long a server says that nothing more may come, a call a minute asks it.
 * *Found out*, requests a second where 429s come without such headers and ask for no wait or a long one: between two of
   them, both met with the server's bucket empty, the successes are what it let through, so that is its limit. Calls
   leave at a little less, then slowly at more.
@@ -170,6 +170,7 @@ class Pace:
         self._refused: deque[Turn] = deque(maxlen=256)
         self._refusals = Refusals()
         self._factor = 1.0  # tokens the server counts for one of ours
+        self._passed = 0.0  # when a call was let through last
         self._dismissed: Exception | None = None
         self._done = 0
         self._mark = (0.0, 0)  # when the successes between two rate limits were counted from, and from where on
@@ -321,7 +322,7 @@ class Pace:
     # ------------------------------------------------------------------ turns
 
     def _pass(self, tokens: float) -> Turn:
-        now = asyncio.get_running_loop().time()
+        self._passed = now = asyncio.get_running_loop().time()
         self.in_flight += 1
         if not self._mark[0]:
             self._mark = (now, 0)
@@ -359,10 +360,11 @@ class Pace:
             if turn.done():
                 self._queue.popleft()
                 continue
-            held = self._held(tokens)
-            if held > 0:
-                self._wake(asyncio.get_running_loop().time() + held)
-                return
+            if (held := self._held(tokens)) > 0:
+                at = min(asyncio.get_running_loop().time() + held, self._passed + LONGEST_PAUSE)
+                if at > asyncio.get_running_loop().time():
+                    self._wake(at)
+                    return
             self._queue.popleft()
             turn.set_result(self._pass(tokens))
 

@@ -75,12 +75,12 @@ class Trust:
         if self.broken is not None:
             raise self.broken
 
-    def refused(self, error: Refused) -> None:
+    def refused(self, error: Refused, *, others: bool) -> None:
         """A request was refused. Raises what stops the run: a refusal that is no row's own, or many in a row in words
-        that do not say whether it is the request alone."""
+        that do not say whether it is the request alone. others: whether the model has answered any."""
         if error.row_only:
             return
-        if not error.maybe_row:
+        if not (error.maybe_row or (error.doubtful and others)):
             raise error
         self._refusals += 1
         if self._refusals >= REFUSALS:

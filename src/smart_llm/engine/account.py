@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from smart_llm.certificates.parts import SelfAgreement
+from smart_llm.client.budget import Budget
 from smart_llm.engine.ways import Way
 from smart_llm.routing import Alike
 from smart_llm.types import Floats, Ints
@@ -23,9 +24,9 @@ class Account:
 
     costs: shape (models, distinct requests), NaN where there is no answer. reference: shape (rows,), what the
     reference's answer cost. so_far: in the order of arrival, for showing; `spent` is the account. paid: what this run
-    has paid. again: of second answers by the reference, by group of equal rows. stages: of each stage that is closed.
-    check: what asking the reference twice showed, if it was. lost: rows set aside that had no answer when they were
-    settled, whether or not they have one by now."""
+    has paid; earlier: what runs of the same command have that were given up. again: of second answers by the reference,
+    by group of equal rows. stages: of each stage that is closed. check: what asking the reference twice showed, if it
+    was. lost: rows set aside that had no answer when they were settled, whether or not they have one by now."""
 
     def __init__(self, alike: Alike, models: int, ways: Mapping[int, Way] = NO_WAYS) -> None:
         """ways: by model, how it is asked, where it is not asked as the task says."""
@@ -36,9 +37,14 @@ class Account:
         self.again: dict[int, float] = {}
         self.so_far = 0.0
         self.paid: Callable[[], float] = lambda: self.so_far
+        self.earlier = 0.0
         self.stages = dict.fromkeys(("set_aside", "profiling"), 0.0)
         self.check: SelfAgreement | None = None
         self.lost = 0
+
+    def told(self, budget: Budget, earlier: float) -> None:
+        """From now on what was paid is what this budget counts, but for what runs have paid that were given up."""
+        self.earlier, self.paid = earlier, lambda: budget.spent - earlier
 
     def spent(self) -> Floats:
         """Shape (models,): USD, each distinct request once; the same sum in whatever order answers came."""

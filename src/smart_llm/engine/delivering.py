@@ -59,11 +59,8 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         live.instead.update({why: len(rows)} if why else {})
         live.rows.settle_by(rows, *given)
         done += len(rows)
-        tell(
-            Delivering(
-                done, live.questions.rows, len(live.rows.errors), live.account.paid(), alone * done, live.account.so_far
-            )
-        )
+        money = live.account.paid(), alone * done, live.account.so_far, live.account.earlier
+        tell(Delivering(done, live.questions.rows, len(live.rows.errors), *money))
 
     await each(_left(live, _called(routing)), one, workers=workers, stop=live.stop)
 

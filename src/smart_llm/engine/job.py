@@ -18,11 +18,12 @@ import msgspec
 from smart_llm import procedures
 from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed
 from smart_llm.engine.spelled import FEWEST, different_texts
-from smart_llm.engine.ways import PACKING, template_of
+from smart_llm.engine.ways import template_of
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
 from smart_llm.ledger.entries import GIVEN_UP
+from smart_llm.ledger.packing import PACKING
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.providers.specs import LEARNED
 from smart_llm.scores.traits import answer_key

@@ -175,7 +175,8 @@ class Live:
                 self.rows.settle_by(positions[k : k + 1], 0, *values[0][:2])
             done += 1
             outlook = counted.with_row(sheet.marks[k], ask.outlook)
-            tell(Profiling(ask.stage, done, shape[0], before, outlook, self.account.paid(), self.account.so_far))
+            money = self.account.paid(), self.account.so_far, self.account.earlier
+            tell(Profiling(ask.stage, done, shape[0], before, outlook, *money))
 
         asked = each(range(shape[0]), one, workers=min(workers, shape[0]), stop=self.stop)
         await all_of([asked, self.buy(self.questions.aside.population[also], ask.models, workers)])

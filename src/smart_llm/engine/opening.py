@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -120,16 +120,21 @@ def providers_of(job: Job, options: Options) -> dict[str, Provider]:
     return {**made(job, given), **given}
 
 
-def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
-    """Providers for the models the caller brought none for. What was brought under a model's bare name serves every
+def brought(models: Sequence[Model], given: Mapping[str, Provider]) -> dict[str, Provider]:
+    """By model: the provider that the caller brought for it. What was brought under a model's bare name serves every
     setting of it that was not brought itself."""
-    bare = {model.name: model.name.partition("?")[0] for model in job.models if model.name not in given}
-    brought = {name: given[plain] for name, plain in bare.items() if plain in given}
-    names = {*(model.name for model in job.models), *bare.values()}
-    if len(bare) > len(brought) and (odd := sorted(given.keys() - names)):
+    found = {model.name: _brought(model, given) for model in models}
+    return {name: provider for name, provider in found.items() if provider is not None}
+
+
+def made(job: Job, given: Mapping[str, Provider]) -> dict[str, Provider]:
+    """A provider for every model that the caller did not bring one for under its very name."""
+    names = {each for model in job.models for each in (model.name, model.name.partition("?")[0])}
+    theirs = brought(job.models, given)
+    if len(theirs) < len(job.models) and (odd := sorted(given.keys() - names)):
         raise InputError(f"providers: {odd[0]} is no model of this run.{meant(odd[0], names)}")
-    wanted = [model for model in job.models if model.name in bare and model.name not in brought]
-    return making.make_providers(wanted, prefix=job.task.prefix(job.table.columns)) | brought
+    wanted = [model for model in job.models if model.name not in theirs]
+    return making.make_providers(wanted, prefix=job.task.prefix(job.table.columns)) | theirs
 
 
 def ledger_of(table: tables.Table, options: Options) -> Path:

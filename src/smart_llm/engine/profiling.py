@@ -24,6 +24,7 @@ from smart_llm.events import Decided, Said
 from smart_llm.ledger import Ledger, RunRecord, canonical, request_key
 from smart_llm.ledger.aside import SET_ASIDE
 from smart_llm.ledger.entries import DONE
+from smart_llm.ledger.packing import PACKED
 from smart_llm.procedures.order import Ahead
 from smart_llm.scores.own import own
 from smart_llm.scores.words import judged_by
@@ -150,9 +151,18 @@ def _rates(record: RunRecord, live: Live, session: Session) -> tuple[list[float]
         bounds = [most_cost(model, live) for model in live.models]
         known = {"rates": rates, "bounds": [bound if isfinite(bound) else None for bound in bounds]}
         known |= {"packs": live.questions.rows_a_call()} if live.questions.ways else {}
+        _note_packing(record, live, session.ledger)
         session.ledger.event(record.run_id, EXPECTED, known)
     bounds = [inf if bound is None else bound for bound in known["bounds"]]
     return known["rates"], bounds, known.get("packs", [])
+
+
+def _note_packing(record: RunRecord, live: Live, ledger: Ledger) -> None:
+    """Which rows share a call, once, before anything is asked."""
+    noted = {event.payload["model"] for event in ledger.events(record.run_id) if event.kind == PACKED}
+    for model, way in live.questions.ways.items():
+        if way.packed and live.models[model].name not in noted:
+            ledger.event(record.run_id, PACKED, way.entry())
 
 
 def _same_verdict(record: RunRecord, verdict: Verdict, live: Live) -> None:

@@ -21,6 +21,7 @@ from smart_llm.engine.statuses import BROKEN
 from smart_llm.ledger import Ledger, Reader, RunRecord
 from smart_llm.ledger.aside import SET_ASIDE
 from smart_llm.ledger.entries import ASK, DONE, GIVEN_UP
+from smart_llm.ledger.parts import calls
 from smart_llm.types import DEFER, ERROR, Json
 
 DELIVERY = "delivery"
@@ -60,7 +61,8 @@ def _met(reading: tuple[list[int], bool], retry: Retry) -> bool:
 
 def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
     """Set apart every answer to this run's requests that breaks the contract and is nobody's evidence: of all models
-    when the run begins, of the reference once it has decided. How many."""
+    when the run begins, of the reference once it has decided. How many. An answer about several rows is set apart where
+    one of them breaks it, with that to its half where that was asked, unless it is evidence for any of them."""
     begun = ledger.latest(record.run_id, DELIVERY) is not None
     models = range(1 if begun else len(live.models))
     evidence, broken = _evidence(ledger), list[str]()
@@ -73,9 +75,11 @@ def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
             for key in of
         }
         answers = ledger.get_many(keys - evidence)
-        broken += sorted(key for key, answer in answers.items() if live.task.read(answer) is None)
-    ledger.set_apart(broken)
-    return len(broken)
+        bad = [calls([key]) for key, answer in answers.items() if live.task.read(answer) is None]
+        broken += [call for read in bad if evidence.isdisjoint(read) for call in read]
+    found = sorted(ledger.said(dict.fromkeys(broken)))
+    ledger.set_apart(found)
+    return len(found)
 
 
 async def outcome(retry: Retry, record: RunRecord, live: Live, start: int) -> str | None:
@@ -110,7 +114,8 @@ def _left(retry: Retry, broken: int) -> str:
 
 
 def _evidence(reader: Reader) -> set[str]:
-    """The keys of all requests that are evidence, or were set aside, in a run that was not given up."""
+    """The keys of all requests that are evidence, or were set aside, in a run that was not given up; of a row's part in
+    one, its address and those of the calls it is read from."""
     found = set[str]()
     for run in reader.runs():
         events = reader.events(run.run_id)
@@ -120,7 +125,7 @@ def _evidence(reader: Reader) -> set[str]:
         found |= {key for event in events if event.kind == SET_ASIDE for (key,) in event.payload["keys"]}
         found |= {key for ask in asks for key in _keys(ask)}
         found |= {key for told in reader.marks(run.run_id, len(asks)).values() for key in told["keys"]}
-    return found
+    return found.union(calls(found))
 
 
 def _keys(ask: Json) -> Iterator[str]:

@@ -50,6 +50,7 @@ from smart_llm.procedures.order import Ahead
 from smart_llm.providers.specs import LEARNED
 from smart_llm.providers.taught import Taught
 from smart_llm.tasks.functions import beyond
+from smart_llm.text.numbers import usd
 from smart_llm.types import Model, Verdict
 
 
@@ -177,9 +178,9 @@ async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: C
 def _live(job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying, session: Session) -> Live:
     """The driver of a run, before anything is asked."""
     live = Live(job.table, job.task, models, client, stop=session.stop, aside=Aside.of(record.plan))
+    live.account.told(client.budget, spent(record.run_id, session.ledger) - session.ledger.spent(record.run_id))
     if (taught := session.providers.get(LEARNED)) is not None and isinstance(taught, Taught):
         live.teaching = Teaching(job, live, taught, session.ledger, record.run_id, session.tell)
-    live.account.paid = lambda: client.budget.spent
     live.proper = Proper(
         [model.name for model in models],
         lambda text: session.tell(Said(text)),
@@ -216,7 +217,7 @@ async def _execute(
             raise Unfinished(stored(record.certificate), stopped) from stopped
         pending = certificate(job, record, live, None, session.ledger)
         _issue(pending, record, session.ledger)
-        raise Unfinished(pending, _counted(stopped, live)) from stopped
+        raise Unfinished(pending, _counted(stopped, live, record, session.ledger)) from stopped
     if session.retry and (told := await outcome(session.retry, record, live, start)):
         session.tell(Said(told))
     await client.settle()
@@ -296,12 +297,14 @@ def _check_answered(live: Live, client: Buying) -> None:
         )
 
 
-def _counted(stopped: SmartError, live: Live) -> SmartError:
-    """A stop by the user, with what there is by then."""
+def _counted(stopped: SmartError, live: Live, record: RunRecord, ledger: Ledger) -> SmartError:
+    """A stop by the user, with what there is by then: an earlier session may have come further than this one."""
     if not isinstance(stopped, Interrupted):
         return stopped
-    done, rows, paid = live.rows.done, live.questions.rows, live.account.paid()
+    done = live.rows.done - len(live.rows.errors)
+    if record.certificate is not None:
+        done = max(done, stored(record.certificate).answered)
     return Interrupted(
-        f"Stopped with {done:,} of {rows:,} rows answered and ${paid:.6g} spent. "
+        f"Stopped with {done:,} of {live.questions.rows:,} rows answered and {usd(ledger.spent(record.run_id))} spent. "
         + str(stopped).removeprefix("Stopped. ")
     )

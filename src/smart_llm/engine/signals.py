@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from smart_llm.errors import Interrupted
 from smart_llm.events import Stop
+from smart_llm.text.commands import NOTHING_YET
 
 Result = TypeVar("Result")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -69,12 +70,19 @@ class Handlers:
 _handlers = Handlers()
 _elsewhere: dict[Stop, asyncio.AbstractEventLoop] = {}
 """Runs in other threads, with their loops."""
+_begun = False
+
+
+def begun() -> bool:
+    """Whether any run of this process has opened its ledger."""
+    return _begun
 
 
 @contextlib.contextmanager
 def stopping() -> Iterator[Stop]:
     """A stop that signals ask for, as long as the block lasts."""
-    stop = Stop()
+    global _begun
+    stop, _begun = Stop(), True
     if threading.current_thread() is not threading.main_thread():
         _elsewhere[stop] = asyncio.get_running_loop()
         try:
@@ -100,6 +108,13 @@ def wait(work: Coroutine[Any, Any, Result]) -> Result:
         pool.shutdown(wait=False)
 
 
+def at_once() -> Interrupted:
+    """What to say of a stop that nobody waited for."""
+    if not begun():
+        return Interrupted(NOTHING_YET)
+    return Interrupted("Stopped at once. What was recorded is kept: run the same command again to go on.")
+
+
 def _in_a_loop() -> bool:
     try:
         asyncio.get_running_loop()
@@ -112,7 +127,7 @@ def _here(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:  # the second one: the first asks for a clean stop
-        raise Interrupted("Stopped at once. What was recorded is kept: run the same command again to go on.") from None
+        raise at_once() from None
 
 
 def _beside(running: Future[Result]) -> Result:

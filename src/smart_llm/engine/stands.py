@@ -61,8 +61,10 @@ def resuming(record: RunRecord, ledger: Ledger) -> str:
     if record.state == DONE:
         return f"{head}: it is finished, and all its {rows:,} rows are settled."
     if record.certificate is not None:
-        settled = rows - stored(record.certificate).claim.unsettled
-        return f"{head}: {settled:,} of {rows:,} rows are already answered, and are not paid for again."
+        return (
+            f"{head}: {stored(record.certificate).answered:,} of {rows:,} rows are already answered, and are not paid "
+            "for again."
+        )
     bought = sum(each.calls for each in ledger.account(record.run_id) if each.outcome == "answered")
     return f"{head}: {bought:,} answers are already bought, and are not paid for again."
 

@@ -15,21 +15,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import blake2b
 from typing import TypeAlias
 
 import numpy as np
 
 from smart_llm.errors import InputError
-from smart_llm.ledger import canonical, request_key
-from smart_llm.stats.sampling import permutation
+from smart_llm.ledger import request_key
+from smart_llm.ledger.packing import packed_entry, packing_order
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, packs
 from smart_llm.tasks.template import Template, split
 from smart_llm.types import Answer, Floats, Ints, Json, Model, Part, Request
 
-PACKING = "packs/1"
-"""The rules by which rows are put into calls. Others would be other answers."""
 KEPT = 2048
 """Calls whose requests are kept, with all their rows' text."""
 CUT = "[… {count:,} characters are left out here …]"
@@ -119,10 +116,19 @@ class Way:
 
     @cached_property
     def _packs(self) -> list[Ints]:
-        order = permutation(packing_seed(self._table, self._task, self._model), PACKING, len(self._first))
+        told = self._table.table_hash, self._task.described, self._model.name, self._way.to_json()
+        return packs.cut(packing_order(*told, len(self._first)), self._sizes, self._way.pack, self._room)
+
+    @property
+    def _sizes(self) -> Ints:
+        """Shape (places,): bytes of each item."""
         around = sum(len(text.encode()) for text in self._template.literals)
-        sizes = np.maximum(0, self._measured[1][self._first] - around)
-        return packs.cut(order, sizes, self._way.pack, self._room)
+        return np.maximum(0, self._measured[1][self._first] - around)
+
+    def entry(self) -> dict[str, Json]:
+        """Which rows share a call, as it is recorded when a run begins."""
+        alone = np.flatnonzero(self._sizes > packs.ALONE).tolist()
+        return packed_entry(self._model.name, self.places, self._packs, alone)
 
     @cached_property
     def pack_of(self) -> Ints:
@@ -252,12 +258,6 @@ def template_of(task: Task, model: Model, columns: Sequence[str]) -> Template:
             f"shows ({', '.join(known)}), or less."
         )
     return template
-
-
-def packing_seed(table: Table, task: Task, model: Model) -> int:
-    """What decides which rows share a call: table, task and way, and nothing that is drawn."""
-    told: Json = [PACKING, table.table_hash, task.to_json(), model.name, model.way.to_json()]
-    return int.from_bytes(blake2b(canonical(told), digest_size=8).digest(), "big") >> 1
 
 
 def part_of(text: str, head: int, tail: int) -> str:

@@ -38,6 +38,7 @@ class _CanonicalRequest(msgspec.Struct, omit_defaults=True):
     thinking: int = 0
     at: str | None = None
     enforce: str = ""
+    before: tuple[tuple[str, str], ...] = ()
 
 
 def canonical(value: Json) -> bytes:
@@ -66,6 +67,7 @@ def request_json(request: Request) -> bytes:
         r.thinking,
         r.at,
         r.enforce,
+        r.before,
     )
     try:
         return _encode(wire)

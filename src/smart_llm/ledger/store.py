@@ -76,7 +76,7 @@ class Ledger(Reader):
         self._answer_ids = self._ids("answers", "set_apart")
         self._attempt_ids = self._ids("attempts")
         self._connection = connection
-        self._writer = Writer(connection)
+        self._writer = self._writer_of(connection)
         self._seen = Seen(key for (key,) in self._db.execute("SELECT key FROM answers"))
 
     @classmethod
@@ -167,6 +167,9 @@ class Ledger(Reader):
         for key in keys:
             self._writer.execute(_APART, (self._clock(), key))
         self._seen = Seen(known for (known,) in self._db.execute("SELECT key FROM answers"))
+
+    def _writer_of(self, connection: sqlite3.Connection) -> Writer:
+        return Writer(connection)
 
     @property
     def store_text(self) -> bool:

@@ -22,9 +22,10 @@ from typing import Any, TypeAlias
 
 from smart_llm.errors import LedgerError
 
-Done: TypeAlias = "asyncio.Future[bool] | Future[bool]"
+Done: TypeAlias = "asyncio.Future[bool] | Future[bool] | None"
 Job: TypeAlias = tuple[str, tuple[Any, ...], Done]
-"""SQL, parameters, and the future that is told whether the statement (and its neighbours alike) changed a row each."""
+"""SQL, parameters, and the future that is told whether the statement (and its neighbours alike) changed a row each;
+None: nobody waits for it."""
 
 Outcome: TypeAlias = bool | LedgerError
 
@@ -121,7 +122,7 @@ def _settle(batch: list[Job], results: list[bool] | LedgerError) -> None:
     for (_, _, done), outcome in zip(batch, outcomes, strict=True):
         if isinstance(done, Future):
             _finish(done, outcome)
-        else:
+        elif done is not None:
             waiting.setdefault(done.get_loop(), []).append((done, outcome))
     for loop, pairs in waiting.items():
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everybody who waited there
@@ -134,7 +135,7 @@ def _finish_all(pairs: Iterable[tuple[asyncio.Future[bool], Outcome]]) -> None:
             _finish(done, outcome)
 
 
-def _finish(done: Done, outcome: Outcome) -> None:
+def _finish(done: asyncio.Future[bool] | Future[bool], outcome: Outcome) -> None:
     if isinstance(outcome, LedgerError):
         done.set_exception(outcome)
     else:

@@ -54,7 +54,8 @@ def uniform(*parts: str) -> float:
 
 def by_rule(rule: str, errors: Mapping[str, float], seed: int = 0) -> Answerer:
     """`label:a,b,…` one of the labels, `number:LOW,HIGH` a whole number between, `echo` the prompt's last line, `guess`
-    one of the answers that the question names ("good, bad or neutral?"), else yes or no.
+    one of the answers that the question names ("good, bad or neutral?"), a number where it asks how many, else yes or
+    no.
 
     errors: by model, the share of prompts it answers otherwise (0 where it is not named).
     """
@@ -98,7 +99,17 @@ def _echo(_: str) -> Chooser:
 
 
 def _guess(_: str) -> Chooser:
-    return lambda prompt, place, strays: _label(",".join(named(prompt)))(prompt, place, strays)
+    number = _number("0,9")
+
+    def guess(prompt: str, place: float, strays: bool) -> str:
+        if ASKS_A_NUMBER.search(prompt) is not None:
+            return number(prompt, place, strays)
+        return _label(",".join(named(prompt)))(prompt, place, strays)
+
+    return guess
+
+
+ASKS_A_NUMBER = re.compile(r"\b(?:how (?:many|much)|combien|wie ?viele?|cu[aá]nt[oa]s?)\b", re.IGNORECASE)
 
 
 NAMED = re.compile(r"([^\W\d_][\w-]*)((?:,\s*[^\W\d_][\w-]*)*),?\s+(?:or|oder|ou|o)\s+([^\W\d_][\w-]*)(?=\s*[?:])")

@@ -24,7 +24,8 @@ from smart_llm.ledger.aside import piloted
 from smart_llm.planning.cautions import Facts, cautions
 from smart_llm.planning.forecast import Effort, Forecast, guess, simulated
 from smart_llm.planning.plan import Line, Plan, Planned
-from smart_llm.procedures import described
+from smart_llm.procedures import DEFAULT, described
+from smart_llm.procedures.ladder.sieve import TRIALS, many
 from smart_llm.providers.base import Provider
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tasks import words
@@ -98,6 +99,7 @@ async def draw_up(
         set_aside=len(aside),
         warnings=tuple(map(worded, cautions(facts))),
         run=_run(job, reader),
+        trials=shape.trials,
     )
 
 
@@ -153,6 +155,13 @@ class _Shape:
     def reference_only(self) -> float:
         """USD of the reference on every row."""
         return self.rates[0] * self.live.questions.distinct
+
+    @property
+    def trials(self) -> float | None:
+        """USD that trying ways may cost at most."""
+        task = problem(frozen(self.job, fixed(self.job), None, self.aside), self.rates, packs=self.packs)
+        tried = self.job.procedure == DEFAULT.name and many(task)
+        return TRIALS * self.rates[0] * task.rows if tried else None
 
     @property
     def fixed(self) -> float:

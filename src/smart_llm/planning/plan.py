@@ -60,7 +60,8 @@ class Plan:
     equivalence: when two answers count as the same, in words. asked: the line of the agreement asked for; lines: of
     several. reference_only: USD of the reference on every row. pilot: rows piloted and what they cost, None where there
     was none under this task. self_agreement: as on a certificate. set_aside: rows that are no evidence. warnings:
-    sentences. run: the run that this command would resume."""
+    sentences. run: the run that this command would resume. trials: USD that trying candidates' ways may cost at most,
+    None where there is nothing to try."""
 
     table: str
     rows: int
@@ -82,6 +83,7 @@ class Plan:
     set_aside: int
     warnings: tuple[str, ...]
     run: Mapping[str, Json] | None
+    trials: float | None = None
 
     def text(self, width: int = 100) -> str:
         """For people: all of it, at most `width` columns wide."""
@@ -235,7 +237,16 @@ def _cost(plan: Plan) -> list[str]:
         f"expected ${_usd(line.cost)} (${_usd(line.low)} … ${_usd(line.high)}); the reference on every row "
         f"${_usd(plan.reference_only)}",
         f"saving {_saving(line)}; {basis}",
+        *_trials(plan),
     ]
+
+
+def _trials(plan: Plan) -> list[str]:
+    """What finding out about ways may cost."""
+    if plan.trials is None:
+        return []
+    ways = len(plan.models) - 1
+    return [f"of that, trying {'the way' if ways == 1 else f'{ways} ways'} of answering at most ${_usd(plan.trials)}"]
 
 
 def _saving(line: Line) -> str:

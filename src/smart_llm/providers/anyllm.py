@@ -59,9 +59,7 @@ class AnyLLMProvider:
 
     def asked(self, request: Request) -> dict[str, Any]:
         """The call's arguments. Log-probabilities are left out: most of the tail refuses the question."""
-        messages = [{"role": "user", "content": request.prompt}]
-        if request.system is not None:
-            messages.insert(0, {"role": "system", "content": request.system})
+        messages = [{"role": role, "content": text} for role, text in request.turns]
         asked: dict[str, Any] = {
             "model": self._name,
             "messages": messages,

@@ -67,3 +67,8 @@ LONGEST_WAIT = 60.0
 def capped(retry_after: float | None) -> float | None:
     """The seconds that a server said to wait, within reason; None where it said nothing that can be waited for."""
     return None if retry_after is None or retry_after != retry_after else min(max(0.0, retry_after), LONGEST_WAIT)
+
+
+def within(patience: float, retry_after: float | None) -> float | None:
+    """The same, but for no longer than the user wants to wait at all."""
+    return None if (seconds := capped(retry_after)) is None else min(seconds, patience)

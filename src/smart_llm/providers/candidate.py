@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from smart_llm.errors import InputError, named
+from smart_llm.files import small_text, unreadable
 from smart_llm.tasks.packs import MOST, check_frame
 from smart_llm.types import Way
 
@@ -137,10 +138,9 @@ def _text(name: str, option: str, said: str) -> tuple[str, str]:
     else:
         path = Path(said)
         try:
-            text, called = path.read_text(encoding="utf-8"), path.name
+            text, called = small_text(path), path.name
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise InputError(f"Model {name}: {option}={said} cannot be read: {why}.") from None
+            raise InputError(f"Model {name}: {option}={said} cannot be read: {unreadable(error)}.") from None
     if option == "prompt" and not text.strip():
         raise InputError(f"Model {name}: the prompt {called} is empty; write what to ask, with a {{column}} in it.")
     return text, called

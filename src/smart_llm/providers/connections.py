@@ -88,8 +88,9 @@ class Connection(asyncio.Protocol):
         return waiting
 
     def abort(self) -> None:
-        """Close at once, whatever is on its way."""
-        self.reusable = False
+        """Close at once, whatever is on its way. What came of it goes now, and not with the connection, which Python
+        may find only much later."""
+        self.reusable, self._body = False, bytearray()
         self._transport.abort()
 
     # ------------------------------------------------------------------ called by asyncio

@@ -66,11 +66,12 @@ def stand_in(name: str) -> FakeProvider:
 
 
 def _any_answer(request: Request) -> str:
-    digest = blake2b(request.prompt.encode(), digest_size=8).digest()
+    said = "\n".join([*(text for _, text in request.before), request.prompt])
+    digest = blake2b(said.encode(), digest_size=8).digest()
     choices = request.labels or ("0", "1")
     return choices[int.from_bytes(digest, "big") % len(choices)]
 
 
 def _usage(request: Request, text: str) -> Usage:
-    sent = len(request.prompt.encode()) + len((request.system or "").encode())
+    sent = sum(len(text.encode()) for _, text in request.turns)
     return Usage(input_tokens=1 + sent // 4, output_tokens=1 + len(text.encode()) // 4)

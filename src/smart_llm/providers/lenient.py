@@ -24,6 +24,8 @@ MOST_DIGITS = 18
 """Digits of a whole number that are read as one; what is longer counts nothing that there is."""
 LEAST_LOGPROB, ROUNDING = -1e5, 0.01
 """No log-probability is lower; above zero they are only by rounding."""
+HALF = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
+"""Half a character beyond the first 65,536, as JSON writes it; what a model was cut off in may have no other half."""
 NUMBER = re.compile(r"\s*\+?\d{1,18}(?:\.\d{1,18})?\s*")
 
 T = TypeVar("T")
@@ -89,9 +91,13 @@ def decoded(data: bytes, decode: Callable[[bytes], T]) -> T:
 
 
 def _slowly(data: bytes) -> Any:
-    """The first value in a text that is JSON or nearly so; what does not fit UTF-8 becomes a mark."""
-    text = data.decode("utf-8-sig", errors="replace").lstrip()
-    return json.JSONDecoder(parse_constant=lambda _: None, parse_int=_whole).raw_decode(text)[0]
+    """The first value in a text that is JSON or nearly so, in any Unicode; what is no character becomes a mark."""
+    text = data.decode(json.detect_encoding(data), errors="replace").lstrip("\ufeff \t\r\n")
+    found = json.JSONDecoder(parse_constant=lambda _: None, parse_int=_whole).raw_decode(text)[0]
+    if HALF.search(text) is None:
+        return found
+    written = json.dumps(found, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
+    return json.loads(written.decode("utf-16-le", "replace"))
 
 
 def _whole(digits: str) -> int | None:

@@ -26,11 +26,28 @@ _SERVICES = frozenset(
 """The first words of variables that are known to hold the key of a service."""
 
 
+_DOMAINS = {
+    "AI21": "ai21.com", "ALIBABA": "aliyuncs.com", "ANTHROPIC": "anthropic.com", "ANYSCALE": "anyscale.com",
+    "AZURE": "azure.com", "BASETEN": "baseten.co", "CEREBRAS": "cerebras.ai", "CLOUDFLARE": "cloudflare.com",
+    "COHERE": "cohere.com cohere.ai", "DASHSCOPE": "aliyuncs.com", "DATABRICKS": "databricks.com azuredatabricks.net",
+    "DEEPINFRA": "deepinfra.com", "DEEPSEEK": "deepseek.com", "FIREWORKS": "fireworks.ai", "GEMINI": "googleapis.com",
+    "GITHUB": "github.com github.ai",
+    "GOOGLE": "googleapis.com", "GROQ": "groq.com", "HF": "huggingface.co", "HUGGINGFACE": "huggingface.co",
+    "MINIMAX": "minimax.io minimaxi.com minimax.chat", "MISTRAL": "mistral.ai", "MOONSHOT": "moonshot.ai moonshot.cn",
+    "NOVITA": "novita.ai", "NVIDIA": "nvidia.com", "OPENAI": "openai.com", "OPENROUTER": "openrouter.ai",
+    "PERPLEXITY": "perplexity.ai", "REPLICATE": "replicate.com", "RUNPOD": "runpod.ai runpod.net",
+    "SAMBANOVA": "sambanova.ai", "TOGETHER": "together.xyz together.ai", "X": "x.ai", "XAI": "x.ai",
+    "ZHIPU": "bigmodel.cn",
+}  # fmt: skip
+"""Where the services that serve models are. Anybody may own a host that has a service's name in it."""
+
+
 def refusal(variable: str, host: str) -> str | None:
     """Why a file of models may not have this variable's value sent to this host; None where it may."""
     if not _KEY.fullmatch(variable):
         return "a file of models may only name variables that end in _API_KEY or _TOKEN"
     service = variable.split("_", 1)[0]
-    if service in _SERVICES and service.lower() not in re.split(r"[.-]", host.lower()):
+    domains = _DOMAINS.get(service, "").split()
+    if service in _SERVICES and not any(f".{host.lower()}".endswith(f".{domain}") for domain in domains):
         return f"a file of models may not send a key of another service ({service}) to {host or 'this model'}"
     return None

@@ -118,10 +118,11 @@ def body(request: Request, model: Model, quirks: frozenset[str] = frozenset(), p
     begins with in every row.
     """
     end = stable_end(request, prefix)
-    content = [Message("user", _content(request.prompt, end))]
+    said = [Message(role, text) for role, text in request.before if role != "system"]
+    content = [*said, Message("user", _content(request.prompt, end))]
     wire = Body(model.model, request.max_tokens + model.thinking, content)
-    if request.system is not None:
-        wire.system = [_marked(request.system)] if end == 0 else request.system
+    if (system := _system(request)) is not None:
+        wire.system = [_marked(system)] if end == 0 else system
     if takes_temperature(model, quirks):
         wire.temperature = request.temperature
     wire.thinking = _thinking(model)
@@ -177,6 +178,12 @@ def _wanted(request: Request, model: Model) -> Format | None:
     """The structured output that is asked for."""
     schema = enforced.wanted(request, model)
     return None if schema is None else _format(schema)
+
+
+def _system(request: Request) -> str | None:
+    """What the system says, wherever in the conversation: here it has one place."""
+    said = [text for role, text in request.turns if role == "system"]
+    return "\n\n".join(said) if said else None
 
 
 def _content(prompt: str, end: int | None) -> str | list[Text]:

@@ -200,7 +200,7 @@ def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str]
     said = _quote(problem.message, secret)
     codes, after = " ".join(problem.codes), retry_after(headers, problem)
     if 300 <= status < 400:
-        return Refused(f"{host} redirects to another address; not followed. Give the final address.")
+        return Refused(f"{host} {_elsewhere(status, headers)}", doubtful=True)
     if _unpaid(status, codes, problem.message):
         return Refused(f"{host}: the quota or credit is used up{said}. Add to it, then run again to go on.")
     if status == 429 and _outsized(problem.message):
@@ -218,14 +218,23 @@ def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str]
         return Refused(f"{host} does not accept the key (status {status}){words}.", key=True)
     row_only = status == 413 or bool(ROW_ONLY.search(f"{codes} {problem.message}"))
     if status == 403 and not row_only and not WALL.search(problem.message):
-        return Refused(f"{host} does not let this key do that (status 403){said}. Check the key and its permissions.")
+        words = f"{host} does not let this key do that (status 403){said}. Check the key and its permissions."
+        return Refused(words, doubtful=True)
     if status == 404:
-        return Refused(f"{host} does not know this model or address (status 404){said}.")
+        return Refused(f"{host} does not know this model or address (status 404){said}.", doubtful=True)
     return Refused(
         f"{host} refuses the request (status {status}){said}.",
         row_only=row_only,
         maybe_row=status == 403 or status not in FINAL,
+        doubtful=status in (405, 410),
     )
+
+
+def _elsewhere(status: int, headers: Mapping[str, str]) -> str:
+    """What a status between 300 and 399 means."""
+    if "location" in headers:
+        return "redirects to another address; not followed. Give the final address."
+    return f"answers with status {status}, which is no answer: is this the address of its API?"
 
 
 def _outsized(message: str) -> bool:

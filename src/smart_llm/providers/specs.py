@@ -29,14 +29,15 @@ import os
 import re
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from smart_llm.errors import InputError, meant
+from smart_llm.files import small_text, unreadable
 from smart_llm.providers import candidate, settings
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
@@ -123,9 +124,13 @@ def read_book(path: str | os.PathLike[str]) -> dict[str, str]:
     NAME is a spec itself, or a short name, which then says which `model` (a spec) it stands for.
     """
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"The file of models {path} cannot be read: {error}.") from error
+        tables = tomllib.loads(small_text(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The file of models {path} cannot be read: {unreadable(error)}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"The file of models {path} cannot be read: {error}.") from None
+    except RecursionError:
+        raise InputError(f"The file of models {path} cannot be read: it is nested too deeply.") from None
     return {name: _book_spec(str(path), name, table) for name, table in tables.items()}
 
 
@@ -173,6 +178,8 @@ def _check_at(name: str) -> None:
     model, _, after = rest.partition("@")
     if provider == "anyllm" and _VERSION.fullmatch(after):
         return
+    if not model and _AT_ADDRESS.search(f"x@{after}"):
+        raise InputError(f"Model {_shown(name)}: no name before the @; write {provider}:NAME@{after}.")
     meant = re.sub(r"^[A-Za-z]*:?/*(?=[^/])", "", after) if "//" in after else after
     raise InputError(
         f"Model {_shown(name)}: {_shown(f'@{after}')[1:] or 'nothing'} after the @ is not an address; write "
@@ -185,6 +192,8 @@ def _options(name: str, query: str) -> dict[str, str]:
     for option, _ in pairs:
         if option not in _OPTIONS:
             raise InputError(f"Model {_shown(name)}: unknown option {option!r}; there are {', '.join(_OPTIONS)}.")
+    if twice := [option for option, many in Counter(option for option, _ in pairs).items() if many > 1]:
+        raise InputError(f"Model {_shown(name)}: {twice[0]}= is given twice; give it once.")
     return dict(pairs)
 
 

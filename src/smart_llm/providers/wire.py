@@ -137,10 +137,7 @@ def stable_end(request: Request, prefix: str) -> int | None:
 
 
 def _plain(request: Request) -> list[Message]:
-    messages = [Message("user", request.prompt)]
-    if request.system is not None:
-        messages.insert(0, Message("system", request.system))
-    return messages
+    return [Message(role, text) for role, text in request.turns]
 
 
 def _messages(request: Request, prefix: str) -> list[Message]:

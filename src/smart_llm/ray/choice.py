@@ -43,13 +43,13 @@ class Here:
 
 
 def check_ways(models: Sequence[Model]) -> None:
-    """`InputError` for candidates with a way of their own: a worker has only some of the rows that share a call."""
+    """`InputError` for candidates asked in packs: a worker has only some of the rows that share a call."""
     if any(model.provider == "learned" for model in models):
         raise InputError("learned: it answers in the process of the run for now; leave --engine ray out, or learned.")
-    if own := [model.name for model in models if not model.way.plain]:
+    if packed := [model.name for model in models if model.way.pack > 1]:
         raise InputError(
-            f"{own[0]}: --engine ray asks every row as the task says for now; leave pack=, prompt=, head= and the like "
-            "out, or the engine."
+            f"{packed[0]}: --engine ray asks about one row a call for now; leave pack= out, or the engine (--ways auto "
+            "asks in packs as well)."
         )
 
 

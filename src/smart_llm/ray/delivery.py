@@ -92,9 +92,10 @@ class RayDelivery:
                 live.questions.rows,
                 live.questions.rows,
                 len(live.rows.errors),
-                spent(record.run_id, session.ledger),
+                session.ledger.spent(record.run_id),
                 alone,
                 live.account.total(),
+                live.account.earlier,
             )
         )
 
@@ -272,7 +273,7 @@ async def _shared(
 async def _tell(live: Live, session: Session, ledger: Any, governor: Any) -> None:
     """Pass on how far the workers are."""
     before, paid = live.rows.done, live.account.paid()
-    worth = live.account.so_far
+    worth, earlier = live.account.so_far, live.account.earlier
     alone = live.account.reference_only(np.flatnonzero(live.rows.settled)) / live.questions.rows
     while True:
         await asyncio.sleep(TICK)
@@ -280,7 +281,8 @@ async def _tell(live: Live, session: Session, ledger: Any, governor: Any) -> Non
             rows, errors, _ = await governor.state.remote()
             bought = await ledger.bought.remote()
             done = min(live.questions.rows, before + rows)
-            session.tell(Delivering(done, live.questions.rows, errors, paid + bought, alone * done, worth + bought))
+            money = paid + bought, alone * done, worth + bought, earlier
+            session.tell(Delivering(done, live.questions.rows, errors, *money))
 
 
 def unlike(live: Live, parts: Sequence[Part]) -> list[int]:

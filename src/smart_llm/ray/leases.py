@@ -24,6 +24,8 @@ from smart_llm.types import Answer, Request
 
 M = TypeVar("M")
 R = TypeVar("R")
+ON_ITS_WAY = 0.2
+"""Seconds that a message to the governor and back may take, with room to spare."""
 MOST = 2048
 """Messages that go together, at most."""
 
@@ -147,16 +149,26 @@ class LeasedPace:
 
     def __init__(self, governed: Governed, model: str) -> None:
         self._governed, self._model = governed, model
-        self.in_flight = self.waiting = 0
+        self.in_flight = 0
         self.resume_at = 0.0
+        self._asked: dict[object, float] = {}  # when each turn was asked for that has not come, oldest first
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn. Where every turn comes as fast as a message goes to the governor and back,
+        nobody waits."""
+        oldest = next(iter(self._asked.values()), None)
+        waits = oldest is not None and asyncio.get_running_loop().time() - oldest > ON_ITS_WAY
+        return len(self._asked) if waits else 0
 
     async def enter(self, tokens: float = 0.0) -> Turn:
         """Wait for a turn."""
-        self.waiting += 1
+        mark = object()
+        self._asked[mark] = asyncio.get_running_loop().time()
         try:
             number = await self._governed.ask("enter", self._model, tokens)
         finally:
-            self.waiting -= 1
+            del self._asked[mark]
         self.in_flight += 1
         return Turn(requests=number, at=asyncio.get_running_loop().time())
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from smart_llm.client.client import Client
 from smart_llm.engine.delivering import deliver
 from smart_llm.engine.live import Live
+from smart_llm.engine.opening import brought
 from smart_llm.events import Delivering, Event, Stop
 from smart_llm.providers.base import Provider
 from smart_llm.providers.making import make_providers
@@ -172,7 +173,8 @@ class Worker:
 
     def _made(self) -> Mapping[str, Provider]:
         if self._providers is None:
-            given, orders = self._orders.providers, self._orders
+            orders = self._orders
+            given = brought(orders.models, orders.providers)
             wanted = [model for model in orders.models if model.name not in given]
             self._providers = {**make_providers(wanted, prefix=orders.task.prefix(orders.columns)), **given}
         return self._providers

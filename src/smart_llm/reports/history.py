@@ -77,14 +77,22 @@ def past(ledger: Path) -> list[Past]:
     """The runs of a ledger, oldest first, but for those of other versions (`unreadable`). `InputError`, `LedgerError`:
     as `Reader.open`."""
     with Reader.open(ledger) as reader:
-        return [_past(reader, run) for run in reader.runs() if run.readable]
+        return [_past(reader, run) for run in reader.runs() if _is_readable(run)]
 
 
 def unreadable(ledger: Path) -> list[str]:
     """One sentence for each run that another version of this program has recorded in another form."""
     with Reader.open(ledger) as reader:
-        ids = [run.run_id for run in reader.runs() if not run.readable]
+        ids = [run.run_id for run in reader.runs() if not _is_readable(run)]
     return [f"{ledger}: run {each} was made by another version of smart-llm, and is not listed." for each in ids]
+
+
+def _is_readable(run: RunRecord) -> bool:
+    """Whether plan and certificate are of the form that this version reads."""
+    try:
+        return run.readable and (run.certificate is None or bool(stored(run.certificate)))
+    except LedgerError:
+        return False
 
 
 def whereabouts(ledgers: Sequence[Path] | None, name: str) -> tuple[Path, str]:

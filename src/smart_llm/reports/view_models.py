@@ -9,7 +9,7 @@ from math import floor
 
 import numpy as np
 
-from smart_llm.certificates.certificate import given, self_agreement
+from smart_llm.certificates.certificate import given, self_agreement, trials
 from smart_llm.certificates.why import NEVER, SELDOM
 from smart_llm.errors import InputError
 from smart_llm.reports import rules, svg
@@ -123,10 +123,14 @@ def _table(facts: Facts) -> Iterator[Block]:
     caption = f"{count(profiling.rows, 'row')} profiled"
     if profiling.lost:
         caption += f", {count(profiling.lost, 'row')} of them without an answer by the reference"
-    head = ("candidate", "price of a call ÷ reference's", "rows compared", "agreement", "90 % limits")
+    head = ("candidate", "price of a row ÷ reference's", "rows compared", "agreement", "90 % limits")
     rows = [_line(facts, each) for each in profiling.candidates]
-    yield Grid(caption, (*head, "broke the contract", "part in the rule"), rows, frozenset({1, 2, 3, 4, 5}))
+    more = ("broke the contract", "all its calls", "part in the rule")
+    yield Grid(caption, (*head, *more), rows, frozenset({1, 2, 3, 4, 5, 6}))
     yield from map(Prose, _deferred(facts))
+    if facts.certificate and (told := trials(facts.certificate))[0]:
+        ways = "1 way was tried that answers" if told[0] == 1 else f"{told[0]:,} ways were tried that answer"
+        yield Prose(f"{ways} no row: {usd(told[1])} of the cost of the run.")
 
 
 def _deferred(facts: Facts) -> Iterator[str]:
@@ -147,11 +151,13 @@ def _line(facts: Facts, seen: Seen) -> tuple[str, ...]:
     call, reference = facts.profiling.call.get(seen.model), facts.profiling.call.get(facts.plan.reference)
     price = f"{call / reference:.3f}" if call is not None and reference else "–"
     name = facts.short(seen.model)
+    paid = facts.certificate.cost.by_model.get(seen.model) if facts.certificate else None
+    cost = "–" if paid is None else usd(paid)
     if not seen.curve:
-        return name, price, "0", "–", "–", "–", "not asked"
+        return name, price, "0", "–", "–", "–", cost, "not asked"
     n, share, low, high = _limits(seen.curve[-1:])[0]
     broken = f"{seen.deferred:,}"
-    return name, price, f"{n:,}", f"{share:.3f}", f"{low:.3f} … {high:.3f}", broken, _role(facts, seen.model)
+    return name, price, f"{n:,}", f"{share:.3f}", f"{low:.3f} … {high:.3f}", broken, cost, _role(facts, seen.model)
 
 
 def _role(facts: Facts, model: str) -> str:

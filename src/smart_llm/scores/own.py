@@ -8,6 +8,7 @@ of the tokens as they came. Higher is surer; NaN is "cannot say". All logarithms
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import exp, expm1, isfinite, log
 from typing import Any, TypeAlias
 
@@ -99,6 +100,7 @@ def log_sum(values: Sequence[float]) -> float:
     return top + log(sum(exp(value - top) for value in values)) if isfinite(top) else top
 
 
+@lru_cache(maxsize=4096)
 def _bare(text: str) -> str:
     """Tokens that spell a label, as labels are compared; marks of punctuation around them are wrapping, too."""
     return fold(text.strip(_MARKS))

@@ -92,7 +92,7 @@ def check_frame(frame: str, whose: str) -> str:
 def cut(order: Ints, sizes: Ints, most: int, room: int) -> list[Ints]:
     """The packs: places, in the order given, up to the limit together; last, those that go alone. sizes: bytes by
     place; room: tokens that an answer may take."""
-    fit = max(1, min(most, ANSWER_TOKENS // (room + AROUND)))
+    fit = fitting(most, room)
     ends, size, first = [0], 0, 0
     company = order[sizes[order] <= ALONE]
     for at, own in enumerate(sizes[company].tolist()):
@@ -102,6 +102,11 @@ def cut(order: Ints, sizes: Ints, most: int, room: int) -> list[Ints]:
         size += own
     packs = np.split(company, ends[1:]) if len(company) else []
     return [*packs, *(np.array([place]) for place in order[sizes[order] > ALONE].tolist())]
+
+
+def fitting(most: int, room: int) -> int:
+    """How many items may share a call whose answers may take so many tokens each, at most."""
+    return max(1, min(most, ANSWER_TOKENS // (room + AROUND)))
 
 
 def prompt(template: Template, frame: str | None, items: Sequence[Mapping[str, str]]) -> str:

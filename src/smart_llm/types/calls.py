@@ -168,6 +168,7 @@ class Request:
 
     `draw` is 0 for the answer that counts; further draws (self-check, self-consistency) are neither evidence nor
     delivered. `thinking`, `at` and `enforce` are the model's (`Model.settings`): providers know them, keys need them.
+    `before`: (role, text) of what was said before the prompt, where it ends a conversation.
     """
 
     model: str
@@ -182,11 +183,18 @@ class Request:
     thinking: int = 0
     at: str | None = None
     enforce: str = ""
+    before: tuple[tuple[str, str], ...] = ()
 
     @property
     def call(self) -> Request:
         """The request that is sent."""
         return self
+
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        """(role, text) of everything that is said, the prompt last."""
+        system = [("system", self.system)] if self.system is not None else []
+        return [*system, *self.before, ("user", self.prompt)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@
 3. *Evidence*: fresh rows, one look, as for every other way (`look`). All rows up to here are the pilot, delivered with
    the reference's answers, and never evidence. The rows left are in the order of the run, which knew nothing of what
    was chosen. After the last lesson the candidate's answer to each of them is fixed, and no row of the evidence is ever
-   learned from (lemma 14).
+   learned from (lemma 16).
 """
 
 from __future__ import annotations

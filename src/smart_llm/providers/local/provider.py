@@ -229,8 +229,7 @@ def grammar(labels: Sequence[str]) -> str:
 
 def chat(request: Request) -> Options:
     """The request as chat messages."""
-    system = [{"role": "system", "content": request.system}] if request.system else []
-    return {"messages": [*system, {"role": "user", "content": request.prompt}]}
+    return {"messages": [{"role": role, "content": text} for role, text in request.turns if text or role != "system"]}
 
 
 def cut(request: Request, system: str) -> Parts:
@@ -243,7 +242,8 @@ def cut(request: Request, system: str) -> Parts:
     start = request.prompt.rfind("\n\n") + 2 if "\n\n" in request.prompt else 0
     if found := re.compile(r"\w{1,20}:").match(request.prompt, start):
         start = found.end()
-    opening = f"<|im_start|>system\n{_plain(request.system or system)}<|im_end|>\n<|im_start|>user\n"
+    said = [("system", request.system or system), *request.before]
+    opening = "".join(f"<|im_start|>{role}\n{_plain(text)}<|im_end|>\n" for role, text in said) + "<|im_start|>user\n"
     ending = "<|im_end|>\n<|im_start|>assistant\n"
     return Parts(opening + _plain(request.prompt[:start]), _plain(request.prompt[start:]) + ending)
 

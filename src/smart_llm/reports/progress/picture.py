@@ -98,19 +98,20 @@ class Picture:
         now = self.now
         if now is None:
             return ""
-        share = f" ({percent(now.spent / self._budget)} of the budget)" if self._budget else ""
+        before = f" + {usd(now.earlier)} by a run given up" if now.earlier else ""
+        share = f" ({percent((now.spent + now.earlier) / self._budget)} of the budget)" if self._budget else ""
+        money = f"{usd(now.spent)} spent{before}{share}{reused(now)}"
         if isinstance(now, Delivering):
             lost = f"{now.errors:,} without an answer" if now.errors else ""
             worth = now.spent if now.worth is None else now.worth
             times = now.alone / worth if worth and self._cheaper else 0.0
             return _joined(
-                f"{usd(now.spent)} spent{share}{reused(now)}", lost, f"{times:.2f}× cheaper so far" if times > 1 else ""
+                f"{usd(now.spent)} spent{before}{share}{reused(now)}",
+                lost,
+                f"{times:.2f}× cheaper so far" if times > 1 else "",
             )
         ratio = self.outlook.expected_cost_ratio if self.outlook and self.rows >= SOME else 1.0
-        return _joined(
-            f"{usd(now.spent)} spent{share}{reused(now)}",
-            f"expecting {1 / ratio:.2f}× cheaper" if 0 < ratio < 1 else "",
-        )
+        return _joined(money, f"expecting {1 / ratio:.2f}× cheaper" if 0 < ratio < 1 else "")
 
     def table(self, width: int) -> list[str]:
         """Per candidate, while profiling: on how many rows it agreed. Only names are ever cut."""

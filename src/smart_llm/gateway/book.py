@@ -1,0 +1,165 @@
+"""The ledger of a gateway: what is bought, and what is decided, in one order of writing.
+
+    event  run GATEWAY, kind SESSION   a gateway begins, on this start of the machine; kind ENDED: it ended in order
+    event  run SERIES,  kind SERIES    what a series of windows promises: route, task, models, agreement, …
+    event  run SERIES,  kind STREAM    an event of the stream procedure (`procedures.stream.events`)
+    event  run SERIES,  kind ASKED     a request's number, and the ledger's keys of the calls that may be made for it
+
+Answers leave when what was decided is written: it survives the process. At most `UNSYNCED` accepted answers may have
+left before the disk has them. If the machine itself went down meanwhile, so many count as lost when the gateway starts
+again: as misses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from smart_llm.ledger import Ledger, Reader, canonical, tagged
+from smart_llm.ledger.store import _EVENT, _PUT, answer_row
+from smart_llm.ledger.swift import Swift
+from smart_llm.procedures.stream import Event, Tossed, read_event, write_event
+from smart_llm.types import Answer, Json, Request
+
+GATEWAY, SESSION, ENDED = "gateway", "session", "ended"
+SERIES, STREAM, ASKED = "series", "stream", "asked"
+UNSYNCED = 8
+"""Accepted answers that may have left before the disk has what was decided about them."""
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_EVENTS = "SELECT payload FROM events WHERE run = ? AND kind = ? ORDER BY id"
+_json = msgspec.json.Decoder().decode
+
+
+class Book(Ledger):
+    """A ledger that a gateway writes."""
+
+    _writer: Swift
+
+    def __init__(self, path: Path, *, store_text: bool = True) -> None:
+        self._fresh: dict[str, Answer] = {}
+        self._loose: deque[int] = deque()
+        super().__init__(path, store_text=store_text)
+
+    def _writer_of(self, connection: sqlite3.Connection) -> Swift:
+        return Swift(connection, self.path_of(connection))
+
+    @staticmethod
+    def path_of(connection: sqlite3.Connection) -> Path:
+        """The file of a connection."""
+        return Path(connection.execute("PRAGMA database_list").fetchone()[2])
+
+    # ------------------------------------------------------------------ answers
+
+    def get(self, key: str) -> Answer | None:
+        """The answer recorded for a request, or about to be."""
+        return self._fresh.get(key) or super().get(key)
+
+    async def put(
+        self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
+    ) -> Answer:
+        """Queued, not waited for: no answer leaves before it is written."""
+        if (known := self._fresh.get(key)) is not None:
+            return known
+        row = answer_row(key, request, answer, store_text=self._store_text)
+        self._fresh[key] = answer
+        self._seen.add(key)
+        done = self._writer.submit(_PUT, (next(self._answer_ids), *row, run, attempt, self._clock()))
+        done.add_done_callback(lambda done: self._written(key, done))
+        return answer
+
+    def _written(self, key: str, done: asyncio.Future[bool]) -> None:
+        self._fresh.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # whoever waits for a later job is told
+
+    # ------------------------------------------------------------------ the stream
+
+    def write(self, series: str, events: Sequence[Event], asked: Json = None) -> asyncio.Future[bool]:
+        """Record what a stream has decided, in this order; await the result to know it written."""
+        done = self._writer.together(self._rows(series, events, asked))
+        if any(isinstance(event, Tossed) for event in events):
+            self._loose.append(self._writer.submitted)
+        return done
+
+    def write_now(self, series: str, events: Sequence[Event], asked: Json = None) -> None:
+        """The same, and it is written when this returns; `LedgerError` where it is not."""
+        done = self._writer.together(self._rows(series, events, asked))
+        self._writer.flush()
+        done.result()
+
+    def _rows(self, series: str, events: Sequence[Event], asked: Json) -> list[tuple[str, tuple[Json, ...]]]:
+        now = self._clock()
+        rows = [(_EVENT, (series, STREAM, write_event(event).decode(), now)) for event in events]
+        if asked is not None:
+            rows.append((_EVENT, (series, ASKED, canonical(asked).decode(), now)))
+        return rows
+
+    async def settled_down(self) -> None:
+        """Wait while more accepted answers than may be are known to be written and not to be on the disk."""
+        while self._loose and self._loose[0] <= self._writer.synced:
+            self._loose.popleft()
+        if len(self._loose) > UNSYNCED:
+            await self._writer.within(self._loose[-1 - UNSYNCED])
+
+    def begin(self, now: float) -> int:
+        """A gateway begins. Returns how many accepted answers the last one may have lost: none, unless the machine
+        went down under it."""
+        last = self._db.execute(
+            "SELECT kind, payload FROM events WHERE run = ? ORDER BY id DESC LIMIT 1", (GATEWAY,)
+        ).fetchone()
+        boot = boot_of()
+        self.event(GATEWAY, SESSION, {"boot": boot, "at": now})
+        if last is None or last[0] == ENDED or (boot is not None and _json(last[1])["boot"] == boot):
+            return 0
+        return UNSYNCED
+
+    def end(self) -> None:
+        """It ended in order: everything is on the disk when this ledger is closed."""
+        self.event(GATEWAY, ENDED, {"at": time.time()})
+
+    def spent_since(self, run: str, moment: float) -> float:
+        """USD that a route has paid or may have paid since that time."""
+        bought = self._db.execute("SELECT SUM(cost) FROM answers WHERE run = ? AND created >= ?", (run, moment))
+        lost = self._db.execute(
+            "SELECT SUM(cost) FROM attempts WHERE run = ? AND created >= ? AND (outcome != 'sent' OR id NOT IN "
+            "(SELECT settles FROM attempts WHERE settles IS NOT NULL))",
+            (run, moment),
+        )
+        return sum(float(found.fetchone()[0] or 0.0) for found in (bought, lost))
+
+
+def series_of(described: Json) -> str:
+    """The name of the series of windows that keeps this promise: other models, another task, another series."""
+    return f"gateway:{described['route']}:{tagged(canonical(described))}"
+
+
+def events_of(reader: Reader, series: str) -> Iterable[Event]:
+    """The stream's events of a series, in their order."""
+    for (payload,) in reader._db.execute(_EVENTS, (series, STREAM)):
+        yield read_event(payload)
+
+
+def asked_of(reader: Reader, series: str) -> Iterable[Json]:
+    """What was asked for the requests of a series."""
+    for (payload,) in reader._db.execute(_EVENTS, (series, ASKED)):
+        yield _json(payload)
+
+
+def all_series(reader: Reader) -> dict[str, Json]:
+    """What every series of a ledger promises."""
+    rows = reader._db.execute("SELECT run, payload FROM events WHERE kind = ? ORDER BY id", (SERIES,))
+    return {run: _json(payload) for run, payload in rows}
+
+
+def boot_of() -> str | None:
+    """What names this start of the machine; None where it does not say."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return None

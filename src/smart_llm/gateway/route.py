@@ -1,0 +1,297 @@
+"""A route at work: who answers a request, in an order that a killed process cannot turn into a broken promise.
+
+    decide → written → coin → written → answer          an accepted answer; its audit behind it, or before it goes out
+    decide → reference → settled → written → answer     a deferred one
+
+What was bought is queued for the ledger before the decision made on it, and the ledger writes in order. A client that
+goes away changes nothing. A request that is refused before it is decided was never in the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from smart_llm.errors import LedgerError
+from smart_llm.gateway.asker import Asker, Failed
+from smart_llm.gateway.book import Book, events_of, series_of
+from smart_llm.gateway.config import RouteConfig
+from smart_llm.gateway.purse import Purse
+from smart_llm.gateway.questions import Questions
+from smart_llm.gateway.spoken import Asked, Denied, Given
+from smart_llm.gateway.tally import Tally
+from smart_llm.gateway.warm import teach
+from smart_llm.procedures.stream import Accepted, Another, Deferred, Stream, StreamPromise, Tried
+from smart_llm.types import Answer, Request
+from smart_llm.types.share import decimal
+
+CANDIDATES = 1 / 4
+"""Of the time there is for a request, what a candidate may take."""
+AUDIT_PAUSES = (2.0, 15.0, 60.0)
+"""Seconds until an audit whose reference fails is asked for again."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """A request on its way. key: of the reference's call. answers, values: by way tried, what it said and how that was
+    read. end: when its time is over."""
+
+    asked: Asked
+    reference: Request
+    key: str
+    end: float
+    draw: float
+    tried: list[Tried] = field(default_factory=list)
+    answers: dict[int, Answer] = field(default_factory=dict)
+    values: dict[int, Any] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def record(self, number: int) -> dict[str, Any]:
+        """What is recorded of it besides the decision."""
+        return {"request": number, "reference": self.key, "keys": self.keys}
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - asyncio.get_running_loop().time()
+
+
+class Route:
+    """One route. askers: of its models, the reference first. lost: accepted answers that may be missing in the ledger.
+    seconds: within which a request is answered."""
+
+    def __init__(
+        self, config: RouteConfig, book: Book, askers: list[Asker], purse: Purse, *, lost: int, seconds: float
+    ) -> None:
+        self.config, self.purse, self.tally = config, purse, Tally()
+        self.questions, self._task = Questions(config), config.task
+        self._book, self._reference, self._candidates = book, askers[0], askers[1:]
+        self.askers, self._seconds = askers, seconds
+        self.series = series_of(config.described)
+        agreement, confidence = decimal("agreement", config.agreement), decimal("confidence", config.confidence)
+        promise = StreamPromise(agreement, confidence, config.window, config.audit)  # type: ignore[arg-type]
+        before = list(events_of(book, self.series))
+        self.tally.remember(before)
+        self._begun = bool(before)
+        self.stream = Stream.resume(promise, self.questions.prices, before, lost=lost)
+        self._random = Random(secrets.randbits(64))
+        self._audits: set[asyncio.Task[None]] = set()
+        self.broken: LedgerError | None = None
+        self.on_broken: Callable[[], None] = lambda: None
+
+    async def answer(self, asked: Asked) -> Given:
+        """The answer to a request, and how it came about. Raises `Denied`."""
+        try:
+            return await self._answer(asked)
+        except LedgerError as error:
+            self._break(error)
+            raise Denied(503, "The ledger cannot be written; nothing is answered.", kind="api_error") from None
+
+    async def _answer(self, asked: Asked) -> Given:
+        if self.broken is not None:
+            raise self.broken
+        self.questions.check(asked)
+        reference = self.questions.request(0, asked)
+        end = asyncio.get_running_loop().time() + self._seconds
+        turn = Turn(asked, reference, self.questions.key(reference), end, self._random.random())
+        known = self._book.get(turn.key)
+        if known is not None and self._task.read(known) is not None:
+            return await self._known(turn, known)
+        self._admit(turn)
+        decision = await self._decided(turn)
+        if isinstance(decision, Deferred):
+            return await self._by_reference(turn, decision)
+        return await self._accepted(turn, decision)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for audits behind answers; those that are not back are asked for again when the gateway next begins."""
+        if self._audits:
+            await asyncio.wait(set(self._audits), timeout=seconds)
+        for each in self._audits:
+            each.cancel()
+        await asyncio.gather(*self._audits, return_exceptions=True)
+
+    async def resume(self, requests: Mapping[int, tuple[Request, dict[int, Any]]]) -> None:
+        """Ask again for the audits that were not back. requests: by number, what the reference is asked, and what the
+        candidates had said; one whose text was not stored counts as a miss."""
+        if self.stream.window is None and self.config.learn_from is not None and not self._begun:
+            teach(self.stream, self.questions, self._task, self.config.models, self.config.learn_from)
+        if fresh := self.stream.take():
+            await self._book.write(self.series, fresh)
+        for accepted in self.stream.outstanding:
+            known = requests.get(accepted.request)
+            if known is None:
+                self.stream.settle(accepted.request, answered=False)
+                await self._write()
+            else:
+                self._behind(self._audit(accepted, *known))
+
+    # ------------------------------------------------------------------ who answers
+
+    async def _accepted(self, turn: Turn, decision: Accepted) -> Given:
+        """The coin is drawn when the acceptance is written, and written before the answer leaves. Nobody else is
+        decided between the two: an accepted answer without its coin counts as a miss that was found."""
+        self._write_now(turn.record(decision.request))
+        tossed = self.stream.toss(decision, secrets.randbits(32))
+        await self._write()
+        answer = turn.answers[decision.way]
+        self.tally.audits += tossed.audit
+        if tossed.audit and self.config.audit == "before":
+            return await self._by_reference(turn, decision, audited=True)
+        if tossed.audit:
+            self._behind(self._audit(decision, turn.reference, turn.values))
+        else:
+            self.tally.spared(self._guess(answer))
+        await self._book.settled_down()
+        return self._given(turn, decision, answer, 1 + decision.way, audited=tossed.audit)
+
+    def _admit(self, turn: Turn) -> None:
+        """`Denied` where it is known that no answer can be had: then the request is no part of the stream."""
+        if self._reference.breaker.rests:
+            raise self._no_answer(Failed("resting", "The reference does not answer.", self._reference.breaker.left))
+        if self.purse.a_day is not None and not self.purse.fits(self._reference.bound(turn.reference)):
+            raise self._no_answer(Failed("budget", "The budget of this day is used up.", self.purse.left))
+
+    async def _decided(self, turn: Turn) -> Accepted | Deferred:
+        """Ask candidates as the stream says, until it decides."""
+        way = self.stream.first(turn.draw)
+        decision: Accepted | Deferred | Another | None = None
+        while way is not None:
+            turn.tried.append(await self._tried(turn, way))
+            decision = self.stream.decide(turn.tried, turn.draw)
+            way = decision.way if isinstance(decision, Another) else None
+        if decision is None or isinstance(decision, Another):
+            decision = self.stream.decide([], turn.draw)
+        assert not isinstance(decision, Another)
+        return decision
+
+    async def _tried(self, turn: Turn, way: int) -> Tried:
+        """One candidate's answer; a candidate that fails has none."""
+        request = self.questions.request(1 + way, turn.asked)
+        answer = value = None
+        try:
+            answer = await self._candidates[way].ask(request, min(self._seconds * CANDIDATES, turn.left / 2))
+            value = self._task.read(answer)
+        except Failed:
+            pass
+        tried = self.questions.tried(way, turn.asked, answer, value)
+        if tried.usable and answer is not None:
+            turn.answers[way], turn.values[way] = answer, value
+            turn.keys[str(way)] = self.questions.key(request)
+        return tried
+
+    async def _known(self, turn: Turn, answer: Answer) -> Given:
+        """The ledger has the reference's own answer."""
+        decision = self.stream.known()
+        await self._write(turn.record(decision.request))
+        self.tally.known += 1
+        return self._given(turn, decision, answer, 0)
+
+    async def _by_reference(self, turn: Turn, decision: Accepted | Deferred, *, audited: bool = False) -> Given:
+        """The reference answers, and what it says is settled before that leaves."""
+        if not audited:
+            self._write(turn.record(decision.request))
+        try:
+            answer = await self._reference.ask(turn.reference, turn.left)
+        except Failed as failed:
+            await self._settle(decision, None, turn.values)
+            raise self._no_answer(failed) from None
+        except BaseException:  # this process is stopping, or has a fault: there is no answer
+            self._settle_now(decision, None, turn.values)
+            raise
+        await self._settle(decision, answer, turn.values)
+        self.tally.alone += answer.cost
+        if turn.answers:
+            self.tally.both(self._guess(next(iter(turn.answers.values()))), answer.cost)
+        return self._given(turn, decision, answer, 0, audited=audited)
+
+    async def _audit(self, accepted: Accepted, reference: Request, values: Mapping[int, Any]) -> None:
+        """Ask the reference behind an answer that went out, more than once if need be: nobody waits for it."""
+        answer = None
+        for pause in (0.0, *AUDIT_PAUSES):
+            await asyncio.sleep(pause)
+            try:
+                answer = await self._reference.ask(reference, self._seconds)
+                break
+            except Failed as failed:
+                if failed.why == "budget":
+                    break
+        await self._settle(accepted, answer, values)
+        if answer is not None:
+            self.tally.alone += answer.cost
+
+    async def _settle(self, decision: Accepted | Deferred, answer: Answer | None, values: Mapping[int, Any]) -> None:
+        await self._settle_now(decision, answer, values)
+
+    def _settle_now(
+        self, decision: Accepted | Deferred, answer: Answer | None, values: Mapping[int, Any]
+    ) -> asyncio.Future[bool]:
+        """What the reference said, or that it said nothing that can be used."""
+        value = self._task.read(answer)
+        agreed = {way: self._task.equivalent(said, value) for way, said in values.items()} if value is not None else {}
+        cost = answer.cost if answer is not None else 0.0
+        self.stream.settle(decision.request, answered=value is not None, agreed=agreed, cost=cost)
+        self.tally.watch(self.stream.windows[decision.window])
+        return self._write()
+
+    # ------------------------------------------------------------------ small things
+
+    def _write(self, asked: Any = None) -> asyncio.Future[bool]:
+        """Record what the stream has decided since, and what was asked for it."""
+        try:
+            return self._book.write(self.series, self.stream.take(), asked)
+        except Exception as error:  # whatever it is: the record has a gap now
+            self._break(LedgerError(f"An event could not be recorded ({type(error).__name__})."))
+            raise
+
+    def _write_now(self, asked: Any) -> None:
+        try:
+            self._book.write_now(self.series, self.stream.take(), asked)
+        except LedgerError:
+            raise
+        except Exception as error:
+            self._break(LedgerError(f"An event could not be recorded ({type(error).__name__})."))
+            raise
+
+    def _behind(self, audit: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(audit)
+        self._audits.add(task)
+        task.add_done_callback(self._back)
+
+    def _back(self, task: asyncio.Task[None]) -> None:
+        self._audits.discard(task)
+        if not task.cancelled() and isinstance(error := task.exception(), LedgerError):
+            self._break(error)
+
+    def _break(self, error: LedgerError) -> None:
+        """Nothing is answered any more: what would be decided now could not be recorded."""
+        self.broken = self.broken or error
+        self.on_broken()
+
+    def _guess(self, answer: Answer) -> float:
+        """USD that the reference would have cost, by a candidate's tokens."""
+        return self.config.models[0].rate.cost(answer.usage)
+
+    def _no_answer(self, failed: Failed) -> Denied:
+        """What a client is told that gets none. No text of a provider: it may quote the prompt."""
+        name = self.config.models[0].name
+        status, kind, said = {
+            "budget": (429, "rate_limit_error", "The budget of this day is used up; it begins anew at midnight UTC."),
+            "limited": (429, "rate_limit_error", f"The reference, {name}, is at its rate limit."),
+            "late": (503, "api_error", f"The reference, {name}, did not answer in time."),
+            "resting": (503, "api_error", f"The reference, {name}, has failed repeatedly and is tried again soon."),
+            "failed": (502, "api_error", f"The reference, {name}, gave no answer."),
+        }[failed.why]
+        wait = self.purse.left if failed.why == "budget" else failed.retry_after
+        return Denied(status, said, kind=kind, code=failed.why, retry_after=wait)
+
+    def _given(
+        self, turn: Turn, decision: Accepted | Deferred, answer: Answer, model: int, *, audited: bool = False
+    ) -> Given:
+        name = self.config.models[model].name
+        self.tally.answered[name] += 1
+        return Given(self.config.name, answer, name, decision.window, decision.request, audited)

@@ -1,0 +1,137 @@
+"""The windows of a gateway, counted again from its ledger alone; may be done while the gateway writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from smart_llm.certificates.checks.stream import check
+from smart_llm.certificates.recount import rebuilt
+from smart_llm.errors import LedgerError
+from smart_llm.gateway.book import all_series, asked_of, events_of
+from smart_llm.gateway.tally import Standing
+from smart_llm.ledger import Reader
+from smart_llm.procedures.stream import Accepted, Deferred, Event, Settled, StreamPromise, Tossed, Window, replay
+from smart_llm.tasks import Task
+from smart_llm.types import Json
+from smart_llm.types.plan import DescribedTask
+
+MOST = 50
+"""Problems of a series that are listed."""
+_HEAD = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What a series of windows promises, how its windows stand, and what does not hold."""
+
+    told: Mapping[str, Json]
+    windows: Mapping[int, Window]
+    problems: list[str]
+
+    def to_json(self) -> dict[str, Json]:
+        """As JSON values."""
+        confidence = float(self.told["confidence"])
+        standings = [Standing.of(window, confidence) for window in self.windows.values()]
+        return {
+            "route": self.told["route"],
+            "agreement": float(self.told["agreement"]),
+            "confidence": confidence,
+            "audit": self.told["audit"],
+            "windows": [_told(each) for each in standings],
+            "problems": self.problems,
+        }
+
+
+def is_ledger(path: Path) -> bool:
+    """Whether a file is a ledger, and no certificate."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_HEAD)) == _HEAD
+    except OSError:
+        return False
+
+
+def verify_windows(path: Path) -> tuple[list[Series], list[str]]:
+    """Every series of windows in a ledger, and what does not hold of the ledger as a whole."""
+    with Reader.open(path) as reader:
+        problems = reader.verify()
+        found = [_series(reader, name, told) for name, told in all_series(reader).items()]
+    if not found:
+        problems.append("the ledger holds no windows: no gateway has used it")
+    return found, problems
+
+
+def _series(reader: Reader, name: str, told: Mapping[str, Json]) -> Series:
+    events = list(events_of(reader, name))
+    try:
+        windows = replay(events)
+    except LedgerError as error:
+        return Series(told, {}, [str(error)])
+    promise = StreamPromise(told["agreement"], told["confidence"], told["window"], told["audit"])
+    problems = [*check(promise, events), *_counted(reader, name, told, events)]
+    return Series(told, windows, problems[:MOST])
+
+
+def _counted(reader: Reader, name: str, told: Mapping[str, Json], events: Iterable[Event]) -> Iterator[str]:
+    """Every accepted answer is in the ledger, and what was found of audits and deferrals is what the answers say."""
+    task = rebuilt(msgspec.convert(told["task"], DescribedTask))
+    if task is None:
+        yield "the task has functions of its own, so that no answer can be read again"
+        return
+    asked, ways = {each["request"]: each for each in asked_of(reader, name)}, dict[int, int]()
+    for event in events:
+        if isinstance(event, Accepted | Deferred) and event.request not in asked:
+            yield f"request {event.request}: what was asked for it is not recorded"
+        elif isinstance(event, Accepted):
+            ways[event.request] = event.way
+        elif isinstance(event, Tossed) and _said(reader, task, ways[event.request], asked[event.request]) is None:
+            yield f"request {event.request}: the accepted answer is not in the ledger"
+        elif isinstance(event, Settled) and event.answered:
+            yield from _settled(reader, task, event, asked.get(event.request, {}))
+
+
+def _settled(reader: Reader, task: Task, event: Settled, asked: Mapping[str, Json]) -> Iterator[str]:
+    reference = _value(reader, task, asked.get("reference"))
+    if reference is None:
+        yield f"request {event.request}: the reference's answer is not in the ledger"
+        return
+    for way, agreed in event.agreed:
+        said = _said(reader, task, way, asked)
+        if task.equivalent(said, reference) != agreed:
+            yield f"request {event.request}: it is recorded as {'' if agreed else 'not '}equivalent, and is not so"
+
+
+def _said(reader: Reader, task: Task, way: int, asked: Mapping[str, Json]) -> Any:
+    return _value(reader, task, asked["keys"].get(str(way)))
+
+
+def _value(reader: Reader, task: Task, key: str | None) -> Any:
+    return None if key is None else task.read(reader.get(key))
+
+
+def _told(standing: Standing) -> dict[str, Json]:
+    window, counts, terms = standing.window, standing.window.counts, standing.window.terms
+    return {
+        "window": window.number,
+        "state": standing.state,
+        "requests": terms.requests,
+        "decided": counts.decided,
+        "accepted": counts.accepted,
+        "audited": counts.audited,
+        "misses_found": counts.missed,
+        "audits_failed": counts.failed + counts.lost,
+        "audits_awaited": counts.waiting + counts.untossed,
+        "credit": terms.credit,
+        "audit_share": terms.audit_share,
+        "deferred": counts.deferred,
+        "unanswered": window.unanswered,
+        "reserve": terms.reserve,
+        "allowance": terms.allowance,
+        "misses_delivered": [round(each) for each in standing.bad],
+        "agreement": list(standing.agreement),
+    }

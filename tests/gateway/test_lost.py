@@ -1,0 +1,231 @@
+"""Nothing is lost: killed gateways, providers that are down, clients that go away, ledgers that are in use."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+from gateways import REVIEWS, Reply, Served, mocking, serving
+
+from smart_llm.gateway.book import asked_of, events_of
+from smart_llm.gateway.verify import verify_windows
+from smart_llm.ledger import Reader
+from smart_llm.procedures.stream import Accepted, Deferred, Event, Restarted, Settled, Tossed
+
+Command = Callable[..., tuple[int, str, str]]
+NUMBERS = itertools.count()
+SMALL_WINDOWS = "window = 60\nagreement = 0.8\n"
+
+
+def asking(served: Served, texts: list[str]) -> list[Reply | None]:
+    """Ask all of this, eight at a time; None where the gateway was gone."""
+
+    def ask(text: str) -> Reply | None:
+        try:
+            return served.chat(text)
+        except (URLError, OSError):
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(ask, texts))
+
+
+def recorded(folder: Path) -> list[Event]:
+    """The events of the only series in a ledger."""
+    with Reader.open(folder / "gateway.db") as reader:
+        [series] = {event.run_id for event in all_events(reader)}
+        return list(events_of(reader, series))
+
+
+def all_events(reader: Reader) -> list[Any]:
+    """Those that belong to a series."""
+    runs = reader._db.execute("SELECT DISTINCT run FROM events WHERE kind = 'stream'").fetchall()
+    return [event for (run,) in runs for event in reader.events(run)]
+
+
+def verified(command: Command, folder: Path) -> list[Any]:
+    """The windows as `smart verify` counts them; nothing may be wrong."""
+    code, out, err = command("verify", folder / "gateway.db", "--json")
+    assert code == 0, out + err
+    [route] = json.loads(out)["routes"]
+    windows: list[Any] = route["windows"]
+    return windows
+
+
+def test_a_killed_gateway_goes_on_where_it_was(tmp_path: Path, command: Command) -> None:
+    """After each SIGKILL in the middle of traffic, every answer that went out is in the ledger with its coin, the
+    window goes on, what was under way counts as without an answer, and the counts verify."""
+    config, seen = (REVIEWS + SMALL_WINDOWS), list[Reply]()
+    with mocking(errors={"small": 0.1}, latency=0.01, jitter=0.02) as mock:
+        for number in range(3):
+            with serving(tmp_path, config.format(url=mock.url)) as served:
+                killer = threading.Timer(0.5, served.process.kill)
+                killer.start()
+                seen += filter(None, asking(served, [f"film {number}/{i}" for i in range(150)]))
+                killer.join()
+    answered = [reply for reply in seen if reply.status == 200]
+    assert len(answered) > 30
+    events = recorded(tmp_path)
+    tossed = {event.request: event.audit for event in events if isinstance(event, Tossed)}
+    accepted = {event.request for event in events if isinstance(event, Accepted)}
+    assert sum(isinstance(event, Restarted) for event in events) == 2
+    assert len({reply.headers["x-smart-request"] for reply in answered}) == len(answered)
+    for reply in answered:
+        number = int(reply.headers["x-smart-request"])
+        if "small" in reply.headers["x-smart-answered-by"]:
+            assert number in accepted
+            assert tossed[number] == (reply.headers["x-smart-audited"] == "true")
+    windows = verified(command, tmp_path)
+    assert sum(window["decided"] for window in windows) == max(
+        event.request for event in events if hasattr(event, "tried")
+    )
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_audits_that_were_out_are_asked_for_again(tmp_path: Path, command: Command, stored: bool) -> None:
+    """A gateway that is killed while an audit behind an answer is out asks for it again when it next begins; without
+    stored text it counts as a miss."""
+    with mocking() as mock:
+        config = f"store_text = {str(stored).lower()}\n" + (REVIEWS + SMALL_WINDOWS).format(url=mock.url)
+        with serving(tmp_path, config) as served:
+            while not any(r and "small" in r.headers["x-smart-answered-by"] for r in asking(served, texts())):
+                pass
+            mock.server._latency = 0.3  # so that audits are out for a while
+            while waiting(served) == 0:
+                asking(served, texts())
+            mock.server._latency = 60.0
+            served.process.kill()
+        mock.server._latency = 0.0
+        with serving(tmp_path, config) as served:
+            deadline = time.monotonic() + 10
+            while waiting(served):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert served.stop() == 0
+    windows = verified(command, tmp_path)
+    assert sum(window["audits_awaited"] for window in windows) == 0
+    assert (sum(window["audits_failed"] for window in windows) > 0) == (not stored)
+
+
+def texts() -> list[str]:
+    """Sixteen that were never asked before."""
+    return [f"film {next(NUMBERS)}" for _ in range(16)]
+
+
+def waiting(served: Served) -> int:
+    """Audits of the newest window that are not back."""
+    for line in served.get("/metrics").body.decode().splitlines():
+        if line.startswith('smart_window{count="waiting"'):
+            return int(float(line.split()[-1]))
+    return 0
+
+
+def test_two_gateways_on_one_ledger_are_refused(tmp_path: Path) -> None:
+    """A second gateway on a ledger that is in use says so in a line, and ends with exit code 2."""
+    with mocking() as mock, serving(tmp_path, REVIEWS.format(url=mock.url)):
+        again = subprocess.run(
+            [sys.executable, "-m", "smart_llm", "serve", tmp_path / "gateway.toml", "--listen", "127.0.0.1:0"],
+            capture_output=True,
+            text=True,
+        )
+    assert again.returncode == 2
+    assert "is using the ledger" in again.stderr
+    assert len(again.stderr.splitlines()) == 1
+
+
+def test_a_candidate_that_is_down_costs_nobody_an_answer(tmp_path: Path, command: Command) -> None:
+    """While a candidate's address refuses connections the reference answers, soon without trying the candidate; when
+    it is back it is asked again."""
+    with mocking() as big, mocking() as small:
+        port = small.port
+        config = (REVIEWS + SMALL_WINDOWS).format(url=big.url)
+        config = config.replace(f"openai:small@{big.url}", f"openai:small@{small.url}")
+        small_gone = small
+    with mocking(port=big.port), serving(tmp_path, config) as served:
+        assert small_gone
+        replies = asking(served, [f"film {i}" for i in range(20)])
+        assert all(r is not None and r.status == 200 and "big" in r.headers["x-smart-answered-by"] for r in replies)
+        began = time.monotonic()
+        assert all(r is not None and r.status == 200 for r in asking(served, [f"more {i}" for i in range(20)]))
+        assert time.monotonic() - began < 2.5
+        assert "left alone" in served.get("/").body.decode()
+        with mocking(port=port):
+            by = ""
+            for i in range(200):
+                by = served.chat(f"again {i}").headers["x-smart-answered-by"]
+                if "small" in by:
+                    break
+                time.sleep(0.05)
+            assert "small" in by
+        assert served.stop() == 0
+    assert all(window["unanswered"] == 0 for window in verified(command, tmp_path))
+
+
+def test_a_reference_that_is_down_is_told_and_counted(tmp_path: Path) -> None:
+    """Where neither can answer, a client is told 502 or 503 and when to come again; the metrics count it, and the
+    gateway recovers by itself."""
+    with mocking() as mock:
+        port = mock.port
+        config = "timeout = 8\n" + (REVIEWS + SMALL_WINDOWS).format(url=mock.url)
+    with serving(tmp_path, config) as served:
+        replies = asking(served, [f"film {i}" for i in range(10)])
+        assert all(r is not None and r.status in (502, 503) and int(r.headers["retry-after"]) >= 1 for r in replies)
+        assert all(r is not None and "film" not in r.body.decode() for r in replies)
+        assert b'smart_refused_total{route="reviews",status="50' in served.get("/metrics").body
+        with mocking(port=port):
+            deadline = time.monotonic() + 20
+            while served.chat("Still there?").status != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
+
+def test_a_client_that_goes_away_changes_nothing(tmp_path: Path) -> None:
+    """A client that hangs up before its answer comes: the request is decided and recorded as if it had stayed."""
+    with mocking(latency=0.5) as mock, serving(tmp_path, (REVIEWS + SMALL_WINDOWS).format(url=mock.url)) as served:
+        body = json.dumps({"model": "smart/reviews", "messages": [{"role": "user", "content": "Gone"}]}).encode()
+        host, port = served.url.removeprefix("http://").split(":")
+        for _ in range(2):
+            with socket.create_connection((host, int(port))) as wire:
+                head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+                wire.sendall(head.encode() + body)
+                time.sleep(0.1)
+        time.sleep(1.0)
+        assert served.stop() == 0
+    events = recorded(tmp_path)
+    decided = {event.request for event in events if isinstance(event, Accepted | Deferred)}
+    ended = {event.request for event in events if isinstance(event, Tossed | Settled)}
+    known = {event.request for event in events if isinstance(event, Deferred) and event.known}
+    assert decided == ended | known == {1, 2}
+    with Reader.open(tmp_path / "gateway.db") as reader:
+        [series] = {event.run_id for event in all_events(reader)}
+        assert len(list(asked_of(reader, series))) == 2
+        assert reader.count() >= 1
+
+
+def test_a_stop_answers_what_is_on_its_way(tmp_path: Path, command: Command) -> None:
+    """On SIGTERM requests on their way are answered, audits behind answers come back, and it ends with exit code 0;
+    whoever comes later is refused a connection."""
+    with mocking(latency=0.4) as mock, serving(tmp_path, (REVIEWS + SMALL_WINDOWS).format(url=mock.url)) as served:
+        with ThreadPoolExecutor(12) as pool:
+            waiting = [pool.submit(served.chat, f"film {i}") for i in range(12)]
+            time.sleep(0.2)
+            served.process.send_signal(signal.SIGTERM)
+            assert [each.result().status for each in waiting] == [200] * 12
+        assert served.process.wait(20) == 0
+        assert asking(served, ["late"]) == [None]
+    windows = verified(command, tmp_path)
+    assert [window["audits_awaited"] for window in windows] == [0]
+    _, problems = verify_windows(tmp_path / "gateway.db")
+    assert not problems

@@ -1,0 +1,144 @@
+"""A mock provider in a thread, and a gateway in a process of its own, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smart_llm.mock import MockServer
+
+REVIEWS = """
+[route.reviews]
+labels = ["positive", "negative"]
+reference = "openai:big@{url}?in=10&out=10"
+candidates = ["openai:small@{url}?in=1&out=1"]
+"""
+
+
+@dataclass
+class Mock:
+    """A mock provider that runs in a thread. `url` ends in /v1."""
+
+    server: Any
+    url: str
+    loop: asyncio.AbstractEventLoop
+    port: int
+
+    def calls(self, model: str) -> int:
+        """How many requests it got for a model."""
+        found: int = self.server.stats()["models"].get(model, {}).get("requests", 0)
+        return found
+
+
+@contextlib.contextmanager
+def mocking(server: Any = None, *, port: int = 0, **options: Any) -> Iterator[Mock]:
+    """A mock provider, or another server like it, until the block ends."""
+    loop, up = asyncio.new_event_loop(), threading.Event()
+    server = server or MockServer(port=port, **options)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    url = asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
+    up.set()
+    try:
+        yield Mock(server, url, loop, int(url.split(":")[2].split("/")[0]))
+    finally:
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@dataclass
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, read."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Served:
+    """A gateway's process. `url` has no path."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: list[str] = field(default_factory=list)
+
+    def get(self, path: str, **headers: str) -> Reply:
+        """GET an address of it."""
+        return send(f"{self.url}{path}", None, headers)
+
+    def post(self, path: str, body: Any, **headers: str) -> Reply:
+        """POST to one; headers by their names with underscores."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return send(f"{self.url}{path}", data, headers)
+
+    def chat(self, text: str, model: str = "smart/reviews", **fields: Any) -> Reply:
+        """Ask for a completion."""
+        messages = [{"role": "user", "content": text}]
+        return self.post("/v1/chat/completions", {"model": model, "messages": messages, **fields})
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it; the exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+
+def send(url: str, data: bytes | None, headers: Mapping[str, str]) -> Reply:
+    """One request as a plain client sends it."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, data, named)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return Reply(reply.status, {k.lower(): v for k, v in reply.headers.items()}, reply.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Reply(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+
+
+@contextlib.contextmanager
+def serving(folder: Path, config: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """A gateway with this configuration on a free port, until the block ends."""
+    path = folder / "gateway.toml"
+    path.write_text(config)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smart_llm", "serve", str(path), "--listen", "127.0.0.1:0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if not (said := process.stdout.readline()):
+        raise AssertionError(process.communicate()[1])
+    served = Served(process, said.split()[-1])
+    reading = threading.Thread(target=lambda: served.log.extend(process.stderr or ()), daemon=True)
+    reading.start()
+    try:
+        yield served
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(30)
+        reading.join(10)
+        process.stdout.close()
+        process.stderr.close()

@@ -1,0 +1,76 @@
+"""Ctrl-C from the first moment on: which command goes on, and whether anything was begun. No silence, no traceback."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WATCHED = """
+import os, signal, sys
+asked, sys.argv = sys.argv[1], ["smart_llm/__main__.py", *sys.argv[2:]]
+
+class Ctrl:
+    def find_spec(self, name, path=None, target=None):
+        if name == asked:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Ctrl())
+from smart_llm.__main__ import main
+main()
+"""
+"""Runs the command, and presses Ctrl-C when it begins to load a module."""
+MOMENTS = [
+    "smart_llm.cli",
+    "typer",
+    "smart_llm.cli.verify",
+    "smart_llm.execution",
+    "numpy",
+    "smart_llm.tables.reading",
+]
+
+
+def interrupted(module: str, *arguments: str) -> tuple[int, list[str]]:
+    """Exit code and lines on stderr of a command that is interrupted while this module is loaded."""
+    done = subprocess.run([sys.executable, "-c", WATCHED, module, *arguments], capture_output=True, text=True)
+    assert done.stdout == ""
+    return done.returncode, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("module", MOMENTS)
+def test_ctrl_c_while_loading_names_the_command(tmp_path: Path, module: str) -> None:
+    """Two lines and exit 130, whatever is being loaded: nothing was begun, and this command goes on."""
+    (tmp_path / "t.csv").write_text("text\na\nb\n")
+    arguments = [
+        *("run", str(tmp_path / "t.csv"), "--prompt", "Good or bad? {text}", "--labels", "good,bad"),
+        *("--reference", "openai:m@http://127.0.0.1:9/v1?in=1&out=1", "--procedure", "reference-only"),
+    ]
+    code, lines = interrupted(module, *arguments)
+    assert code == 130
+    assert len(lines) == 2, lines
+    assert lines[0].startswith("smart: stopped before anything was begun")
+    assert shlex.split(lines[1]) == ["go", "on:", "python", "-m", "smart_llm", *arguments]
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_ctrl_c_while_loading_another_verb() -> None:
+    """The same of verbs that spend nothing."""
+    code, lines = interrupted("smart_llm.reports", "runs")
+    assert (code, len(lines)) == (130, 2)
+    assert lines[1] == "go on: python -m smart_llm runs"
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    """What a shell started in the background is not stopped by a Ctrl-C that is meant for something else."""
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, "typer", "--version"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("smart ")
