@@ -163,11 +163,11 @@ class Mute(Adversary):
         return replace(said.answer(ask), least=Least(left, np.zeros(len(left))))
 
 
-def test_where_texts_tell_nothing_the_reference_answers_everything_at_no_extra_cost() -> None:
-    """Alone, a candidate that learns nothing costs nothing."""
+def test_where_texts_tell_nothing_it_costs_next_to_nothing() -> None:
+    """Alone, a candidate that learns nothing costs next to nothing, and what luck grants it keeps the promise."""
     for seed in range(10):
         problem = Problem(3000, Fraction("0.9"), Fraction("0.95"), "r", ("learned",), (1.0, 0.0), seed, learned=1)
         adversary = Mute(3000, "spread", seed)
         outcome = simulate(procedures.get("ladder"), problem, adversary.population, adversary)
-        assert not outcome.verdict.granted
-        assert outcome.cost == 3000
+        assert outcome.cost <= 1.015 * 3000
+        assert outcome.misses <= problem.promised

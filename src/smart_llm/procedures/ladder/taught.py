@@ -33,7 +33,7 @@ from smart_llm.procedures.mix import procedure as mix
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, CHOSEN, LESSON, NOT_ASKED, Answers, Ask, Ints, Least, Problem, Verdict
 
-FIRST = 64
+FIRST = 48
 """Rows of the first lesson."""
 GROWTH = 1.5
 """× the rows of a lesson: those of the next."""
@@ -43,9 +43,11 @@ CLEARLY = 2.0
 """Deviations by which it must beat always saying the commonest label, for texts to tell something."""
 SURELY = 0.1
 """Its own score tells something where it is less likely than this to know nothing."""
-TRYING, TRYING_ALONE = 0.01, 0.1
-"""Of what the run is expected to cost without it: what finding out whether texts tell anything may cost. Alone, rows
-asked in vain are rows that the reference would have answered anyway."""
+TRYING = 0.015
+"""Of what the run is expected to cost without it: what finding out whether texts tell anything may cost."""
+HARDLY = 0.1
+"""Reference calls that a row asked in vain is taken to cost at least; where nothing is saved it costs nothing, since
+the reference would have answered it anyway."""
 POWER, POWER_SPREAD = 0.22, 0.12
 """Of the number of rows, by which the share of bad rows falls: mean and deviation of what is believed beforehand."""
 TOGETHER = 0.5
@@ -182,9 +184,9 @@ def trying_longer(course: Course) -> Generator[Ask, Answers, bool]:
     """Whether texts tell something, asking about a few more rows while that costs next to nothing."""
     others = course.others
     ways = weigh(others) if others.asked else []
-    alone = not others.problem.by_price
     expected = min([float(others.left), *(way.cost for way in ways)])
-    most = course.rows + (TRYING_ALONE if alone else TRYING) * expected
+    net = 1 - expected / max(1, others.left) + others.price(others.asked)
+    most = course.rows + TRYING * expected / max(net, HARDLY)
     while not (course.lessons and tells(course)):
         rows = max(FIRST, int(np.ceil(GROWTH * course.rows)))
         if rows > min(most, course.problem.rows * MOST):
