@@ -249,7 +249,8 @@ def routed(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     told: list[tuple[Ask, Answers]] = []
     yield from ladder_4.overheard(mix_pilot.pilot(state), told)
     order = permutation(problem.seed, "order", problem.rows)
-    pilot = yield from ladder_4.first_pilot(Pilot.of(problem, told), order)
+    pilot = Pilot.of(problem, told)
+    pilot = yield from ladder_4.first_pilot(pilot, weigh(pilot), order)
     while (step := ladder_4.next_step(pilot, weigh(pilot))) is not None:
         pilot = yield from ladder_4.step_on(pilot, order, step)
     ways = [way for way in weigh(pilot) if way.score is not None]

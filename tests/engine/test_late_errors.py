@@ -47,7 +47,7 @@ def run(path: Path, lost: Collection[int] = ()) -> smart.Run:
         reference="fake:big?in=10&out=10",
         candidates=["fake:small?in=0.1&out=0.1", "fake:tiny?in=0.05&out=0.05"],
         agreement=0.9,
-        seed=5,
+        seed=2,
         ledger=path / "l.db",
         providers={
             "fake:big": smart.FakeProvider(big),

@@ -100,7 +100,7 @@ def test_another_snapshot_of_the_reference_stops_the_run(tmp_path: Path) -> None
     """The promise is about the reference that answered the evidence."""
 
     def small() -> Changing:
-        return Changing(lambda _: "s-1", {"s-1": 0.13})
+        return Changing(lambda _: "s-1", {"s-1": 0.15})
 
     whole = run(tmp_path / "whole", small())
     assert whole.certificate.granted

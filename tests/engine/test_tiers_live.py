@@ -29,7 +29,7 @@ TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 @pytest.fixture
 def always_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiers wherever there can be any."""
-    monkeypatch.setattr(ladder_4, "worth_routing", lambda _: True)
+    monkeypatch.setattr(ladder_4, "worth_routing", lambda *_: True)
     monkeypatch.setattr(ladder_4, "close", lambda *_: False)
     monkeypatch.setattr(tiers, "BETTER", 1e6)
 

@@ -36,7 +36,8 @@ def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
 async def check_itself(live: Live, positions: Ints, record: RunRecord, session: Session) -> SelfAgreement:
     """Ask, record, and say how often it agreed. What it showed in a finished run stands."""
     same, keys = await live.ask_again(positions, session.concurrency)
-    told = {"positions": positions.tolist(), "keys": keys, "same": same}
+    failed = sorted(key for pair in keys for key in pair if key in live.client.failed)  # some may be answered later
+    told = {"positions": positions.tolist(), "keys": keys, "same": same, "failed": failed}
     known = session.ledger.latest(record.run_id, CHECKED) if record.state == DONE else None
     if known is not None and known["keys"] == keys:
         told = known
