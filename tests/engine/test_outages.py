@@ -273,8 +273,9 @@ def test_a_candidate_that_fails_on_some_rows_sends_them_to_the_reference(tmp_pat
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("error", [0.12, 0.14])
 def test_failures_while_profiling_hide_no_errors(tmp_path: Path, seed: int, error: float) -> None:
-    """Half of the first 400 prompts the candidate is asked about, but not the very first, fail; afterwards it answers everything. The delivered
-    table of a certified run has no more misses than allowed: a failed call is bad in the evidence."""
+    """Half of the first 400 prompts the candidate is asked about fail, but not the very first; afterwards it answers
+    everything. The delivered table of a certified run has no more misses than allowed: a failed call is bad in the
+    evidence."""
     first: dict[str, int] = {}
 
     def fails(prompt: str, calls: int) -> bool:
