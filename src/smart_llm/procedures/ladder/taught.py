@@ -37,7 +37,7 @@ FIRST = 48
 """Rows of the first lesson."""
 GROWTH = 1.5
 """× the rows of a lesson: those of the next."""
-AHEAD = (1.5, 2.25, 3.4, 5.0, 8.0)
+AHEAD = (1.5, 2.25, 3.4, 5.0, 8.0, 16.0, 32.0, 64.0)
 """× the rows so far: the lessons that are looked ahead to."""
 CLEARLY = 2.0
 """Deviations by which it must beat always saying the commonest label, for texts to tell something."""
