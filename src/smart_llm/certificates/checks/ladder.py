@@ -17,7 +17,6 @@ from typing import TypeAlias
 import numpy as np
 from msgspec import convert
 from msgspec.structs import replace
-from scipy.stats import hypergeom
 
 from smart_llm.certificates.checks import Given, Promise, Round, allowance, digest, likely, mix, walk
 from smart_llm.certificates.checks.mix_evidence import MixEvidence
@@ -207,6 +206,8 @@ def _alpha(claim: Promise) -> float:
 
 
 def _tail(rows: int, allowed: int, credit: int, looked: int) -> float:
+    from scipy.stats import hypergeom  # a second to load, and a run that issues a certificate does not need it
+
     return float(hypergeom.cdf(credit, rows, min(rows, allowed + 1 + credit), looked))
 
 
@@ -268,6 +269,8 @@ def _place(tiers: Sequence[StatedTier], stop: tuple[int, Number, int] | None) ->
 
 def with_errors(evidence: CascadeEvidence) -> float:
     """The chance of more misses than allowed, however many rows have no answer (those that leave a promise at all)."""
+    from scipy.stats import hypergeom
+
     rows, credit, looked, reserve = evidence.rows_left, evidence.credit, evidence.looked, evidence.reserve
     spare, worst = evidence.allowance + reserve, 0.0
     for lost in range(min(spare, rows - 1) + 1 if spare < rows else 0):

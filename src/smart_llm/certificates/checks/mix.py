@@ -14,7 +14,6 @@ from fractions import Fraction
 import numpy as np
 from msgspec import convert
 from numpy.typing import NDArray
-from scipy.special import betaln
 
 from smart_llm.certificates.checks import Given, Promise, Round, allowance, digest, likely
 from smart_llm.certificates.checks.mix_evidence import Finalist, FixedTables, MixEvidence, ShownRows
@@ -256,6 +255,8 @@ def _chance(left: int, bad: NDArray[np.int64] | int, drawn: int, found: NDArray[
 
 
 def _choose(n: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float64]:
+    from scipy.special import betaln  # a run that issues a certificate does not need it
+
     return np.asarray(-np.log1p(n) - betaln(n - k + 1.0, k + 1.0))
 
 
