@@ -175,7 +175,7 @@ def _twice(c: Certificate, events: Sequence[Event], reader: Reader, task: Task) 
 def _failures(events: Sequence[Event]) -> set[str]:
     """The keys of requests that had no answer when they were asked."""
     failed = {key for event in events if event.kind == ASK for key in lost(event.payload)}
-    failed |= {key for event in events if event.kind in (SET_ASIDE, CHECKED) for key in event.payload["failed"]}
+    failed |= {key for event in events if event.kind in (SET_ASIDE, CHECKED) for key in event.payload.get("failed", ())}
     later = [keys for event in events if event.kind == FAILURES for keys in event.payload["failed"].values()]
     return failed.union(*later)
 

@@ -127,7 +127,7 @@ class Application:
 
 
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
-    """The body of a request, of so many bytes at most."""
+    """The body of a request, up to this number of bytes."""
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise Denied(415, "Send the body as it is, not packed (content-encoding).")

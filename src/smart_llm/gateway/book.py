@@ -6,8 +6,8 @@
     event  run SERIES,  kind ASKED     a request's number, and the ledger's keys of the calls that may be made for it
 
 Answers leave when what was decided is written: it survives the process. At most `UNSYNCED` accepted answers may have
-left before the disk has them. If the machine itself went down meanwhile, so many count as lost when the gateway starts
-again: as misses.
+left before the disk has them. If the machine itself goes down meanwhile, that number of answers counts as lost when the
+gateway starts again: as misses.
 """
 
 from __future__ import annotations

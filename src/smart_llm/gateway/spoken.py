@@ -93,7 +93,7 @@ def decoded(body: bytes) -> dict[str, Any]:
 
 
 def _deep(value: object, left: int) -> bool:
-    """Whether a value is nested beyond so many levels."""
+    """Whether a value is nested more deeply than this number of levels."""
     if isinstance(value, dict):
         value = value.values()
     elif not isinstance(value, list):

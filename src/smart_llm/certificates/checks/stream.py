@@ -28,7 +28,7 @@ from smart_llm.procedures.stream import (
 )
 
 UNLIKELY = 1e-9
-"""Coins that fall like this, or worse, once in so many windows are no coins."""
+"""Tosses less likely than this are not taken for those of a fair run of coins."""
 
 
 @dataclass(slots=True)
