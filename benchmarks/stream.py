@@ -12,12 +12,14 @@ drift    the same rows, but from the middle of the stream on such as the candida
 traffic  made-up traffic (traffic.py), `--runs` windows of 300 requests each, both modes, replies up to 5 requests late.
          `peeking` (the traffic knows the coin) and `careless` (audits not back do not count) are broken on purpose.
 
+`--json` keeps the figures; `--drawn` draws those of several runs together (benchmarks/out/stream.png).
 Exit code 1 where the stream fails in traffic (pooled above .05, or a cell's lower 99 % limit above it), or a broken one
 does not.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ WORSE = 3.0
 SMALL = 300
 """Requests of a window in made-up traffic."""
 STREAMS = 100
-"""Windows of one stream there."""
+"""Windows of one stream there, besides those in which an attacker is not shameless yet."""
 
 
 def main() -> None:
@@ -69,7 +71,11 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="of made-up traffic")
     parser.add_argument("--file", type=Path, help="any recorded table, with --reference")
     parser.add_argument("--reference")
+    parser.add_argument("--drawn", type=Path, nargs="+", help="run nothing: draw the figures that --json has kept here")
     args = parser.parse_args()
+    if args.drawn:
+        draw(joined([json.loads(path.read_text()) for path in args.drawn]))
+        return
     heading(args)
     if args.quick:
         args.windows, args.sizes, args.runs, args.task = 4, [2_000], 20, args.task[:1]
@@ -292,11 +298,10 @@ def traffic_part(work: tuple[str, str, str, int, int]) -> dict[str, Any]:
     made: Callable[[int], Traffic] = peeking if who == "peeking" else KINDS[kind]
     delay = 3 * SMALL if who == "careless" else 5
     draw = np.random.default_rng([seed, 15])
-    told = Drive(stream, made(seed), draw, delay).run(SMALL * windows * (12 if kind == "bursts" else 1))
-    full = [each for each in told if each.ended is not None and each.ended.full][:windows]
-    if who != "stream" or kind == "shameless":
-        full = full[TRUSTED:]
-    return {"key": (kind, mode, who), "windows": full}
+    skipped = TRUSTED if kind == "shameless" else 0
+    told = Drive(stream, made(seed), draw, delay).run(SMALL * (skipped + windows))
+    full = [each for each in told if each.ended is not None and each.ended.full]
+    return {"key": (kind, mode, who), "windows": full[skipped:]}
 
 
 def gather(key: tuple[str, str, str], parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -319,6 +324,15 @@ def gather(key: tuple[str, str, str], parts: list[dict[str, Any]]) -> dict[str, 
 
 
 # --------------------------------------------------------------------------- plot
+
+
+def joined(kept: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of several runs of this script as one."""
+    parts: dict[str, list[Any]] = {name: [each[name] for each in kept if name in each] for name in PARTS}
+    told: dict[str, Any] = {name: sum(parts[name], []) for name in ("cost", "drift") if parts[name]}
+    if parts["traffic"]:
+        told["traffic"] = {"cells": sum((each["cells"] for each in parts["traffic"]), [])}
+    return told
 
 
 def draw(figures: dict[str, Any]) -> None:
