@@ -33,9 +33,9 @@ class Tally:
         if window is not None and window.stopped and window.number not in self.stops:
             self.stops[window.number] = window.counts.decided
 
-    def remember(self, events: Iterable[Event]) -> None:
-        """The same of windows that were before."""
-        told = Replay()
+    def remember(self, stops: Mapping[int, int], told: Replay, events: Iterable[Event]) -> None:
+        """The same of windows that were before. stops: what was remembered; told: how it stood then; events: since."""
+        self.stops |= stops
         for event in events:
             told.apply(event)
             if isinstance(event, Settled | Restarted):
