@@ -6,6 +6,7 @@ Nothing of a request or an answer is logged, and no text of a provider goes into
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import secrets
 import time
@@ -46,6 +47,7 @@ class Endpoint:
 
     def __init__(self, dialect: ModuleType, gateway: Gateway, doors: Doors, metrics: Metrics) -> None:
         self._dialect, self._gateway, self._doors, self._metrics = dialect, gateway, doors, metrics
+        self._ids, self._numbers = secrets.token_hex(8), itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -84,7 +86,7 @@ class Endpoint:
         return name
 
     def _reply(self, given: Given, *, stream: bool, usage: bool) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        number, now = secrets.token_hex(12), int(time.time())
+        number, now = f"{self._ids}{next(self._numbers):08x}", int(time.time())
         if stream:
             data = self._dialect.streamed(given, number, now, usage=usage)
         else:

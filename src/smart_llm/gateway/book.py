@@ -69,11 +69,11 @@ class Book(Ledger):
     async def put(
         self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
     ) -> Answer:
-        """Written when this returns."""
+        """Written before anything that is decided by it."""
         if (known := self._fresh.get(key)) is not None:
             return known
         row = answer_row(key, request, answer, store_text=self._store_text)
-        self._writer.write([(ANSWER, (next(self._answer_ids), *row, run, attempt, self._clock()))])
+        self._writer.hold((ANSWER, (next(self._answer_ids), *row, run, attempt, self._clock())))
         self._fresh[key] = answer
         self._seen.add(key)
         return answer

@@ -1,7 +1,7 @@
 """How a series of windows stood when its gateway was stopped, without all that has happened in it.
 
-Every `EVERY` requests the gateway notes how the stream stands. Counts go on from the last note; beliefs are learned
-again from as many of the newest requests as they rest on.
+Every `EVERY` requests, or every window where that is smaller, the gateway notes how the stream stands. Counts go on
+from the last note; beliefs are learned again from as many of the newest requests as they rest on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from smart_llm.procedures.stream import Event, State
 from smart_llm.procedures.stream.beliefs import KEPT
 
 EVERY = 4096
-"""Requests between two notes."""
+"""Requests between two notes, at most."""
 _SUMMARIES = "SELECT id, payload FROM events WHERE run = ? AND kind = ? ORDER BY id"
 
 
@@ -25,7 +25,7 @@ class Summary(msgspec.Struct, frozen=True):
     """A note. stops: by window, after how many requests acceptance ended for good, for the windows in the state."""
 
     state: State
-    stops: dict[int, int]
+    stops: tuple[tuple[int, int], ...]
 
 
 _read = msgspec.json.Decoder(Summary).decode
@@ -49,7 +49,7 @@ class Past:
         for number, note in notes:
             if until - note.state.last >= KEPT:
                 from_ = number
-        stops = {window: at for _, note in notes for window, at in note.stops.items()}
+        stops = {window: at for _, note in notes for window, at in note.stops}
         learned = list(events_of(reader, series, from_, last)) if notes else []
         return cls([note.state for _, note in notes], stops, learned, list(events_of(reader, series, last)))
 

@@ -252,11 +252,11 @@ class Route:
 
     def _summary(self) -> Summary | None:
         """How the stream stands, now and then."""
-        if self.stream.last < self._summarised + EVERY:
+        if self.stream.last < self._summarised + min(EVERY, self.config.window):
             return None
         self._summarised, state = self.stream.last, self.stream.state()
         first = state.windows[0].number
-        return Summary(state, {number: at for number, at in self.tally.stops.items() if number >= first})
+        return Summary(state, tuple((number, at) for number, at in self.tally.stops.items() if number >= first))
 
     def _behind(self, audit: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(audit)

@@ -7,6 +7,7 @@ ledger; a second signal does not wait.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]
     from smart_llm.gateway.whole import protocol
 
     gateway = await Gateway.open(config)
+    gc.collect()
+    gc.freeze()  # what is there by now stays: the collector need not look at it again and again
     settings = uvicorn.Config(
         Application(gateway),
         http=protocol(),

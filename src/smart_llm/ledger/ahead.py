@@ -92,8 +92,8 @@ class Ahead:
                 path.unlink(missing_ok=True)
 
     def _begin(self) -> None:
+        """What the file held before is written over: that spares the disk much. Its checksums do not fit this piece."""
         self._file = self._files[self.number % 2]
-        os.ftruncate(self._file, 0)
         os.lseek(self._file, 0, os.SEEK_SET)
         head = _encode([FORMAT, self._ledger, self.number, self._length])
         self._seed, self._length = zlib.crc32(head), 0

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -29,6 +30,8 @@ FOLDING = 1.0
 """Seconds after which it is folded in, …"""
 MANY = 8_000
 """… or entries."""
+GATHER = 0.004
+"""Seconds that the disk leaves for more to come: whoever answers many asks for it again and again."""
 CHECKPOINT = 4_000
 """Pages of SQLite's own log (4 kB each) after which it is folded in."""
 
@@ -42,6 +45,7 @@ class Swift(Writer):
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         self._connection, self._kinds = connection, kinds
         self._ahead = ahead.begin(connection, path)
+        self._held: list[Entry] = []
         self._fresh: list[Entry] = []
         self.forget: Callable[[Sequence[Entry]], None] = lambda _: None
         self.failed: Callable[[LedgerError], None] = lambda _: None
@@ -56,12 +60,20 @@ class Swift(Writer):
         self._tick: asyncio.TimerHandle | None = None
         self._due = 0.0
 
-    def write(self, entries: Sequence[Entry]) -> int:
+    def hold(self, entry: Entry) -> None:
+        """Write this with the next entries that are written, before them, or soon."""
+        self._held.append(entry)
+        if self._tick is None:
+            self._tick_later()
+
+    def write(self, entries: list[Entry]) -> int:
         """Write these, all or none; the number of their record. `LedgerError`, from the first failure on."""
         if not self._open:
             raise LedgerError("The ledger is closed.")
         if self._fault:
             raise LedgerError(f"{self._fault} (an earlier write failed)")
+        if self._held:
+            entries, self._held = [*self._held, *entries], []
         try:
             self._ahead.append(entries)
         except OSError as error:
@@ -103,6 +115,9 @@ class Swift(Writer):
         """Fold everything in; where that cannot be done, it is left for the next writer."""
         if not self._open:
             return
+        if self._held:
+            with contextlib.suppress(LedgerError):
+                self.write([])
         self._open = False
         if self._tick is not None:
             self._tick.cancel()
@@ -129,6 +144,9 @@ class Swift(Writer):
     def _ticked(self) -> None:
         """Something was written not long ago."""
         self._tick = None
+        if self._held:
+            with contextlib.suppress(LedgerError):  # `failed` was told
+                self.write([])
         now = asyncio.get_running_loop().time()
         self._due = self._due or now + FOLDING
         if self.synced < self.written:
@@ -186,6 +204,7 @@ class Swift(Writer):
         waits for its turn on a busy machine."""
         fault = None
         while self._bell.get():
+            time.sleep(GATHER)
             self._rung = False
             here = self.written
             try:
