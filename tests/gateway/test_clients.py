@@ -3,6 +3,7 @@ model tell them from before."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,6 +120,26 @@ async def test_a_framework(base: str) -> None:
         assert (await agent.run("Good film?")).output in LABELS
         async with agent.run_stream("Good film?") as stream:
             assert await stream.get_output() in LABELS
+
+
+async def test_langchain(base: str) -> None:
+    """LangChain asks a route as any model: plain, streamed, in a chain, several at a time, and asynchronously."""
+    from langchain_core.output_parsers import StrOutputParser
+    from langchain_core.prompts import ChatPromptTemplate
+    from langchain_openai import ChatOpenAI
+
+    model = ChatOpenAI(model="smart/reviews", base_url=base, api_key="any", max_retries=0)  # type: ignore[arg-type]
+    reply = await asyncio.to_thread(model.invoke, [("system", "Be brief."), ("user", "Good film?")])
+    assert reply.content in LABELS
+    assert reply.usage_metadata is not None
+    assert reply.usage_metadata["input_tokens"] > 0
+    chain = ChatPromptTemplate.from_messages([("user", "Positive or negative? {text}")]) | model | StrOutputParser()
+    assert {*await asyncio.to_thread(chain.batch, [{"text": f"Film {i}."} for i in range(6)])} <= {*LABELS}
+    assert "".join(await asyncio.to_thread(lambda: list(chain.stream({"text": "A joy."})))) in LABELS
+    assert await chain.ainvoke({"text": "A bore."}) in LABELS
+    assert "".join([piece async for piece in chain.astream({"text": "Neither."})]) in LABELS
+    model.root_client.close()
+    await model.root_async_client.close()
 
 
 def test_plain_http(served: Served) -> None:
