@@ -51,7 +51,7 @@ SET_ON = 500
 """Requests on which the router sets its threshold."""
 WORSE = 3.0
 """How many times as often bad answers come after the change."""
-STREAMS = 100
+STREAMS = 25
 """Windows of one stream there, besides those in which an attacker is not shameless yet."""
 
 

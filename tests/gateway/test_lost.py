@@ -7,12 +7,14 @@ import json
 import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -132,6 +134,33 @@ def waiting(served: Served) -> int:
         if line.startswith('smart_window{count="waiting"'):
             return int(float(line.split()[-1]))
     return 0
+
+
+def test_it_goes_on_from_notes(tmp_path: Path, command: Command) -> None:
+    """A gateway that begins again reads its notes of how the stream stood and the events since alone: it goes on in the
+    same window where older events are gone. `smart verify` reads all of them, and finds a note that was changed."""
+    ledger, config = tmp_path / "gateway.db", REVIEWS + "window = 30\nagreement = 0.8\n"
+    with mocking(errors={"small": 0.1}) as mock:
+        for number in range(2):
+            with serving(tmp_path, config.format(url=mock.url)) as served:
+                asking(served, [f"film {number}/{i}" for i in range(70)])
+                assert served.stop() == 0
+        assert len(verified(command, tmp_path)) == 5
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as base:
+            base.execute("DROP TRIGGER events_no_update")
+            base.execute("DROP TRIGGER events_no_delete")
+            notes = base.execute("SELECT id, payload FROM events WHERE kind = 'summary' ORDER BY id").fetchall()
+            changed = notes[-1][1].replace('"decided":', '"decided":1')
+            base.execute("UPDATE events SET payload = ? WHERE id = ?", (changed, notes[-1][0]))
+        code, out, err = command("verify", ledger)
+        assert (code, "how the stream stood then is not what its events say" in out + err) == (5, True)
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as base:
+            base.execute("UPDATE events SET payload = ? WHERE id = ?", (notes[-1][1], notes[-1][0]))
+            base.execute("DELETE FROM events WHERE kind = 'stream' AND id < ?", (notes[-1][0],))
+        with serving(tmp_path, config.format(url=mock.url)) as served:
+            reply = served.chat("film again")
+            assert (reply.headers["x-smart-window"], reply.headers["x-smart-request"]) == ("5", "141")
+            assert 'smart_windows{route="reviews",state="kept"} 4.0' in served.get("/metrics").body.decode()
 
 
 def test_two_gateways_on_one_ledger_are_refused(tmp_path: Path) -> None:
