@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--mode", nargs="+", default=["behind", "before"])
     parser.add_argument("--candidate", nargs="+", help="only these ways; else all of the table")
     parser.add_argument("--runs", type=int, default=2_000, help="windows of each kind of made-up traffic")
-    parser.add_argument("--small", type=int, default=150, help="requests of each of these windows")
+    parser.add_argument("--small", type=int, default=100, help="requests of each of these windows")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="of made-up traffic")
     parser.add_argument("--file", type=Path, help="any recorded table, with --reference")
     parser.add_argument("--reference")

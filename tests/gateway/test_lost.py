@@ -282,6 +282,31 @@ def test_a_client_that_goes_away_changes_nothing(tmp_path: Path) -> None:
         assert reader.count() >= 1
 
 
+def test_slow_clients_hold_nobody_up(tmp_path: Path) -> None:
+    """A request that comes in pieces is answered, and others meanwhile. One whose body, or head, does not come within
+    the time for an answer is told so, or hung up on; one that does not read its answer keeps nobody waiting."""
+    body = json.dumps({"model": "smart/reviews", "messages": [{"role": "user", "content": "Slow"}]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with (
+        mocking() as mock,
+        serving(tmp_path, "timeout = 3\n" + (REVIEWS + SMALL_WINDOWS).format(url=mock.url)) as served,
+    ):
+        place = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+        whole, bodiless, headless, deaf = (socket.create_connection(place, timeout=20) for _ in range(4))
+        with whole, bodiless, headless, deaf:
+            bodiless.sendall(head + body[:20])
+            headless.sendall(head[:30])
+            deaf.sendall((head + body) * 20)
+            for start in range(0, len(head + body), 40):
+                whole.sendall((head + body)[start : start + 40])
+                assert served.chat(f"film {start}").status == 200
+            assert whole.recv(20).split()[1] == b"200"
+            assert bodiless.recv(20).split()[1] == b"408"
+            assert headless.recv(20) == b""
+            assert served.chat("film again").status == 200
+            assert served.stop() == 0
+
+
 def test_a_stop_answers_what_is_on_its_way(tmp_path: Path, command: Command) -> None:
     """On SIGTERM requests on their way are answered, audits behind answers come back, and it ends with exit code 0;
     whoever comes later is refused a connection."""

@@ -34,7 +34,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 ARRIVING = 30.0
-"""Seconds that the body of a request may take to come."""
+"""Seconds that a request may take to come, or the time there is for an answer, where that is shorter."""
 MOST = 2000
 """Requests on their way at once; more are told to come again."""
 _JSON, _STREAM = (b"content-type", b"application/json"), (b"content-type", b"text/event-stream; charset=utf-8")
@@ -54,7 +54,8 @@ class Endpoint:
         route, began = "", time.perf_counter()
         try:
             allowed = self._doors.open_to(scope)
-            body = await _body(scope, receive, self._gateway.config.max_body)
+            config = self._gateway.config
+            body = await _body(scope, receive, config.max_body, min(ARRIVING, config.timeout))
             asked = self._dialect.read(body)
             route = self._allowed(asked.route, allowed, scope)
             self._metrics.enter(MOST)
@@ -128,7 +129,7 @@ class Application:
             await self._others(scope, receive, send)
 
 
-async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
+async def _body(scope: Scope, receive: Receive, most: int, seconds: float) -> bytes:
     """The body of a request, up to this number of bytes."""
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity") != b"identity":
@@ -141,10 +142,10 @@ async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
         data = bytes(message.get("body", b""))
     else:
         try:
-            async with asyncio.timeout(ARRIVING):
+            async with asyncio.timeout(seconds):
                 data = await _rest(message, receive, most)
         except TimeoutError:
-            raise Denied(408, f"The body did not come within {ARRIVING:g} s.") from None
+            raise Denied(408, f"The body did not come within {seconds:g} s.") from None
     if len(data) > most:
         raise _large(most)
     return data

@@ -118,7 +118,7 @@ def _windows(routes: list[Route], gateway: Gateway) -> Iterator[Metric]:
         standings = [Standing.of(each, float(route.config.confidence)) for each in windows.values()]
         for state in STATES:
             states.add_metric([name, state], sum(each.state == state for each in standings))
-        warns.add_metric([name], float(route.tally.warns(windows)))
+        warns.add_metric([name], float(route.tally.warns(windows) is not None))
         if not standings:
             continue
         last = standings[-1]

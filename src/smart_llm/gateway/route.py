@@ -10,6 +10,7 @@ goes away changes nothing. A request that is refused before it is decided was ne
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ CANDIDATES = 1 / 4
 """Of the time there is for a request, what a candidate may take."""
 AUDIT_PAUSES = (2.0, 15.0, 60.0)
 """Seconds until an audit whose reference fails is asked for again."""
+
+
+_log = logging.getLogger("smart_llm.gateway")
 
 
 @dataclass(slots=True)
@@ -84,6 +88,7 @@ class Route:
         self._summarised = past.states[-1].last if past.states else 0
         self._random = Random(secrets.randbits(64))
         self._audits: set[asyncio.Task[None]] = set()
+        self._warned: tuple[int, int] | None = None
         self.broken: LedgerError | None = None
         self.on_broken: Callable[[], None] = lambda: None
 
@@ -234,8 +239,21 @@ class Route:
         agreed = {way: self._task.equivalent(said, value) for way, said in values.items()} if value is not None else {}
         cost = answer.cost if answer is not None else 0.0
         self.stream.settle(decision.request, answered=value is not None, agreed=agreed, cost=cost)
-        self.tally.watch(self.stream.windows[decision.window])
+        window = self.stream.windows[decision.window]
         self._write()
+        if self.tally.watch(window) or window.full:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Say it once where two windows in a row stopped early."""
+        twice = self.tally.warns(self.stream.windows)
+        if twice is not None and twice != self._warned and (self._warned is None or twice[0] > self._warned[1]):
+            _log.warning(
+                "smart/%s: windows %d and %d stopped early, or could hardly use the candidates; the reference answers.",
+                self.config.name,
+                *twice,
+            )
+            self._warned = twice
 
     # ------------------------------------------------------------------ small things
 

@@ -113,9 +113,10 @@ class Window(Struct, frozen=True):
 
     @property
     def stopped(self) -> bool:
-        """Whether acceptance has ended for good: audited misses beyond the credit, without those not back yet."""
+        """Whether acceptance has ended for good: audited misses beyond the credit, without those not back yet. Where
+        there is no credit it has not begun."""
         counts = self.counts
-        return counts.missed + counts.failed + counts.lost > self.terms.credit
+        return self.terms.credit >= 0 and counts.missed + counts.failed + counts.lost > self.terms.credit
 
     @property
     def unanswered(self) -> int:
