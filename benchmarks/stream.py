@@ -9,7 +9,8 @@ cost     recorded answers as a stream: the table's rows in a random order, again
 drift    the same rows, but from the middle of the stream on such as the candidate gets wrong come three times as often.
          Beside it a router: on the first 500 requests it sets the threshold that would have kept the promise there,
          and leaves it. misses: in the windows after the change, as a share of what is allowed.
-traffic  made-up traffic (traffic.py), `--runs` windows of `--small` requests each, both modes, replies up to 5 requests late.
+traffic  made-up traffic (traffic.py), `--runs` windows of `--small` requests each, both modes, replies up to 5 requests
+         late.
          `peeking` (the traffic knows the coin) and `careless` (audits not back do not count) are broken on purpose.
 
 `--json` keeps the figures; `--drawn` draws those of several runs together (benchmarks/out/stream.png).
@@ -327,10 +328,12 @@ def gather(key: tuple[str, str, str], parts: list[dict[str, Any]]) -> dict[str, 
 
 def joined(kept: list[dict[str, Any]]) -> dict[str, Any]:
     """Figures of several runs of this script as one."""
-    parts: dict[str, list[Any]] = {name: [each[name] for each in kept if name in each] for name in PARTS}
-    told: dict[str, Any] = {name: sum(parts[name], []) for name in ("cost", "drift") if parts[name]}
-    if parts["traffic"]:
-        told["traffic"] = {"cells": sum((each["cells"] for each in parts["traffic"]), [])}
+    told: dict[str, Any] = {}
+    for name in ("cost", "drift"):
+        if cells := [cell for each in kept for cell in each.get(name, ())]:
+            told[name] = cells
+    if cells := [cell for each in kept for cell in each.get("traffic", {}).get("cells", ())]:
+        told["traffic"] = {"cells": cells}
     return told
 
 

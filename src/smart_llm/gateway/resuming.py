@@ -6,7 +6,7 @@ from the last note; beliefs are learned again from as many of the newest request
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -37,7 +37,7 @@ class Past:
 
     states: list[State]
     stops: dict[int, int]
-    learned: list[Event]
+    learned: Iterable[Event]
     events: list[Event]
 
     @classmethod
@@ -50,7 +50,7 @@ class Past:
             if until - note.state.last >= KEPT:
                 from_ = number
         stops = {window: at for _, note in notes for window, at in note.stops}
-        learned = list(events_of(reader, series, from_, last)) if notes else []
+        learned = events_of(reader, series, from_, last)
         return cls([note.state for _, note in notes], stops, learned, list(events_of(reader, series, last)))
 
 
