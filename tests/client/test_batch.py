@@ -99,6 +99,17 @@ def server(**settings: Any) -> MockServer:
     return MockServer(rule="label:yes,no", batches=BatchSettings(**settings, faults=BatchFaults(**faults)), seed=3)
 
 
+async def left_waiting(ledger: Ledger, it: Model, rows: int) -> None:
+    """A session that submits a batch and is stopped before its results are there."""
+    stop = Stop()
+    async with asking(ledger, [it], stop=stop) as (client, _), asyncio.timeout(60):
+        waiting = asyncio.gather(*(client.ask(r) for r in requests(it, rows)), return_exceptions=True)
+        while not any(record.remote for record in BatchBook(ledger).unsettled()):  # noqa: ASYNC110  a ledger has no event to wait for
+            await asyncio.sleep(0.01)
+        stop.request()
+        await waiting
+
+
 async def until_submitted(mock: MockServer, dialect: str) -> None:
     """Wait for the first batch."""
     async with asyncio.timeout(60):
@@ -431,14 +442,10 @@ async def test_sessions_cut_off_before_they_submitted_say_nothing_of_the_provide
 
 async def test_answers_of_a_batch_nobody_asks_for_are_kept(ledger: Ledger) -> None:
     """A batch taken up for the sake of some of its requests brings the answers of all; none is bought again."""
-    mock, stop = server(working=0.3), Stop()
+    mock = server(working=0.3)
     async with mock as url:
         it = model("openai", url)
-        async with asking(ledger, [it], stop=stop) as (client, _):
-            waiting = asyncio.gather(*(client.ask(r) for r in requests(it, 10)), return_exceptions=True)
-            await asyncio.sleep(0.3)
-            stop.request()
-            await waiting
+        await left_waiting(ledger, it, 10)
         async with asking(ledger, [it], run="another") as (client, _):
             await asked(client, requests(it, 3))
             answers = await asked(client, requests(it, 10))
@@ -451,14 +458,10 @@ async def test_answers_of_a_batch_nobody_asks_for_are_kept(ledger: Ledger) -> No
 
 async def test_a_batch_that_is_gone_counts_as_lost_and_is_asked_again(ledger: Ledger) -> None:
     """Results that the provider no longer has may have been paid: they count at their bound."""
-    mock, stop = server(working=0.2), Stop()
+    mock = server(working=0.2)
     async with mock as url:
         it = model("openai", url)
-        async with asking(ledger, [it], stop=stop) as (client, _):
-            waiting = asyncio.gather(*(client.ask(r) for r in requests(it, 5)), return_exceptions=True)
-            await asyncio.sleep(0.2)
-            stop.request()
-            await waiting
+        await left_waiting(ledger, it, 5)
         (left,) = BatchBook(ledger).unsettled()
         mock._mount._openai._made.clear()  # type: ignore[union-attr]  as after thirty days
         mock._mount._openai._ids.clear()  # type: ignore[union-attr]
