@@ -58,6 +58,22 @@ def test_an_unknown_field_is_refused(done: smart.Run[Any], part: str) -> None:
     assert "more" in problem
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("agreement", '"agreement": "0.9999"'), ("words", '"words": "At most 0 of the answers differ."'), ("pilot", "")],
+)
+def test_a_name_that_stands_twice_is_refused(done: smart.Run[Any], tmp_path: Path, name: str, more: str) -> None:
+    """In whatever order, at whatever depth: what people and other readers of JSON see first is not what was checked."""
+    text, path = done.certificate.to_json(), tmp_path / "forged.json"
+    at = text.index(f'"{name}"')
+    path.write_text(f"{text[:at]}{more or json.dumps(name) + ': [0]'}, {text[at:]}", encoding="utf-8")
+    (problem,) = smart.verify(path, done.ledger)
+    assert f"{name} twice" in problem
+    told = smart_command("verify", str(path))
+    assert (told.returncode, told.stdout) == (5, "")
+    assert f"{name} twice" in told.stderr
+
+
 def test_whatever_is_missing_or_mistyped_is_refused(done: smart.Run[Any]) -> None:
     """Each field left out, or of another type: at least one line, never an exception."""
     certificate = told(done)

@@ -7,7 +7,9 @@ than were set aside for it), `pending` (rows are left). `granted` is true for `c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import fsum
 from pathlib import Path
@@ -123,9 +125,10 @@ NAMES = tuple(field.name for field in fields(Certificate))
 
 
 def read(path: Path | str) -> dict[str, Json]:
-    """A certificate file as JSON; `InputError` when it is none."""
+    """A certificate file as JSON; `InputError` when it is none, `LedgerError` where it says something twice."""
     try:
-        value = msgspec.json.decode(_bytes(Path(path)))
+        value = msgspec.json.decode(data := _bytes(Path(path)))
+        json.loads(data, object_pairs_hook=_once, parse_int=str, parse_float=str)
     except RecursionError as error:
         raise InputError(f"{path}: not a certificate (nested too deeply).") from error
     except OSError as error:
@@ -138,6 +141,13 @@ def read(path: Path | str) -> dict[str, Json]:
         raise InputError(f"{path}: not a certificate{other}.")
     fields: dict[str, Json] = value
     return fields
+
+
+def _once(pairs: Sequence[tuple[str, Json]]) -> None:
+    """No name stands twice in an object: readers of JSON differ in which of the two they take, and people see both."""
+    twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+    if twice:
+        raise LedgerError(f"the certificate is malformed: it says {twice[0]} twice.")
 
 
 def _bytes(path: Path) -> bytes:
