@@ -74,6 +74,23 @@ def test_a_name_that_stands_twice_is_refused(done: smart.Run[Any], tmp_path: Pat
     assert f"{name} twice" in told.stderr
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), "\ud800", [[[float("nan")]]]], ids=ascii)
+def test_what_json_has_no_word_for_is_refused(done: smart.Run[Any], odd: Any) -> None:
+    """In every field, with the ledger, too: Python's own reader of JSON takes NaN, infinities and half characters, and
+    hashes take the former for null."""
+    certificate = told(done)
+    for path, _ in places(certificate):
+        assert smart.verify(with_value(certificate, path, odd), done.ledger), path
+
+
+def test_no_depth_ends_in_a_traceback(done: smart.Run[Any]) -> None:
+    """A certificate that is nested without end is none."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert smart.verify(told(done) | {"evidence": {"mix": deep}})
+
+
 def test_whatever_is_missing_or_mistyped_is_refused(done: smart.Run[Any]) -> None:
     """Each field left out, or of another type: at least one line, never an exception."""
     certificate = told(done)
