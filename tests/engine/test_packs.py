@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,9 @@ def test_which_rows_share_a_call_follows_from_table_task_and_way_alone() -> None
     assert keys == [request_key(part(same, table, row)) for row in range(199, -1, -1)][::-1]
     calls = [way.layout.sharing(number).tolist() for number in range(len(way.layout.ends))]
     assert [set(call) for call in calls] != [set(other.layout.sharing(number).tolist()) for number in range(29)]
-    assert sorted(sum(calls, [])) == list(range(200))
+    assert sorted(chain(*calls)) == list(range(200))
     assert [len(call) for call in calls] == [7] * 28 + [4]
-    near = [abs(a - b) for call in calls for a, b in zip(call[:-1], call[1:], strict=True)]
+    near = [abs(a - b) for call in calls for a, b in pairwise(call)]
     assert np.mean(near) > 40  # rows of a call are no neighbours in the table
 
 

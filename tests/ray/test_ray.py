@@ -86,9 +86,9 @@ def test_same_as_one_process(tmp_path: Path) -> None:
     assert not (tmp_path / "many.db.parts" / many.run_id).exists()
 
 
-def in_a_way(ledger: Path, engine: str, table: Any = None, says: Any = Says(0.99), **way: Any) -> smart.Run[Any]:
+def in_a_way(ledger: Path, engine: str, table: Any = None, says: type[Says] = Says, **way: Any) -> smart.Run[Any]:
     """A run whose candidate is asked in a way of its own."""
-    given = {"fake:ref": smart.FakeProvider(Says(1.0)), "fake:mini": smart.FakeProvider(says)}
+    given = {"fake:ref": smart.FakeProvider(Says(1.0)), "fake:mini": smart.FakeProvider(says(0.99))}
     mini = smart.Candidate("fake:mini?in=0.1&out=0.2", **way)
     options = {"candidates": [mini], "providers": given, "engine": engine, "ledger": ledger}
     options |= {"workers": 2, "partition": 200} if engine == "ray" else {}
@@ -125,8 +125,8 @@ class Packed(Says):
 def test_rows_of_different_partitions_share_a_call(tmp_path: Path, pack: int) -> None:
     """Packs are those of one process, whatever partitions their rows lie in: the same answers, money and certificate;
     each call is in the ledger once, and nothing was paid for besides."""
-    one = in_a_way(tmp_path / "one.db", "local", says=Packed(0.99), pack=pack)
-    many = in_a_way(tmp_path / "many.db", "ray", says=Packed(0.99), pack=pack)
+    one = in_a_way(tmp_path / "one.db", "local", says=Packed, pack=pack)
+    many = in_a_way(tmp_path / "many.db", "ray", says=Packed, pack=pack)
     assert many.table == one.table
     assert {row["answered_by"] for row in one.table} == {"fake:ref", f"fake:mini?pack={pack}"}
     assert asdict(many.certificate) == asdict(one.certificate)

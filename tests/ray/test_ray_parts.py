@@ -247,7 +247,11 @@ async def test_rows_of_different_partitions_share_calls(tmp_path: Path) -> None:
     def packed(request: Request) -> str:
         calls.append(request.prompt)
         count = request.prompt.count("</item ")
-        return "No." if count == 8 and len(calls) % 3 == 0 else json.dumps(dict.fromkeys(map(str, range(1, count + 1)), "a"))
+        return (
+            "No."
+            if count == 8 and len(calls) % 3 == 0
+            else json.dumps(dict.fromkeys(map(str, range(1, count + 1)), "a"))
+        )
 
     given = {big.name: smart.FakeProvider(lambda _: "b"), small.name: smart.FakeProvider(packed)}
     way = Way(table, smart.Task("{text}", labels=["a", "b"]), small)

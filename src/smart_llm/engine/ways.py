@@ -250,9 +250,7 @@ def plain_request(task: Task, model: Model, prompt: str, *, logprobs: bool) -> R
     )
 
 
-def ways_of(
-    table: Table, task: Task, models: Sequence[Model], given: Mapping[int, Way]
-) -> dict[int, Way]:
+def ways_of(table: Table, task: Task, models: Sequence[Model], given: Mapping[int, Way]) -> dict[int, Way]:
     """By a model's number: how it is asked, where it has a way of its own. given: those there are already."""
     known, own = dict[Json, tuple[Ints, Ints]](), {k: model for k, model in enumerate(models) if not model.way.plain}
     return {number: given.get(number) or Way(table, task, model, known) for number, model in own.items()}

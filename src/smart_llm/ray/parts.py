@@ -2,8 +2,9 @@
 
 The account of a partition is a small frame with one line a row: who answered, the error if there is one, what each
 distinct request cost (at the first row that made it), and the answer where the driver is to write it; with its first
-line, which requests failed, and what calls cost that rows share, also rows of other partitions. The driver keeps it as a Parquet file, then adds a line to `manifest.jsonl`: (number, first
-and last position, rows, hash of what is delivered). What has its line is finished.
+line, which requests failed, and what calls cost that rows share, also rows of other partitions. The driver keeps it as
+a Parquet file, then adds a line to `manifest.jsonl`: (number, first and last position, rows, hash of what is
+delivered). What has its line is finished.
 """
 
 from __future__ import annotations
@@ -158,7 +159,9 @@ def account(live: Live, *, answers: bool, known: Collection[str] = ()) -> pl.Dat
     columns["calls"] = [json.dumps(live.account.calls), *none]
     if answers:
         columns["answer"] = list(live.rows.answers)
-    texts: dict[str, type[pl.String]] = {name: pl.String for name in ("error", "answer", "failed", "calls") if name in columns}
+    texts: dict[str, type[pl.String]] = {
+        name: pl.String for name in ("error", "answer", "failed", "calls") if name in columns
+    }
     return pl.DataFrame(columns, schema_overrides={**texts})
 
 
