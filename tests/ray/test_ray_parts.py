@@ -271,6 +271,23 @@ async def test_rows_of_different_partitions_share_calls(tmp_path: Path) -> None:
     assert math.fsum(live.account.costs[1, :90]) == pytest.approx(spent, abs=1e-15)
 
 
+async def test_rows_of_different_partitions_that_a_way_asks_alike_are_paid_for_once(tmp_path: Path) -> None:
+    """A way that shows the beginning of a text asks the same about rows that the task tells apart: the driver's books
+    have what the ledger has."""
+    table = open_table([{"text": f"row {n % 15:03} and {n:03} more"} for n in range(60)])
+    big, small = resolve("fake:big?in=1&out=1"), resolve("fake:small?in=1&out=1&head=8")
+    given = {big.name: smart.FakeProvider(lambda _: "b"), small.name: smart.FakeProvider(lambda _: "a")}
+    orders = told_to(table, [big, small], given)
+    with Ledger.open(tmp_path / "l.db") as ledger:
+        live = Live(table, orders.task, orders.models, given[big.name], stop=Stop())  # type: ignore[arg-type]
+        for part in orders.parts:
+            delivered = await Worker(orders, Desk(ledger, [big, small])).settle(part.number)
+            take(live, part.first, pl.read_parquet(delivered.account))
+        spent, calls_made = ledger.spent(orders.run_id), ledger.count()
+    assert calls_made == 15
+    assert live.account.total() == pytest.approx(spent, abs=1e-15)
+
+
 async def test_what_failed_travels_to_workers_and_back(tmp_path: Path) -> None:
     """A worker asks for nothing that is known to have failed, and tells what failed there; the driver's books have it,
     so that a finished run that is run again on Ray changes nothing but rows without an answer."""

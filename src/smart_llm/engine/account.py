@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.client.budget import Budget
@@ -98,7 +99,7 @@ class Account:
         way = self._ways.get(model)
         return int(self._groups[position]) if way is None else way.place(position)
 
-    def _places(self, model: int) -> Ints:
+    def _places(self, model: int) -> NDArray[np.signedinteger]:
         """The same of all rows."""
         way = self._ways.get(model)
         return self._groups if way is None else way.places
