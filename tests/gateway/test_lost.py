@@ -152,6 +152,7 @@ def test_it_goes_on_from_notes(tmp_path: Path, command: Command) -> None:
             notes = base.execute("SELECT id, payload FROM events WHERE kind = 'summary' ORDER BY id").fetchall()
             changed = notes[-1][1].replace('"decided":', '"decided":1')
             base.execute("UPDATE events SET payload = ? WHERE id = ?", (changed, notes[-1][0]))
+            [(series,)] = base.execute("SELECT id FROM events WHERE kind = 'series'").fetchall()
         code, out, err = command("verify", ledger)
         assert (code, "how the stream stood then is not what its events say" in out + err) == (5, True)
         with closing(sqlite3.connect(ledger, isolation_level=None)) as base:
@@ -161,6 +162,11 @@ def test_it_goes_on_from_notes(tmp_path: Path, command: Command) -> None:
             reply = served.chat("film again")
             assert (reply.headers["x-smart-window"], reply.headers["x-smart-request"]) == ("5", "141")
             assert 'smart_windows{route="reviews",state="kept"} 4.0' in served.get("/metrics").body.decode()
+            assert served.stop() == 0
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as base:
+            base.execute("UPDATE events SET payload = replace(payload, 'stream/2', 'stream/1') WHERE id = ?", (series,))
+        code, out, err = command("verify", ledger)
+        assert (code, "another version" in out + err) == (5, True)
 
 
 def test_two_gateways_on_one_ledger_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from smart_llm.certificates.checks.stream import check
 from smart_llm.certificates.recount import rebuilt
 from smart_llm.errors import LedgerError
 from smart_llm.gateway.book import all_series, asked_of, events_of
+from smart_llm.gateway.config import FORMAT
 from smart_llm.gateway.resuming import summaries_of
 from smart_llm.gateway.tally import Standing
 from smart_llm.ledger import Reader
@@ -78,6 +79,8 @@ def verify_windows(path: Path) -> tuple[list[Series], list[str]]:
 
 
 def _series(reader: Reader, name: str, told: Mapping[str, Json]) -> Series:
+    if told.get("format") != FORMAT:
+        return Series(told, {}, ["another version of smart-llm has written it; verify it with that one"])
     events = list(events_of(reader, name))
     try:
         windows = replay(events)
