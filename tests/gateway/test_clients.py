@@ -4,6 +4,9 @@ model tell them from before."""
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -149,6 +152,23 @@ def test_plain_http(served: Served) -> None:
     assert first.json["choices"] == again.json["choices"]
     assert first.headers["x-smart-route"] == "reviews"
     assert first.headers["x-smart-audited"] in ("true", "false")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_curl(served: Served) -> None:
+    """The command line of the manual is answered, plain and streamed, in both dialects; and it is said to be well."""
+
+    def curl(path: str, **fields: Any) -> str:
+        body = ("-d", json.dumps({"model": "smart/reviews", "messages": CHAT[1:], **fields})) if fields else ()
+        done = subprocess.run(["curl", "-sS", served.url + path, *body], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert json.loads(curl("/v1/chat/completions", max_tokens=8))["choices"][0]["message"]["content"] in LABELS
+    assert curl("/v1/chat/completions", stream=True).endswith("data: [DONE]\n\n")
+    assert json.loads(curl("/v1/messages", max_tokens=8))["content"][0]["text"] in LABELS
+    assert "event: message_stop" in curl("/v1/messages", max_tokens=8, stream=True)
+    assert json.loads(curl("/healthz")) == {"status": "ok"}
 
 
 def test_errors_are_the_sdks_own(served: Served, base: str) -> None:
