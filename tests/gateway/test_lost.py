@@ -106,9 +106,9 @@ def test_audits_that_were_out_are_asked_for_again(tmp_path: Path, command: Comma
         with serving(tmp_path, config) as served:
             while not any(r and "small" in r.headers["x-smart-answered-by"] for r in asking(served, texts())):
                 pass
-            mock.server._latency = 0.3  # so that audits are out for a while
+            mock.server._latency = 3.0  # so that audits are out for a while
             while waiting(served) == 0:
-                asking(served, texts())
+                asking(served, texts()[:8])
             mock.server._latency = 60.0
             served.process.kill()
         mock.server._latency = 0.0
