@@ -186,6 +186,28 @@ def test_files_of_another_ledger_are_refused(path: Path, opened: Callable[[], Sw
         Ledger.open(path)
 
 
+async def test_what_cannot_be_folded_in_is_kept(path: Path, opened: Callable[[], Swift]) -> None:
+    """Where the ledger itself cannot be written its owner is told, nothing more is written, and everything so far is
+    found by readers, and folded in once that is possible again."""
+    writer, failures, written = opened(), list[LedgerError](), 0
+    writer.failed = failures.append
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        while not failures:
+            with contextlib.suppress(LedgerError):
+                writer.write([told(written)])
+                written += 1
+            await asyncio.sleep(0.01)
+        with pytest.raises(LedgerError, match="no room"):
+            writer.write([told(written)])
+        other.execute("DROP TRIGGER full")
+    writer.close()
+    assert read(path) == list(range(written))
+    Ledger.open(path).close()
+    assert not any(each.exists() for each in ahead.files(path))
+    assert read(path) == list(range(written))
+
+
 def test_nothing_is_written_after_what_failed(path: Path, opened: Callable[[], Swift]) -> None:
     """After a write that failed everybody is told so, and nothing later stands in its place."""
     writer, failures = opened(), list[LedgerError]()

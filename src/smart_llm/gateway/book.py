@@ -115,6 +115,7 @@ class Book(Ledger):
         ).fetchone()
         boot = boot_of()
         self.event(GATEWAY, SESSION, {"boot": boot, "at": now})
+        self._writer.sync()  # before any answer: or one that is lost later would not be known to be
         if last is None or last[0] == ENDED or (boot is not None and _json(last[1])["boot"] == boot):
             return 0
         return UNSYNCED

@@ -96,6 +96,15 @@ class Swift(Writer):
         self.write([(self._kinds[sql], parameters)])
         return True
 
+    def sync(self) -> None:
+        """Bring what is written to the disk, and wait for it (for rare writes: it blocks the caller)."""
+        here = self.written
+        try:
+            self._ahead.sync()
+        except OSError as error:
+            raise self._fail(error.strerror or str(error)) from None
+        self.synced = max(self.synced, here)
+
     def sync_soon(self) -> None:
         """Bring what is written to the disk, as soon as it can take it."""
         if not self._rung:
@@ -212,7 +221,7 @@ class Swift(Writer):
             except OSError as error:
                 self._fault = f"The ledger could not be brought to the disk: {error.strerror}."
                 fault = LedgerError(self._fault)
-            self.synced = here
+            self.synced = max(self.synced, here)
             if self._waiting:
                 with contextlib.suppress(RuntimeError):  # the loop is gone
                     self._waiting[0][1].get_loop().call_soon_threadsafe(self._synced, fault)
@@ -223,5 +232,6 @@ class Swift(Writer):
             ahead.fold(self._connection, number, entries)
         except sqlite3.Error as error:
             fault = str(error)
+            self._fault = f"The ledger could not be written: {fault}. What was recorded before is kept."
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(self._done, entries, fault)
