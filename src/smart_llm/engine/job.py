@@ -310,9 +310,11 @@ def problem(
     bounds: Sequence[float] = (),
     packs: Sequence[float] = (),
     lost: int = 0,
+    requests: int = 0,
 ) -> Problem:
     """The procedure's view of a plan. rates, bounds: what a row is expected to cost and costs at most, USD, reference
-    first; packs: rows that share a call. lost: rows set aside that the reference has no answer for."""
+    first; packs: rows that share a call. lost: rows set aside that the reference has no answer for. requests: see
+    `Problem`."""
     aside = len(plan.set_aside)
     return Problem(
         plan.rows - aside,
@@ -331,6 +333,7 @@ def problem(
         packs=tuple(packs),
         kin=_kin(plan),
         learned=1 + plan.candidates.index(LEARNED) if LEARNED in plan.candidates else 0,
+        requests=requests,
     )
 
 

@@ -98,7 +98,8 @@ def _count_piloted(live: Live, ledger: Ledger) -> None:
 async def _profile(job: Job, record: RunRecord, live: Live, session: Session, ahead: Ahead, diary: Diary) -> Verdict:
     """Drive the procedure. What was asked before is told again, from the ledger; what is new is recorded."""
     rates, bounds, packs = _rates(record, live, session)
-    shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=live.account.lost)
+    lost, requests = live.account.lost, live.questions.to_come
+    shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=lost, requests=requests)
     conversation = procedures.get(job.procedure)(shape)
     try:
         ask = next(conversation)

@@ -50,6 +50,12 @@ class Questions:
         """Different requests there are per model: equal rows share an answer, paid for once."""
         return self.alike.distinct
 
+    @property
+    def to_come(self) -> int:
+        """Different requests of the rows of the population."""
+        aside = self.aside.positions
+        return len(np.unique(np.delete(self.groups, aside))) if len(aside) else self.distinct
+
     def different(self, positions: Ints) -> Ints:
         """The first row of each request among these rows."""
         _, first = np.unique(self.groups[positions], return_index=True)
