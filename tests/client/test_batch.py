@@ -527,6 +527,34 @@ async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Pa
     assert batched.certificate.cost["lost_at_most"] == 0
 
 
+async def test_a_run_by_batch_does_not_take_up_an_order_that_was_seen(tmp_path: Path, port: int) -> None:
+    """With the same seed in the same ledger: whoever knows what the order shows could set the prices by it, and prices
+    decide how many rows are looked at. Asked call by call the run is the one that there is, at whatever prices."""
+    mock = MockServer(rule="label:yes,no", errors={"small": 0.03}, seed=1, port=port)
+
+    async def run(url: str, price: str, **options: Any) -> smart.Run:
+        return await smart.arun(
+            rows(200),
+            smart.Task("? {text}", labels=["yes", "no"]),
+            reference=f"openai:big@{url}?in=10&out=10&{price}",
+            candidates=[f"openai:small@{url}?in=1&out=1"],
+            agreement=0.9,
+            seed=2,
+            ledger=tmp_path / "one.db",
+            **options,
+        )
+
+    async with mock as url:
+        plain = await run(url, "cached=1")
+        batched = await run(url, "batch_in=3&batch_out=3", batch=QUICK)
+        again = [await run(url, "batch_in=9&batch_out=9", batch=QUICK), await run(url, "cached=2")]
+    assert batched.certificate.seed != plain.certificate.seed
+    assert batched.certificate.earlier_runs_same_task == 1
+    assert [each.run_id for each in again] == [batched.run_id, plain.run_id]
+    for each in (plain, batched):
+        assert smart.verify(each) == []
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_finished_run_by_batch_fills_only_rows_without_an_answer(
     tmp_path: Path, dialect: str, port: int
