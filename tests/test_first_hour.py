@@ -19,6 +19,8 @@ from commands import usual
 
 import smart_llm as smart
 from smart_llm.events import Delivering, Ended
+from smart_llm.ledger import Reader
+from smart_llm.mock.server import MockServer
 from smart_llm.reports.progress.sentences import said as told
 from smart_llm.tables import read
 
@@ -293,6 +295,24 @@ def test_a_second_run_is_counted_in_good_english(tmp_path: Path) -> None:
         assert words is None or words in page
 
 
+async def test_nothing_is_learned_of_models_that_nobody_asks(tmp_path: Path) -> None:
+    """Where the reference answers every row, no candidate is called, and none is paid for."""
+    async with MockServer(rule="label:yes,no", port=0) as url:
+        done = await asyncio.to_thread(
+            smart.run,
+            [{"text": f"row {i}"} for i in range(5)],
+            TASK,
+            reference=f"openai:big@{url}?in=10&out=10",
+            candidates=[f"openai:small@{url}?in=1&out=1"],
+            procedure="reference-only",
+            ledger=tmp_path / "l.db",
+            progress=False,
+        )
+    with Reader.open(done.ledger) as reader:
+        called = {each.model for each in reader.account(done.run_id)}
+    assert called == {f"openai:big@{url}"}
+
+
 def test_calls_that_a_crash_left_open_are_not_miscounted(command: Command, table: Path, port: int) -> None:
     """What was announced for several calls at once is no number of calls."""
     smart_llm = [sys.executable, "-m", "smart_llm"]
@@ -319,8 +339,6 @@ def test_calls_that_a_crash_left_open_are_not_miscounted(command: Command, table
 
 def _announced(ledger: Path) -> bool:
     """Whether calls of a run are under way."""
-    from smart_llm.ledger import Reader
-
     try:
         with Reader.open(ledger) as reader:
             return any(each.outcome == "sent" for run in reader.runs() for each in reader.account(run.run_id))
