@@ -96,7 +96,8 @@ def _models(options: Options) -> tuple[Model, ...]:
     specs = (options.reference, *map(str, options.candidates))
     reference, *candidates = [making.placed(model_specs.resolve(spec, book=book)) for spec in specs]
     given = options.providers or {}
-    own = [_brought(model, given) or model.way.pack > 1 for model in candidates]  # packs are told a schema in any case
+    unasked = not described(options.procedure).candidates  # so there is nothing to learn of them, or to pay for it
+    own = [unasked or _brought(m, given) or m.way.pack > 1 for m in candidates]  # packs are told a schema in any case
     candidates = [m if as_it_is else making.asking(m) for m, as_it_is in zip(candidates, own, strict=True)]
     if odd := [m.name for m in (reference, *candidates) if m.enforce == AUTO and _brought(m, given)]:
         raise InputError(f"{odd[0]}: enforce=auto asks a server, and here a provider of yours answers; leave it out.")

@@ -160,7 +160,9 @@ async def _run(job: Job, record: RunRecord, session: Session) -> Finished:
     certificate = finished.certificate
     errors, cost = certificate.claim.errors, certificate.cost
     paid = cost.paid + cost.learning + cost.lost_at_most
-    session.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost.reused))
+    session.tell(
+        Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost.reused, cost.lost_at_most)
+    )
     return finished
 
 

@@ -49,6 +49,11 @@ LEARNED = "learned"
 """The candidate that is taught in the run, and has no provider."""
 _SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
 _AT_ADDRESS = re.compile(r"[^@]@https?://")
+_ADDRESS_ALONE = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)|(?:localhost|\[[0-9a-fA-F:]+\]|\d{1,3}(?:\.\d{1,3}){3})(?::\d|/|$)"
+    r"|[\w.-]+:\d{2,5}/"
+)
+"""Where the name of a model is to stand."""
 _VERSION = re.compile(r"[0-9]{4,}|latest|default")
 """After the @ in the name of a model of Google's."""
 _PRICES = {
@@ -173,6 +178,9 @@ def _check_at(name: str) -> None:
     """What follows an @ is an address: a model at an address that is not understood must not be asked elsewhere."""
     provider, _, rest = name.partition(":")
     rest = rest.replace("\uff20", "@")
+    if "@" not in rest and provider != "fake" and (found := _ADDRESS_ALONE.match(rest)):
+        meant = rest if found["scheme"] else f"http://{rest}"
+        raise InputError(f"Model {_shown(name)}: no name before the address; write {provider}:NAME@{_shown(meant)}.")
     if "@" not in rest or _AT_ADDRESS.search(rest) or provider == "fake":
         return
     model, _, after = rest.partition("@")
