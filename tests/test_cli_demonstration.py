@@ -13,7 +13,7 @@ import pytest
 from smart_llm.certificates.verify import verify
 from smart_llm.cli import demonstration as module
 from smart_llm.cli import snippets
-from smart_llm.cli.demonstration import PROMPT, SEED, SHOW, WORDS, Show, demo
+from smart_llm.cli.demonstration import AGREEMENT, CONFIDENCE, PROMPT, SEED, SHOW, WORDS, Show, demo
 from smart_llm.cli.snippets import LABELS, Snippet, Words, counted, read_snippets, shared_out, write_table
 from smart_llm.engine.outputs import certificate_path
 from smart_llm.providers.fake import FakeProvider
@@ -187,3 +187,23 @@ def test_the_end_is_honest_and_says_what_next(said: list[str], tmp_path: Path, m
 def by_chance(request: Request) -> str:
     """What somebody says who has not read it."""
     return LABELS[sha256(request.prompt.encode()).digest()[0] % 2]
+
+
+def test_readme_prints_what_the_demo_prints() -> None:
+    """Its excerpt has the rows, models, agreement, confidence and seed of the demo, and a saving that is really so."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme[readme.index("CERTIFIED") :].partition("```")[0]
+    assert f"agreement ≥ {float(AGREEMENT)} at confidence {CONFIDENCE}, {SHOW.rows:,} rows" in shown
+    assert f"(seed {SEED})" in shown
+    assert SHOW.reference in shown
+    by = {name: int(count.replace(",", "")) for name, count in re.findall(r"(local:[\w.-]+) ([\d,]+)[,\n]", shown)}
+    assert by.keys() == {SHOW.reference, WORDS}
+    assert sum(by.values()) == SHOW.rows
+    told = float(re.findall(r"([\d.]+)× the", shown)[0])
+    paid, whole = (float(re.findall(words + r" \$([\d.]+)", shown)[0]) for words in ("cost      ", "row ≈"))
+    assert told == pytest.approx(whole / paid, rel=0.02)
+    shares = re.findall(r"^  (\d+) of ([\d,]+) \(([\d.]+)%\) of", shown, re.MULTILINE)
+    assert [f"{100 * int(right) / int(of.replace(',', '')):.1f}" for right, of, _ in shares] == [
+        s for _, _, s in shares
+    ]
+    assert len(shares) == 2
