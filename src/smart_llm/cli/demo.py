@@ -12,12 +12,12 @@ from smart_llm.cli.printing import say_out
 
 def demo(
     *,
-    rows: Annotated[int | None, typer.Option(help="How many reviews, instead of 1,000.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder for everything it writes.")] = Path("demo-output"),
+    rows: Annotated[int | None, typer.Option(help="How many reviews to answer, instead of 1,000.")] = None,
+    output: Annotated[Path, typer.Option(help="The folder for everything it writes.")] = Path("demo-output"),
 ) -> None:
     """See the main job on this machine.
 
-    A real model (1.1 GB to download), real text, no key needed.
+    It uses a real model (1.1 GB to download) and real text, and needs no key.
     """
     from smart_llm.cli.demonstration import demo as show
     from smart_llm.reports.progress.display import shown
