@@ -7,11 +7,10 @@ ledger before it was asked about any row, gave every answer of the evidence.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import exp, log1p
 
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.errors import LedgerError
-from smart_llm.learned.model import Fitted, kept_model
+from smart_llm.learned.model import Answering, kept_model
 from smart_llm.ledger import Reader
 from smart_llm.ledger.entries import ASK, NO_KEY, TAUGHT
 from smart_llm.ledger.reader import Event
@@ -45,7 +44,7 @@ def taught(c: Certificate, asks: Sequence[Mapping[str, Json]], events: Sequence[
     return problems + [f"ledger: {wrong} answers of learned are not what the model that was kept says"] * bool(wrong)
 
 
-def _wrong(ask: Mapping[str, Json], number: int, fitted: Fitted, reader: Reader, around: tuple[int, int]) -> int:
+def _wrong(ask: Mapping[str, Json], number: int, fitted: Answering, reader: Reader, around: tuple[int, int]) -> int:
     """How many answers to an ask are not the model's. Rows whose text is not stored are not looked at."""
     at = ask["models"].index(number)
     keys = [row[at] for row in ask["keys"] if row[at] != NO_KEY]
@@ -54,8 +53,8 @@ def _wrong(ask: Mapping[str, Json], number: int, fitted: Fitted, reader: Reader,
     said = fitted.said([_text(str(prompts[key]), *around) for key in known])
     wrong = 0
     for key, label, odds in zip(known, said.label.tolist(), said.odds.tolist(), strict=True):
-        answer, logp = answers[key], -log1p(exp(-odds))
-        wrong += answer.text != fitted.labels[label] or abs(answer.logprobs[0][1] - logp) > 1e-4 * max(1.0, -logp)
+        answer, logp = answers[key], fitted.logp(odds)
+        wrong += answer.text != fitted.answer(label) or abs(answer.logprobs[0][1] - logp) > 1e-4 * max(1.0, -logp)
     return wrong
 
 

@@ -17,6 +17,7 @@ from smart_llm.engine.job import Job
 from smart_llm.engine.live import Live
 from smart_llm.errors import LedgerError
 from smart_llm.events import Listener, Said
+from smart_llm.learned import closed
 from smart_llm.learned.fitting import Recipe
 from smart_llm.learned.learner import Learner, Shelf
 from smart_llm.learned.model import kept_model, to_keep
@@ -24,8 +25,14 @@ from smart_llm.ledger import Ledger
 from smart_llm.ledger.entries import TAUGHT, Entry
 from smart_llm.providers.taught import Taught
 from smart_llm.scores.traits import answer_key
+from smart_llm.tasks import Task
 from smart_llm.tasks.given import value_of
 from smart_llm.types import AGREE, BAD, DEFER, Answers, Ask, Ints, Json, Least
+
+
+def fields_of(task: Task) -> tuple[str, ...]:
+    """The fields that answers are learned by; none of labels."""
+    return () if task.contract.labels else closed.names(task.contract.schema)
 
 
 class Teaching:
@@ -38,7 +45,7 @@ class Teaching:
         provider.around = len(template.literals[0]), len(template.literals[-1])
         population = live.questions.aside.population
         self._shelf = Shelf(len(population), lambda at: self._texts(population[at]))
-        self._learner, self._last = Learner(self._shelf), np.empty(0, np.int64)
+        self._learner, self._last = Learner(self._shelf, fields=fields_of(job.task)), np.empty(0, np.int64)
         self._ready = False
 
     def _texts(self, positions: Ints) -> list[str]:
@@ -49,9 +56,11 @@ class Teaching:
         labels = self._labels(ask.positions)
         said = await asyncio.to_thread(self._learner.teach, ask.positions, labels)
         sheet = self._sheet(ask)
-        names = self._learner.fitted.labels if self._learner.fitted else ()
+        fitted = self._learner.fitted
         for k, label in enumerate(labels):
-            told = names[said.label[k]] if said is not None and said.label[k] >= 0 else None
+            told = None
+            if fitted is not None and said is not None and said.label[k] >= 0:
+                told = fitted.answer(int(said.label[k]))
             self._write(sheet, k, told, label, float(said.odds[k]) if said is not None else float("nan"))
         named = await asyncio.to_thread(self._learner.least_sure, ask.positions, ask.least)
         self._taught(ask)
@@ -61,7 +70,7 @@ class Teaching:
         }
         return replace(sheet, least=Least(*named, self._learner.named_of)), {
             "least": least,
-            "recipe": asdict(self._learner.recipe),
+            "recipes": [asdict(recipe) for recipe in self._learner.recipes],
         }
 
     def told(self, ask: Ask, entry: Entry) -> Answers:
@@ -77,7 +86,7 @@ class Teaching:
         place = np.full(self._live.questions.rows, -1)
         place[self._live.questions.aside.population] = np.arange(len(self._live.questions.aside.population))
         named = place[np.array(entry["least"]["positions"], np.int64)]
-        self._learner.recipe = Recipe(**entry["recipe"])
+        self._learner.recipes = tuple(Recipe(**recipe) for recipe in entry["recipes"])
         self._taught(ask)
         return replace(sheet, least=Least(named, np.array(entry["least"]["odds"], float), entry["least"]["share"]))
 

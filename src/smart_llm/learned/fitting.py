@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.learned.closed import taken_apart
 from smart_llm.learned.features import WIDTH, Rows
-from smart_llm.learned.model import Fitted, Said, decided
+from smart_llm.learned.model import Fitted, Joint, Said, decided, joined
 from smart_llm.learned.space import Singles, Space
 
 FOLDS = 5
@@ -49,6 +51,9 @@ class Recipe:
         """For people."""
         long = ", runs of three" if self.long else ""
         return f"words, characters{long}; topics × {self.topics:g}; C = {self.loose:g}"
+
+
+Recipes: TypeAlias = tuple[Recipe, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,18 @@ def learn(space: Space, rows: Rows, labels: Sequence[str], same: NDArray[np.int6
     fitted = Fitted(names, columns, (weights * heat).astype(np.float32), offset * heat, space.steps, recipe.words,
                     len(labels))  # fmt: skip
     return Learned(fitted, recipe, decided(margins * heat))
+
+
+def learn_fields(
+    space: Space, rows: Rows, answers: Sequence[str], same: NDArray[np.int64], recipes: Recipes, names: Sequence[str]
+) -> tuple[Joint, Recipes, Said]:
+    """Fit a model for every field. answers: JSON; recipes: to begin with, one a field, or one for all."""
+    told = list(zip(*(taken_apart(answer, names) for answer in answers), strict=True))
+    begun = recipes if len(recipes) == len(names) else recipes[:1] * len(names)
+    learned = [learn(space, rows, labels, same, recipe) for labels, recipe in zip(told, begun, strict=True)]
+    parts = tuple(each.fitted for each in learned)
+    said = joined([each.said for each in learned], [len(part.labels) for part in parts])
+    return Joint(tuple(names), parts), tuple(each.recipe for each in learned), said
 
 
 def _constant(names: tuple[str, ...], rows: int, space: Space, recipe: Recipe) -> Learned:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.learned.features import Rows
-from smart_llm.learned.fitting import Recipe, learn
-from smart_llm.learned.model import Fitted, Said
+from smart_llm.learned.fitting import Recipe, Recipes, learn, learn_fields
+from smart_llm.learned.model import Answering, Said
 from smart_llm.learned.space import COUNTED, READ, SLICE, Space
 
 Ints = NDArray[np.int64]
@@ -52,10 +52,12 @@ class Shelf:
 
 
 class Learner:
-    """One run's model of a table. recipe: by which the next lesson begins to search."""
+    """One run's model of a table. recipes: by which the next lesson begins to search. fields: of JSON answers, each of
+    which has a model of its own; none of labels."""
 
-    def __init__(self, shelf: Shelf, fitted: Fitted | None = None) -> None:
-        self._shelf, self.fitted, self.recipe = shelf, fitted, Recipe()
+    def __init__(self, shelf: Shelf, fitted: Answering | None = None, fields: Sequence[str] = ()) -> None:
+        self._shelf, self.fitted, self._fields = shelf, fitted, fields
+        self.recipes: Recipes = (Recipe(),)
 
     def teach(self, positions: Ints, labels: Sequence[str | None]) -> Said | None:
         """Learn from these rows and no others; what is said of each of them by a model that had not seen it (label −1,
@@ -67,11 +69,19 @@ class Learner:
         at = positions[known]
         _, same = np.unique(np.array(self._shelf.texts(at), dtype=object), return_inverse=True)
         told = [label for label in labels if label is not None]
-        learned = learn(self._shelf.space, self._shelf.features(at), told, same, self.recipe)
-        self.fitted, self.recipe = learned.fitted, learned.recipe
+        said = self._learn(self._shelf.features(at), told, same)
         label, odds = np.full(len(positions), -1), np.full(len(positions), np.nan)
-        label[known], odds[known] = learned.said.label, learned.said.odds
+        label[known], odds[known] = said.label, said.odds
         return Said(label, odds)
+
+    def _learn(self, rows: Rows, told: Sequence[str], same: Ints) -> Said:
+        space = self._shelf.space
+        if self._fields:
+            self.fitted, self.recipes, said = learn_fields(space, rows, told, same, self.recipes, self._fields)
+            return said
+        learned = learn(space, rows, told, same, self.recipes[0])
+        self.fitted, self.recipes = learned.fitted, (learned.recipe,)
+        return learned.said
 
     def said(self, positions: Ints) -> Said:
         """Of any rows, by the model of the last lesson."""

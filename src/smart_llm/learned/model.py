@@ -10,21 +10,25 @@ from __future__ import annotations
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any
+from itertools import pairwise
+from math import exp, log1p
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.errors import LedgerError
+from smart_llm.learned.closed import put_together
 from smart_llm.learned.features import FAMILIES, WIDTH, Rows
 from smart_llm.learned.space import Singles, weigh
 
 FORMAT = "smart-learned/1"
-DECIMALS = 6
-"""Odds are rounded here."""
+JOINT_FORMAT = "smart-learned-fields/1"
+DECIMALS, FINE = 6, 12
+"""Odds are rounded here; log-probabilities, which are the closer together the surer rows are, there."""
 SUREST = 30.0
 """Log-odds are not greater than this."""
 
@@ -38,6 +42,14 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: int
     columns: int
     lines: int
+
+
+class JointHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the bytes are of. names: of fields; sizes: bytes of their models, in this order."""
+
+    format: str
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,14 @@ class Fitted:
         whole = np.zeros((rows.shape[1], len(self.offset)), np.float32)
         whole[self.columns] = self.weights
         return decided(np.asarray(rows @ whole, np.float64) + self.offset)
+
+    def answer(self, number: int) -> str:
+        """What an answer says."""
+        return self.labels[number]
+
+    def logp(self, odds: float) -> float:
+        """The log-probability of an answer."""
+        return -log1p(exp(-odds))
 
     def to_bytes(self) -> bytes:
         """As it is kept."""
@@ -116,16 +136,102 @@ class Fitted:
         return told.hexdigest()
 
 
-def to_keep(fitted: Fitted, around: tuple[int, int]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Joint:
+    """A model for every field of JSON answers. Its odds are the log-probability of the whole: fields are taken to be
+    right or wrong independently of each other, which decides no more than the order of rows."""
+
+    names: tuple[str, ...]
+    parts: tuple[Fitted, ...]
+
+    def said(self, texts: Sequence[str]) -> Said:
+        """Of any texts."""
+        return self.of_rows(weigh(texts, self.parts[0].steps))
+
+    def of_rows(self, rows: Rows) -> Said:
+        """Of texts turned into features."""
+        return joined([part.of_rows(rows) for part in self.parts], [len(part.labels) for part in self.parts])
+
+    def answer(self, number: int) -> str:
+        """What an answer says."""
+        values = list[str]()
+        for part in reversed(self.parts):
+            number, at = divmod(number, len(part.labels))
+            values.insert(0, part.labels[at])
+        return put_together(values, self.names)
+
+    def logp(self, odds: float) -> float:
+        """The log-probability of an answer."""
+        return min(0.0, odds)
+
+    def to_bytes(self) -> bytes:
+        """As it is kept: how much features weigh is the same for all fields, and stands there once."""
+        bare = [replace(part, steps=np.zeros_like(part.steps)).to_bytes() for part in self.parts]
+        steps = zlib.compress(self.parts[0].steps.astype("u1").tobytes(), 6)
+        header = JointHeader(JOINT_FORMAT, self.names, tuple(map(len, bare)))
+        return msgspec.json.encode(header) + b"\n" + b"".join([*bare, steps])
+
+    @classmethod
+    def from_bytes(cls, kept: bytes) -> Joint:
+        """What was kept; `LedgerError` where it is not that."""
+        try:
+            head, _, body = kept.partition(b"\n")
+            header = msgspec.json.decode(head, type=JointHeader)
+            ends = [0, *np.cumsum(header.sizes).tolist()]
+            steps = np.frombuffer(zlib.decompress(body[ends[-1] :]), "u1")
+            if header.format != JOINT_FORMAT or len(steps) != len(FAMILIES) * WIDTH or not header.names:
+                raise ValueError("another format, or not whole")
+        except (ValueError, zlib.error, msgspec.DecodeError) as error:
+            raise LedgerError(f"the learned model that is kept cannot be read: {error}.") from None
+        parts = [Fitted.from_bytes(body[start:end]) for start, end in pairwise(ends)]
+        return cls(header.names, tuple(replace(part, steps=steps) for part in parts))
+
+    @property
+    def recipe(self) -> str:
+        """What was fitted, in words."""
+        return "; ".join(f"{name}: {part.recipe}" for name, part in zip(self.names, self.parts, strict=True))
+
+    @property
+    def rows(self) -> int:
+        """Rows taught with."""
+        return max(part.rows for part in self.parts)
+
+    @property
+    def name(self) -> str:
+        """See `Fitted`."""
+        return f"learned {self.digest}"
+
+    @property
+    def digest(self) -> str:
+        """See `Fitted`."""
+        told = "\0".join([*self.names, *(part.digest for part in self.parts)])
+        return blake2b(told.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+Answering: TypeAlias = Fitted | Joint
+
+
+def joined(said: Sequence[Said], counts: Sequence[int]) -> Said:
+    """What is said of all fields, as one answer. counts: of the values of each."""
+    number, logp = np.zeros_like(said[0].label), np.zeros(len(said[0].label))
+    for each, count in zip(said, counts, strict=True):
+        number = number * count + each.label
+        logp -= np.log1p(np.exp(-each.odds))
+    return Said(number, np.round(logp, FINE))
+
+
+def to_keep(fitted: Answering, around: tuple[int, int]) -> dict[str, Any]:
     """As it stands in a ledger. around: characters of a prompt before and after what the row says."""
     model = b64encode(fitted.to_bytes()).decode()
     return {"digest": fitted.digest, "rows": fitted.rows, "recipe": fitted.recipe, "around": around, "model": model}
 
 
-def kept_model(kept: Any) -> Fitted:
+def kept_model(kept: Any) -> Answering:
     """The model that stands in a ledger; `LedgerError` where it is not the one it says it is."""
     try:
-        fitted = Fitted.from_bytes(b64decode(kept["model"], validate=True))
+        whole = b64decode(kept["model"], validate=True)
+        joint = JOINT_FORMAT.encode() in whole.partition(b"\n")[0]
+        fitted = Joint.from_bytes(whole) if joint else Fitted.from_bytes(whole)
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerError(f"the learned model that is kept cannot be read: {error}.") from None
     if fitted.digest != kept["digest"]:

@@ -38,7 +38,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from smart_llm.errors import InputError, meant
 from smart_llm.files import small_text, unreadable
-from smart_llm.providers import candidate, settings
+from smart_llm.providers import candidate, rules, settings
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
 from smart_llm.providers.enforced import TOLD
@@ -72,6 +72,9 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
     """
     if spec.strip().partition("?")[0] == LEARNED:
         return _learned(spec.partition("?")[2])
+    booked = (book or {}).get(spec.strip(), "")
+    if own := rules.resolve(booked, spec.strip()) or rules.resolve(spec.strip()):
+        return own
     name, options = _expand(spec, book or {})
     _check_at(name)
     match = _SPEC.fullmatch(name)
@@ -301,4 +304,10 @@ def _book_spec(path: str, name: str, table: object) -> str:
     model, url = fields.pop("model", name), fields.pop("url", None)
     if ":" not in model:
         raise InputError(f'{path}: [{name}] does not say which model it is; add model = "provider:model".')
+    if model.startswith(rules.FUNCTION):
+        raise InputError(f"{path}: [{name}] would run a file of Python; name it yourself: --candidate {model}.")
+    if model.startswith(rules.REGEX):
+        if url or fields:
+            raise InputError(f"{path}: [{name}]: regular expressions have no {[*fields, 'url'][0]}; leave it out.")
+        return model
     return f"{model}{'' if url is None else f'@{url}'}?{urlencode(fields)}"

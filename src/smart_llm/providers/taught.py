@@ -7,10 +7,9 @@ done on whole arrays. How sure it is goes the way it goes with every model: as t
 from __future__ import annotations
 
 import asyncio
-from math import exp, log1p
 
 from smart_llm.errors import Refused
-from smart_llm.learned.model import Fitted
+from smart_llm.learned.model import Answering
 from smart_llm.types import Answer, Request
 
 TOGETHER = 2048
@@ -22,7 +21,7 @@ class Taught:
 
     def __init__(self, name: str) -> None:
         self.name, self.around = name, (0, 0)
-        self.fitted: Fitted | None = None
+        self.fitted: Answering | None = None
         self._waiting: list[tuple[str, asyncio.Future[Answer]]] = []
 
     def cut(self, prompt: str) -> str:
@@ -31,7 +30,7 @@ class Taught:
         return prompt[before : len(prompt) - after]
 
     async def complete(self, request: Request) -> Answer:
-        """Its label and how sure it is."""
+        """Its answer and how sure it is."""
         asked: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((self.cut(request.prompt), asked))
         if len(self._waiting) == 1:
@@ -52,12 +51,7 @@ class Taught:
         said = self.fitted.said([text for text, _ in waiting])
         for (_, asked), label, odds in zip(waiting, said.label.tolist(), said.odds.tolist(), strict=True):
             if not asked.done():
-                asked.set_result(answer(self.fitted.labels[label], odds))
+                asked.set_result(Answer(text := self.fitted.answer(label), logprobs=((text, self.fitted.logp(odds)),)))
 
     async def close(self) -> None:
         """Nothing to give up."""
-
-
-def answer(label: str, odds: float) -> Answer:
-    """A label, with the log-probability that these odds mean."""
-    return Answer(label, logprobs=((label, -log1p(exp(-odds))),))

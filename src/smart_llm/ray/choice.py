@@ -46,6 +46,8 @@ def check_ways(models: Sequence[Model]) -> None:
     """`InputError` for candidates asked in packs: a worker has only some of the rows that share a call."""
     if any(model.provider == "learned" for model in models):
         raise InputError("learned: it answers in the process of the run for now; leave --engine ray out, or learned.")
+    if own := [model.name for model in models if model.function is not None]:
+        raise InputError(f"{own[0]}: it answers in the process of the run; leave --engine ray out, or the function.")
     if packed := [model.name for model in models if model.way.pack > 1]:
         raise InputError(
             f"{packed[0]}: --engine ray asks about one row a call for now; leave pack= out, or the engine (--ways auto "
