@@ -38,7 +38,13 @@ Header = Annotated[
     typer.Option("--header/--no-header", help="Whether the first line names columns; detected if not given."),
 ]
 Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
-Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
+Candidates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--candidate",
+        help="A cheaper model, learned, function:FILE.py:NAME or regex:PATTERN=ANSWER; repeat for several.",
+    ),
+]
 Agreement = Annotated[str, typer.Option(help="Share of answers equivalent to the reference's, in (0, 1).")]
 Confidence = Annotated[str, typer.Option(help="How sure to be of it, in (0, 1).")]
 Procedure = Annotated[str, typer.Option(help="ladder, per-label, smart/2024[:VARIANT] or reference-only.")]
