@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import pairwise
 from math import exp, log1p
@@ -25,7 +25,7 @@ from smart_llm.learned.closed import put_together
 from smart_llm.learned.features import FAMILIES, WIDTH, Rows
 from smart_llm.learned.space import Singles, weigh
 
-FORMAT = "smart-learned/1"
+FORMAT = "smart-learned/2"
 JOINT_FORMAT = "smart-learned-fields/1"
 DECIMALS, FINE = 6, 12
 """Odds are rounded here; log-probabilities, which are the closer together the surer rows are, there."""
@@ -34,7 +34,8 @@ SUREST = 30.0
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the bytes are of. recipe: what was fitted, in words; rows: taught with; columns: features with weights."""
+    """What the bytes are of. recipe: what was fitted, in words; rows: taught with; columns: features with weights;
+    embedded: numbers of a vector with weights."""
 
     format: str
     labels: tuple[str, ...]
@@ -42,6 +43,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: int
     columns: int
     lines: int
+    embedded: int = 0
 
 
 class JointHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +65,8 @@ class Said:
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
     """labels: those it may say. columns: the features that have weights; weights: shape (columns, lines), one line a
-    label, a single one of two labels; offset: shape (lines,). steps: how much features weigh (`Space.steps`)."""
+    label, a single one of two labels; offset: shape (lines,). steps: how much features weigh (`Space.steps`). dense:
+    shape (numbers of a vector, lines), of the texts' vectors; empty where they are not used."""
 
     labels: tuple[str, ...]
     columns: NDArray[np.int32]
@@ -72,16 +75,26 @@ class Fitted:
     steps: NDArray[np.uint8]
     recipe: str = ""
     rows: int = 0
+    dense: Singles = field(default_factory=lambda: np.empty((0, 1), np.float32))
 
-    def said(self, texts: Sequence[str]) -> Said:
-        """Of any texts; of a text alone the same as among others."""
-        return self.of_rows(weigh(texts, self.steps))
+    @property
+    def embeds(self) -> bool:
+        """Whether it looks at the vectors of texts."""
+        return bool(self.dense.size)
 
-    def of_rows(self, rows: Rows) -> Said:
+    def said(self, texts: Sequence[str], vectors: Singles | None = None) -> Said:
+        """Of any texts; of a text alone the same as among others. vectors: theirs, where it looks at them."""
+        return self.of_rows(weigh(texts, self.steps), vectors)
+
+    def of_rows(self, rows: Rows, vectors: Singles | None = None) -> Said:
         """Of texts turned into features."""
         whole = np.zeros((rows.shape[1], len(self.offset)), np.float32)
         whole[self.columns] = self.weights
-        return decided(np.asarray(rows @ whole, np.float64) + self.offset)
+        margins = np.asarray(rows @ whole, np.float64) + self.offset
+        if self.embeds:
+            assert vectors is not None
+            margins += vectors.astype(np.float64) @ self.dense.astype(np.float64)
+        return decided(margins)
 
     def answer(self, number: int) -> str:
         """What an answer says."""
@@ -94,9 +107,10 @@ class Fitted:
     def to_bytes(self) -> bytes:
         """As it is kept."""
         lines = len(self.offset)
-        header = Header(FORMAT, self.labels, self.recipe, self.rows, len(self.columns), lines)
+        header = Header(FORMAT, self.labels, self.recipe, self.rows, len(self.columns), lines, len(self.dense))
         arrays = (
-            self.columns.astype("<i4"), self.weights.astype("<f4"), self.offset.astype("<f8"), self.steps.astype("u1")
+            self.columns.astype("<i4"), self.weights.astype("<f4"), self.offset.astype("<f8"), self.dense.astype("<f4"),
+            self.steps.astype("u1")
         )  # fmt: skip
         return msgspec.json.encode(header) + b"\n" + zlib.compress(b"".join(a.tobytes() for a in arrays), 6)
 
@@ -107,19 +121,20 @@ class Fitted:
             head, _, packed = kept.partition(b"\n")
             header, body = msgspec.json.decode(head, type=Header), zlib.decompress(packed)
             n, lines = header.columns, header.lines
-            sizes = [4 * n, 4 * n * lines, 8 * lines, len(FAMILIES) * WIDTH]
+            sizes = [4 * n, 4 * n * lines, 8 * lines, 4 * header.embedded * lines, len(FAMILIES) * WIDTH]
             if header.format != FORMAT or len(body) != sum(sizes) or lines != _lines(header.labels):
                 raise ValueError("another format, or not whole")
             ends = np.cumsum(sizes)
             columns = np.frombuffer(body[: ends[0]], "<i4")
             weights = np.frombuffer(body[ends[0] : ends[1]], "<f4").reshape(n, lines)
             offset = np.frombuffer(body[ends[1] : ends[2]], "<f8")
+            dense = np.frombuffer(body[ends[2] : ends[3]], "<f4").reshape(header.embedded, lines)
             if n and not 0 <= columns.min() <= columns.max() < len(FAMILIES) * WIDTH:
                 raise ValueError("features that there are not")
         except (ValueError, zlib.error, msgspec.DecodeError) as error:
             raise LedgerError(f"the learned model that is kept cannot be read: {error}.") from None
-        return cls(header.labels, columns, weights, offset, np.frombuffer(body[ends[2] :], "u1"), header.recipe,
-                   header.rows)  # fmt: skip
+        return cls(header.labels, columns, weights, offset, np.frombuffer(body[ends[3] :], "u1"), header.recipe,
+                   header.rows, dense)  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -130,7 +145,7 @@ class Fitted:
     def digest(self) -> str:
         """Short, of everything that decides what it says."""
         told = blake2b(digest_size=12)
-        for array in (self.columns, self.weights, self.offset, self.steps):
+        for array in (self.columns, self.weights, self.offset, self.steps, self.dense):
             told.update(np.ascontiguousarray(array).tobytes())
         told.update("\0".join(self.labels).encode("utf-8", "surrogatepass"))
         return told.hexdigest()
@@ -144,13 +159,18 @@ class Joint:
     names: tuple[str, ...]
     parts: tuple[Fitted, ...]
 
-    def said(self, texts: Sequence[str]) -> Said:
-        """Of any texts."""
-        return self.of_rows(weigh(texts, self.parts[0].steps))
+    @property
+    def embeds(self) -> bool:
+        """Whether any of them looks at the vectors of texts."""
+        return any(part.embeds for part in self.parts)
 
-    def of_rows(self, rows: Rows) -> Said:
+    def said(self, texts: Sequence[str], vectors: Singles | None = None) -> Said:
+        """Of any texts."""
+        return self.of_rows(weigh(texts, self.parts[0].steps), vectors)
+
+    def of_rows(self, rows: Rows, vectors: Singles | None = None) -> Said:
         """Of texts turned into features."""
-        return joined([part.of_rows(rows) for part in self.parts], [len(part.labels) for part in self.parts])
+        return joined([part.of_rows(rows, vectors) for part in self.parts], [len(part.labels) for part in self.parts])
 
     def answer(self, number: int) -> str:
         """What an answer says."""
@@ -220,10 +240,12 @@ def joined(said: Sequence[Said], counts: Sequence[int]) -> Said:
     return Said(number, np.round(logp, FINE))
 
 
-def to_keep(fitted: Answering, around: tuple[int, int]) -> dict[str, Any]:
-    """As it stands in a ledger. around: characters of a prompt before and after what the row says."""
+def to_keep(fitted: Answering, around: tuple[int, int], embed: str | None = None) -> dict[str, Any]:
+    """As it stands in a ledger. around: characters of a prompt before and after what the row says. embed: what made the
+    vectors that it looks at."""
     model = b64encode(fitted.to_bytes()).decode()
-    return {"digest": fitted.digest, "rows": fitted.rows, "recipe": fitted.recipe, "around": around, "model": model}
+    kept = {"digest": fitted.digest, "rows": fitted.rows, "recipe": fitted.recipe, "around": around, "model": model}
+    return kept | ({"embed": embed} if fitted.embeds else {})
 
 
 def kept_model(kept: Any) -> Answering:

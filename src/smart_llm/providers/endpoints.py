@@ -47,5 +47,5 @@ IN_PROCESS = {
     "function": "smart_llm.providers.functions:Functions",
 }
 """Providers without an address of ours: what makes one from a model's own name (of `WHOLE`: from the model)."""
-WHOLE = ("anyllm", "function")
+WHOLE = ("anyllm", "function", "learned")
 """Those that are made from all that is known of a model."""

@@ -139,7 +139,7 @@ class Model:
     server is made to keep to the labels, "choice" or "schema"; "none": it is told neither labels nor schema; "auto": to
     be learned before the plan is frozen; empty: it is told a schema, and no labels. way: how
     it is asked (part of the name). function: what answers where that is a function of the user's own, of a row (column
-    → text); what it is stands in `at`.
+    → text); what it is stands in `at`. embed: of the candidate that is taught in the run, what embeds texts for it.
     """
 
     name: str
@@ -156,6 +156,7 @@ class Model:
     enforce: str = ""
     way: Way = Way()
     function: Callable[[Mapping[str, str]], Any] | None = field(default=None, compare=False, repr=False)
+    embed: Model | None = field(default=None, compare=False, repr=False)
 
     @property
     def settings(self) -> dict[str, Json]:
