@@ -1,7 +1,6 @@
 """`learned` with embeddings: bought once, used where they tell more, verified, refused without a price."""
 
 import asyncio
-import json
 import math
 import os
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 import smart_llm as smart
@@ -19,11 +19,13 @@ from smart_llm.learned.model import kept_model
 from smart_llm.ledger import Reader
 from smart_llm.ledger.entries import TAUGHT
 from smart_llm.mock import Faults, MockServer
+from smart_llm.providers.embeddings import embedder_of
 from smart_llm.providers.specs import resolve
-from smart_llm.types import Request
+from smart_llm.types import Request, Usage
 
 TASK = smart.Task("Positive or negative?\nReview: {text}", labels=["positive", "negative"])
 ROWS = 1000
+HOME = os.environ.get("SMART_HOME", "")  # as it was before each test was given a folder of its own
 
 
 def table() -> list[dict[str, str]]:
@@ -131,7 +133,7 @@ asyncio.run(t.run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
         assert bought["answered"] <= bought["distinct"] + 5  # on their way when the process died
         whole = await run(tmp_path / "w.db", url)
     assert resumed.table == whole.table
-    assert json.dumps(resumed.certificate.to_json()["evidence"]) == json.dumps(whole.certificate.to_json()["evidence"])
+    assert resumed.certificate.evidence == whole.certificate.evidence
     assert smart.verify(resumed.certificate, ledger=tmp_path / "k.db") == []
 
 
@@ -141,9 +143,11 @@ asyncio.run(t.run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
         ("learned?embed=openai:e@http://127.0.0.1:1/v1", "no price known of openai:e"),
         ("learned?embed=openai:no-such-model", "no price known of openai:no-such-model"),
         ("learned?embed=openai:e&in=x", "in=x is not a price"),
-        ("learned?embed=anthropic:claude-haiku-4-5&in=1", "any other server with /v1/embeddings"),
-        ("learned?embed=local:f.gguf", "any other server with /v1/embeddings"),
-        ("learned?embed=", "any other server with /v1/embeddings"),
+        ("learned?embed=anthropic:claude-haiku-4-5&in=1", "any other server with /v1/embeddings, openai:NAME@"),
+        ("learned?embed=local:f.gguf", "embed=local:f.gguf: no such file"),
+        ("learned?embed=local:", "any other server with /v1/embeddings, openai:NAME@"),
+        ("learned?embed=static:x&in=1", "needs neither price nor key"),
+        ("learned?embed=", "any other server with /v1/embeddings, openai:NAME@"),
         ("learned?pack=3", "unknown option 'pack'"),
         ("learned?in=3", "in= goes with embed="),
         ("learned?embed=openai:e@http://127.0.0.1:1/v1&in=1&key_env=OPENAI_API_KEY", "goes to api.openai.com only"),
@@ -163,3 +167,47 @@ def test_a_listed_model_has_its_listed_price() -> None:
     assert model.rate.input == 0.02
     assert model.name == "learned"
     assert model.at == "embed openai:text-embedding-3-small"
+
+
+def test_static_vectors_of_words_are_looked_up_here(tmp_path: Path) -> None:
+    """By the library's own format; the plan knows the vectors by their content."""
+    model2vec = pytest.importorskip("model2vec", reason="model2vec is not installed")
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    seen = []
+    for sign in (1.0, -1.0):
+        words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "good": 1, "bad": 2}, "[UNK]"))
+        words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+        vectors = np.array([[0.1, 0.1], [sign, 0.0], [0.0, sign]], np.float32)
+        model2vec.StaticModel(vectors, words).save_pretrained(str(tmp_path / f"m{sign}"))
+        model = resolve(f"learned?embed=static:{tmp_path}/m{sign}")
+        embedder = embedder_of(model)
+        assert embedder is not None
+        vector, usage = asyncio.run(embedder.embed("good"))
+        assert vector @ np.array([sign, 0.0]) > 0.9
+        assert usage == Usage()
+        seen.append(model.at)
+    assert str(seen[0]).split()[-1] != str(seen[1]).split()[-1]
+    with pytest.raises(InputError, match="cannot be loaded"):
+        resolve(f"learned?embed=static:{tmp_path}/nowhere")
+
+
+@pytest.mark.slow
+def test_a_model_file_on_this_machine_embeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alike texts point alike, a long one is cut, and its CPU-seconds are what it costs."""
+    pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
+    monkeypatch.setenv("SMART_HOME", HOME)
+    try:
+        model = resolve("learned?embed=local:smollm2-135m")
+    except InputError as error:
+        pytest.skip(f"the tiny model is not here: {error}")
+    embedder = embedder_of(model)
+
+    async def vectors(*texts: str) -> list[Any]:
+        assert embedder is not None
+        found = [await embedder.embed(text) for text in texts]
+        await embedder.close()
+        return [vector / np.linalg.norm(vector) for vector, used in found if used.cpu_seconds > 0]
+
+    lovely, nice, bolts, _ = asyncio.run(vectors("what a lovely day", "what a nice day", "four bolts, M8", "x " * 9000))
+    assert lovely @ nice > lovely @ bolts
+    assert model.rate.cpu_hour > 0

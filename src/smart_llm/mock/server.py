@@ -67,7 +67,7 @@ class MockServer:
     model strays on; chats, break_contract: the same of prompts that it breaks the contract on, and models that always
     do. keeps: how the server keeps a model to labels (`keeping.KEEPS`). packs: what goes wrong where several rows are
     asked about at once. vectors: of texts. latency: seconds; jitter: seconds added at random. hang, pause: seconds a
-    silent call lasts, and seconds a 429 asks to wait. key: the key asked for, if any. `keys` holds those that were sent.
+    silent call lasts, and a 429 asks to wait. key: the key asked for, if any. `keys` holds those that were sent.
     """
 
     def __init__(

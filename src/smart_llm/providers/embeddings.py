@@ -1,4 +1,5 @@
-"""What turns a text into a vector for `learned`: any server with `/v1/embeddings`, or static vectors on this machine.
+"""What turns a text into a vector for `learned`: any server with `/v1/embeddings`, a model
+file, or static vectors of words on this machine.
 
 A vector is kept as small whole numbers, so that the ledger holds a byte for each of its numbers; `learned` looks at
 directions alone. One call embeds one text: retries, limits, money and the record are the client's, as for every call.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode, b64encode
+from functools import lru_cache
+from hashlib import blake2b
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -85,14 +88,17 @@ class Served:
 
 
 class Static:
-    """Vectors of words, looked up on this machine."""
+    """Vectors of words, looked up on this machine. digest: of all of them."""
 
     def __init__(self, name: str) -> None:
+        if find_spec("model2vec") is None:
+            raise InputError("Model learned: embed=static needs model2vec: pip install 'smart-llm[static]'.")
         try:
             self._model: Any = import_module("model2vec").StaticModel.from_pretrained(name)
         except Exception as error:  # a folder that is no model, no network: whatever the library raises
             first = (str(error).splitlines() or [""])[0]
             raise InputError(f"Model learned: embed=static:{name} cannot be loaded: {first[:200]}") from None
+        self.digest = blake2b(np.ascontiguousarray(self._model.embedding).tobytes(), digest_size=8).hexdigest()
 
     async def embed(self, text: str) -> tuple[Vector, Usage]:
         """At no price."""
@@ -103,17 +109,30 @@ class Static:
         """Nothing to give up."""
 
 
+static = lru_cache(maxsize=2)(Static)
+"""Those that are loaded."""
+
+
+def known(name: str) -> str:
+    """The hash of what embeds on this machine: of the vectors, or of the model file. `InputError`: it is not there."""
+    provider, _, rest = name.partition(":")
+    if provider == "static":
+        return static(rest or STATIC).digest
+    embedding = import_module("smart_llm.providers.local.embedding")
+    return str(embedding.digest(embedding.file_of(rest)))
+
+
 def embedder_of(model: Model) -> Embedder | None:
     """What embeds texts for a candidate that is taught in the run, if anything does."""
     if model.embed is None:
         return None
-    return Static(model.embed.model) if model.embed.provider == "static" else Served(model.embed)
-
-
-def check_static() -> None:
-    """`InputError` where the library is not there."""
-    if find_spec("model2vec") is None:
-        raise InputError("Model learned: embed=static needs model2vec: pip install 'smart-llm[static]'.")
+    if model.embed.provider == "static":
+        return static(model.embed.model)
+    if model.embed.provider == "local":
+        embedding = import_module("smart_llm.providers.local.embedding")
+        local: Embedder = embedding.LocalEmbedder(embedding.file_of(model.embed.model))
+        return local
+    return Served(model.embed)
 
 
 def vector_request(text: str, at: str) -> Request:

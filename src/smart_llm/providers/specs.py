@@ -134,15 +134,19 @@ def _embedding(options: Mapping[str, str]) -> Model:
     """What embeds texts for `learned`; `InputError` where it has no price, or cannot."""
     name = options["embed"]
     provider, _, rest = name.partition(":")
-    if provider == "static":
+    if provider in ("static", "local") and (rest or provider == "static"):
+        if len(options) > 1:
+            raise InputError(f"Model {LEARNED}: embed={name} needs neither price nor key; leave them out.")
         embeddings = import_module("smart_llm.providers.embeddings")
-        embeddings.check_static()
-        return Model(name, "static", rest or embeddings.STATIC, Rate(source="static vectors on this machine"))
+        told = f"{name} {embeddings.known(name)}"
+        if provider == "static":
+            return Model(told, provider, rest or embeddings.STATIC, Rate(source="static vectors on this machine"))
+        return Model(told, provider, rest, _default_rate(name, provider, rest, None))
     own = "@" in name
     if (provider not in DIALECTS and provider not in ENDPOINTS) or provider == "anthropic":
         raise InputError(
-            f"Model {LEARNED}: embed={_shown(name)}: write static, openai:text-embedding-3-small, or any other server "
-            "with /v1/embeddings, openai:NAME@http://HOST/v1."
+            f"Model {LEARNED}: embed={_shown(name)}: write openai:text-embedding-3-small, static, local:FILE.gguf, or "
+            "any other server with /v1/embeddings, openai:NAME@http://HOST/v1."
         )
     priced = import_module("smart_llm.providers.prices").of_embeddings
     rate = None if "in" in options or own else priced(ENDPOINTS[provider].prices, rest)
@@ -151,8 +155,8 @@ def _embedding(options: Mapping[str, str]) -> Model:
             f"Model {LEARNED}: no price known of {_shown(name)}, which embeds; give one in USD per million tokens: "
             f"'{LEARNED}?embed={_shown(name)}&in=0.02'."
         )
-    told = {"in": options.get("in", "0"), "out": "0"} | {k: options[k] for k in ("key_env",) if k in options}
-    model = resolve(f"{name}?{urlencode(told)}")
+    query = {"in": options.get("in", "0"), "out": "0"} | {k: options[k] for k in ("key_env",) if k in options}
+    model = resolve(f"{name}?{urlencode(query)}")
     return replace(model, rate=rate or Rate(model.rate.input))
 
 

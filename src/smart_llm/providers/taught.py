@@ -47,14 +47,21 @@ class Taught:
             assert self.embedder is not None
             vector, usage = await self.embedder.embed(request.prompt)
             return vector_answer(vector, usage if usage != Usage() else FREE)
-        text, usage, seen = self.cut(request.prompt), FREE, None
-        if self.fitted is not None and self.fitted.embeds:
-            seen = self.vectors.get(text)
-            if seen is None:
-                assert self.embedder is not None
-                made, used = await self.embedder.embed(text)
-                seen, usage = vector_in(vector_answer(made, used)), used if used != Usage() else FREE
-        return replace(await self._answered(text, seen), usage=usage)
+        text = self.cut(request.prompt)
+        if self.embedder is None:
+            return await self._answered(text, None)
+        vector, usage = await self._seen(text)
+        return replace(await self._answered(text, vector), usage=usage)
+
+    async def _seen(self, text: str) -> tuple[Vector | None, Usage]:
+        """The vector of a text, where the model looks at it, and what it costs now."""
+        assert self.embedder is not None
+        if self.fitted is None or not self.fitted.embeds:
+            return None, FREE
+        if (known := self.vectors.get(text)) is not None:
+            return known, FREE
+        made, usage = await self.embedder.embed(text)
+        return vector_in(vector_answer(made, usage)), usage if usage != Usage() else FREE
 
     async def _answered(self, text: str, vector: Vector | None) -> Answer:
         asked: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
