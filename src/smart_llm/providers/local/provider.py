@@ -349,16 +349,16 @@ def library() -> Any:
         raise InputError(f"xllamacpp cannot be loaded: {hint}") from None
 
 
-def start(path: os.PathLike[str], context: int, *, adapt: Callable[[Any], None] = lambda params: None) -> Engine:
+def start(path: os.PathLike[str], context: int, *, adapt: Callable[[Any], None] | None = None) -> Engine:
     """Load a model file into an engine of its own; the file's pages are shared between engines. adapt: is given the
     library's parameters, for another use of the file than answering."""
     with _starting:
         before = set(TASKS.glob("*"))
-        server = _load(path, context, adapt)
+        server = _load(path, context) if adapt is None else _load(path, context, adapt)
         return Engine(server, tuple(sorted(set(TASKS.glob("*")) - before)))
 
 
-def _load(path: os.PathLike[str], context: int, adapt: Callable[[Any], None]) -> Any:
+def _load(path: os.PathLike[str], context: int, adapt: Callable[[Any], None] = lambda params: None) -> Any:
     params = library().CommonParams()
     params.model.path = os.fspath(path)
     params.n_ctx, params.n_parallel, params.n_gpu_layers, params.cache_ram_mib = context, 1, 0, 0
