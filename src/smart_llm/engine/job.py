@@ -16,7 +16,7 @@ from fractions import Fraction
 import msgspec
 
 from smart_llm import procedures
-from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed
+from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed, seen
 from smart_llm.engine.spelled import FEWEST, different_texts, has_words
 from smart_llm.engine.ways import template_of
 from smart_llm.errors import InputError
@@ -178,11 +178,11 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     record = find(command, ledger)
     if record is not None:
         return record, True
-    lookup = tagged(canonical(command))
-    given_up = sum(run.lookup == lookup for run in ledger.runs())
-    drawn = secrets.randbits(BITS) if needs_chance(command, given_up) else None
+    lookup, runs = tagged(canonical(command)), ledger.runs()
+    given_up = sum(run.lookup == lookup for run in runs)
+    drawn = secrets.randbits(BITS) if needs_chance(command, given_up) or seen(command, runs) else None
     plan = frozen(job, command, drawn, piloted(ledger, job.table.table_hash), given_up=given_up)
-    fresh = job.run_id if all(run.run_id != job.run_id for run in ledger.runs()) else None
+    fresh = job.run_id if all(run.run_id != job.run_id for run in runs) else None
     return ledger.start_run(plan, lookup=lookup, seed=plan.seed, run_id=fresh), False
 
 

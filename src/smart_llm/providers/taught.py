@@ -50,8 +50,8 @@ class Taught:
         text = self.cut(request.prompt)
         if self.embedder is None:
             return await self._answered(text, None)
-        vector, usage = await self._seen(text)
-        return replace(await self._answered(text, vector), usage=usage)
+        seen, usage = await self._seen(text)
+        return replace(await self._answered(text, seen), usage=usage)
 
     async def _seen(self, text: str) -> tuple[Vector | None, Usage]:
         """The vector of a text, where the model looks at it, and what it costs now."""
