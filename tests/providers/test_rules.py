@@ -48,6 +48,13 @@ def test_a_regular_expression_says(spec: str, text: str, answer: str | None) -> 
     assert said(spec, text) == answer
 
 
+def test_a_column_may_be_called_as_one_likes() -> None:
+    """Regular expressions are given the whole row, whatever its columns are called."""
+    function = resolve("regex:refund=complaint").function
+    assert function is not None
+    assert function({"row": "refund please", "self": "x"}) == "complaint"
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

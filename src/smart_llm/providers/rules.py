@@ -46,7 +46,7 @@ class Rules:
         """All that decides what they say."""
         return repr([(pattern.pattern, pattern.flags, answer) for pattern, answer in self.rules]).encode()
 
-    def __call__(self, row: Row) -> Any:
+    def __call__(self, row: Row, /) -> Any:
         """What they say of a row; None where none is found."""
         text = "\n".join(row.values())
         for pattern, answer in self.rules:
