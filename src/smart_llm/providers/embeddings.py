@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from importlib import import_module
@@ -60,17 +61,19 @@ class _Reply(msgspec.Struct):
 
 
 class Served:
-    """A server that speaks OpenAI's protocol."""
+    """A server that speaks OpenAI's protocol. heard: is told the headers of every reply, which say how limits stand."""
 
     def __init__(self, model: Model) -> None:
         key, url = making.key(model), making.address(model)
         self._name = model.model
+        self.heard: Callable[[Mapping[str, str]], None] = lambda headers: None
         self._http = HttpEndpoint(f"{url}/embeddings", {"Authorization": f"Bearer {key}"} if key else {}, secret=key)
 
     async def embed(self, text: str) -> tuple[Vector, Usage]:
         """One call."""
         asked = {"model": self._name, "input": text[:LONGEST] or " ", "encoding_format": "float"}
         reply = await self._http.post(msgspec.json.encode(asked))
+        self.heard(reply.headers)
         if not 200 <= reply.status < 300:
             raise self._http.error(reply, problems.read(reply.data))
         try:

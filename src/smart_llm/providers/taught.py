@@ -10,13 +10,15 @@ are evidence; those are recorded. Of all other rows it embeds the text when it i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from smart_llm.errors import Refused
 from smart_llm.learned.model import Answering
-from smart_llm.providers.embeddings import EMBED, Vector, embedder_of, vector_answer, vector_in
+from smart_llm.providers.base import Told
+from smart_llm.providers.embeddings import EMBED, Served, Vector, embedder_of, vector_answer, vector_in
 from smart_llm.types import Answer, Model, Request, Usage
 
 TOGETHER = 2048
@@ -27,14 +29,21 @@ FREE = Usage(cpu_seconds=1e-9)
 
 class Taught:
     """fitted: what answers, once there is any. around: characters of a prompt before and after what the row says.
-    vectors: of texts, as far as they are known."""
+    vectors: of texts, as far as they are known. told: see `base.Told`."""
 
     def __init__(self, model: Model) -> None:
         self.name, self.around = model.name, (0, 0)
         self.fitted: Answering | None = None
         self.embedder = embedder_of(model)
+        self.told: Told | None = None
+        if isinstance(self.embedder, Served):
+            self.embedder.heard = self._heard
         self.vectors: dict[str, Vector] = {}
         self._waiting: list[tuple[str, Vector | None, asyncio.Future[Answer]]] = []
+
+    def _heard(self, headers: Mapping[str, str]) -> None:
+        if self.told is not None:
+            self.told(self.name, headers)
 
     def cut(self, prompt: str) -> str:
         """What the row says: the prompt without what stands around every row's text."""
