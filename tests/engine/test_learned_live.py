@@ -155,7 +155,7 @@ def test_a_model_that_was_changed_in_the_ledger_is_found_out(
     ("options", "message"),
     [
         ({"rows": 100}, "100 different rows are too few"),
-        ({"candidates": ["learned?embed=static"]}, "it has no options .embed=static."),
+        ({"candidates": ["learned?pack=3"]}, "unknown option .pack."),
         ({"candidates": ["learned", "learned"]}, "given twice"),
         ({"procedure": "smart/2024"}, "goes with the default procedure"),
         ({"engine": "ray"}, "in the process of the run"),
