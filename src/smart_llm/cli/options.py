@@ -39,7 +39,13 @@ Header = Annotated[
     typer.Option("--header/--no-header", help="Whether the first line names the columns. Default: detected."),
 ]
 Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
-Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model. May be repeated.")]
+Candidates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--candidate",
+        help="A cheaper model, or learned, function:FILE.py:NAME, regex:PATTERN=ANSWER. May be repeated.",
+    ),
+]
 Agreement = Annotated[
     str, typer.Option(help="The share of answers that must be equivalent to the reference's, between 0 and 1.")
 ]

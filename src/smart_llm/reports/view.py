@@ -253,6 +253,8 @@ def _by_model(facts: Facts) -> Iterator[Block]:
 def _rate(model: FrozenModel) -> str:
     if model.cpu_hour:
         return f"${model.cpu_hour:g} per CPU-hour"
+    if not (model.input or model.output):
+        return f"${model.call or 0:g} a row"
     cached = f", ${model.cached:g} cached" if model.cached is not None else ""
     return f"${model.input:g} in{cached}, ${model.output:g} out per million tokens"
 
