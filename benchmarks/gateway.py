@@ -5,7 +5,7 @@ In one run, with one mock provider (20 ms a call) in a process of its own:
 * *CPU*: requests per CPU-second of `smart serve` and of a bare starlette + aiohttp application that passes bodies on,
   in turn, 64 at a time. Ours decides, tosses, records before it answers, and audits.
 * *Time*: 200 requests a second, evenly spaced; the median above that of the same calls made without anything between.
-* *Memory*: resident size after every tenth of many requests.
+* *Memory*: resident size after every tenth of many requests; and the CPU that it takes to begin again after them.
 * *Chaos* (`--chaos`): 10,000 requests while the provider has every fault of the mock, and three SIGKILLs; clients try
   again as SDKs do. Then the ledger is verified, and compared with what the clients were given.
 """
@@ -191,8 +191,8 @@ def ahead_of_others(*pids: int) -> Iterator[None]:
 
 
 async def speed(folder: Path, quick: bool) -> dict[str, Any]:
-    """CPU, time and memory."""
-    rounds, count, paced, long = (2, 1500, 600, 6000) if quick else (5, 4000, 1000, 200_000)
+    """CPU and time."""
+    rounds, count, paced = (2, 1500, 600) if quick else (5, 4000, 1000)
     port = free_port()
     with (
         mock() as (provider, url),
@@ -219,10 +219,6 @@ async def speed(folder: Path, quick: bool) -> dict[str, Any]:
             for _ in range(rounds):
                 for name, load in (("direct", direct), *((name, load) for name, (load, _) in loads.items())):
                     times[name].append(await load.paced(paced))
-        sizes = []
-        for _ in range(10):
-            await loads["gateway"][0].many(long // 10)
-            sizes.append(round(memory_of(ours.pid), 1))
         for load in (direct, *(load for load, _ in loads.values())):
             await load.close()
     ratio = [ours / bare for ours, bare in zip(per_cpu["gateway"], per_cpu["bare"], strict=True)]
@@ -237,9 +233,24 @@ async def speed(folder: Path, quick: bool) -> dict[str, Any]:
         "answered_by": {
             name: round(n / loads["gateway"][0].by.total(), 3) for name, n in loads["gateway"][0].by.items()
         },
-        "memory_requests": long,
-        "memory_mb": sizes,
     }
+
+
+async def memory(folder: Path, quick: bool) -> dict[str, Any]:
+    """What it takes after every tenth of many requests, and how long it takes to begin again after them."""
+    long, sizes = 6000 if quick else 200_000, []
+    with mock() as (_, url):
+        with gateway(folder, url) as (ours, at):
+            load = Load(f"{at}/v1", "smart/reviews")
+            for _ in range(10):
+                await load.many(long // 10)
+                sizes.append(round(memory_of(ours.pid), 1))
+            await load.close()
+            ours.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(ours.wait, 60)
+        with gateway(folder, url) as (again, _):
+            begun = cpu_of(again.pid)
+    return {"requests": long, "mb": sizes, "cpu_seconds_to_begin_again": begun}
 
 
 class Clients:
@@ -346,22 +357,23 @@ def main() -> None:
     """All parts, or those asked for."""
     parser = options(__doc__ or "")
     parser.add_argument("--chaos", action="store_true", help="chaos alone")
-    parser.add_argument("--speed", action="store_true", help="CPU, time and memory alone")
+    parser.add_argument("--speed", action="store_true", help="CPU and time alone")
+    parser.add_argument("--memory", action="store_true", help="memory alone")
     given = parser.parse_args()
     figures: dict[str, Any] = {}
-    parts: dict[str, Callable[[Path, bool], Any]] = {"speed": speed, "chaos": chaos}
+    parts: dict[str, Callable[[Path, bool], Any]] = {"speed": speed, "memory": memory, "chaos": chaos}
     for name, part in parts.items():
-        if getattr(given, name) or not (given.speed or given.chaos):
+        if getattr(given, name) or not any(getattr(given, each) for each in parts):
             with tempfile.TemporaryDirectory() as folder:
                 figures[name] = asyncio.run(part(Path(folder), given.quick))
-    if "speed" in figures:
-        told = figures["speed"]
-        memory = f"{told['memory_mb'][0]} to {told['memory_mb'][-1]}"
-        rows = [
-            ("requests per CPU-second, share of bare", told["share_of_bare"], f"≥ {FLOOR}"),
-            ("added milliseconds, median", told["added_ms"], f"< {ADDED}"),
-            ("MB after the first and the last tenth", memory, "flat"),
-        ]
+    rows = list[tuple[str, Any, str]]()
+    if told := figures.get("speed"):
+        rows.append(("requests per CPU-second, share of bare", told["share_of_bare"], f"≥ {FLOOR}"))
+        rows.append(("added milliseconds, median", told["added_ms"], f"< {ADDED}"))
+    if told := figures.get("memory"):
+        rows.append(("MB after the first and the last tenth", f"{told['mb'][0]} to {told['mb'][-1]}", "flat"))
+        rows.append(("CPU-seconds to begin again", told["cpu_seconds_to_begin_again"], ""))
+    if rows:
         show([dict(zip(("what", "found", "asked"), row, strict=True)) for row in rows], ("what", "found", "asked"))
     finish(figures, given.json)
 

@@ -9,15 +9,18 @@ cost     recorded answers as a stream: the table's rows in a random order, again
 drift    the same rows, but from the middle of the stream on such as the candidate gets wrong come three times as often.
          Beside it a router: on the first 500 requests it sets the threshold that would have kept the promise there,
          and leaves it. misses: in the windows after the change, as a share of what is allowed.
-traffic  made-up traffic (traffic.py), `--runs` windows of 300 requests each, both modes, replies up to 5 requests late.
+traffic  made-up traffic (traffic.py), `--runs` windows of `--small` requests each, both modes, replies up to 5 requests
+         late.
          `peeking` (the traffic knows the coin) and `careless` (audits not back do not count) are broken on purpose.
 
+`--json` keeps the figures; `--drawn` draws those of several runs together (benchmarks/out/stream.png).
 Exit code 1 where the stream fails in traffic (pooled above .05, or a cell's lower 99 % limit above it), or a broken one
 does not.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,10 +52,8 @@ SET_ON = 500
 """Requests on which the router sets its threshold."""
 WORSE = 3.0
 """How many times as often bad answers come after the change."""
-SMALL = 300
-"""Requests of a window in made-up traffic."""
-STREAMS = 100
-"""Windows of one stream there."""
+STREAMS = 25
+"""Windows of one stream there, besides those in which an attacker is not shameless yet."""
 
 
 def main() -> None:
@@ -66,10 +67,15 @@ def main() -> None:
     parser.add_argument("--mode", nargs="+", default=["behind", "before"])
     parser.add_argument("--candidate", nargs="+", help="only these ways; else all of the table")
     parser.add_argument("--runs", type=int, default=2_000, help="windows of each kind of made-up traffic")
+    parser.add_argument("--small", type=int, default=100, help="requests of each of these windows")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="of made-up traffic")
     parser.add_argument("--file", type=Path, help="any recorded table, with --reference")
     parser.add_argument("--reference")
+    parser.add_argument("--drawn", type=Path, nargs="+", help="run nothing: draw the figures that --json has kept here")
     args = parser.parse_args()
+    if args.drawn:
+        draw(joined([json.loads(path.read_text()) for path in args.drawn]))
+        return
     heading(args)
     if args.quick:
         args.windows, args.sizes, args.runs, args.task = 4, [2_000], 20, args.task[:1]
@@ -269,7 +275,7 @@ def traffic(args: Any) -> dict[str, Any]:
     plain = [(kind, mode, "stream") for kind in args.kinds for mode in ("before", "behind")]
     wrong = [("shameless", mode, who) for mode in ("before", "behind") for who in BROKEN if "shameless" in args.kinds]
     work = [
-        (kind, mode, who, seed, min(args.runs, STREAMS))
+        (kind, mode, who, seed, min(args.runs, STREAMS), args.small)
         for kind, mode, who in [*plain, *wrong]
         for seed in range(max(1, (args.runs if who == "stream" else min(args.runs, 300)) // STREAMS))
     ]
@@ -284,19 +290,18 @@ def traffic(args: Any) -> dict[str, Any]:
     return {"cells": cells, "pooled": pooled, "wrong": bool(above or missed or pooled > ALPHA)}
 
 
-def traffic_part(work: tuple[str, str, str, int, int]) -> dict[str, Any]:
+def traffic_part(work: tuple[str, str, str, int, int, int]) -> dict[str, Any]:
     """One stream of a cell."""
-    kind, mode, who, seed, windows = work
+    kind, mode, who, seed, windows, size = work
     of: type[Stream] = Stream if who == "stream" else BROKEN[who]
-    stream = of(StreamPromise("0.9", "0.95", SMALL, mode), [0.05])
+    stream = of(StreamPromise("0.9", "0.95", size, mode), [0.05])
     made: Callable[[int], Traffic] = peeking if who == "peeking" else KINDS[kind]
-    delay = 3 * SMALL if who == "careless" else 5
+    delay = 3 * size if who == "careless" else 5
     draw = np.random.default_rng([seed, 15])
-    told = Drive(stream, made(seed), draw, delay).run(SMALL * windows * (12 if kind == "bursts" else 1))
-    full = [each for each in told if each.ended is not None and each.ended.full][:windows]
-    if who != "stream" or kind == "shameless":
-        full = full[TRUSTED:]
-    return {"key": (kind, mode, who), "windows": full}
+    skipped = TRUSTED if kind == "shameless" else 0
+    told = Drive(stream, made(seed), draw, delay).run(size * (skipped + windows))
+    full = [each for each in told if each.ended is not None and each.ended.full]
+    return {"key": (kind, mode, who), "windows": full[skipped:]}
 
 
 def gather(key: tuple[str, str, str], parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -319,6 +324,17 @@ def gather(key: tuple[str, str, str], parts: list[dict[str, Any]]) -> dict[str, 
 
 
 # --------------------------------------------------------------------------- plot
+
+
+def joined(kept: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of several runs of this script as one."""
+    told: dict[str, Any] = {}
+    for name in ("cost", "drift"):
+        if cells := [cell for each in kept for cell in each.get(name, ())]:
+            told[name] = cells
+    if cells := [cell for each in kept for cell in each.get("traffic", {}).get("cells", ())]:
+        told["traffic"] = {"cells": cells}
+    return told
 
 
 def draw(figures: dict[str, Any]) -> None:

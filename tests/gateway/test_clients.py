@@ -3,6 +3,10 @@ model tell them from before."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,6 +125,26 @@ async def test_a_framework(base: str) -> None:
             assert await stream.get_output() in LABELS
 
 
+async def test_langchain(base: str) -> None:
+    """LangChain asks a route as any model: plain, streamed, in a chain, several at a time, and asynchronously."""
+    from langchain_core.output_parsers import StrOutputParser
+    from langchain_core.prompts import ChatPromptTemplate
+    from langchain_openai import ChatOpenAI
+
+    model = ChatOpenAI(model="smart/reviews", base_url=base, api_key="any", max_retries=0)  # type: ignore[arg-type]
+    reply = await asyncio.to_thread(model.invoke, [("system", "Be brief."), ("user", "Good film?")])
+    assert reply.content in LABELS
+    assert reply.usage_metadata is not None
+    assert reply.usage_metadata["input_tokens"] > 0
+    chain = ChatPromptTemplate.from_messages([("user", "Positive or negative? {text}")]) | model | StrOutputParser()
+    assert {*await asyncio.to_thread(chain.batch, [{"text": f"Film {i}."} for i in range(6)])} <= {*LABELS}
+    assert "".join(await asyncio.to_thread(lambda: list(chain.stream({"text": "A joy."})))) in LABELS
+    assert await chain.ainvoke({"text": "A bore."}) in LABELS
+    assert "".join([piece async for piece in chain.astream({"text": "Neither."})]) in LABELS
+    model.root_client.close()
+    await model.root_async_client.close()
+
+
 def test_plain_http(served: Served) -> None:
     """A plain client gets headers that say who answered; the same question again is answered alike."""
     first, again = served.chat("A film, 1"), served.chat("A film, 1")
@@ -128,6 +152,23 @@ def test_plain_http(served: Served) -> None:
     assert first.json["choices"] == again.json["choices"]
     assert first.headers["x-smart-route"] == "reviews"
     assert first.headers["x-smart-audited"] in ("true", "false")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_curl(served: Served) -> None:
+    """The command line of the manual is answered, plain and streamed, in both dialects; and it is said to be well."""
+
+    def curl(path: str, **fields: Any) -> str:
+        body = ("-d", json.dumps({"model": "smart/reviews", "messages": CHAT[1:], **fields})) if fields else ()
+        done = subprocess.run(["curl", "-sS", served.url + path, *body], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert json.loads(curl("/v1/chat/completions", max_tokens=8))["choices"][0]["message"]["content"] in LABELS
+    assert curl("/v1/chat/completions", stream=True).endswith("data: [DONE]\n\n")
+    assert json.loads(curl("/v1/messages", max_tokens=8))["content"][0]["text"] in LABELS
+    assert "event: message_stop" in curl("/v1/messages", max_tokens=8, stream=True)
+    assert json.loads(curl("/healthz")) == {"status": "ok"}
 
 
 def test_errors_are_the_sdks_own(served: Served, base: str) -> None:

@@ -7,12 +7,14 @@ import json
 import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -104,9 +106,9 @@ def test_audits_that_were_out_are_asked_for_again(tmp_path: Path, command: Comma
         with serving(tmp_path, config) as served:
             while not any(r and "small" in r.headers["x-smart-answered-by"] for r in asking(served, texts())):
                 pass
-            mock.server._latency = 0.3  # so that audits are out for a while
+            mock.server._latency = 3.0  # so that audits are out for a while
             while waiting(served) == 0:
-                asking(served, texts())
+                asking(served, texts()[:8])
             mock.server._latency = 60.0
             served.process.kill()
         mock.server._latency = 0.0
@@ -132,6 +134,39 @@ def waiting(served: Served) -> int:
         if line.startswith('smart_window{count="waiting"'):
             return int(float(line.split()[-1]))
     return 0
+
+
+def test_it_goes_on_from_notes(tmp_path: Path, command: Command) -> None:
+    """A gateway that begins again reads its notes of how the stream stood and the events since alone: it goes on in the
+    same window where older events are gone. `smart verify` reads all of them, and finds a note that was changed."""
+    ledger, config = tmp_path / "gateway.db", REVIEWS + "window = 30\nagreement = 0.8\n"
+    with mocking(errors={"small": 0.1}) as mock:
+        for number in range(2):
+            with serving(tmp_path, config.format(url=mock.url)) as served:
+                asking(served, [f"film {number}/{i}" for i in range(70)])
+                assert served.stop() == 0
+        assert len(verified(command, tmp_path)) == 5
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as base:
+            base.execute("DROP TRIGGER events_no_update")
+            base.execute("DROP TRIGGER events_no_delete")
+            notes = base.execute("SELECT id, payload FROM events WHERE kind = 'summary' ORDER BY id").fetchall()
+            changed = notes[-1][1].replace('"decided":', '"decided":1')
+            base.execute("UPDATE events SET payload = ? WHERE id = ?", (changed, notes[-1][0]))
+            [(series,)] = base.execute("SELECT id FROM events WHERE kind = 'series'").fetchall()
+        code, out, err = command("verify", ledger)
+        assert (code, "how the stream stood then is not what its events say" in out + err) == (5, True)
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as base:
+            base.execute("UPDATE events SET payload = ? WHERE id = ?", (notes[-1][1], notes[-1][0]))
+            base.execute("DELETE FROM events WHERE kind = 'stream' AND id < ?", (notes[-1][0],))
+        with serving(tmp_path, config.format(url=mock.url)) as served:
+            reply = served.chat("film again")
+            assert (reply.headers["x-smart-window"], reply.headers["x-smart-request"]) == ("5", "141")
+            assert 'smart_windows{route="reviews",state="kept"} 4.0' in served.get("/metrics").body.decode()
+            assert served.stop() == 0
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as base:
+            base.execute("UPDATE events SET payload = replace(payload, 'stream/2', 'stream/1') WHERE id = ?", (series,))
+        code, out, err = command("verify", ledger)
+        assert (code, "another version" in out + err) == (5, True)
 
 
 def test_two_gateways_on_one_ledger_are_refused(tmp_path: Path) -> None:
@@ -251,6 +286,31 @@ def test_a_client_that_goes_away_changes_nothing(tmp_path: Path) -> None:
         [series] = {event.run_id for event in all_events(reader)}
         assert len(list(asked_of(reader, series))) == 2
         assert reader.count() >= 1
+
+
+def test_slow_clients_hold_nobody_up(tmp_path: Path) -> None:
+    """A request that comes in pieces is answered, and others meanwhile. One whose body, or head, does not come within
+    the time for an answer is told so, or hung up on; one that does not read its answer keeps nobody waiting."""
+    body = json.dumps({"model": "smart/reviews", "messages": [{"role": "user", "content": "Slow"}]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with (
+        mocking() as mock,
+        serving(tmp_path, "timeout = 3\n" + (REVIEWS + SMALL_WINDOWS).format(url=mock.url)) as served,
+    ):
+        place = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+        whole, bodiless, headless, deaf = (socket.create_connection(place, timeout=20) for _ in range(4))
+        with whole, bodiless, headless, deaf:
+            bodiless.sendall(head + body[:20])
+            headless.sendall(head[:30])
+            deaf.sendall((head + body) * 20)
+            for start in range(0, len(head + body), 40):
+                whole.sendall((head + body)[start : start + 40])
+                assert served.chat(f"film {start}").status == 200
+            assert whole.recv(20).split()[1] == b"200"
+            assert bodiless.recv(20).split()[1] == b"408"
+            assert headless.recv(20) == b""
+            assert served.chat("film again").status == 200
+            assert served.stop() == 0
 
 
 def test_a_stop_answers_what_is_on_its_way(tmp_path: Path, command: Command) -> None:

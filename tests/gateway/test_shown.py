@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gateways import REVIEWS, mocking, serving
+
+from smart_llm.gateway.tally import Tally, early_share
+from smart_llm.procedures.stream import Counts, Window, WindowTerms
 
 sys.path.append(str(Path(__file__).parents[1] / "reports"))
 import browser
@@ -54,6 +59,52 @@ def test_metrics_and_page_tell_of_windows(tmp_path: Path, command: Command) -> N
     assert 'smart_window{count="number",route="reviews"} 3.0' in text
     assert "smart_agreement{" in text
     assert "Window 3" in page
+
+
+def test_a_warning_where_the_stop_came_early_twice(tmp_path: Path) -> None:
+    """A pilot is no early stop. When the candidate has become bad, and two windows in a row could hardly use it, the
+    page, the metrics and the log warn."""
+
+    def answer(model: str, prompt: str) -> str:
+        return "negative" if "spoilt" in prompt and "small" in model else "positive"
+
+    config = REVIEWS + "window = 60\nagreement = 0.9\n"
+    with mocking(answer=answer) as mock, serving(tmp_path, config.format(url=mock.url)) as served:
+
+        def after(count: int, word: str) -> tuple[bool, bool, str]:
+            for number in range(count):
+                assert served.chat(f"{word} film {count}/{number}").status == 200
+            text, page = served.get("/metrics").body.decode(), served.get("/").body.decode()
+            told = 'smart_stopped_early_twice{route="reviews"} 1.0' in text
+            return told, 'role="alert"' in page, page
+
+        assert "stopped early" not in after(5, "good")[2]
+        assert after(115, "good")[:2] == (False, False)
+        assert after(60, "spoilt")[:2] == (False, False)
+        assert after(61, "spoilt")[:2] == (True, True)
+        assert served.stop() == 0
+    warned = [line for line in served.log if "stopped early" in line]
+    assert len(warned) == 1
+    assert "smart/reviews" in warned[0]
+
+
+def test_stops_that_are_early() -> None:
+    """A stop is early where one window in twenty would stop so soon by chance; a warning is about the newest windows,
+    and goes when one of them has not stopped early."""
+    assert early_share(0) == pytest.approx(-math.log(0.95))
+    for credit in (1, 2, 10, 60):
+        stops = np.random.default_rng(credit).gamma(credit + 1, 1 / (credit + 1), 40_000)
+        assert (stops < early_share(credit)).mean() == pytest.approx(0.05, abs=0.006)
+    terms = WindowTerms(100, 10, 0, 1, 2, "behind")
+    windows = {n: Window(n, terms, Counts(decided=100, accepted=50)) for n in (1, 2, 3)}
+    tally = Tally(stops={1: 5, 2: 20, 3: 70})
+    assert tally.warns({1: windows[1]}) is None
+    assert tally.warns({n: windows[n] for n in (1, 2)}) == (1, 2)
+    assert tally.warns(windows) == (1, 2)
+    windows[4] = Window(4, terms, Counts(decided=10, accepted=10))
+    assert tally.warns(windows) is None
+    windows[3] = Window(3, terms, Counts(decided=100, accepted=5))
+    assert tally.warns(windows) == (2, 3)
 
 
 RENEWED = """new Promise((done) => {

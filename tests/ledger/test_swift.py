@@ -1,62 +1,227 @@
-"""The gateway's writer: order, failure, and what is on the disk."""
+"""The gateway's writer: order, failure, what survives, what is on the disk, and what a reader finds."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
+import signal
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from smart_llm.errors import LedgerError
+from smart_llm.ledger import Ledger, Reader, ahead
+from smart_llm.ledger.ahead import ATTEMPT, EVENT, PART, Entry
 from smart_llm.ledger.swift import Swift
 
-INSERT = "INSERT INTO kept VALUES (?)"
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """An empty ledger."""
+    Ledger.open(tmp_path / "a.db").close()
+    return tmp_path / "a.db"
 
 
-def opened(path: Path) -> tuple[sqlite3.Connection, Swift]:
-    """A file with one table, and its writer."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY)")
-    return connection, Swift(connection, path)
+@pytest.fixture
+def opened(path: Path) -> Iterator[Callable[[], Swift]]:
+    """Opens its writer; what is left open at the end is closed."""
+    made: list[tuple[Swift, sqlite3.Connection]] = []
+
+    def open_() -> Swift:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        made.append((Swift(connection, path, {}), connection))
+        return made[-1][0]
+
+    yield open_
+    for writer, connection in made:
+        writer.close()
+        connection.close()
 
 
-def read(path: Path) -> list[int]:
-    """What another connection finds."""
-    with sqlite3.connect(path) as other:
-        found = [number for (number,) in other.execute("SELECT number FROM kept ORDER BY rowid")]
-    other.close()
+def told(number: int) -> Entry:
+    """An event."""
+    return EVENT, ("run", "told", str(number), 0.0)
+
+
+def part(number: int) -> Entry:
+    """A part of one."""
+    return PART, ("run", "parts", str(number), 0.0)
+
+
+def read(path: Path, kind: str = "told") -> list[object]:
+    """What a reader finds."""
+    with Reader.open(path) as reader:
+        return [event.payload for event in reader.events("run") if event.kind == kind]
+
+
+def folded(path: Path) -> int:
+    """Events of the run that are in the ledger itself."""
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        found: int = other.execute("SELECT COUNT(*) FROM events WHERE run = 'run'").fetchone()[0]
     return found
 
 
-async def test_what_is_awaited_is_there(tmp_path: Path) -> None:
-    """What was awaited, and all that was queued before it, another process can read; what is within is synced."""
-    connection, writer = opened(tmp_path / "a.db")
-    writer.submit(INSERT, (1,))
-    assert await writer.together([(INSERT, (2,)), (INSERT, (3,))])
-    assert read(tmp_path / "a.db") == [1, 2, 3]
-    assert writer.written == writer.submitted == 3
+async def test_what_is_written_is_there(path: Path, opened: Callable[[], Swift]) -> None:
+    """Once the call has returned a reader finds what was written, in its order, whether it is folded in or not; what is
+    within is synced; and nothing but the ledger is left when it is closed."""
+    writer = opened()
+    assert writer.write([told(1)]) == 1
+    assert writer.write([told(2), told(3)]) == 2
+    writer.hold(told(4))
+    writer.write([told(5)])
+    assert read(path) == [1, 2, 3, 4, 5]
     await asyncio.wait_for(writer.within(3), 10)
     assert writer.synced == 3
-    assert writer.execute(INSERT, (4,))
+    while not folded(path):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    writer.write([told(6)])
+    assert read(path) == [1, 2, 3, 4, 5, 6]
+    writer.hold(told(7))
     writer.close()
-    connection.close()
-    assert read(tmp_path / "a.db") == [1, 2, 3, 4]
+    assert read(path) == [1, 2, 3, 4, 5, 6, 7]
+    assert not any(each.exists() for each in ahead.files(path))
     with pytest.raises(LedgerError, match="closed"):
-        writer.submit(INSERT, (5,))
+        writer.write([told(8)])
 
 
-async def test_nothing_is_written_after_what_failed(tmp_path: Path) -> None:
-    """After a write that failed everybody is told so, and nothing later stands in its place."""
-    connection, writer = opened(tmp_path / "a.db")
-    assert await writer.submit(INSERT, (1,))
-    with pytest.raises(LedgerError, match="could not be written"):
-        await writer.together([(INSERT, (2,)), ("INSERT INTO nowhere VALUES (?)", (3,))])
-    with pytest.raises(LedgerError, match="an earlier write failed"):
-        await writer.submit(INSERT, (4,))
-    with pytest.raises(LedgerError):
-        writer.execute(INSERT, (5,))
+def test_parts_are_one_row(path: Path, opened: Callable[[], Swift]) -> None:
+    """Parts of events become one row until a whole one comes between, and one again after it."""
+    writer = opened()
+    writer.write([part(1), part(2)])
+    writer.write([part(3), told(9), part(4)])
+    assert read(path, "parts") == [[1, 2, 3], [4]]
     writer.close()
-    connection.close()
-    assert read(tmp_path / "a.db") == [1]
+    assert read(path, "parts") == [[1, 2, 3], [4]]
+    with Reader.open(path) as reader:
+        assert [event.kind for event in reader.events("run")] == ["parts", "told", "parts"]
+
+
+KILLED = """
+import asyncio, os, signal, sqlite3, sys
+from pathlib import Path
+from smart_llm.ledger.swift import Swift
+
+path = Path(sys.argv[1])
+async def main():
+    writer = Swift(sqlite3.connect(path, isolation_level=None, check_same_thread=False), path, {})
+    for number in range(int(sys.argv[2])):
+        writer.write([(2, ("run", "told", str(number), 0.0))])
+        if number % 1000 == 999:
+            await asyncio.sleep(float(sys.argv[3]))
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("count", "pause"), [(10, 0.0), (2000, 1.3), (12_000, 0.06)])
+def test_a_kill_loses_nothing(path: Path, count: int, pause: float) -> None:
+    """After a SIGKILL, before anything was folded in, between, or while that happens, a reader finds all that was
+    written, once; and so does the next writer, which then leaves the ledger alone."""
+    done = subprocess.run([sys.executable, "-c", KILLED, path, str(count), str(pause)], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert any(each.exists() for each in ahead.files(path))
+    assert read(path) == list(range(count))
+    Ledger.open(path).close()
+    assert not any(each.exists() for each in ahead.files(path))
+    assert read(path) == list(range(count))
+
+
+@pytest.mark.parametrize("lost", [1, 7, 60])
+def test_a_torn_end_ends_it(path: Path, opened: Callable[[], Swift], lost: int) -> None:
+    """Of a file whose end is missing or spoilt the whole records count that stand before."""
+    writer = opened()
+    for number in range(5):
+        writer.write([told(number)])
+    file = ahead.files(path)[1]
+    data = file.read_bytes()
+    for spoilt in (data[:-lost], data[:-lost] + bytes(byte ^ 255 for byte in data[-lost:])):
+        file.write_bytes(spoilt)
+        kept = read(path)
+        assert kept == list(range(len(kept)))
+        assert 2 <= len(kept) < 5
+    file.write_bytes(data)
+    assert read(path) == [0, 1, 2, 3, 4]
+
+
+def test_nothing_follows_what_was_lost(path: Path, opened: Callable[[], Swift]) -> None:
+    """Where the end of a file was lost the next one, which was begun after it, does not count."""
+    writer = opened()
+    for number in range(3):
+        writer.write([told(number)])
+    ledger = writer._ahead
+    ledger.turn()
+    ledger.append([told(3)])
+    assert read(path) == [0, 1, 2, 3]
+    file = ahead.files(path)[1]
+    data = file.read_bytes()
+    file.write_bytes(data[:-3])
+    assert read(path) == [0, 1]
+    file.write_bytes(data)
+
+
+def test_files_of_another_ledger_are_refused(path: Path, opened: Callable[[], Swift], tmp_path: Path) -> None:
+    """Files that do not go with a ledger, or that are younger than it, are said to be so, and nothing is changed."""
+    other = tmp_path / "b.db"
+    Ledger.open(other).close()
+    old = path.read_bytes()
+    writer = opened()
+    writer.write([told(1)])
+    left = [each.read_bytes() for each in ahead.files(path)]
+    for target, data in zip(ahead.files(other), left, strict=True):
+        target.write_bytes(data)
+    for look in (Reader.open, Ledger.open):
+        with pytest.raises(LedgerError, match="do not go with"):
+            look(other)
+    writer.close()
+    writer._connection.close()
+    path.write_bytes(old)
+    for target, data in zip(ahead.files(path), left, strict=True):
+        target.write_bytes(data)
+    with pytest.raises(LedgerError, match="do not go with"):
+        Ledger.open(path)
+
+
+async def test_what_cannot_be_folded_in_is_kept(path: Path, opened: Callable[[], Swift]) -> None:
+    """Where the ledger itself cannot be written its owner is told, nothing more is written, and everything so far is
+    found by readers, and folded in once that is possible again."""
+    writer, failures, written = opened(), list[LedgerError](), 0
+    writer.failed = failures.append
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        while not failures:
+            with contextlib.suppress(LedgerError):
+                writer.write([told(written)])
+                written += 1
+            await asyncio.sleep(0.01)
+        with pytest.raises(LedgerError, match="no room"):
+            writer.write([told(written)])
+        other.execute("DROP TRIGGER full")
+    writer.close()
+    assert read(path) == list(range(written))
+    Ledger.open(path).close()
+    assert not any(each.exists() for each in ahead.files(path))
+    assert read(path) == list(range(written))
+
+
+def test_nothing_is_written_after_what_failed(path: Path, opened: Callable[[], Swift]) -> None:
+    """After a write that failed everybody is told so, and nothing later stands in its place."""
+    writer, failures = opened(), list[LedgerError]()
+    writer.failed = failures.append
+    writer.write([told(1)])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
+    try:
+        with pytest.raises(LedgerError, match="could not be written"):
+            writer.write([(ATTEMPT, (1, None, "run", "k" * 1000, "m", "sent", 0.0, 0.0))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(failures) == 1
+    with pytest.raises(LedgerError, match="an earlier write failed"):
+        writer.write([told(3)])
+    writer.close()
+    assert read(path) == [1]

@@ -6,6 +6,7 @@ Nothing of a request or an answer is logged, and no text of a provider goes into
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import secrets
 import time
@@ -33,7 +34,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 ARRIVING = 30.0
-"""Seconds that the body of a request may take to come."""
+"""Seconds that a request may take to come, or the time there is for an answer, where that is shorter."""
 MOST = 2000
 """Requests on their way at once; more are told to come again."""
 _JSON, _STREAM = (b"content-type", b"application/json"), (b"content-type", b"text/event-stream; charset=utf-8")
@@ -46,13 +47,15 @@ class Endpoint:
 
     def __init__(self, dialect: ModuleType, gateway: Gateway, doors: Doors, metrics: Metrics) -> None:
         self._dialect, self._gateway, self._doors, self._metrics = dialect, gateway, doors, metrics
+        self._ids, self._numbers = secrets.token_hex(8), itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         route, began = "", time.perf_counter()
         try:
             allowed = self._doors.open_to(scope)
-            body = await _body(scope, receive, self._gateway.config.max_body)
+            config = self._gateway.config
+            body = await _body(scope, receive, config.max_body, min(ARRIVING, config.timeout))
             asked = self._dialect.read(body)
             route = self._allowed(asked.route, allowed, scope)
             self._metrics.enter(MOST)
@@ -84,7 +87,7 @@ class Endpoint:
         return name
 
     def _reply(self, given: Given, *, stream: bool, usage: bool) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        number, now = secrets.token_hex(12), int(time.time())
+        number, now = f"{self._ids}{next(self._numbers):08x}", int(time.time())
         if stream:
             data = self._dialect.streamed(given, number, now, usage=usage)
         else:
@@ -126,7 +129,7 @@ class Application:
             await self._others(scope, receive, send)
 
 
-async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
+async def _body(scope: Scope, receive: Receive, most: int, seconds: float) -> bytes:
     """The body of a request, up to this number of bytes."""
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity") != b"identity":
@@ -139,10 +142,10 @@ async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
         data = bytes(message.get("body", b""))
     else:
         try:
-            async with asyncio.timeout(ARRIVING):
+            async with asyncio.timeout(seconds):
                 data = await _rest(message, receive, most)
         except TimeoutError:
-            raise Denied(408, f"The body did not come within {ARRIVING:g} s.") from None
+            raise Denied(408, f"The body did not come within {seconds:g} s.") from None
     if len(data) > most:
         raise _large(most)
     return data

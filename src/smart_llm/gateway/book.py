@@ -2,37 +2,42 @@
 
     event  run GATEWAY, kind SESSION   a gateway begins, on this start of the machine; kind ENDED: it ended in order
     event  run SERIES,  kind SERIES    what a series of windows promises: route, task, models, agreement, …
-    event  run SERIES,  kind STREAM    an event of the stream procedure (`procedures.stream.events`)
-    event  run SERIES,  kind ASKED     a request's number, and the ledger's keys of the calls that may be made for it
+    event  run SERIES,  kind STREAM    some events of the stream procedure (`procedures.stream.events`), a list
+    event  run SERIES,  kind ASKED     requests' numbers, and the ledger's keys of the calls that may be made for them
+    event  run SERIES,  kind SUMMARY   how the stream stands after all events before (`resuming`)
 
-Answers leave when what was decided is written: it survives the process. At most `UNSYNCED` accepted answers may have
+All of it goes through the files ahead of the ledger (`ledger.ahead`). Answers leave when what was decided is written:
+it survives the process. At most `UNSYNCED` accepted answers may have
 left before the disk has them. If the machine itself goes down meanwhile, that number of answers counts as lost when the
 gateway starts again: as misses.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
+from smart_llm.errors import LedgerError
 from smart_llm.ledger import Ledger, Reader, canonical, tagged
-from smart_llm.ledger.store import _EVENT, _PUT, answer_row
+from smart_llm.ledger.ahead import ANSWER, ATTEMPT, EVENT, PART, Entry
+from smart_llm.ledger.store import _ATTEMPT, _EVENT, _PUT, answer_row
 from smart_llm.ledger.swift import Swift
-from smart_llm.procedures.stream import Event, Tossed, read_event, write_event
+from smart_llm.procedures.stream import Event, Tossed, read_events, write_event
 from smart_llm.types import Answer, Json, Request
 
 GATEWAY, SESSION, ENDED = "gateway", "session", "ended"
-SERIES, STREAM, ASKED = "series", "stream", "asked"
+SERIES, STREAM, ASKED, SUMMARY = "series", "stream", "asked", "summary"
 UNSYNCED = 8
 """Accepted answers that may have left before the disk has what was decided about them."""
+_KINDS = {_PUT: ANSWER, _ATTEMPT: ATTEMPT, _EVENT: EVENT}
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_EVENTS = "SELECT payload FROM events WHERE run = ? AND kind = ? ORDER BY id"
+_EVENTS = "SELECT payload FROM events WHERE run = ? AND kind = ? AND id > ? AND id < ? ORDER BY id"
+_BACKWARDS = "SELECT payload FROM events WHERE run = ? AND kind = ? ORDER BY id DESC"
 _json = msgspec.json.Decoder().decode
 
 
@@ -47,58 +52,51 @@ class Book(Ledger):
         super().__init__(path, store_text=store_text)
 
     def _writer_of(self, connection: sqlite3.Connection) -> Swift:
-        return Swift(connection, self.path_of(connection))
+        writer = Swift(connection, self.path, _KINDS)
+        writer.forget = self._forget
+        return writer
 
-    @staticmethod
-    def path_of(connection: sqlite3.Connection) -> Path:
-        """The file of a connection."""
-        return Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    def on_failure(self, failed: Callable[[LedgerError], None]) -> None:
+        """What to call where nothing can be written any more, though nobody writes."""
+        self._writer.failed = failed
 
     # ------------------------------------------------------------------ answers
 
     def get(self, key: str) -> Answer | None:
-        """The answer recorded for a request, or about to be."""
+        """The answer recorded for a request."""
         return self._fresh.get(key) or super().get(key)
 
     async def put(
         self, key: str, request: Request, answer: Answer, *, run: str = "", attempt: int | None = None
     ) -> Answer:
-        """Queued, not waited for: no answer leaves before it is written."""
+        """Written before anything that is decided by it."""
         if (known := self._fresh.get(key)) is not None:
             return known
         row = answer_row(key, request, answer, store_text=self._store_text)
+        self._writer.hold((ANSWER, (next(self._answer_ids), *row, run, attempt, self._clock())))
         self._fresh[key] = answer
         self._seen.add(key)
-        done = self._writer.submit(_PUT, (next(self._answer_ids), *row, run, attempt, self._clock()))
-        done.add_done_callback(lambda done: self._written(key, done))
         return answer
 
-    def _written(self, key: str, done: asyncio.Future[bool]) -> None:
-        self._fresh.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # whoever waits for a later job is told
+    def _forget(self, entries: Iterable[Entry]) -> None:
+        """These can be read by now."""
+        for kind, row in entries:
+            if kind == ANSWER:
+                self._fresh.pop(row[1], None)
 
     # ------------------------------------------------------------------ the stream
 
-    def write(self, series: str, events: Sequence[Event], asked: Json = None) -> asyncio.Future[bool]:
-        """Record what a stream has decided, in this order; await the result to know it written."""
-        done = self._writer.together(self._rows(series, events, asked))
-        if any(isinstance(event, Tossed) for event in events):
-            self._loose.append(self._writer.submitted)
-        return done
-
-    def write_now(self, series: str, events: Sequence[Event], asked: Json = None) -> None:
-        """The same, and it is written when this returns; `LedgerError` where it is not."""
-        done = self._writer.together(self._rows(series, events, asked))
-        self._writer.flush()
-        done.result()
-
-    def _rows(self, series: str, events: Sequence[Event], asked: Json) -> list[tuple[str, tuple[Json, ...]]]:
+    def write(self, series: str, events: Sequence[Event], asked: Json = None, summary: Json = None) -> None:
+        """Record what a stream has decided, in this order, and how it stands then; written when this returns."""
         now = self._clock()
-        rows = [(_EVENT, (series, STREAM, write_event(event).decode(), now)) for event in events]
+        entries: list[Entry] = [(PART, (series, STREAM, write_event(event).decode(), now)) for event in events]
         if asked is not None:
-            rows.append((_EVENT, (series, ASKED, canonical(asked).decode(), now)))
-        return rows
+            entries.append((PART, (series, ASKED, canonical(asked).decode(), now)))
+        if summary is not None:
+            entries.append((EVENT, (series, SUMMARY, canonical(summary).decode(), now)))
+        number = self._writer.write(entries)
+        if any(isinstance(event, Tossed) for event in events):
+            self._loose.append(number)
 
     async def settled_down(self) -> None:
         """Wait while more accepted answers than may be are known to be written and not to be on the disk."""
@@ -106,6 +104,8 @@ class Book(Ledger):
             self._loose.popleft()
         if len(self._loose) > UNSYNCED:
             await self._writer.within(self._loose[-1 - UNSYNCED])
+        elif len(self._loose) > UNSYNCED // 2:
+            self._writer.sync_soon()
 
     def begin(self, now: float) -> int:
         """A gateway begins. Returns how many accepted answers the last one may have lost: none, unless the machine
@@ -115,6 +115,7 @@ class Book(Ledger):
         ).fetchone()
         boot = boot_of()
         self.event(GATEWAY, SESSION, {"boot": boot, "at": now})
+        self._writer.sync()  # before any answer: or one that is lost later would not be known to be
         if last is None or last[0] == ENDED or (boot is not None and _json(last[1])["boot"] == boot):
             return 0
         return UNSYNCED
@@ -139,16 +140,16 @@ def series_of(described: Json) -> str:
     return f"gateway:{described['route']}:{tagged(canonical(described))}"
 
 
-def events_of(reader: Reader, series: str) -> Iterable[Event]:
-    """The stream's events of a series, in their order."""
-    for (payload,) in reader._db.execute(_EVENTS, (series, STREAM)):
-        yield read_event(payload)
+def events_of(reader: Reader, series: str, after: int = 0, before: int = 2**63 - 1) -> Iterator[Event]:
+    """The stream's events of a series, in their order. after, before: numbers of events in the ledger."""
+    for (payload,) in reader._db.execute(_EVENTS, (series, STREAM, after, before)):
+        yield from read_events(payload)
 
 
-def asked_of(reader: Reader, series: str) -> Iterable[Json]:
-    """What was asked for the requests of a series."""
-    for (payload,) in reader._db.execute(_EVENTS, (series, ASKED)):
-        yield _json(payload)
+def asked_of(reader: Reader, series: str) -> Iterator[Json]:
+    """What was asked for the requests of a series, the newest first."""
+    for (payload,) in reader._db.execute(_BACKWARDS, (series, ASKED)):
+        yield from reversed(_json(payload))
 
 
 def all_series(reader: Reader) -> dict[str, Json]:

@@ -54,6 +54,10 @@ FEWEST = 16
 """Characters of a token that says who may call."""
 
 
+FORMAT = "smart-stream/2"
+"""Of what is recorded of a series of windows."""
+
+
 @dataclass(frozen=True, slots=True)
 class RouteConfig:
     """What clients ask for as `smart/NAME`. models: the reference first. window: requests. budget: USD a day (UTC), or
@@ -77,6 +81,7 @@ class RouteConfig:
     def described(self) -> dict[str, Json]:
         """Everything that a window's promise is about, for the ledger."""
         return {
+            "format": FORMAT,
             "route": self.name,
             "task": self.task.to_json(),
             "models": [{"name": model.name, **model.settings} for model in self.models],

@@ -14,7 +14,7 @@ import msgspec
 
 from smart_llm.client.client import Client
 from smart_llm.client.pace import Pace
-from smart_llm.errors import InputError
+from smart_llm.errors import InputError, LedgerError
 from smart_llm.gateway.asker import Asker
 from smart_llm.gateway.book import SERIES, Book, asked_of
 from smart_llm.gateway.breaker import Breaker
@@ -49,6 +49,7 @@ class Gateway:
         self.stop: Callable[[], None] = lambda: None
         lost = book.begin(self.began)
         self.routes = {name: self._route(each, lost) for name, each in config.routes.items()}
+        book.on_failure(self._failed)
 
     @classmethod
     async def open(cls, config: Config) -> Gateway:
@@ -84,6 +85,11 @@ class Gateway:
     def broken(self) -> Exception | None:
         """Why nothing can be answered any more."""
         return next((route.broken for route in self.routes.values() if route.broken is not None), None)
+
+    def _failed(self, error: LedgerError) -> None:
+        """The ledger cannot be written any more."""
+        for route in self.routes.values():
+            route.break_(error)
 
     def _route(self, config: RouteConfig, lost: int) -> Route:
         midnight = self.began - self.began % DAY
@@ -125,8 +131,11 @@ class Gateway:
 
     def _waiting(self, route: Route) -> dict[int, tuple[Request, dict[int, Any]]]:
         """Of audits that were not back: what the reference is asked, and what the candidates had said."""
-        numbers = {each.request for each in route.stream.outstanding}
-        found = [each for each in asked_of(self.book, route.series) if each["request"] in numbers] if numbers else []
+        numbers, found = {each.request for each in route.stream.outstanding}, list[Any]()
+        told = asked_of(self.book, route.series)
+        while len(found) < len(numbers) and (each := next(told, None)) is not None:
+            if each["request"] in numbers:
+                found.append(each)
         return {each["request"]: waiting for each in found for waiting in self._again(route, each)}
 
     def _again(self, route: Route, asked: Any) -> Iterator[tuple[Request, dict[int, Any]]]:

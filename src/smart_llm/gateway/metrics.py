@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from smart_llm.gateway.gateway import Gateway
 from smart_llm.gateway.route import Route
@@ -25,10 +27,8 @@ class Metrics:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway, self._out = gateway, 0
         self._registry = CollectorRegistry()
-        seconds = Histogram(
-            "smart_request_seconds", "Time to an answer.", ["route"], buckets=SECONDS, registry=self._registry
-        )
-        self._seconds = {name: seconds.labels(name) for name in gateway.routes}
+        self._seconds = {name: [0] * (len(SECONDS) + 1) for name in gateway.routes}
+        self._sums = dict.fromkeys(gateway.routes, 0.0)
         self._registry.register(self)
 
     def enter(self, most: int) -> None:
@@ -43,7 +43,8 @@ class Metrics:
 
     def answered(self, route: str, seconds: float) -> None:
         """A request was answered."""
-        self._seconds[route].observe(seconds)
+        self._seconds[route][bisect_left(SECONDS, seconds)] += 1
+        self._sums[route] += seconds
 
     def denied(self, route: str, status: int) -> None:
         """A request was not."""
@@ -58,8 +59,16 @@ class Metrics:
         """Called by the registry."""
         routes = self._gateway.routes.values()
         yield from self._counts(list(routes))
+        yield self._times()
         yield from _money(list(routes))
         yield from _windows(list(routes), self._gateway)
+
+    def _times(self) -> Metric:
+        times = HistogramMetricFamily("smart_request_seconds", "Time to an answer.", labels=["route"])
+        for route, counts in self._seconds.items():
+            limits = [*(str(limit) for limit in SECONDS), "+Inf"]
+            times.add_metric([route], list(zip(limits, accumulate(counts), strict=True)), self._sums[route])
+        return times
 
     def _counts(self, routes: list[Route]) -> Iterator[Metric]:
         answers = CounterMetricFamily("smart_answers", "Answers, by who gave them.", labels=["route", "answered_by"])
@@ -109,7 +118,7 @@ def _windows(routes: list[Route], gateway: Gateway) -> Iterator[Metric]:
         standings = [Standing.of(each, float(route.config.confidence)) for each in windows.values()]
         for state in STATES:
             states.add_metric([name, state], sum(each.state == state for each in standings))
-        warns.add_metric([name], float(route.tally.warns(windows)))
+        warns.add_metric([name], float(route.tally.warns(windows) is not None))
         if not standings:
             continue
         last = standings[-1]

@@ -63,7 +63,7 @@ def _route(route: Route) -> dict[str, Any]:
         "today": _usd(route.purse.today),
         "windows": [_window(each) for each in reversed(standings)],
         "now": _window(standings[-1]) if standings else None,
-        "warns": tally.warns(windows),
+        "warns": tally.warns(windows) is not None,
         "resting": [each.model.name for each in route.askers if each.breaker.rests],
     }
 

@@ -15,7 +15,7 @@ from smart_llm.procedures.stream import Tried
 from smart_llm.scores.own import own_score
 from smart_llm.scores.traits import answer_key
 from smart_llm.tasks.task import format_value
-from smart_llm.types import Answer, Model, Request, Usage
+from smart_llm.types import Answer, Request, Usage
 
 TYPICAL = Usage(500, 10)
 """What a call is taken to use before there was any."""
@@ -26,6 +26,7 @@ class Questions:
 
     def __init__(self, config: RouteConfig) -> None:
         self._task, self._models = config.task, config.models
+        self._settings: list[dict[str, Any]] = [model.settings for model in config.models]
         self._schema = config.task.contract.schema
         self._same_schema = json.loads(self._schema) if self._schema is not None else None
 
@@ -45,9 +46,8 @@ class Questions:
 
     def request(self, number: int, asked: Asked) -> Request:
         """What a model is asked. Candidates are asked how sure they are, where they can say."""
-        model: Model = self._models[number]
         return Request(
-            model.name,
+            self._models[number].name,
             asked.prompt,
             asked.max_tokens or self._task.max_tokens,
             asked.system,
@@ -56,12 +56,12 @@ class Questions:
             asked.temperature,
             number > 0,
             before=asked.before,
-            **model.settings,
+            **self._settings[number],
         )
 
     def as_reference(self, request: Request) -> Request:
         """The same for the reference, of what a candidate was asked."""
-        settings: dict[str, Any] = {"thinking": 0, "at": None, "enforce": "", **self._models[0].settings}
+        settings: dict[str, Any] = {"thinking": 0, "at": None, "enforce": "", **self._settings[0]}
         return replace(request, model=self._models[0].name, logprobs=False, **settings)
 
     def key(self, request: Request) -> str:

@@ -1,15 +1,16 @@
 """A route at work: who answers a request, in an order that a killed process cannot turn into a broken promise.
 
     decide → written → coin → written → answer          an accepted answer; its audit behind it, or before it goes out
-    decide → reference → settled → written → answer     a deferred one
+    decide → written → reference → settled → written → answer     a deferred one
 
-What was bought is queued for the ledger before the decision made on it, and the ledger writes in order. A client that
+What was bought is written before the decision made on it. A client that
 goes away changes nothing. A request that is refused before it is decided was never in the stream.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -18,14 +19,15 @@ from typing import Any
 
 from smart_llm.errors import LedgerError
 from smart_llm.gateway.asker import Asker, Failed
-from smart_llm.gateway.book import Book, events_of, series_of
+from smart_llm.gateway.book import Book, series_of
 from smart_llm.gateway.config import RouteConfig
 from smart_llm.gateway.purse import Purse
 from smart_llm.gateway.questions import Questions
+from smart_llm.gateway.resuming import EVERY, Past, Summary
 from smart_llm.gateway.spoken import Asked, Denied, Given
 from smart_llm.gateway.tally import Tally
 from smart_llm.gateway.warm import teach
-from smart_llm.procedures.stream import Accepted, Another, Deferred, Stream, StreamPromise, Tried
+from smart_llm.procedures.stream import Accepted, Another, Deferred, Replay, Stream, StreamPromise, Tried
 from smart_llm.types import Answer, Request
 from smart_llm.types.share import decimal
 
@@ -33,6 +35,9 @@ CANDIDATES = 1 / 4
 """Of the time there is for a request, what a candidate may take."""
 AUDIT_PAUSES = (2.0, 15.0, 60.0)
 """Seconds until an audit whose reference fails is asked for again."""
+
+
+_log = logging.getLogger("smart_llm.gateway")
 
 
 @dataclass(slots=True)
@@ -74,12 +79,16 @@ class Route:
         self.series = series_of(config.described)
         agreement, confidence = decimal("agreement", config.agreement), decimal("confidence", config.confidence)
         promise = StreamPromise(agreement, confidence, config.window, config.audit)  # type: ignore[arg-type]
-        before = list(events_of(book, self.series))
-        self.tally.remember(before)
-        self._begun = bool(before)
-        self.stream = Stream.resume(promise, self.questions.prices, before, lost=lost)
+        past = Past.of(book, self.series)
+        self.tally.remember(past.stops, Replay.restored(past.states), past.events)
+        self._begun = bool(past.states or past.events)
+        self.stream = Stream.resume(
+            promise, self.questions.prices, past.events, lost=lost, states=past.states, learned=past.learned
+        )
+        self._summarised = past.states[-1].last if past.states else 0
         self._random = Random(secrets.randbits(64))
         self._audits: set[asyncio.Task[None]] = set()
+        self._warned: tuple[int, int] | None = None
         self.broken: LedgerError | None = None
         self.on_broken: Callable[[], None] = lambda: None
 
@@ -88,7 +97,7 @@ class Route:
         try:
             return await self._answer(asked)
         except LedgerError as error:
-            self._break(error)
+            self.break_(error)
             raise Denied(503, "The ledger cannot be written; nothing is answered.", kind="api_error") from None
 
     async def _answer(self, asked: Asked) -> Given:
@@ -120,13 +129,12 @@ class Route:
         candidates had said; one whose text was not stored counts as a miss."""
         if self.stream.window is None and self.config.learn_from is not None and not self._begun:
             teach(self.stream, self.questions, self._task, self.config.models, self.config.learn_from)
-        if fresh := self.stream.take():
-            await self._book.write(self.series, fresh)
+        self._write()
         for accepted in self.stream.outstanding:
             known = requests.get(accepted.request)
             if known is None:
                 self.stream.settle(accepted.request, answered=False)
-                await self._write()
+                self._write()
             else:
                 self._behind(self._audit(accepted, *known))
 
@@ -135,9 +143,9 @@ class Route:
     async def _accepted(self, turn: Turn, decision: Accepted) -> Given:
         """The coin is drawn when the acceptance is written, and written before the answer leaves. Nobody else is
         decided between the two: an accepted answer without its coin counts as a miss that was found."""
-        self._write_now(turn.record(decision.request))
+        self._write(turn.record(decision.request))
         tossed = self.stream.toss(decision, secrets.randbits(32))
-        await self._write()
+        self._write()
         answer = turn.answers[decision.way]
         self.tally.audits += tossed.audit
         if tossed.audit and self.config.audit == "before":
@@ -188,7 +196,7 @@ class Route:
     async def _known(self, turn: Turn, answer: Answer) -> Given:
         """The ledger has the reference's own answer."""
         decision = self.stream.known()
-        await self._write(turn.record(decision.request))
+        self._write(turn.record(decision.request))
         self.tally.known += 1
         return self._given(turn, decision, answer, 0)
 
@@ -199,12 +207,12 @@ class Route:
         try:
             answer = await self._reference.ask(turn.key, turn.reference, turn.left)
         except Failed as failed:
-            await self._settle(decision, None, turn.values)
+            self._settle(decision, None, turn.values)
             raise self._no_answer(failed) from None
         except BaseException:  # this process is stopping, or has a fault: there is no answer
-            self._settle_now(decision, None, turn.values)
+            self._settle(decision, None, turn.values)
             raise
-        await self._settle(decision, answer, turn.values)
+        self._settle(decision, answer, turn.values)
         self.tally.alone += answer.cost
         if turn.answers:
             self.tally.both(self._guess(next(iter(turn.answers.values()))), answer.cost)
@@ -221,42 +229,52 @@ class Route:
             except Failed as failed:
                 if failed.why == "budget":
                     break
-        await self._settle(accepted, answer, values)
+        self._settle(accepted, answer, values)
         if answer is not None:
             self.tally.alone += answer.cost
 
-    async def _settle(self, decision: Accepted | Deferred, answer: Answer | None, values: Mapping[int, Any]) -> None:
-        await self._settle_now(decision, answer, values)
-
-    def _settle_now(
-        self, decision: Accepted | Deferred, answer: Answer | None, values: Mapping[int, Any]
-    ) -> asyncio.Future[bool]:
+    def _settle(self, decision: Accepted | Deferred, answer: Answer | None, values: Mapping[int, Any]) -> None:
         """What the reference said, or that it said nothing that can be used."""
         value = self._task.read(answer)
         agreed = {way: self._task.equivalent(said, value) for way, said in values.items()} if value is not None else {}
         cost = answer.cost if answer is not None else 0.0
         self.stream.settle(decision.request, answered=value is not None, agreed=agreed, cost=cost)
-        self.tally.watch(self.stream.windows[decision.window])
-        return self._write()
+        window = self.stream.windows[decision.window]
+        self._write()
+        if self.tally.watch(window) or window.full:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Say it once where two windows in a row stopped early."""
+        twice = self.tally.warns(self.stream.windows)
+        if twice is not None and twice != self._warned and (self._warned is None or twice[0] > self._warned[1]):
+            _log.warning(
+                "smart/%s: windows %d and %d stopped early, or could hardly use the candidates; the reference answers.",
+                self.config.name,
+                *twice,
+            )
+            self._warned = twice
 
     # ------------------------------------------------------------------ small things
 
-    def _write(self, asked: Any = None) -> asyncio.Future[bool]:
-        """Record what the stream has decided since, and what was asked for it."""
+    def _write(self, asked: Any = None) -> None:
+        """Record what the stream has decided since, and what was asked for it; written when this returns."""
         try:
-            return self._book.write(self.series, self.stream.take(), asked)
-        except Exception as error:  # whatever it is: the record has a gap now
-            self._break(LedgerError(f"An event could not be recorded ({type(error).__name__})."))
-            raise
-
-    def _write_now(self, asked: Any) -> None:
-        try:
-            self._book.write_now(self.series, self.stream.take(), asked)
+            if events := self.stream.take():
+                self._book.write(self.series, events, asked, self._summary())
         except LedgerError:
             raise
-        except Exception as error:
-            self._break(LedgerError(f"An event could not be recorded ({type(error).__name__})."))
+        except Exception as error:  # whatever it is: the record has a gap now
+            self.break_(LedgerError(f"An event could not be recorded ({type(error).__name__})."))
             raise
+
+    def _summary(self) -> Summary | None:
+        """How the stream stands, now and then."""
+        if self.stream.last < self._summarised + min(EVERY, self.config.window):
+            return None
+        self._summarised, state = self.stream.last, self.stream.state()
+        first = state.windows[0].number
+        return Summary(state, tuple((number, at) for number, at in self.tally.stops.items() if number >= first))
 
     def _behind(self, audit: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(audit)
@@ -266,9 +284,9 @@ class Route:
     def _back(self, task: asyncio.Task[None]) -> None:
         self._audits.discard(task)
         if not task.cancelled() and isinstance(error := task.exception(), LedgerError):
-            self._break(error)
+            self.break_(error)
 
-    def _break(self, error: LedgerError) -> None:
+    def break_(self, error: LedgerError) -> None:
         """Nothing is answered any more: what would be decided now could not be recorded."""
         self.broken = self.broken or error
         self.on_broken()

@@ -7,6 +7,7 @@ ledger; a second signal does not wait.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -36,14 +37,16 @@ def serve(config: Config, ready: Callable[[str], None]) -> None:
 async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]) -> None:
     import uvicorn
 
-    from smart_llm.gateway.app import Application
+    from smart_llm.gateway.app import ARRIVING, Application
     from smart_llm.gateway.gateway import Gateway
     from smart_llm.gateway.whole import protocol
 
     gateway = await Gateway.open(config)
+    gc.collect()
+    gc.freeze()  # what is there by now stays: the collector need not look at it again and again
     settings = uvicorn.Config(
         Application(gateway),
-        http=protocol(),
+        http=protocol(min(ARRIVING, config.timeout)),
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -5,13 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from math import exp
 
 from smart_llm.procedures.stream import Event, Restarted, Settled, Window
 from smart_llm.procedures.stream.window import Replay
 from smart_llm.stats.audited import limits_of_bad
 
-EARLY = 0.9
-"""A window whose acceptance ended before this share of its requests has stopped early."""
+EARLY = 0.05
+"""A stop is early that comes sooner than in this share of windows in which risks are as they were taken to be."""
+UNUSED = 1 / 4
+"""Of what an earlier window has accepted: a window with less than that could hardly use its candidates."""
+
+
+@cache
+def early_share(credit: int) -> float:
+    """The share of a window before which a stop is early: with this credit, and misses caught at such a rate that the
+    last one is expected when the window ends. A Poisson process; found by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        mean, term = (credit + 1) * middle, exp(-(credit + 1) * middle)
+        fewer = term
+        for count in range(1, credit + 1):
+            term *= mean / count
+            fewer += term
+        low, high = (middle, high) if 1 - fewer < EARLY else (low, middle)
+    return low
 
 
 @dataclass
@@ -28,14 +48,16 @@ class Tally:
     stops: dict[int, int] = field(default_factory=dict)
     _paired: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
-    def watch(self, window: Window | None) -> None:
-        """Remember when a window stopped."""
-        if window is not None and window.stopped and window.number not in self.stops:
+    def watch(self, window: Window) -> bool:
+        """Remember when a window stopped; whether it just has."""
+        new = window.stopped and window.number not in self.stops
+        if new:
             self.stops[window.number] = window.counts.decided
+        return new
 
-    def remember(self, events: Iterable[Event]) -> None:
-        """The same of windows that were before."""
-        told = Replay()
+    def remember(self, stops: Mapping[int, int], told: Replay, events: Iterable[Event]) -> None:
+        """The same of windows that were before. stops: what was remembered; told: how it stood then; events: since."""
+        self.stops |= stops
         for event in events:
             told.apply(event)
             if isinstance(event, Settled | Restarted):
@@ -51,14 +73,20 @@ class Tally:
         thought, cost = self._paired
         self.alone += guessed * (cost / thought if thought else 1.0)
 
-    def early(self, windows: Mapping[int, Window]) -> list[int]:
-        """The windows that have stopped early."""
-        return [n for n, at in self.stops.items() if n in windows and at < EARLY * windows[n].terms.requests]
+    def early(self, windows: Mapping[int, Window], number: int) -> bool:
+        """Whether a window stopped early. After such a one acceptance may hardly begin in the next: so one that could
+        use its candidates far less often than another before it counts as well."""
+        window, stop = windows[number], self.stops.get(number)
+        most = max((windows[n].counts.accepted for n in range(1, number)), default=0)
+        unused = window.full and window.counts.accepted < UNUSED * most
+        return unused or (stop is not None and stop < early_share(window.terms.credit) * window.terms.requests)
 
-    def warns(self, windows: Mapping[int, Window]) -> bool:
-        """Whether two windows in a row have stopped early."""
-        early = set(self.early(windows))
-        return any(number + 1 in early for number in early)
+    def warns(self, windows: Mapping[int, Window]) -> tuple[int, int] | None:
+        """The newest two windows in a row that did; one that has just begun is not looked at."""
+        for last in (len(windows), len(windows) - 1):
+            if last > 1 and self.early(windows, last - 1) and self.early(windows, last):
+                return last - 1, last
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +104,8 @@ class Standing:
         """As the audits so far say."""
         counts, share = window.counts, window.terms.audit_share
         worst = min(counts.caught, counts.audited + counts.untossed + counts.lost)
-        least, _ = limits_of_bad(counts.missed, share, confidence)
-        _, most = limits_of_bad(worst, share, confidence)
+        least, _ = _limits(counts.missed, share, confidence)
+        _, most = _limits(worst, share, confidence)
         high = min(most, counts.accepted)
         low = min(float(least), high)
         if window.terms.mode == "before":  # what was caught was not delivered
@@ -85,6 +113,10 @@ class Standing:
         answers = max(1, counts.decided)
         agreement = (max(0.0, 1 - high / answers), 1 - low / answers)
         return cls(window, (low, high), agreement, _state(window, low))
+
+
+_limits = lru_cache(maxsize=2**14)(limits_of_bad)
+"""Of windows that are over they stay what they are."""
 
 
 def _state(window: Window, low: float) -> str:

@@ -13,9 +13,21 @@ from smart_llm.certificates.checks.stream import check
 from smart_llm.certificates.recount import rebuilt
 from smart_llm.errors import LedgerError
 from smart_llm.gateway.book import all_series, asked_of, events_of
+from smart_llm.gateway.config import FORMAT
+from smart_llm.gateway.resuming import summaries_of
 from smart_llm.gateway.tally import Standing
 from smart_llm.ledger import Reader
-from smart_llm.procedures.stream import Accepted, Deferred, Event, Settled, StreamPromise, Tossed, Window, replay
+from smart_llm.procedures.stream import (
+    Accepted,
+    Deferred,
+    Event,
+    Replay,
+    Settled,
+    StreamPromise,
+    Tossed,
+    Window,
+    replay,
+)
 from smart_llm.tasks import Task
 from smart_llm.types import Json
 from smart_llm.types.plan import DescribedTask
@@ -70,14 +82,28 @@ def verify_windows(path: Path) -> tuple[list[Series], list[str]]:
 
 
 def _series(reader: Reader, name: str, told: Mapping[str, Json]) -> Series:
+    if told.get("format") != FORMAT:
+        return Series(told, {}, ["another version of smart-llm has written it; verify it with that one"])
     events = list(events_of(reader, name))
     try:
         windows = replay(events)
     except LedgerError as error:
         return Series(told, {}, [str(error)])
+    problems = list(_notes(reader, name))
     promise = StreamPromise(told["agreement"], told["confidence"], told["window"], told["audit"])
-    problems = [*check(promise, events), *_counted(reader, name, told, events)]
+    problems += [*check(promise, events), *_counted(reader, name, told, events)]
     return Series(told, windows, problems[:MOST])
+
+
+def _notes(reader: Reader, name: str) -> Iterator[str]:
+    """What a gateway noted of how the stream stands is what its events say."""
+    stream, place = Replay(), 0
+    for number, note in summaries_of(reader, name):
+        for event in events_of(reader, name, place, number):
+            stream.apply(event)
+        if stream.state() != note.state:
+            yield f"request {note.state.last}: how the stream stood then is not what its events say"
+        place = number
 
 
 def _counted(reader: Reader, name: str, told: Mapping[str, Json], events: Iterable[Event]) -> Iterator[str]:

@@ -42,11 +42,20 @@ class Whole:
             self._transport.write(b"".join(kept))
 
 
-def protocol() -> type[asyncio.Protocol]:
-    """uvicorn's own, on such a transport."""
+def protocol(seconds: float) -> type[asyncio.Protocol]:
+    """uvicorn's own, on such a transport. seconds: within which the first request of a connection has to begin."""
 
     class Protocol(HttpToolsProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(Whole(transport))  # type: ignore[arg-type]
+            self._late = self.loop.call_later(seconds, self._give_up)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._late.cancel()
+            super().connection_lost(exc)
+
+        def _give_up(self) -> None:
+            if self.cycle is None:  # its head is not there yet
+                self.transport.close()
 
     return Protocol

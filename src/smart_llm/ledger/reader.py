@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from smart_llm.errors import InputError, LedgerError
-from smart_llm.ledger import parts
+from smart_llm.ledger import ahead, parts
 from smart_llm.ledger.keys import seal, tagged
 from smart_llm.ledger.migrations import check_version
 from smart_llm.types import Answer, Json
@@ -107,6 +107,10 @@ class Reader:
             self._db.execute("PRAGMA cache_size = -65536")
             check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
             self._db.execute("SELECT 1 FROM answers, set_apart LIMIT 1")
+            ahead.overlay(self._db, path)
+        except LedgerError:
+            self._db.close()
+            raise
         except sqlite3.Error as error:
             self._db.close()
             raise LedgerError(f"{path} is not a ledger that can be read: {error}.") from error

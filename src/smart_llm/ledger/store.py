@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from smart_llm.errors import InputError, LedgerError
-from smart_llm.ledger import lock
+from smart_llm.ledger import ahead, lock
 from smart_llm.ledger.key_filter import Seen
 from smart_llm.ledger.keys import answer_json, canonical, request_json, seal, tagged
 from smart_llm.ledger.migrations import migrate
@@ -232,6 +232,7 @@ def _writable(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 16000")
         migrate(connection)
+        ahead.settle(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise LedgerError(f"{path} is not a ledger: {error}.") from error

@@ -1,167 +1,237 @@
-"""A writer for those who wait for every answer: what comes in one turn of the event loop is committed in that turn, and
-brought to the disk right after.
+"""A writer for those who wait for every answer: it appends to the files ahead of the ledger (`ahead`), brings them to
+the disk in a thread, and folds them into the ledger in another one.
 
 What is written survives the end of this process, also by SIGKILL, since it is the operating system's by then. What is
-`synced` survives a power cut as well. A commit that waits for the disk takes milliseconds, one that does not takes some
-hundredths of one, less than it takes to hand it to another thread. So whoever waits here waits for the write alone, and
-says how much may be unsynced at any time (`within`). The disk is never idle while there is something to sync.
+`synced` survives a power cut as well. Appending takes a few millionths of a second, less than it takes to hand it to
+another thread; the disk takes milliseconds. So whoever writes has written when the call returns, and says how much may
+be unsynced at any time (`within`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 import threading
-from collections.abc import Iterable
-from concurrent.futures import Future
-from itertools import repeat
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from smart_llm.errors import LedgerError
-from smart_llm.ledger.writer import Job, Writer
+from smart_llm.ledger import ahead
+from smart_llm.ledger.ahead import Entry
+from smart_llm.ledger.writer import Writer
 
-CHECKPOINT = 16_000
-"""Pages of the write-ahead log (4 kB each) after which it is folded in: that takes some hundredths of a second."""
-CACHE = 8_192
-"""kB of pages that are kept, so that the index of many answers is not read again for each."""
+TICK = 0.05
+"""Seconds after which what was written is brought to the disk, where nobody has asked for it before."""
+FOLDING = 1.0
+"""Seconds after which it is folded in, …"""
+MANY = 8_000
+"""… or entries."""
+GATHER = 0.004
+"""Seconds that the disk leaves for more to come: whoever answers many asks for it again and again."""
+CHECKPOINT = 4_000
+"""Pages of SQLite's own log (4 kB each) after which it is folded in."""
 
 
 class Swift(Writer):
-    """The only writer of a ledger, in the thread of the event loop. written, synced: how many jobs are, of those
-    submitted so far."""
+    """The only writer of a ledger, in the thread of the event loop. kinds: by statement, the kind of entry that it
+    inserts. written, synced: how many records are. forget: is told, in the loop, which entries are folded in. failed:
+    is told, in the loop, that nothing more can be written."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        connection.execute("PRAGMA synchronous = NORMAL")
+    def __init__(self, connection: sqlite3.Connection, path: Path, kinds: dict[str, int]) -> None:
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
-        connection.execute(f"PRAGMA cache_size = -{CACHE}")
-        self._connection, self._log = connection, Path(f"{path}-wal")
-        self._queue: list[Job] = []
-        self._open, self._failed = True, False
-        self.submitted = self.written = self.synced = 0
+        self._connection, self._kinds = connection, kinds
+        self._ahead = ahead.begin(connection, path)
+        self._held: list[Entry] = []
+        self._fresh: list[Entry] = []
+        self.forget: Callable[[Sequence[Entry]], None] = lambda _: None
+        self.failed: Callable[[LedgerError], None] = lambda _: None
+        self._open, self._fault = True, ""
+        self.written = self.synced = 0
         self._bell: SimpleQueue[bool] = SimpleQueue()
         self._rung = False
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._syncing = threading.Thread(target=self._sync, name="smart-sync", daemon=True)
         self._syncing.start()
+        self._folding: threading.Thread | None = None
+        self._tick: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
-    def together(self, jobs: list[tuple[str, tuple[Any, ...]]]) -> asyncio.Future[bool]:
-        """Queue statements; the future resolves when all of them are written."""
-        *first, (sql, parameters) = jobs
-        for each in first:
-            self._put((*each, None))
-        return self.submit(sql, parameters)
+    def hold(self, entry: Entry) -> None:
+        """Write this with the next entries that are written, before them, or soon."""
+        self._held.append(entry)
+        if self._tick is None:
+            self._tick_later()
 
-    def execute(self, sql: str, parameters: tuple[Any, ...]) -> bool:
-        """Write a statement and all before it."""
-        done: Future[bool] = Future()
-        self._put((sql, parameters, done))
-        self.flush()
-        return done.result()
-
-    async def within(self, number: int) -> None:
-        """Wait until so many jobs are synced."""
-        if self.synced >= number:
-            return
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((number, done))
-        self._ring()
-        await done
-
-    def close(self) -> None:
-        """Write what is queued and sync it, then stop."""
-        if not self._open:
-            return
-        self.flush()
-        self._open = False
-        self._bell.put(False)
-        self._syncing.join()
-
-    def _put(self, job: Job) -> None:
+    def write(self, entries: list[Entry]) -> int:
+        """Write these, all or none; the number of their record. `LedgerError`, from the first failure on."""
         if not self._open:
             raise LedgerError("The ledger is closed.")
-        if not self._queue:
-            with contextlib.suppress(RuntimeError):  # no loop: `execute` does it, or `close`
-                asyncio.get_running_loop().call_soon(self.flush)
-        self._queue.append(job)
-        self.submitted += 1
-
-    def flush(self) -> None:
-        """Commit what is queued, now. After a commit that failed there is no other: nothing may stand without what came
-        before it."""
-        if not self._queue:
-            return
-        batch, self._queue = self._queue, []
-        fault = None
-        results: Iterable[bool] = repeat(True)
+        if self._fault:
+            raise LedgerError(f"{self._fault} (an earlier write failed)")
+        if self._held:
+            entries, self._held = [*self._held, *entries], []
         try:
-            results = self._written(batch)
-        except sqlite3.Error as error:
-            fault = LedgerError(f"The ledger could not be written: {error}. What was paid before is kept.")
-        for (_, _, done), outcome in zip(batch, results, strict=False):
-            if done is None or done.done():
-                continue
-            if fault is None:
-                done.set_result(outcome)
-            else:
-                done.set_exception(fault)
+            self._ahead.append(entries)
+        except OSError as error:
+            raise self._fail(error.strerror or str(error)) from None
+        self._fresh += entries
+        self.written += 1
+        if self._tick is None:
+            self._tick_later()
+        return self.written
 
-    def _ring(self) -> None:
-        """There is something to sync."""
+    def submit(self, sql: str, parameters: tuple[Any, ...]) -> asyncio.Future[bool]:
+        """The same as for other writers; written when this returns."""
+        self.write([(self._kinds[sql], parameters)])
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        done.set_result(True)
+        return done
+
+    def execute(self, sql: str, parameters: tuple[Any, ...]) -> bool:
+        """The same without a loop."""
+        self.write([(self._kinds[sql], parameters)])
+        return True
+
+    def sync(self) -> None:
+        """Bring what is written to the disk, and wait for it (for rare writes: it blocks the caller)."""
+        here = self.written
+        try:
+            self._ahead.sync()
+        except OSError as error:
+            raise self._fail(error.strerror or str(error)) from None
+        self.synced = max(self.synced, here)
+
+    def sync_soon(self) -> None:
+        """Bring what is written to the disk, as soon as it can take it."""
         if not self._rung:
             self._rung = True
             self._bell.put(True)
 
-    def _written(self, batch: list[Job]) -> list[bool]:
-        """One transaction, unless one has failed before."""
-        if self._failed:
-            raise sqlite3.OperationalError("an earlier write failed")
+    async def within(self, number: int) -> None:
+        """Wait until so many records are synced."""
+        if self.synced >= number:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((number, done))
+        self.sync_soon()
+        await done
+
+    def close(self) -> None:
+        """Fold everything in; where that cannot be done, it is left for the next writer."""
+        if not self._open:
+            return
+        if self._held:
+            with contextlib.suppress(LedgerError):
+                self.write([])
+        self._open = False
+        if self._tick is not None:
+            self._tick.cancel()
+        if self._folding is not None:
+            self._folding.join()
+        self._bell.put(False)
+        self._syncing.join()
+        folded = False
+        if not self._fault:
+            with contextlib.suppress(sqlite3.Error):
+                ahead.fold(self._connection, self._ahead.number, self._fresh)
+                folded = True
+        if not folded:
+            with contextlib.suppress(OSError):
+                self._ahead.sync()
+        self._ahead.close(remove=folded)
+
+    # ------------------------------------------------------------------ in the event loop
+
+    def _tick_later(self) -> None:
+        with contextlib.suppress(RuntimeError):  # no loop: the next write in one does it, or `close`
+            self._tick = asyncio.get_running_loop().call_later(TICK, self._ticked)
+
+    def _ticked(self) -> None:
+        """Something was written not long ago."""
+        self._tick = None
+        if self._held:
+            with contextlib.suppress(LedgerError):  # `failed` was told
+                self.write([])
+        now = asyncio.get_running_loop().time()
+        self._due = self._due or now + FOLDING
+        if self.synced < self.written:
+            self.sync_soon()
+        if self._folding is None and (len(self._fresh) >= MANY or now >= self._due):
+            self._fold()
+        if self._fresh or self.synced < self.written:
+            self._tick_later()
+
+    def _fold(self) -> None:
+        """Begin the next piece, and fold this one in."""
+        entries, number, self._due = self._fresh, self._ahead.number, 0.0
+        self._fresh = []
         try:
-            results = self._commit(batch)
-        except sqlite3.Error:
-            self._failed = True
-            raise
-        self.written += len(batch)
-        self._ring()
-        return results
+            self._ahead.turn()
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+            return
+        loop = asyncio.get_running_loop()
+        self._folding = threading.Thread(target=self._folded, args=(number, entries, loop), name="smart-fold")
+        self._folding.start()
+
+    def _done(self, entries: Sequence[Entry], fault: str) -> None:
+        self._folding = None
+        if fault:
+            self._fail(fault)
+        else:
+            self.forget(entries)
+
+    def _fail(self, why: str) -> LedgerError:
+        """Nothing may be written after what was not."""
+        self._fault = self._fault or f"The ledger could not be written: {why}. What was recorded before is kept."
+        error = LedgerError(self._fault)
+        self.failed(error)
+        return error
 
     def _synced(self, fault: LedgerError | None) -> None:
-        """In the event loop: tell those whose jobs are on the disk by now."""
+        """Tell those whose records are on the disk by now."""
         told = [done for number, done in self._waiting if number <= self.synced]
         self._waiting = [pair for pair in self._waiting if pair[0] > self.synced]
         for done in told:
-            _finish(done, fault)
+            if done.done():
+                continue
+            if fault is None:
+                done.set_result(None)
+            else:
+                done.set_exception(fault)
+        if self._waiting:
+            self.sync_soon()
 
-    # ------------------------------------------------------------------ in a thread of its own
+    # ------------------------------------------------------------------ in threads of their own
 
     def _sync(self) -> None:
-        """Sync again whenever something was written since. No lock is shared with the event loop: it would wait for
-        this thread, which waits for its turn on a busy machine."""
-        log, fault = None, None
+        """Sync whenever it is asked for. No lock is shared with the event loop: it would wait for this thread, which
+        waits for its turn on a busy machine."""
+        fault = None
         while self._bell.get():
+            time.sleep(GATHER)
             self._rung = False
             here = self.written
             try:
-                log = os.open(self._log, os.O_RDWR) if log is None else log
-                os.fsync(log)
+                self._ahead.sync()
             except OSError as error:
-                fault = LedgerError(f"The ledger could not be brought to the disk: {error.strerror}.")
-            self.synced = here
+                self._fault = f"The ledger could not be brought to the disk: {error.strerror}."
+                fault = LedgerError(self._fault)
+            self.synced = max(self.synced, here)
             if self._waiting:
                 with contextlib.suppress(RuntimeError):  # the loop is gone
                     self._waiting[0][1].get_loop().call_soon_threadsafe(self._synced, fault)
-        if log is not None:
-            os.fsync(log)
-            os.close(log)
 
-
-def _finish(done: asyncio.Future[None], fault: LedgerError | None) -> None:
-    if done.done():
-        return
-    if fault is None:
-        done.set_result(None)
-    else:
-        done.set_exception(fault)
+    def _folded(self, number: int, entries: Sequence[Entry], loop: asyncio.AbstractEventLoop) -> None:
+        fault = ""
+        try:
+            ahead.fold(self._connection, number, entries)
+        except sqlite3.Error as error:
+            fault = str(error)
+            self._fault = f"The ledger could not be written: {fault}. What was recorded before is kept."
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._done, entries, fault)

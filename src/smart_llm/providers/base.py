@@ -48,7 +48,7 @@ async def answered(provider: Provider, request: Request) -> Answer:
     if not isinstance(answer, Answer):
         said = type(answer).__name__
         raise InputError(f"providers: complete() of {whose} gives a {said}: return a smart.Answer.")
-    return tidied(answer, whose)
+    return answer if getattr(provider, "tidy", False) else tidied(answer, whose)
 
 
 Told: TypeAlias = Callable[[str, Mapping[str, str]], None]

@@ -109,6 +109,9 @@ class HttpProvider(ABC):
     cannot be made to keep to the labels although it should be.
     """
 
+    tidy = True
+    """Dialects read leniently, and `safe` is what leaves here: nothing else has to be done before it is recorded."""
+
     def __init__(
         self, endpoint: HttpEndpoint, models: Iterable[Model], *, prefix: str = "", told: Told | None = None
     ) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -94,10 +94,71 @@ class Alternative(msgspec.Struct):
     logprob: float
 
 
+class Plain(msgspec.Struct):
+    """A reply in the shape that nearly all have, read at once; whatever is not quite so is read as `Reply`."""
+
+    choices: tuple[PlainChoice]
+    usage: PlainUsage
+    model: str
+    error: None = None
+    base_resp: None = None
+
+
+class PlainChoice(msgspec.Struct):
+    """One completion that ended by itself."""
+
+    message: PlainMessage
+    finish_reason: Literal["stop"]
+    logprobs: Logprobs | None = None
+    error: None = None
+    content_filter_results: None = None
+
+
+class PlainMessage(msgspec.Struct):
+    """A text."""
+
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+    refusal: None = None
+
+
+class PlainUsage(msgspec.Struct):
+    """Tokens as OpenAI counts them; under another name there are none."""
+
+    prompt_tokens: PlainCount
+    completion_tokens: PlainCount
+    total_tokens: PlainCount
+    prompt_tokens_details: PlainDetails | None = None
+    completion_tokens_details: PlainDetails | None = None
+    input_tokens_details: None = None
+    output_tokens_details: None = None
+    cached_tokens: None = None
+    num_cached_tokens: None = None
+    cache_read_input_tokens: None = None
+    prompt_cache_hit_tokens: None = None
+    cache_write_tokens: None = None
+    cache_creation_input_tokens: None = None
+    cache_creation_tokens: None = None
+
+
+class PlainDetails(msgspec.Struct):
+    """Of input or of output: nothing that was cached, and no thoughts."""
+
+    cached_tokens: Literal[0] = 0
+    reasoning_tokens: Literal[0] = 0
+    num_cached_tokens: None = None
+    cache_read_input_tokens: None = None
+    prompt_cache_hit_tokens: None = None
+    cache_write_tokens: None = None
+    cache_creation_input_tokens: None = None
+    cache_creation_tokens: None = None
+
+
 class NoAnswer(ValueError):
     """The reply is no completion, or has an error in it where the answer should be."""
 
 
+PlainCount: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=lenient.MOST_TOKENS)]
+_plain = msgspec.json.Decoder(Plain).decode
 _decode = msgspec.json.Decoder(Reply).decode
 _logprobs = msgspec.json.Decoder(Logprobs | None).decode
 
@@ -107,6 +168,29 @@ def answer(data: bytes) -> Answer:
 
     Raises one of `lenient.UNREADABLE` (`NoAnswer` among them) where there is none.
     """
+    try:
+        return _answer(_plain(data))
+    except (*lenient.UNREADABLE, OverflowError):
+        return read(data)
+
+
+def _answer(reply: Plain) -> Answer:
+    """The same as `read` says of it."""
+    choice, used = reply.choices[0], reply.usage
+    if used.total_tokens != used.prompt_tokens + used.completion_tokens:
+        raise NoAnswer
+    pairs, listed = _told(choice.logprobs)
+    return Answer(
+        choice.message.content,
+        Usage(used.prompt_tokens, used.completion_tokens),
+        logprobs=pairs,
+        snapshot=reply.model,
+        listed=listed,
+    )
+
+
+def read(data: bytes) -> Answer:
+    """`answer` for a reply in any shape."""
     reply = lenient.decoded(data, _decode)
     choice = _choice(reply)
     message = _message(choice)
@@ -231,6 +315,10 @@ def _scored(raw: bytes) -> tuple[Pairs, tuple[Pairs, ...]]:
         found = _logprobs(raw)
     except lenient.UNREADABLE:
         found = _mended(lenient.value_of(raw))
+    return _told(found)
+
+
+def _told(found: Logprobs | None) -> tuple[Pairs, tuple[Pairs, ...]]:
     if found is None:
         return (), ()
     pairs = _pairs(found)

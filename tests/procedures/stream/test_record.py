@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,8 +16,10 @@ from smart_llm.procedures.stream import (
     Another,
     Deferred,
     Event,
+    Replay,
     Restarted,
     Settled,
+    State,
     Stream,
     StreamPromise,
     Tossed,
@@ -30,14 +33,17 @@ from smart_llm.procedures.stream import (
 PROMISE = {mode: StreamPromise("0.8", "0.9", 100, mode) for mode in ("before", "behind")}
 
 
-def play(mode: str, steps: list[tuple[int, int, int]], kill: set[int]) -> tuple[Stream, list[Event]]:
-    """A stream that meets these steps (what to do, a coin, a score), killed at some of them."""
+def play(
+    mode: str, steps: list[tuple[int, int, int]], kill: set[int], notes: list[tuple[int, State]] | None = None
+) -> tuple[Stream, list[Event]]:
+    """A stream that meets these steps (what to do, a coin, a score), killed at some of them. notes: how it stood every
+    few steps, after how many events, is added to these, and it goes on from them after a kill."""
     stream, record = Stream(PROMISE[mode], [0.1, 0.3]), list[Event]()
     under_way, held = list[Accepted | Deferred](), list[Accepted]()
     for place, (what, coin, score) in enumerate(steps):
         if place in kill:
             record += stream.take()
-            stream = Stream.resume(PROMISE[mode], [0.1, 0.3], map(read_event, map(write_event, record)))
+            stream = resumed(mode, [read_event(write_event(event)) for event in record], notes or [])
             under_way, held = list(stream.outstanding), []
         if what == 0 and held:
             accepted = held.pop(0)
@@ -52,7 +58,17 @@ def play(mode: str, steps: list[tuple[int, int, int]], kill: set[int]) -> tuple[
         else:
             decided = ask(stream, coin, score)
             (held if isinstance(decided, Accepted) else under_way).append(decided)
+        if notes is not None and place % 17 == 16:
+            record += stream.take()
+            notes.append((len(record), msgspec.json.decode(msgspec.json.encode(stream.state()), type=State)))
     return stream, record + stream.take()
+
+
+def resumed(mode: str, record: list[Event], notes: list[tuple[int, State]]) -> Stream:
+    """From notes, the few events before the last one, and the events since."""
+    last = notes[-1][0] if notes else 0
+    states, learned = [state for _, state in notes], record[max(0, last - 20) : last]
+    return Stream.resume(PROMISE[mode], [0.1, 0.3], record[last:], states=states, learned=learned)
 
 
 def ask(stream: Stream, coin: int, score: int) -> Any:
@@ -82,6 +98,25 @@ def test_the_record_makes_the_state(mode: str, steps: list[tuple[int, int, int]]
         assert again.windows[number].unanswered >= window.counts.unanswered
         assert again.windows[number].counts.caught >= window.counts.caught
         assert window.counts.accepted == 0 or window.terms.credit >= 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(mode=st.sampled_from(["before", "behind"]), steps=STEPS, kill=st.sets(st.integers(0, 219), max_size=4))
+def test_notes_make_the_same_state(mode: str, steps: list[tuple[int, int, int]], kill: set[int]) -> None:
+    """A stream that goes on from notes of how it stood, and from the events since, stands as all its events say: the
+    same windows, the same audits out, and the same notes."""
+    notes = list[tuple[int, State]]()
+    _, record = play(mode, steps, kill, notes)
+    whole, short = Stream.resume(PROMISE[mode], [0.1, 0.3], record), resumed(mode, record, notes)
+    assert dict(short.windows) == dict(whole.windows)
+    assert short.outstanding == whole.outstanding
+    assert short.last == whole.last
+    told, place = Replay(), 0
+    for until, state in notes:
+        for event in record[place:until]:
+            told.apply(event)
+        assert told.state() == state
+        place = until
 
 
 def begun(mode: str = "behind", audits: int = COINS // 2) -> tuple[Stream, list[Event]]:

@@ -24,12 +24,13 @@ from smart_llm.procedures.stream.events import (
     Tossed,
     Tried,
     read_event,
+    read_events,
     write_event,
 )
 from smart_llm.procedures.stream.machine import Stream
 from smart_llm.procedures.stream.promise import COINS, StreamPromise, WindowTerms
 from smart_llm.procedures.stream.thrift import Thrift
-from smart_llm.procedures.stream.window import Counts, Replay, Window, replay
+from smart_llm.procedures.stream.window import Counts, Replay, State, Window, replay
 
 __all__ = [
     "COINS",
@@ -43,6 +44,7 @@ __all__ = [
     "Replay",
     "Restarted",
     "Settled",
+    "State",
     "Stream",
     "StreamPromise",
     "Taught",
@@ -52,6 +54,7 @@ __all__ = [
     "Window",
     "WindowTerms",
     "read_event",
+    "read_events",
     "replay",
     "write_event",
 ]

@@ -97,6 +97,7 @@ class Restarted(Struct, frozen=True, tag="restarted"):
 
 Event: TypeAlias = Taught | Opened | Accepted | Deferred | Tossed | Settled | Restarted
 _READ = msgspec.json.Decoder(Event)
+_READ_ALL = msgspec.json.Decoder(list[Event])
 _WRITE = msgspec.json.Encoder()
 
 
@@ -109,3 +110,9 @@ def read_event(text: bytes | str) -> Event:
     """From the ledger; `msgspec.ValidationError` for anything else."""
     event: Event = _READ.decode(text)
     return event
+
+
+def read_events(text: bytes | str) -> list[Event]:
+    """Several, from a list."""
+    events: list[Event] = _READ_ALL.decode(text)
+    return events

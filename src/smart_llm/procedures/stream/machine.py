@@ -3,7 +3,7 @@
 Order is in the types: only `decide` makes an `Accepted`, only an `Accepted` can be tossed, and the coin is an argument
 of `toss`; it must be drawn, from the operating system's randomness, when the `Accepted` has been written.
 Every method that changes anything makes an event, applies it, and keeps it for `take`: the state is what `replay` makes
-of the events, so a stream that is resumed from its record is the same stream.
+of the events, so a stream that is resumed from its whole record is the same stream.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from smart_llm.procedures.stream.events import (
 )
 from smart_llm.procedures.stream.promise import COINS, StreamPromise
 from smart_llm.procedures.stream.thrift import Thrift
-from smart_llm.procedures.stream.window import Replay, Window
+from smart_llm.procedures.stream.window import Replay, State, Window
 
 
 class Stream:
@@ -54,10 +54,19 @@ class Stream:
         *,
         lost: int = 0,
         acceptance: Acceptance | None = None,
+        states: Sequence[State] = (),
+        learned: Iterable[Event] = (),
     ) -> Stream:
         """The stream that has written these events and was stopped, in whatever way. What was under way counts as a
-        miss; the `Restarted` that says so is the first event to `take`. lost: see `Restarted`."""
+        miss; the `Restarted` that says so is the first event to `take`. lost: see `Restarted`.
+
+        states: all it has told of itself before these events, which may then be missing: counts are the same, beliefs
+        rest on `learned`, which are the last events before these.
+        """
         stream = cls(promise, prices, acceptance=acceptance)
+        if states:
+            stream._told = cls.fold.restored(states)
+            stream._recall(learned)
         for event in events:
             stream._apply(event)
         if stream._told.current is not None:
@@ -139,6 +148,15 @@ class Stream:
             each for r, each in self._told.open.items() if r in self._told.tossed and isinstance(each, Accepted)
         )
 
+    @property
+    def last(self) -> int:
+        """The number of the last request."""
+        return self._told.last
+
+    def state(self) -> State:
+        """How it stands after all events so far, for `resume`."""
+        return self._told.state()
+
     def take(self) -> list[Event]:
         """The events since the last call, to be written, in this order, before anything goes out."""
         fresh, self._fresh = self._fresh, []
@@ -159,6 +177,16 @@ class Stream:
         current = self._told.current
         assert current is not None
         return current
+
+    def _recall(self, events: Iterable[Event]) -> None:
+        """Teach beliefs what happened before."""
+        for window in self._told.windows.values():
+            self.acceptance.learn(Opened(window.number, window.terms), None)
+        decided: dict[int, Accepted | Deferred] = {}
+        for event in events:
+            if isinstance(event, Accepted | Deferred):
+                decided[event.request] = event
+            self.acceptance.learn(event, decided.get(event.request) if isinstance(event, Tossed | Settled) else None)
 
     def _decided(self, event: Accepted | Deferred) -> Accepted | Deferred:
         self._tell(event)

@@ -7,6 +7,7 @@ touch it. What is not known yet counts as a miss: a coin that is not tossed, an 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -112,9 +113,10 @@ class Window(Struct, frozen=True):
 
     @property
     def stopped(self) -> bool:
-        """Whether acceptance has ended for good: audited misses beyond the credit, without those not back yet."""
+        """Whether acceptance has ended for good: audited misses beyond the credit, without those not back yet. Where
+        there is no credit it has not begun."""
         counts = self.counts
-        return counts.missed + counts.failed + counts.lost > self.terms.credit
+        return self.terms.credit >= 0 and counts.missed + counts.failed + counts.lost > self.terms.credit
 
     @property
     def unanswered(self) -> int:
@@ -140,6 +142,16 @@ class Window(Struct, frozen=True):
         return "kept" if self.settled else "open"
 
 
+class State(Struct, frozen=True):
+    """How a stream stands: windows that may have changed since the last state, requests under way, those of them whose
+    coin says audit, and the number of the last request."""
+
+    windows: tuple[Window, ...]
+    open: tuple[Accepted | Deferred, ...]
+    tossed: tuple[int, ...]
+    last: int
+
+
 def replay(events: Iterable[Event]) -> dict[int, Window]:
     """The windows that these events make, by number; `LedgerError` where they cannot have happened in this order."""
     return Replay.of(events).windows
@@ -153,6 +165,29 @@ class Replay:
         self.open: dict[int, Accepted | Deferred] = {}
         self.tossed: set[int] = set()
         self.last = 0
+        self._unsettled = 1
+
+    @classmethod
+    def restored(cls, states: Iterable[State]) -> Self:
+        """As it stood at the last of all its states."""
+        told = cls()
+        for state in states:
+            told.windows |= {window.number: window for window in state.windows}
+            told.open = {each.request: each for each in state.open}
+            told.tossed, told.last = set(state.tossed), state.last
+        told._settle()
+        return told
+
+    def state(self) -> State:
+        """How it stands now."""
+        changed = tuple(self.windows[number] for number in range(self._unsettled, len(self.windows) + 1))
+        self._settle()
+        return State(changed, tuple(self.open.values()), tuple(sorted(self.tossed)), self.last)
+
+    def _settle(self) -> None:
+        """From which window on they may still change: the newest one always may."""
+        while self._unsettled < len(self.windows) and self.windows[self._unsettled].settled:
+            self._unsettled += 1
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Replay:

@@ -1,0 +1,285 @@
+"""What was written for a ledger and is not in its SQLite file yet: two files beside it, used in turn.
+
+    LEDGER-ahead.0, LEDGER-ahead.1     a head (whose it is, its number), then records with checksums
+
+Appending to a file takes a few millionths of a second of CPU, a transaction of SQLite about two hundred. So whoever
+answers people appends here, and what one of the files holds (a *piece*) is folded into the ledger by one transaction,
+which notes the piece's number: none is folded in twice. A record that is torn ends its piece; those after it were never
+synced. Readers find what is not folded in as if it were (`overlay`), and whoever writes the ledger next folds it in
+first (`settle`).
+
+Events of one run and kind that are written as parts become one row of the ledger, whose payload lists them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from struct import Struct
+from typing import Any, TypeAlias
+
+import msgspec
+
+from smart_llm.errors import LedgerError
+
+FORMAT = "smart-ahead/1"
+ANSWER, ATTEMPT, EVENT, PART = range(4)
+"""Kinds of entries: rows of the tables, an event without its number, and a part of one."""
+Entry: TypeAlias = "tuple[int, Sequence[Any]]"
+
+RUN, NAME, FOLDED = "ahead", "ledger", "folded"
+"""Events of this run say whose the files beside a ledger are, and which piece was folded in last."""
+COLUMNS = {"answers": 10, "attempts": 8, "events": 5}
+TOGETHER = 50
+"""Rows that one statement inserts: SQLite gives Python's lock up for every statement, and takes it again."""
+TRIES, PAUSE = 50, 0.02
+"""Times, and seconds between, that a reader looks again whose pieces were folded in meanwhile."""
+_FRAME = Struct(">II")
+_HEAD = "SELECT payload FROM events WHERE run = ? AND kind = ? ORDER BY id DESC LIMIT 1"
+_encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
+_sync = getattr(os, "fdatasync", os.fsync)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is to be folded in at once. ledger: whose it is. length, before: bytes of it, and of the piece before it."""
+
+    ledger: str
+    number: int
+    before: int
+    entries: list[Entry]
+    length: int
+
+
+class Ahead:
+    """The files of one ledger, for its only writer. A failed write leaves them as they are: nothing may follow it."""
+
+    def __init__(self, path: Path, ledger: str, number: int) -> None:
+        self._ledger, self.number, self._length = ledger, number, 0
+        flags = os.O_CREAT | os.O_RDWR | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        self._paths = files(path)
+        self._files = [os.open(each, flags, 0o600) for each in self._paths]
+        _sync_folder(path.parent)
+        self._begin()
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """One record more: it survives this process when this returns. `OSError` where there is no room."""
+        self._write(_encode(entries), self._seed)
+
+    def turn(self) -> None:
+        """Begin the next piece in the other file, whose own must be folded in by now."""
+        self.number += 1
+        self._begin()
+
+    def sync(self) -> None:
+        """Bring both to the disk, the older one first; `OSError` where that fails."""
+        now = self.number
+        for number in (now - 1, now):
+            _sync(self._files[number % 2])
+
+    def close(self, *, remove: bool) -> None:
+        """Give the files up. remove: all is folded in."""
+        for each in self._files:
+            os.close(each)
+        if remove:
+            for path in self._paths:
+                path.unlink(missing_ok=True)
+
+    def _begin(self) -> None:
+        """What the file held before is written over: that spares the disk much. Its checksums do not fit this piece."""
+        self._file = self._files[self.number % 2]
+        os.lseek(self._file, 0, os.SEEK_SET)
+        head = _encode([FORMAT, self._ledger, self.number, self._length])
+        self._seed, self._length = zlib.crc32(head), 0
+        self._write(head, 0)
+
+    def _write(self, data: bytes, seed: int) -> None:
+        record = _FRAME.pack(len(data), zlib.crc32(data, seed)) + data
+        if os.write(self._file, record) != len(record):
+            raise OSError("there is no room for it")
+        self._length += len(record)
+
+
+def files(path: Path) -> list[Path]:
+    """Where they are."""
+    return [path.with_name(f"{path.name}-ahead.{place}") for place in (0, 1)]
+
+
+def pieces(path: Path) -> list[Piece]:
+    """What the files beside a ledger hold, oldest first, as far as it is whole: nothing follows what was lost."""
+    found = list[Piece]()
+    for each in files(path):
+        with suppress(FileNotFoundError):
+            found += _piece(each.read_bytes(), each)
+    found.sort(key=lambda piece: piece.number)
+    if len(found) == 2 and found[0].number + 1 == found[1].number and found[0].length < found[1].before:
+        found.pop()
+    return found
+
+
+def _piece(data: bytes, path: Path) -> Iterator[Piece]:
+    head, start = _record(data, 0, 0)
+    if head is None:
+        return
+    told = _decode(head)
+    if told[0] != FORMAT:
+        raise LedgerError(f"{path} was written by another version of smart-llm ({told[0]}); open it with that one.")
+    entries, seed, end = list[Entry](), zlib.crc32(head), start
+    record, start = _record(data, end, seed)
+    while record is not None:
+        entries += [(kind, row) for kind, row in _decode(record)]
+        end = start
+        record, start = _record(data, end, seed)
+    _, ledger, number, before = told
+    yield Piece(ledger, number, before, entries, end)
+
+
+def _record(data: bytes, start: int, seed: int) -> tuple[bytes | None, int]:
+    """The record that begins here, None where there is no whole one, and where the next begins."""
+    if start + _FRAME.size > len(data):
+        return None, start
+    length, checksum = _FRAME.unpack_from(data, start)
+    end = start + _FRAME.size + length
+    record = data[start + _FRAME.size : end]
+    fits = length and end <= len(data) and zlib.crc32(record, seed) == checksum
+    return (record if fits else None), end
+
+
+# --------------------------------------------------------------------------- into the ledger
+
+
+def fold(connection: sqlite3.Connection, number: int, entries: Iterable[Entry]) -> None:
+    """Write a piece into the ledger, by one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _insert(connection, entries, "")
+        _note(connection, FOLDED, number)
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def settle(connection: sqlite3.Connection, path: Path) -> None:
+    """Fold in what a writer that was stopped has left, and remove its files."""
+    if not any(each.exists() for each in files(path)):
+        return
+    for piece in _missing(connection, path):
+        fold(connection, piece.number, piece.entries)
+    for each in files(path):
+        each.unlink(missing_ok=True)
+
+
+def begin(connection: sqlite3.Connection, path: Path) -> Ahead:
+    """Files for a ledger that is settled."""
+    name = _told(connection, NAME)
+    if name is None:
+        name = os.urandom(8).hex()
+        _note(connection, NAME, name)
+    return Ahead(path, name, 1 + (_told(connection, FOLDED) or 0))
+
+
+def overlay(connection: sqlite3.Connection, path: Path) -> None:
+    """Let a reader's connection find what is not folded in, as of now, as if it were."""
+    if not any(each.exists() for each in files(path)):
+        return
+    for left in range(TRIES, -1, -1):
+        connection.execute("BEGIN")  # until it is closed: what is folded in later is here already
+        try:
+            found = _missing(connection, path)
+            break
+        except LedgerError:
+            connection.execute("ROLLBACK")
+            if not left:
+                raise
+            time.sleep(PAUSE)
+    entries = [entry for piece in found for entry in piece.entries]
+    if not entries:
+        connection.execute("ROLLBACK")
+        return
+    for table in COLUMNS:
+        connection.execute(f"CREATE TEMP TABLE ahead_{table} AS SELECT * FROM main.{table} WHERE 0")
+    connection.execute("CREATE UNIQUE INDEX temp.ahead_key ON ahead_answers (key)")
+    _insert(connection, entries, "ahead_")
+    known = "SELECT 1 FROM main.answers WHERE main.answers.key = ahead_answers.key"
+    connection.execute(f"DELETE FROM temp.ahead_answers WHERE EXISTS ({known})")
+    last = connection.execute("SELECT MAX(id) FROM main.events").fetchone()[0] or 0
+    connection.execute("UPDATE temp.ahead_events SET id = rowid + ?", (last,))
+    for table in COLUMNS:
+        both = f"SELECT * FROM main.{table} UNION ALL SELECT * FROM temp.ahead_{table}"
+        connection.execute(f"CREATE TEMP VIEW {table} AS {both}")
+
+
+def _missing(connection: sqlite3.Connection, path: Path) -> list[Piece]:
+    """The pieces that are not folded in. `LedgerError`: these are not all, or not of this ledger."""
+    last, name = _told(connection, FOLDED) or 0, _told(connection, NAME)
+    found = [piece for piece in pieces(path) if piece.number > last]
+    fits = [piece.number for piece in found] == list(range(last + 1, last + 1 + len(found)))
+    if not fits or any(piece.ledger != name for piece in found):
+        raise LedgerError(
+            f"{files(path)[0]} and {files(path)[1].name} do not go with {path}: it is another ledger, or an older copy "
+            "of theirs. Put back what belongs to them, or move them away."
+        )
+    return found
+
+
+def _insert(connection: sqlite3.Connection, entries: Iterable[Entry], prefix: str) -> None:
+    for table, rows in _rows(entries).items():
+        each = f"({','.join('?' * COLUMNS[table])})"
+        sql = f"INSERT OR IGNORE INTO {prefix}{table} VALUES "
+        whole = len(rows) - len(rows) % TOGETHER
+        for start in range(0, whole, TOGETHER):
+            many = [value for row in rows[start : start + TOGETHER] for value in row]
+            connection.execute(sql + ",".join([each] * TOGETHER), many)
+        connection.executemany(sql + each, rows[whole:])
+
+
+def _rows(entries: Iterable[Entry]) -> dict[str, list[Sequence[Any]]]:
+    """By table. Parts of an event come before the next whole one."""
+    rows: dict[str, list[Sequence[Any]]] = {table: [] for table in COLUMNS}
+    parts: dict[tuple[str, str], list[str]] = {}
+    now = 0.0
+
+    def gathered() -> None:
+        for (run, kind), told in parts.items():
+            rows["events"].append((None, run, kind, f"[{','.join(told)}]", now))
+        parts.clear()
+
+    for kind, row in entries:
+        if kind == PART:
+            run, what, payload, now = row
+            parts.setdefault((run, what), []).append(payload)
+        elif kind == EVENT:
+            gathered()
+            rows["events"].append((None, *row))
+        else:
+            rows["answers" if kind == ANSWER else "attempts"].append(row)
+    gathered()
+    return rows
+
+
+def _told(connection: sqlite3.Connection, kind: str) -> Any:
+    row = connection.execute(_HEAD, (RUN, kind)).fetchone()
+    return None if row is None else msgspec.json.decode(row[0])
+
+
+def _note(connection: sqlite3.Connection, kind: str, value: object) -> None:
+    told = msgspec.json.encode(value).decode()
+    connection.execute("INSERT INTO events VALUES (NULL, ?, ?, ?, ?)", (RUN, kind, told, time.time()))
+
+
+def _sync_folder(folder: Path) -> None:
+    """That the files are there has to survive as well; not every system can say so."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
