@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TIER ?= default
 export UV_PYTHON_DOWNLOADS = never
 LOCK := -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 QUIET := $(shell test -t 2 || echo -q)
@@ -10,7 +9,7 @@ QUIET := $(shell test -t 2 || echo -q)
 .PHONY: demo test lint types unit docs dist lock clean
 
 demo: $(VENV)/package          ## the main job on real models, no key needed
-	$(BIN)/smart demo --tier $(TIER)
+	$(BIN)/smart demo
 
 test: $(VENV)/ready lint docs unit   ## lint, docs, tests, and types, which are among the tests (tests/typing)
 

@@ -30,6 +30,7 @@ from common import finish, options, show, spread
 from scipy.stats import rankdata
 
 from smart_llm.cli import demonstration as demo
+from smart_llm.cli import snippets
 from smart_llm.engine.questions import WARM
 from smart_llm.errors import InputError
 from smart_llm.providers import replies
@@ -46,7 +47,7 @@ REFERENCE = "qwen2.5-coder-1.5b"
 CANDIDATE = "qwen2.5-coder-0.5b"
 TEXT = "\n\nReview: {text}\n"
 TASKS = {
-    "two": Task(demo.PROMPT, labels=demo.LABELS),
+    "two": Task(demo.PROMPT, labels=snippets.LABELS),
     "three": Task(
         "What does the reviewer think of the movie? Answer with one word: positive, neutral or negative." + TEXT,
         labels=["positive", "neutral", "negative"],
@@ -75,7 +76,7 @@ def main() -> None:
     args = parser.parse_args()
     rows, tasks = (20, args.task[:1]) if args.quick else (args.rows, args.task)
     try:
-        texts = [snippet.text for snippet in demo.reviews(lambda _: None)][:: max(1, 10_000 // rows)][:rows]
+        texts = [snippet.text for snippet in snippets.reviews(lambda _: None)][:: max(1, 10_000 // rows)][:rows]
         paths = {name: weights.locate(name) for name in (REFERENCE, *args.candidate)}
     except InputError as error:
         sys.exit(f"skipped: {error}")

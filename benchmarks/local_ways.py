@@ -2,11 +2,12 @@
 
     python benchmarks/local_ways.py [--quick] [--rows 400] [--home FOLDER]
 
-The models and the text of `smart demo` (downloaded where they are not here yet: 1.6 GB). Every row of the table is
-answered by the reference, a 1.5B model, and by a 0.5B model: row by row, in packs of 4 and of 8, with a short prompt.
-Price: measured CPU-seconds of all calls of a way, halves of packs that could not be read included, ÷ rows. Broken: rows
-whose answer breaks the contract, which a run sends to the reference; they count as not agreeing. The interval of the
-agreement is exact, two-sided, 95 %. For comparison the table says what a row costs whose deferrals are paid as well.
+The reference and the text of `smart demo`, and a smaller model (downloaded where they are not here yet: 1.7 GB). Every
+row of the table is answered by the reference, a 1.5B model, and by a 0.5B model: row by row, in packs of 4 and of 8,
+with a short prompt. Price: measured CPU-seconds of all calls of a way, halves of packs that could not be read included,
+÷ rows. Broken: rows whose answer breaks the contract, which a run sends to the reference; they count as not agreeing.
+The interval of the agreement is exact, two-sided, 95 %. For comparison the table says what a row costs whose deferrals
+are paid as well.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 from common import finish, options, show
 
 from smart_llm import Candidate
-from smart_llm.cli.demonstration import LABELS, PROMPT, SHOWS, reviews, write_table
+from smart_llm.cli.demonstration import PROMPT, SHOW
+from smart_llm.cli.snippets import LABELS, reviews, shared_out, write_table
 from smart_llm.engine.questions import Questions
 from smart_llm.ledger import request_key
 from smart_llm.providers.local import weights
@@ -33,7 +35,7 @@ from smart_llm.tasks import Task, packs
 from smart_llm.types import Answer, Model, Part, Request
 
 SHORT = "Review: {text}\nDoes the reviewer like it? yes or no:"
-SMALL = SHOWS["default"].candidates[0]
+SMALL = "local:qwen2.5-coder-0.5b"
 WAYS = {
     "row by row": Candidate(SMALL),
     "packs of 4": Candidate(SMALL, pack=4),
@@ -51,8 +53,9 @@ def main() -> None:
     weights.pull("default", progress=print)
     task = Task(PROMPT, labels=LABELS)
     with tempfile.TemporaryDirectory() as folder:
-        table = open_table(write_table(reviews(print), 24 if args.quick else args.rows, Path(folder)))
-        models = [resolved(str(spec)) for spec in (SHOWS["default"].reference, *WAYS.values())]
+        shown, _ = shared_out(reviews(print), 24 if args.quick else args.rows)
+        table = open_table(write_table(shown, Path(folder)))
+        models = [resolved(str(spec)) for spec in (SHOW.reference, *WAYS.values())]
         questions = Questions(table, task, tuple(models))
         reference, lines = None, list[dict[str, Any]]()
         for number, (name, model) in enumerate(zip(["reference", *WAYS], models, strict=True)):

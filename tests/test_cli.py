@@ -18,6 +18,7 @@ from commands import BIG, on_a_terminal, usual
 
 import smart_llm as smart
 from smart_llm import execution
+from smart_llm.cli.demonstration import SHOW
 from smart_llm.mock.server import MockServer
 from smart_llm.providers.local.weights import KNOWN
 
@@ -296,15 +297,13 @@ def test_a_terminal_of_few_signs_is_no_traceback(tmp_path: Path) -> None:
 def test_sizes_are_the_same_everywhere(command: Command) -> None:
     """What the demo downloads and what it takes on disk, in README, help and list, is what the files have."""
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    tiny = KNOWN["smollm2-135m"]
-    download, disk = f"{tiny.download / 1e6:.0f} MB", f"{tiny.bytes / 1e6:.0f} MB"
-    whole = f"{sum(each.download for each in KNOWN.values()) / 1e9:.1f} GB"
+    model = KNOWN[SHOW.model]
     helped = " ".join(command("demo", "-h")[1].split())
     for text in (readme, helped):
-        assert download in text
-        assert disk in text
-        assert whole in text
-    assert f"{disk} on disk" in " ".join(command("models", "list")[1].split())
+        assert f"{model.download / 1e9:.1f} GB" in text
+        assert f"{SHOW.rows:,}" in text
+    listed = " ".join(command("models", "list")[1].split())
+    assert all(f"{each.bytes / 1e6:,.0f} MB on disk" in listed for each in KNOWN.values())
 
 
 def test_hints_are_given_once(tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def run(table: Any, task: Task, **options: Unpack[Asked]) -> Run[Any]:
         relation, or dicts. What comes back in `Run.table` is of the same kind, with `answer`, `answered_by`, `status`.
     task: a `smart.Task`: the prompt, what counts as an answer, when two answers are the same.
     reference, candidates: models as `provider:model`, such as "openai:gpt-4.1"; candidates are a list of these, or of
-        `smart.Candidate`, which also says how a model is asked (packs of rows, a prompt of its own, part of a text).
+        `smart.Candidate`, which also says how a model is asked (packs of rows, a prompt of its own, part of a text), or
+        is a function of your own, or regular expressions; "learned" is taught in the run.
 
     Options, the promise:
 

@@ -64,7 +64,8 @@ class Decided:
 @dataclass(frozen=True, slots=True)
 class Ended:
     """Every row is settled. status: the certificate's. errors: rows without an answer. saving: reference-only cost ÷
-    cost. spent: USD that this run has paid. reused: USD that the answers cost which it took from earlier runs."""
+    cost. spent: USD that this run has paid or may have paid; failed: the part of it for calls that brought no answer,
+    at most. reused: USD that the answers cost which it took from earlier runs."""
 
     status: str
     rows: int
@@ -72,6 +73,7 @@ class Ended:
     saving: float
     spent: float
     reused: float = 0.0
+    failed: float = 0.0
 
 
 Event: TypeAlias = Said | Profiling | Decided | Delivering | Ended

@@ -143,7 +143,7 @@ async def _planned(job: Job, options: Options, scope: Scope, pilot: int | None) 
 
 def _untaught(job: Job, options: Options) -> Job:
     """Without the candidate that is taught in the run, which no pilot can ask; `InputError` where the user named it."""
-    if any(str(each) == LEARNED for each in options.candidates):
+    if any(str(each).partition("?")[0] == LEARNED for each in options.candidates):
         raise InputError("--pilot: learned is taught in the run and cannot be piloted; plan without one of the two.")
     return replace(job, models=tuple(model for model in job.models if model.name != LEARNED))
 

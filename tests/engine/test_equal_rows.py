@@ -246,3 +246,29 @@ def test_a_failing_reference_is_retried_for_the_equal_row(tmp_path: Path) -> Non
     done = run(tmp_path, repeated(300, 4), big=Watched(big({})))
     alike(done.table)
     assert {row["status"] for row in done.table} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("distinct", "copies", "prices", "error"),
+    [(50, 20, (0.3, 0.3, 0.3), 0.5), (60, 83, (0.1, 0.3, 0.5), 0.1), (250, 4, (0.5, 0.5), 0.1), (400, 2, (0.4,), 1.0)],
+)
+def test_limits_of_cost_count_requests(
+    tmp_path: Path, distinct: int, copies: int, prices: tuple[float, ...], error: float
+) -> None:
+    """Where rows ask the same many times over, candidates of little use cost at most 5 % of the reference alone."""
+    named = {f"fake:c{j}": f"fake:c{j}?in={10 * price:g}&out={10 * price:g}" for j, price in enumerate(prices)}
+    done = smart.run(
+        repeated(distinct, copies),
+        TASK,
+        reference=BIG,
+        candidates=list(named.values()),
+        agreement=0.95,
+        seed=7,
+        providers={
+            "fake:big": smart.FakeProvider(answering(0.0)),
+            **{name: smart.FakeProvider(answering(error, name)) for name in named},
+        },
+        ledger=tmp_path / "l.db",
+    )
+    cost = done.certificate.cost
+    assert cost.total <= 1.05 * cost.reference_only

@@ -155,7 +155,7 @@ def test_a_model_that_was_changed_in_the_ledger_is_found_out(
     ("options", "message"),
     [
         ({"rows": 100}, "100 different rows are too few"),
-        ({"candidates": ["learned?embed=static"]}, "it has no options .embed=static."),
+        ({"candidates": ["learned?pack=3"]}, "unknown option .pack."),
         ({"candidates": ["learned", "learned"]}, "given twice"),
         ({"procedure": "smart/2024"}, "goes with the default procedure"),
         ({"engine": "ray"}, "in the process of the run"),
@@ -191,3 +191,28 @@ def test_ways_auto_offers_it_where_it_may_pay(tmp_path: Path) -> None:
     assert "learned" not in [model.name for model in smart.plan(table[:1000], TASK, **options).models]
     with pytest.raises(InputError, match="cannot be piloted"):
         smart.plan(table, TASK, **{**options, "candidates": ["learned"]}, pilot=20)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_where_all_rows_are_as_sure_a_share_of_them_is_certified_and_verifies(tmp_path: Path, seed: int) -> None:
+    """The mix after lessons: what was piloted, chosen and taught is told from the evidence."""
+    table = [{"text": f"{'great' if n % 3 else 'awful'} thing {n % 7}{n % 11} {n}"} for n in range(900)]
+    wrong = {row["text"] for n, row in enumerate(table) if n % 17 == 0}
+
+    def answer(request: Request) -> str:
+        text = request.prompt.split("Review: ")[1]
+        return "positive" if ("great" in text) != (text in wrong) else "negative"
+
+    done = smart.run(
+        table,
+        TASK,
+        reference=REFERENCE,
+        candidates=["learned"],
+        agreement=0.85,
+        seed=seed,
+        ledger=tmp_path / "l.db",
+        providers={"fake:ref": smart.FakeProvider(answer, keep=True)},
+        progress=False,
+    )
+    assert "mix" in done.certificate.evidence
+    assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []

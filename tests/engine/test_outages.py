@@ -332,7 +332,7 @@ def test_an_outage_while_delivering_uses_no_row_up(tmp_path: Path, concurrency: 
 async def test_a_server_that_was_never_there_costs_no_row(tmp_path: Path, port: int) -> None:
     """The first row is asked about alone; nobody answering it is no failure of the row."""
     with pytest.raises(smart.Refused, match="cannot be reached"):
-        await run(f"http://127.0.0.1:{port}/v1", tmp_path / "l.db")
+        await run(f"http://127.0.0.1:{port}/v1", tmp_path / "l.db", patience=2.0)
     async with Weather(port=port) as url:
         done = await run(url, tmp_path / "l.db")
     assert {row["status"] for row in done.table} == {"ok"}

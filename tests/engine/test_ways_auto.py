@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ import pytest
 import smart_llm as smart
 from smart_llm.engine.spelled import MOST, spelled_out
 from smart_llm.errors import InputError
+from smart_llm.mock.answers import Said, by_rule
 from smart_llm.mock.server import MockServer
+from smart_llm.providers.making import make_providers
 from smart_llm.providers.specs import resolve
 from smart_llm.tables import open_table
+from smart_llm.types import Answer, Request
 
 LONG = "Say whether the remark is meant as praise or as blame, by these rules. " + "Mind the tone of it. " * 75
 
@@ -54,30 +58,52 @@ def test_what_the_user_wrote_stays_and_there_are_never_too_many() -> None:
     assert len(many) == MOST
 
 
-async def test_the_ways_pay_and_the_promise_is_kept(tmp_path: Path, port: int) -> None:
+class Served:
+    """A provider under the name of a model that has no port in it: orders, packs and costs follow from names."""
+
+    def __init__(self, url: str, model: str) -> None:
+        [(self._name, self._inner)] = make_providers([resolve(f"openai:{model}@{url}?in=1&out=1")]).items()
+
+    async def complete(self, request: Request) -> Answer:
+        """The mock's answer."""
+        return await self._inner.complete(replace(request, model=self._name))
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._inner.close()
+
+
+@pytest.mark.parametrize(("errs", "at_most"), [(0.0, 0.45), (0.02, 0.6)])
+async def test_the_ways_pay_and_the_promise_is_kept(tmp_path: Path, errs: float, at_most: float) -> None:
     """5,000 rows of 30 tokens under 400 tokens of instructions, an agreement of .90, a candidate at a twentieth of the
-    price that errs on 2 %, in packs no more than alone (so the mock does by default): at most .45 of the cost without
-    ways. (One order of many, which differ in what evidence costs: see benchmarks/RESULTS.md for the mean, and for
-    packs that are worse.)"""
+    price: at most .45 of the cost without ways. Where it errs on 2 % of the rows, a run that is told the best way
+    beforehand costs .47 of that without in the mean (RESULTS.md): what is left is evidence, which both pay alike."""
     table = [{"text": f"remark {i}: " + "such words as people write " * 4} for i in range(5000)]
     task = smart.Task(LONG + "\n\n{text}", labels=["yes", "no"])
-    cost = {}
-    async with MockServer(rule="label:yes,no", errors={"small": 0.02}, port=port) as url:
+    big, small = (f"openai:{name}@http://mock/v1" for name in ("big", "small"))
+    cost, truth = {}, by_rule("label:yes,no", {})
+    async with MockServer(rule="label:yes,no", errors={"small": errs}) as url:
         for ways in ("given", "auto"):
             done = await smart.arun(
                 table,
                 task,
-                reference=f"openai:big@{url}?in=20&out=20",
-                candidates=[f"openai:small@{url}?in=1&out=1"],
+                reference=f"{big}?in=20&out=20",
+                candidates=[f"{small}?in=1&out=1"],
                 agreement="0.9",
                 ways=ways,
                 seed=2,
                 ledger=tmp_path / f"{ways}.db",
                 progress=False,
+                providers={big: Served(url, "big"), small: Served(url, "small")},
             )
             cost[ways] = done.cost
-            assert done.certificate.granted
-    assert cost["auto"] <= 0.45 * cost["given"], cost
+            said = [truth("big", f"{LONG}\n\n{row['text']}") for row in table]
+            misses = sum(
+                not isinstance(each, Said) or each.text != row["answer"]
+                for row, each in zip(done.table, said, strict=True)
+            )
+            assert misses <= 500
+    assert cost["auto"] <= at_most * cost["given"], cost
 
 
 def test_another_word_than_auto_and_given() -> None:

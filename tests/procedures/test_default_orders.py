@@ -27,11 +27,11 @@ from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answers, Ask, Mix, Problem
 DEFAULT = procedures.get("ladder")
 
 
-def posed(rows: int, agreement: str, confidence: str, candidates: int, seed: int = 1) -> Problem:
-    """A problem whose candidates cost next to nothing."""
-    prices = (1.0, *(0.0001 * j for j in range(1, candidates + 1)))
+def posed(rows: int, agreement: str, confidence: str, candidates: int, price: float = 0.0001) -> Problem:
+    """A problem whose first candidate has this price, in reference calls, and each other one that much more."""
+    prices = (1.0, *(price * j for j in range(1, candidates + 1)))
     names = tuple(f"candidate-{j}" for j in range(1, candidates + 1))
-    return Problem(rows, Fraction(agreement), Fraction(confidence), "reference", names, prices, seed)
+    return Problem(rows, Fraction(agreement), Fraction(confidence), "reference", names, prices, seed=1)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,10 @@ def missed(
 
 
 NESTED = [Kind((BAD,) * bad + (AGREE,) * (2 - bad)) for bad in range(3)]
-"""The dearer of two candidates is bad only where the cheaper one is: all four kinds of rows would take minutes."""
+"""The dearer of two candidates is bad only where the cheaper one is."""
+DEAR = 0.02
+"""A price at which hopeless candidates are given up after a few rows. At lower ones such runs go through the whole
+table, and minutes of enumeration are spent on runs that deliver nothing."""
 CASES = [
     (posed(14, "0.7", "0.6", 1), kinds(1), False),
     (posed(14, "0.7", "0.6", 1), kinds(1), True),
@@ -132,7 +135,8 @@ CASES = [
     (posed(10, "0.7", "0.5", 1), kinds(1, errors=True), False),
     (posed(12, "0.6", "0.4", 1), kinds(1, (AGREE, BAD, DEFER)), False),
     (posed(8, "0.7", "0.4", 2), kinds(2), False),  # the worst population uses up .56 α
-    (posed(11, "0.7", "0.2", 2), NESTED, True),
+    (posed(9, "0.7", "0.2", 2, DEAR), kinds(2), True),  # .30 α
+    (posed(11, "0.7", "0.2", 2, DEAR), NESTED, True),  # .15 α
     (posed(8, "0.6", "0.3", 3), kinds(3), False),
 ]
 

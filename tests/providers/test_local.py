@@ -67,7 +67,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str = "smollm2-1
     file = tmp_path / "models" / f"{name}.gguf"
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"GGUF")
-    monkeypatch.setattr(local, "_library", lambda: None)
+    monkeypatch.setattr(local, "library", lambda: None)
     monkeypatch.setattr(local, "_load", lambda path, context: FakeServer())
     return local.make(Model(f"local:{name}", "local", name, Rate(cpu_hour=local.DEFAULT_CPU_HOUR)))
 
@@ -260,7 +260,7 @@ def test_missing_library_is_explained(monkeypatch: pytest.MonkeyPatch, error: Im
 
     monkeypatch.setattr("importlib.import_module", fail)
     with pytest.raises(InputError, match=said):
-        local._library()
+        local.library()
 
 
 def test_missing_file_is_known_before_anything_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -272,6 +272,27 @@ async def test_a_server_without_limits_sends_one_answer(ledger: Ledger) -> None:
     assert (len(server.bodies), ledger.count()) == (1, 1)  # the answer was paid, and is kept
 
 
+@pytest.mark.parametrize("short", [1, 2, 3])
+async def test_who_waits_for_money_is_told_who_broke_the_budget(short: int, ledger: Ledger) -> None:
+    """Calls that wait because the budget has room for one alone: once a reply breaks its bound, every one of them is
+    told that, and none that a budget is reached."""
+    replies, long = [completion("yes", usage=None)] * short, completion("word " * 500, usage=None)
+
+    def reply(_: Body, prompt: str) -> Said:
+        return 200, replies.pop() if replies else long
+
+    async with Shaped({"": reply}) as url:
+        model = resolve(f"openai:m@{url}?in=1&out=5")
+        bound = 60 * 5e-6 + 200e-6
+        client = Client(ledger, [model], make_providers([model]), budget=1.5 * bound, run="r")
+        asked = (client.ask(Request(model.name, f"row {i}", 60)) for i in range(20))
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        await client.close()
+    failed = [each for each in found if isinstance(each, BaseException)]
+    assert len(failed) == 20 - short
+    assert all("does not keep to limits" in str(each) for each in failed), {str(each)[:80] for each in failed}
+
+
 async def test_without_a_budget_a_long_answer_is_an_answer(ledger: Ledger) -> None:
     """Nobody asked for a limit of money: what comes is counted as it is."""
     long = completion("word " * 500, usage={"prompt_tokens": 10, "completion_tokens": 500})

@@ -172,9 +172,9 @@ def test_add_refuses_what_it_cannot_use(shop: Shop, tmp_path: Path) -> None:
 
 def test_missing_models_say_how_to_get_them(shop: Shop) -> None:
     """A known model names the pull, an unknown one the models there are; so does an unknown tier."""
-    with pytest.raises(InputError, match="smart models pull tiny"):
+    with pytest.raises(InputError, match="smart models pull small"):
         weights.locate("small")
     with pytest.raises(InputError, match=r"small.*smart models add"):
         weights.locate("large")
     with pytest.raises(InputError, match="tiny"):
-        weights.pull("huge")  # type: ignore[arg-type]
+        weights.pull("huge")

@@ -94,3 +94,11 @@ def test_the_command_line_says_the_same(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "--text nothing: no such column" in done.stderr
     assert done.stderr.count("\n") <= 2
+
+
+@pytest.mark.parametrize("name", ["function:rules.py:classify", "regex:great=yes", "learned?embed=static"])
+def test_what_answers_in_live_runs_only_is_refused_in_a_line(name: str) -> None:
+    """A recorded table holds no answers of it."""
+    with pytest.raises(InputError, match="it answers in live runs only") as told:
+        replay(table(300), reference="ref", candidates=[name])
+    assert "\n" not in str(told.value)

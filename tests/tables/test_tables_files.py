@@ -329,7 +329,7 @@ def test_an_output_that_cannot_be_is_found_before(source: Table, tmp_path: Path)
         ("hard.csv", "itself"),
         ("d.csv", "folder"),
         ("none/o.csv", "no folder"),
-        ("o.xlsx", "unknown format"),
+        ("o.xlsx", "read, but not written"),
         ("o", "unknown format"),
     ]:
         with pytest.raises(InputError, match=said):

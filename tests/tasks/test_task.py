@@ -97,7 +97,7 @@ def test_columns_and_prefix() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "no output contract"),
+        ({}, "what an answer is"),
         ({"labels": ["a", "b"], "answer": "text"}, "one output contract"),
         ({"labels": ["a", "b"], "schema": {"type": "object"}}, "one output contract"),
         ({"answer": "number", "schema": {"type": "object"}}, "drop one"),
@@ -107,8 +107,8 @@ def test_columns_and_prefix() -> None:
         ({"labels": "positive,negative"}, "list"),
         ({"labels": ["a", " "]}, "no letters"),
         ({"labels": ["a", ":"]}, "no letters"),
-        ({"labels": ["Not spam", "not_spam"]}, "same thing"),
-        ({"labels": ["yes", "Yes."]}, "same thing"),
+        ({"labels": ["Not spam", "not_spam"]}, "same answer"),
+        ({"labels": ["yes", "Yes."]}, "same answer"),
         ({"answer": "text", "equivalence": "fuzzy"}, "unknown equivalence"),
         ({"answer": "text", "equivalence": "number"}, "no equivalence"),
         ({"labels": ["a", "b"], "equivalence": "json"}, "no equivalence"),

@@ -32,6 +32,11 @@ free = smart.Task("First word of {text}", parse=first_word, equivalence="exact")
 extraction = smart.Task("Who? {text}", schema={"type": "object"}, system="Answer in JSON.")
 
 
+# Candidates that are no models.
+
+own = [smart.Candidate(first_word, price=0.001, version="2"), smart.Candidate({"refund": "complaint"}, name="rules")]
+
+
 # Providers of one's own.
 
 

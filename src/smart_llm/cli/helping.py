@@ -118,7 +118,7 @@ EXAMPLES: Mapping[str, str] = {
     "replay": "smart replay recorded.csv --reference gpt-4.1 --agreement 0.95 --trials 100",
     "verify": "smart verify answered.csv.certificate.json --ledger reviews.csv.ledger.db",
     "serve": "smart serve gateway.toml --listen 127.0.0.1:8080",
-    "demo": "smart demo --tier tiny",
+    "demo": "smart demo --output demo",
     "doctor": "smart doctor openai:gpt-4.1 openai:gpt-4.1-mini",
     "mock-provider": "smart mock-provider --port 8000 --rule label:spam,ham --error small=0.04",
     "pull": "smart models pull tiny",

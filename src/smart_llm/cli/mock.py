@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -78,7 +79,7 @@ def mock_provider(
     from smart_llm.mock.server import serve
 
     serve(
-        ready=lambda url: _ready(url, rule),
+        ready=lambda url: _ready(url, rule, shares("--error", error)),
         answers=answers,
         rule=rule,
         errors=shares("--error", error),
@@ -104,8 +105,9 @@ def mock_provider(
     )
 
 
-def _ready(url: str, rule: str) -> None:
-    """Where it is, on stdout; how to use it, on stderr."""
+def _ready(url: str, rule: str, strays: Mapping[str, float]) -> None:
+    """Where it is, on stdout; how to use it, on stderr. strays: model → share of prompts that it answers otherwise."""
+    small = next(iter(strays), "small")
     say_out(f"mock provider at {url}")
     kind, _, labels = rule.partition(":")
     contract = {"label": f" --labels {labels}", "number": " --answer number", "guess": " --labels good,bad"}.get(
@@ -114,8 +116,9 @@ def _ready(url: str, rule: str) -> None:
     question = "Good or bad?" if kind == "guess" else "…"
     say(
         f'try it: smart run TABLE.csv --prompt "{question} {{COLUMN}}"{contract} \\\n'
-        f'  --reference "openai:big@{url}?in=10&out=10" --candidate "openai:small@{url}?in=1&out=1"\n'
-        "(with --error small=0.04 the candidate strays in 4 % of the rows)" + GUESSES * (kind == "guess")
+        f'  --reference "openai:big@{url}?in=10&out=10" --candidate "openai:{small}@{url}?in=1&out=1"\n'
+        + ("" if strays else "(with --error small=0.04 the candidate strays in 4 % of the rows)")
+        + GUESSES * (kind == "guess")
     )
 
 

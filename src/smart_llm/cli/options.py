@@ -39,7 +39,13 @@ Header = Annotated[
     typer.Option("--header/--no-header", help="Whether the first line names the columns. Default: detected."),
 ]
 Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
-Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model. May be repeated.")]
+Candidates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--candidate",
+        help="A cheaper model, or learned, function:FILE.py:NAME, regex:PATTERN=ANSWER. May be repeated.",
+    ),
+]
 Agreement = Annotated[
     str, typer.Option(help="The share of answers that must be equivalent to the reference's, between 0 and 1.")
 ]
@@ -201,6 +207,8 @@ def output_of(table: str, source: Path | str, how: RunOptions) -> Path | str:
     if isinstance(source, str):
         raise InputError(f"{source}: say where the answers are to go, with --output.")
     if is_folder(source):
+        if source.name in ("", ".."):
+            raise InputError(f"{source}: say where the answers are to go, with --output.")
         return source.with_name(f"{source.name}.answers{'.parquet' if how.engine == 'local' else ''}")
     name, suffix = named_as(source)
     return Path(f"answers{suffix}") if table == "-" else source.with_name(f"{name}.answers{suffix}")
@@ -225,7 +233,9 @@ def _labels(given: str) -> list[str]:
     from smart_llm.tasks.labels import separated
 
     labels = [label.strip() for label in given.split(",")]
-    if len(labels) == 1 and (meant := separated(labels[0])):
+    if len(labels) == 1 and (meant := separated(labels[0]) or labels[0].split()):
+        if len(meant) == 1:
+            raise InputError(f"--labels {given!r}: give at least two, separated by commas.")
         raise InputError(
             f"--labels {given!r}: separate them by commas; did you mean --labels {quote(','.join(meant))}?"
         )

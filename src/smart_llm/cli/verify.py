@@ -10,6 +10,7 @@ import typer
 
 from smart_llm.cli.options import AsJson
 from smart_llm.cli.printing import print_json
+from smart_llm.errors import InputError
 
 
 def verify(
@@ -30,12 +31,13 @@ def verify(
     Recomputes the verdict of a certificate from its own evidence and, with --ledger, from what was bought. For the
     ledger of a gateway, counts every window again.
     """
+    from smart_llm.certificates.certificate import read
     from smart_llm.gateway.verify import is_ledger
 
     if ledger is None and is_ledger(certificate):
         _windows(certificate, as_json)
         return
-    from smart_llm.certificates.certificate import read
+    _check_kind(certificate)
     from smart_llm.certificates.verify import verify as check
     from smart_llm.text.names import in_short
 
@@ -49,6 +51,15 @@ def verify(
         if not as_json:
             print("\n".join(f"smart verify: {problem}" for problem in problems[:20]), file=sys.stderr)
         raise typer.Exit(5)
+
+
+def _check_kind(given: Path) -> None:
+    """`InputError` where the answered table is given, and its certificate stands beside it."""
+    from smart_llm.engine.outputs import CERTIFICATE
+
+    beside = Path(f"{given}{CERTIFICATE}")
+    if beside.is_file():
+        raise InputError(f"{given} is the answered table: its certificate is {beside}.")
 
 
 def _windows(ledger: Path, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
-from smart_llm.errors import BudgetExhausted
+from smart_llm.errors import BudgetExhausted, Refused
 
 Send: TypeAlias = Callable[[float], Coroutine[Any, Any, int]]
 """Announces an amount in USD, durably; returns the number of the note."""
@@ -17,12 +17,13 @@ class Budget:
     """A hard limit in USD, or none. `spent` is what this run has paid or may have paid, earlier sessions included.
 
     Guarantee: spent + reserved ≤ limit whenever a call leaves, so spent ≤ limit as long as no call costs more than
-    was reserved for it.
+    was reserved for it. beyond: what stops the run where one did; whoever waits for money is told that.
     """
 
     def __init__(self, limit: float | None, spent: float = 0.0) -> None:
         self.limit = limit
         self.spent = spent
+        self.beyond: Refused | None = None
         self._reserved: list[float] = [0.0, 0.0]  # USD, calls
         self._queue: deque[tuple[float, asyncio.Future[None]]] = deque()
 
@@ -82,8 +83,8 @@ class Budget:
             else:
                 return
 
-    def _exhausted(self, bound: float) -> BudgetExhausted:
-        return BudgetExhausted(
+    def _exhausted(self, bound: float) -> BudgetExhausted | Refused:
+        return self.beyond or BudgetExhausted(
             f"The budget of ${self.limit:.6g} is reached: ${self.spent:.6g} spent, the next may cost ${bound:.6g}. "
             "Everything bought is kept; run again with a larger --budget to go on."
         )

@@ -118,6 +118,7 @@ class Calls:
             self.cache_saved += lane.model.rate.saved(answer.usage)
             cost, lost = answer.cost, False
             if self._budget.limit is not None and (reason := lane.trust.broke(bound, answer)):
+                self._budget.beyond = reason
                 lane.dismiss(reason)
             return answer, number
         except (Retryable, Refused) as error:

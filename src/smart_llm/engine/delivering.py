@@ -57,8 +57,8 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         rows = live.questions.alike.members(position)
         rows = rows[~live.rows.settled[rows]] if len(rows) > 1 else rows
         live.instead.update({why: len(rows)} if why else {})
+        done += len(rows)  # before it may raise: others, in flight, still say how far it is
         live.rows.settle_by(rows, *given)
-        done += len(rows)
         money = live.account.paid(), alone * done, live.account.so_far, live.account.earlier
         tell(Delivering(done, live.questions.rows, len(live.rows.errors), *money))
 

@@ -17,14 +17,17 @@ import msgspec
 
 from smart_llm import procedures
 from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed, seen
-from smart_llm.engine.spelled import FEWEST, different_texts
+from smart_llm.engine.spelled import FEWEST, different_texts, has_words
 from smart_llm.engine.ways import template_of
 from smart_llm.errors import InputError
+from smart_llm.learned import closed
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
 from smart_llm.ledger.entries import GIVEN_UP
 from smart_llm.ledger.packing import PACKING
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
+from smart_llm.providers.functions import Called
+from smart_llm.providers.rules import FUNCTION, REGEX
 from smart_llm.providers.specs import LEARNED
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
@@ -91,6 +94,7 @@ def check(job: Job) -> Job:
         raise InputError(f"--candidate {job.reference.name} is the reference itself: name a cheaper model.")
     _check_ways(job.candidates)
     _check_learned(job)
+    _check_functions(job)
     for model in job.models:
         template_of(job.task, model, job.table.columns)
     return replace(job, procedure=procedures.resolve(job.procedure))
@@ -119,13 +123,25 @@ def _check_learned(job: Job) -> None:
     if all(model.name != LEARNED for model in job.candidates):
         return
     if job.task.contract.labels is None:
-        raise InputError("--candidate learned: it learns labels; give --labels, or leave it out.")
+        closed.names(job.task.contract.schema)
     if procedures.described(job.procedure) != procedures.DEFAULT:
         raise InputError(f"--candidate learned goes with the default procedure, not with {job.procedure}.")
     if (different := different_texts(job.task, job.table)) < FEWEST:
         raise InputError(
             f"--candidate learned: {different:,} different rows are too few to learn from; it needs {FEWEST}."
         )
+    if len(job.candidates) == 1 and not has_words(job.task, job.table):
+        shown = ", ".join(job.task.columns(job.table.columns))
+        raise InputError(f"--candidate learned: the prompt shows no words of a row ({shown}); name another candidate.")
+
+
+def _check_functions(job: Job) -> None:
+    """Functions of the user's own are candidates, and know columns of the prompt."""
+    if job.reference.function is not None:
+        raise InputError(f"--reference {job.reference.name}: a function cannot define the promise; name a model.")
+    for model in job.candidates:
+        if isinstance(model.function, Called):
+            model.function.wants(job.task.columns(job.table.columns))
 
 
 def _check_floor(job: Job) -> None:
@@ -196,12 +212,25 @@ def renewed(record: RunRecord, reader: Reader) -> str | None:
                 f"Not taking up run {run.run_id}: a FakeProvider of another process answered there, and what it said "
                 "is kept for a later one only if you say so: FakeProvider(..., keep=True). A new run begins."
             )
+        if changed := _other_functions(before, now):
+            return (
+                f"Not taking up run {run.run_id}: {', '.join(changed)} has changed, or cannot be known again. A new "
+                "run begins, in a new order; its certificate counts the earlier one."
+            )
         if _bare(before) == _bare(now) and (names := differing(before.task, now.task)):
             return (
                 f"Not taking up run {run.run_id}: its {', '.join(names)} has changed. A new run begins, in a new "
                 "order; its certificate counts the earlier one."
             )
     return None
+
+
+def _other_functions(before: Command, now: Command) -> list[str]:
+    """The candidates of the user's own that are other functions by now, where nothing else has changed."""
+    names = [name for name in now.candidates if name.startswith((FUNCTION, REGEX))]
+    bare = [msgspec.structs.replace(c, settings={k: v for k, v in c.settings.items() if k not in names})
+            for c in (before, now)]  # fmt: skip
+    return [n for n in names if before.settings.get(n) != now.settings.get(n)] if bare[0] == bare[1] else []
 
 
 def _lasting(command: Command) -> Command:
@@ -310,9 +339,11 @@ def problem(
     bounds: Sequence[float] = (),
     packs: Sequence[float] = (),
     lost: int = 0,
+    requests: int = 0,
 ) -> Problem:
     """The procedure's view of a plan. rates, bounds: what a row is expected to cost and costs at most, USD, reference
-    first; packs: rows that share a call. lost: rows set aside that the reference has no answer for."""
+    first; packs: rows that share a call. lost: rows set aside that the reference has no answer for. requests: see
+    `Problem`."""
     aside = len(plan.set_aside)
     return Problem(
         plan.rows - aside,
@@ -331,6 +362,7 @@ def problem(
         packs=tuple(packs),
         kin=_kin(plan),
         learned=1 + plan.candidates.index(LEARNED) if LEARNED in plan.candidates else 0,
+        requests=requests,
     )
 
 

@@ -54,12 +54,12 @@ class School(Protocol):
         """Teach it with these rows; what is said of them, and what else is to be recorded."""
         ...
 
-    def told(self, ask: Ask, entry: Mapping[str, Json]) -> Answers:
+    async def told(self, ask: Ask, entry: Mapping[str, Json]) -> Answers:
         """A lesson of an earlier session, as it was recorded."""
         ...
 
-    async def ready(self) -> None:
-        """From here on the model of the last lesson answers."""
+    async def ready(self, ask: Ask) -> None:
+        """From here on the model of the last lesson answers; it will be asked about these rows."""
         ...
 
 

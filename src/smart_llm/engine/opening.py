@@ -21,6 +21,7 @@ from smart_llm.procedures import DEFAULT, described
 from smart_llm.providers import making
 from smart_llm.providers import specs as model_specs
 from smart_llm.providers.base import Provider
+from smart_llm.providers.candidate import Candidate
 from smart_llm.providers.enforced import AUTO
 from smart_llm.providers.fake import FakeProvider
 from smart_llm.tasks import Task
@@ -93,14 +94,21 @@ def session_of(
 def _models(options: Options) -> tuple[Model, ...]:
     """The models meant, reference first; `InputError` for a spec that means none."""
     book = model_specs.read_book(options.models) if options.models else None
-    specs = (options.reference, *map(str, options.candidates))
-    reference, *candidates = [making.placed(model_specs.resolve(spec, book=book)) for spec in specs]
+    asked = (options.reference, *options.candidates)
+    reference, *candidates = [making.placed(_meant(each, book)) for each in asked]
     given = options.providers or {}
-    own = [_brought(model, given) or model.way.pack > 1 for model in candidates]  # packs are told a schema in any case
+    unasked = not described(options.procedure).candidates  # so there is nothing to learn of them, or to pay for it
+    own = [unasked or _brought(m, given) or m.way.pack > 1 for m in candidates]  # packs are told a schema in any case
     candidates = [m if as_it_is else making.asking(m) for m, as_it_is in zip(candidates, own, strict=True)]
     if odd := [m.name for m in (reference, *candidates) if m.enforce == AUTO and _brought(m, given)]:
         raise InputError(f"{odd[0]}: enforce=auto asks a server, and here a provider of yours answers; leave it out.")
     return tuple(_of_process(model, given) for model in (reference, *candidates))
+
+
+def _meant(given: str | Candidate, book: Mapping[str, str] | None) -> Model:
+    """The model behind a spec, or the function behind a candidate."""
+    own = given.function if isinstance(given, Candidate) else None
+    return own or model_specs.resolve(str(given), book=book)
 
 
 def _brought(model: Model, given: Mapping[str, Provider]) -> Provider | None:

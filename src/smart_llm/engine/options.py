@@ -231,8 +231,10 @@ def check_models(reference: object, candidates: object) -> None:
     from smart_llm.providers.candidate import Candidate  # what it is made of takes a while to load
 
     if wrong := [each for each in candidates if not isinstance(each, str | Candidate)]:
+        hint = f" Write smart.Candidate({getattr(wrong[0], '__name__', '…')})." if callable(wrong[0]) else ""
         raise InputError(
-            f"candidates: every model is a text, such as 'openai:gpt-4.1-mini', or a smart.Candidate, not {wrong[0]!r}."
+            "candidates: every model is a text, such as 'openai:gpt-4.1-mini', or a smart.Candidate, not "
+            f"{wrong[0]!r:.80}.{hint}"
         )
 
 

@@ -98,7 +98,8 @@ def _count_piloted(live: Live, ledger: Ledger) -> None:
 async def _profile(job: Job, record: RunRecord, live: Live, session: Session, ahead: Ahead, diary: Diary) -> Verdict:
     """Drive the procedure. What was asked before is told again, from the ledger; what is new is recorded."""
     rates, bounds, packs = _rates(record, live, session)
-    shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=live.account.lost)
+    lost, requests = live.account.lost, live.questions.to_come
+    shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=lost, requests=requests)
     conversation = procedures.get(job.procedure)(shape)
     try:
         ask = next(conversation)
@@ -116,7 +117,7 @@ async def _answers(ask: Ask, live: Live, session: Session, ahead: Ahead, diary: 
     if live.teaching is not None and ask.stage == LESSON:
         return await _lesson(ask, live, live.teaching, diary)
     if live.teaching is not None and live.teaching.number in ask.models:
-        await live.teaching.ready()
+        await live.teaching.ready(ask)
     entry, also = await diary.opened(ask, live), ahead.along_with(ask)
     if entry is not None:
         with live.client.recorded(session.ledger.get):
@@ -134,7 +135,7 @@ async def _lesson(ask: Ask, live: Live, teaching: School, diary: Diary) -> Answe
     """A lesson, or what one of an earlier session said."""
     entry = await diary.opened(ask, live)
     if entry is not None:
-        sheet = teaching.told(ask, entry)
+        sheet = await teaching.told(ask, entry)
         diary.passed(entry, live, sheet)
         return sheet
     sheet, more = await teaching.lesson(ask)

@@ -15,6 +15,7 @@ import numpy as np
 
 from smart_llm.certificates.why import NEVER, SELDOM
 from smart_llm.engine.statuses import why_broken
+from smart_llm.providers.rules import FUNCTION, REGEX
 from smart_llm.text.names import in_short
 from smart_llm.types import DEFER, NOT_ASKED, Answer, Answers, Ints
 
@@ -109,4 +110,6 @@ class Proper:
         served = self._labelled and "@" not in name and not name.startswith(("fake:", "local:"))
         enforce = ", let the server enforce the labels (?enforce=schema)" if served else ""
         advice = f"say in the prompt to answer {alone}{enforce}, {OUT}"
+        if name.startswith((FUNCTION, REGEX)):
+            advice = f"let it return one of the labels, {OUT}" if self._labelled else f"let it return an answer, {OUT}"
         return f"{head}{calls}{shown}. The reference answers instead: {advice}."

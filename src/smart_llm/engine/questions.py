@@ -42,13 +42,19 @@ class Questions:
         self._task, self._models, self._table, self._render = task, models, table, template.render
         self.groups = table.groups_of_texts(template.fields, template.literals).astype(np.int32)
         self.alike = Alike(self.groups)
-        self.ways = ways_of(table, task, models, ways)
+        self.ways = ways_of(table, task, models, self.groups, ways)
         self._learned: dict[int, str] = {}
 
     @property
     def distinct(self) -> int:
         """Different requests there are per model: equal rows share an answer, paid for once."""
         return self.alike.distinct
+
+    @property
+    def to_come(self) -> int:
+        """Different requests of the rows of the population."""
+        aside = self.aside.positions
+        return len(np.unique(np.delete(self.groups, aside))) if len(aside) else self.distinct
 
     def different(self, positions: Ints) -> Ints:
         """The first row of each request among these rows."""

@@ -47,6 +47,7 @@ from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import Aside, record_once
 from smart_llm.ledger.entries import ABOUT, DONE, GIVEN_UP
 from smart_llm.procedures.order import Ahead
+from smart_llm.providers.functions import unhashed
 from smart_llm.providers.specs import LEARNED
 from smart_llm.providers.taught import Taught
 from smart_llm.tasks.functions import beyond
@@ -98,7 +99,7 @@ async def execute(job: Job, session: Session) -> Finished:
     the ledger; everything bought is kept."""
     _give_up_spoiled(job, session)
     record, taken_up = begin(job, session.ledger)
-    for sentence in (*beforehand(job), *beyond(record.plan.task)):
+    for sentence in (*beforehand(job), *beyond(record.plan.task), *unhashed(job.models)):
         session.tell(Said(sentence))
     if taken_up:
         session.tell(Said(resuming(record, session.ledger)))
@@ -160,7 +161,9 @@ async def _run(job: Job, record: RunRecord, session: Session) -> Finished:
     certificate = finished.certificate
     errors, cost = certificate.claim.errors, certificate.cost
     paid = cost.paid + cost.learning + cost.lost_at_most
-    session.tell(Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost.reused))
+    session.tell(
+        Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost.reused, cost.lost_at_most)
+    )
     return finished
 
 

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from smart_llm.errors import InputError
+from smart_llm.learned import closed
 from smart_llm.providers import specs
 from smart_llm.providers.endpoints import DIALECTS
 from smart_llm.providers.enforced import AUTO
@@ -78,13 +80,21 @@ def spelled_out(models: Sequence[Model], task: Task, table: Table) -> tuple[Mode
 
 
 def with_learned(models: tuple[Model, ...], task: Task, table: Table) -> tuple[Model, ...]:
-    """The models, and the candidate that is taught in the run where it may pay: labels, rows enough, and the library
-    that it needs is there."""
-    if task.contract.labels is None or table.rows < TAUGHT or find_spec("sklearn") is None:
+    """The models, and the candidate that is taught in the run where it may pay: closed answers, rows enough, and
+    the library that it needs is there."""
+    if not _learnable(task) or table.rows < TAUGHT or find_spec("sklearn") is None:
         return models
     if any(model.name == LEARNED for model in models) or different_texts(task, table) < FEWEST:
         return models
     return (*models, specs.resolve(LEARNED))
+
+
+def _learnable(task: Task) -> bool:
+    """Whether answers are labels, or JSON with closed fields."""
+    try:
+        return bool(task.contract.labels or closed.names(task.contract.schema))
+    except InputError:
+        return False
 
 
 def different_texts(task: Task, table: Table) -> int:
@@ -93,9 +103,16 @@ def different_texts(task: Task, table: Table) -> int:
     return len(np.unique(table.groups_of_texts(template.fields, template.literals)))
 
 
+def has_words(task: Task, table: Table) -> bool:
+    """Whether there is any letter in what the prompt shows of some of the rows: without one there are no words."""
+    rows = np.linspace(0, table.rows - 1, min(SAMPLE, table.rows)).astype(np.int64)
+    cells = table.cells_at(np.unique(rows), task.columns(table.columns))
+    return any(letter.isalpha() for row in cells for text in row.values() for letter in text)
+
+
 def _ways(model: Model, looks: Looks) -> Iterator[Way]:
     """The most promising first."""
-    if not model.way.plain or model.name == LEARNED:
+    if not model.way.plain or model.name == LEARNED or model.function is not None:
         return
     packed = list(_packs(model, looks))
     yield from (Way(pack=pack) for pack in packed)

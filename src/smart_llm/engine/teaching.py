@@ -13,19 +13,30 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from smart_llm.defaults import CONCURRENCY
 from smart_llm.engine.job import Job
 from smart_llm.engine.live import Live
+from smart_llm.engine.pool import each
 from smart_llm.errors import LedgerError
 from smart_llm.events import Listener, Said
+from smart_llm.learned import closed
 from smart_llm.learned.fitting import Recipe
 from smart_llm.learned.learner import Learner, Shelf
 from smart_llm.learned.model import kept_model, to_keep
+from smart_llm.learned.space import Singles
 from smart_llm.ledger import Ledger
 from smart_llm.ledger.entries import TAUGHT, Entry
+from smart_llm.providers.embeddings import vector_in, vector_request
 from smart_llm.providers.taught import Taught
 from smart_llm.scores.traits import answer_key
+from smart_llm.tasks import Task
 from smart_llm.tasks.given import value_of
 from smart_llm.types import AGREE, BAD, DEFER, Answers, Ask, Ints, Json, Least
+
+
+def fields_of(task: Task) -> tuple[str, ...]:
+    """The fields that answers are learned by; none of labels."""
+    return () if task.contract.labels else closed.names(task.contract.schema)
 
 
 class Teaching:
@@ -37,22 +48,54 @@ class Teaching:
         template = job.task.template(job.task.columns(job.table.columns))
         provider.around = len(template.literals[0]), len(template.literals[-1])
         population = live.questions.aside.population
-        self._shelf = Shelf(len(population), lambda at: self._texts(population[at]))
-        self._learner, self._last = Learner(self._shelf), np.empty(0, np.int64)
+        self._at = job.models[self.number].at
+        embeds = provider.embedder is not None
+        self._shelf = Shelf(len(population), lambda at: self._texts(population[at]), self._vectors if embeds else None)
+        self._learner, self._last = Learner(self._shelf, fields=fields_of(job.task)), np.empty(0, np.int64)
         self._ready = False
 
     def _texts(self, positions: Ints) -> list[str]:
         return [self._provider.cut(str(prompt)) for prompt in self._live.questions.prompts(positions)]
 
+    def _vectors(self, positions: Ints) -> Singles:
+        """Of these rows' texts; nothing of those that have none, since they could not be embedded."""
+        texts = self._texts(self._live.questions.aside.population[positions])
+        known = [self._provider.vectors.get(text) for text in texts]
+        width = next((len(vector) for vector in known if vector is not None), 0)
+        return np.stack([np.zeros(width, np.float32) if vector is None else vector for vector in known])
+
+    async def _embed(self, positions: Ints) -> None:
+        """Have these rows' texts embedded, once for ever: their vectors are kept in the ledger."""
+        if self._provider.embedder is None or self._at is None:
+            return
+        whole = self._live.questions.aside.population[positions]
+        texts, known = self._texts(whole), self._provider.vectors
+        todo = {text: row for row, text in zip(whole.tolist(), texts, strict=True) if text not in known}
+
+        async def one(item: tuple[str, int]) -> None:
+            text, row = item
+            answer = await self._live.client.ask(vector_request(text, str(self._at)))
+            if answer.error is None:
+                known[text] = vector_in(answer)
+                self._live.account.count(row, self.number, answer.cost)
+
+        await each(todo.items(), one, workers=CONCURRENCY, stop=self._live.stop)
+
     async def lesson(self, ask: Ask) -> tuple[Answers, dict[str, Json]]:
         """Teach it with these rows; what is said of them, and what else is to be recorded."""
         labels = self._labels(ask.positions)
+        await self._embed(ask.positions)
         said = await asyncio.to_thread(self._learner.teach, ask.positions, labels)
         sheet = self._sheet(ask)
-        names = self._learner.fitted.labels if self._learner.fitted else ()
+        fitted = self._learner.fitted
         for k, label in enumerate(labels):
-            told = names[said.label[k]] if said is not None and said.label[k] >= 0 else None
+            told = None
+            if fitted is not None and said is not None and said.label[k] >= 0:
+                told = fitted.answer(int(said.label[k]))
             self._write(sheet, k, told, label, float(said.odds[k]) if said is not None else float("nan"))
+        embedded = self._learner.fitted is not None and self._learner.fitted.embeds and ask.least > 0
+        if embedded:
+            await self._embed(self._learner.namable)
         named = await asyncio.to_thread(self._learner.least_sure, ask.positions, ask.least)
         self._taught(ask)
         population = self._live.questions.aside.population
@@ -61,11 +104,15 @@ class Teaching:
         }
         return replace(sheet, least=Least(*named, self._learner.named_of)), {
             "least": least,
-            "recipe": asdict(self._learner.recipe),
+            "embedded": embedded,
+            "recipes": [asdict(recipe) for recipe in self._learner.recipes],
         }
 
-    def told(self, ask: Ask, entry: Entry) -> Answers:
+    async def told(self, ask: Ask, entry: Entry) -> Answers:
         """A lesson of an earlier session, as it was recorded."""
+        await self._embed(ask.positions)
+        if entry.get("embedded"):
+            await self._embed(self._learner.namable_of(few=True))
         sheet, labels, m = self._sheet(ask), self._labels(ask.positions), self.number
         assert sheet.traits is not None
         at = list(entry["models"]).index(m)
@@ -77,17 +124,21 @@ class Teaching:
         place = np.full(self._live.questions.rows, -1)
         place[self._live.questions.aside.population] = np.arange(len(self._live.questions.aside.population))
         named = place[np.array(entry["least"]["positions"], np.int64)]
-        self._learner.recipe = Recipe(**entry["recipe"])
+        self._learner.recipes = tuple(Recipe(**recipe) for recipe in entry["recipes"])
         self._taught(ask)
         return replace(sheet, least=Least(named, np.array(entry["least"]["odds"], float), entry["least"]["share"]))
 
     def _taught(self, ask: Ask) -> None:
         self._last, self._ready = ask.positions, False
 
-    async def ready(self) -> None:
+    async def ready(self, ask: Ask) -> None:
         """From here on the model of the last lesson answers; it is in the ledger before it is asked anything."""
-        if self._ready:
-            return
+        if not self._ready:
+            await self._settle()
+        if self._provider.fitted is not None and self._provider.fitted.embeds:
+            await self._embed(ask.positions)
+
+    async def _settle(self) -> None:
         kept = self._ledger.latest(self._run_id, TAUGHT)
         if kept is not None:
             self._learner.fitted = kept_model(kept)
@@ -97,7 +148,7 @@ class Teaching:
         if fitted is None:
             raise LedgerError("learned: there is nothing that it was taught with.")
         if kept is None:
-            self._ledger.event(self._run_id, TAUGHT, to_keep(fitted, self._provider.around))
+            self._ledger.event(self._run_id, TAUGHT, to_keep(fitted, self._provider.around, self._at))
             self._tell(Said(f"learned: taught with {fitted.rows:,} answers of {self._live.models[0].name}."))
         self._provider.fitted, self._ready = fitted, True
         self._live.questions.settle_learned(self.number, fitted.name)

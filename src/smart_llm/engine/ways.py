@@ -18,11 +18,13 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smart_llm.engine.layout import FIRST, SECOND, WHOLE, Layout
 from smart_llm.errors import InputError
 from smart_llm.ledger import request_key
 from smart_llm.ledger.packing import packed_entry, packing_order
+from smart_llm.providers.functions import request_of
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, packs
 from smart_llm.tasks.template import Template, split
@@ -34,6 +36,7 @@ CUT = "[… {count:,} characters are left out here …]"
 """What stands for the part of a text that is not shown."""
 
 Cells: TypeAlias = Mapping[str, str]
+Groups: TypeAlias = NDArray[np.int32]
 
 
 class Prompt(str):
@@ -250,10 +253,34 @@ def plain_request(task: Task, model: Model, prompt: str, *, logprobs: bool) -> R
     )
 
 
-def ways_of(table: Table, task: Task, models: Sequence[Model], given: Mapping[int, Way]) -> dict[int, Way]:
-    """By a model's number: how it is asked, where it has a way of its own. given: those there are already."""
+class OfRow(Way):
+    """How a function is asked, which is given the row and no prompt. groups: shape (rows,), of rows that the task
+    cannot tell apart."""
+
+    def __init__(self, table: Table, task: Task, model: Model, groups: Groups) -> None:
+        super().__init__(table, task, model)
+        self._groups = np.asarray(groups, np.int64)
+
+    @property
+    def places(self) -> Ints:
+        """See `Way`."""
+        return self._groups
+
+    def request(self, prompt: str) -> Request:
+        """The row."""
+        assert isinstance(prompt, Prompt)
+        return request_of(self._model, prompt.cells, self._fields, self._task.max_tokens)
+
+
+def ways_of(
+    table: Table, task: Task, models: Sequence[Model], groups: Groups, given: Mapping[int, Way]
+) -> dict[int, Way]:
+    """By a model's number: how it is asked, where it has a way of its own. groups: of rows that the task cannot tell
+    apart. given: those there are already."""
     known, own = dict[Json, tuple[Ints, Ints]](), {k: model for k, model in enumerate(models) if not model.way.plain}
-    return {number: given.get(number) or Way(table, task, model, known) for number, model in own.items()}
+    found = {number: given.get(number) or Way(table, task, model, known) for number, model in own.items()}
+    called = {n: OfRow(table, task, model, groups) for n, model in enumerate(models) if model.function is not None}
+    return found | called
 
 
 def template_of(task: Task, model: Model, columns: Sequence[str]) -> Template:

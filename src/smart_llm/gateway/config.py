@@ -230,6 +230,8 @@ def _check_model(model: Model) -> None:
         )
     if model.provider == specs.LEARNED:
         raise InputError("the model learned: it is taught in a run over a table; name models that are asked.")
+    if model.function is not None:
+        raise InputError(f"the model {model.name}: functions answer rows of a table; name models that are asked.")
     if model.enforce == AUTO:
         raise InputError(f"the model {model.name}: say what its server takes: enforce=choice, schema or none.")
 

@@ -74,7 +74,10 @@ def verify_windows(path: Path) -> tuple[list[Series], list[str]]:
         problems = reader.verify()
         found = [_series(reader, name, told) for name, told in all_series(reader).items()]
     if not found:
-        problems.append("the ledger holds no windows: no gateway has used it")
+        with Reader.open(path) as reader:
+            runs = bool(reader.runs())
+        of_run = "; of a run, check OUT.certificate.json, with this as its --ledger" if runs else ""
+        problems.append(f"the ledger holds no windows: no gateway has used it{of_run}")
     return found, problems
 
 

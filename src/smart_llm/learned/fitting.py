@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.learned.closed import taken_apart
 from smart_llm.learned.features import WIDTH, Rows
-from smart_llm.learned.model import Fitted, Said, decided
+from smart_llm.learned.model import Fitted, Joint, Said, decided, joined
 from smart_llm.learned.space import Singles, Space
 
 FOLDS = 5
@@ -24,6 +26,10 @@ HELD = (0.25, 1.0, 4.0, 16.0, 64.0)
 """Inverse strengths of regularisation."""
 TOPIC = (0.0, 1.0, 2.0)
 """How much of the topics, against the features themselves."""
+EMBEDDED = (0.0, 2.0, 6.0)
+"""How much of the texts' vectors, which have length 1."""
+WORTH = 0.97
+"""× the loss without vectors: what using them must bring it to, since the vector of every further row is paid for."""
 SEEN = 2
 """Rows with labels that must hold a feature for it to have a weight of its own."""
 
@@ -31,11 +37,12 @@ SEEN = 2
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What is fitted. loose: inverse strength of regularisation; topics: their weight; long: runs of three characters
-    as well."""
+    as well; embedded: the weight of the texts' vectors."""
 
     loose: float = 4.0
     topics: float = 1.0
     long: bool = False
+    embedded: float = 0.0
 
     def variants(self) -> Iterator[Recipe]:
         """With one thing changed."""
@@ -43,24 +50,34 @@ class Recipe:
         yield from (replace(self, loose=HELD[k]) for k in (at + 1, at - 1) if 0 <= k < len(HELD))
         yield from (replace(self, topics=weight) for weight in TOPIC if weight != self.topics)
         yield replace(self, long=not self.long)
+        yield from (replace(self, embedded=weight) for weight in EMBEDDED if weight != self.embedded)
 
     @property
     def words(self) -> str:
         """For people."""
         long = ", runs of three" if self.long else ""
-        return f"words, characters{long}; topics × {self.topics:g}; C = {self.loose:g}"
+        embedded = f"; embeddings × {self.embedded:g}" if self.embedded else ""
+        return f"words, characters{long}; topics × {self.topics:g}{embedded}; C = {self.loose:g}"
+
+
+Recipes: TypeAlias = tuple[Recipe, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """What there is to learn from. rows: features of the texts; topics: shape (n, TOPICS); label: shape (n,), numbers;
-    kinds: how many labels; fold: shape (n,)."""
+    kinds: how many labels; fold: shape (n,); vectors: shape (n, numbers), none where texts have none."""
 
     rows: Rows
     topics: Singles
     label: NDArray[np.int64]
     kinds: int
     fold: NDArray[np.int64]
+    vectors: Singles
+
+    def dense(self, recipe: Recipe) -> NDArray[np.float64]:
+        """Shape (n, …): what is no feature of a text by itself, by its weight."""
+        return np.hstack([recipe.topics * self.topics, recipe.embedded * self.vectors]).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +90,45 @@ class Learned:
     said: Said
 
 
-def learn(space: Space, rows: Rows, labels: Sequence[str], same: NDArray[np.int64], recipe: Recipe) -> Learned:
-    """Fit. rows: features of texts; labels: theirs; same: equal numbers for equal texts; recipe: to begin with."""
+def learn(
+    space: Space, taught: Rows, labels: Sequence[str], same: NDArray[np.int64], recipe: Recipe,
+    vectors: Singles | None = None,
+) -> Learned:  # fmt: skip
+    """Fit. taught: features of texts; labels: theirs; same: equal numbers for equal texts; recipe: to begin with;
+    vectors: of the texts, if they have any."""
     from threadpoolctl import threadpool_limits
 
     kinds, label = np.unique(np.array(labels, dtype=object).astype(str), return_inverse=True)
     names = tuple(map(str, kinds))
     if len(names) == 1:
         return _constant(names, len(labels), space, recipe)
-    topics = np.asarray(rows[:, space.common] @ space.topics) if len(space.common) else np.empty((len(labels), 0))
-    lesson = Lesson(rows, topics.astype(np.float32), label, len(names), _folds(same))
+    topics = np.asarray(taught[:, space.common] @ space.topics) if len(space.common) else np.empty((len(labels), 0))
+    vectors = np.empty((len(labels), 0), np.float32) if vectors is None else vectors
+    lesson = Lesson(taught, topics.astype(np.float32), label, len(names), _folds(same), vectors)
     with threadpool_limits(1):
         recipe = _searched(lesson, recipe if len(space.common) else replace(recipe, topics=0.0))
         margins = _across(lesson, recipe, range(FOLDS))
         heat = _heat(margins, label)
         columns, weights, offset = _fit(lesson, recipe, np.ones(len(labels), bool))
-    columns, weights = _folded(space, recipe, columns, weights)
+    weights, dense = np.split(weights, [len(weights) - vectors.shape[1] * bool(recipe.embedded)])
+    columns, weights = _folded(space, recipe, columns[: len(weights)], weights)
+    dense = (recipe.embedded * heat * dense).astype(np.float32)
     fitted = Fitted(names, columns, (weights * heat).astype(np.float32), offset * heat, space.steps, recipe.words,
-                    len(labels))  # fmt: skip
+                    len(labels), dense)  # fmt: skip
     return Learned(fitted, recipe, decided(margins * heat))
+
+
+def learn_fields(
+    space: Space, rows: Rows, answers: Sequence[str], same: NDArray[np.int64], recipes: Recipes, names: Sequence[str],
+    vectors: Singles | None = None,
+) -> tuple[Joint, Recipes, Said]:  # fmt: skip
+    """Fit a model for every field. answers: JSON; recipes: to begin with, one a field, or one for all."""
+    told = list(zip(*(taken_apart(answer, names) for answer in answers), strict=True))
+    begun = recipes if len(recipes) == len(names) else recipes[:1] * len(names)
+    learned = [learn(space, rows, labels, same, recipe, vectors) for labels, recipe in zip(told, begun, strict=True)]
+    parts = tuple(each.fitted for each in learned)
+    said = joined([each.said for each in learned], [len(part.labels) for part in parts])
+    return Joint(tuple(names), parts), tuple(each.recipe for each in learned), said
 
 
 def _constant(names: tuple[str, ...], rows: int, space: Space, recipe: Recipe) -> Learned:
@@ -118,10 +155,12 @@ def _searched(lesson: Lesson, recipe: Recipe) -> Recipe:
     for _ in range(2):
         before = recipe
         for other in list(recipe.variants()):
-            if other in tried or (other.topics and not lesson.topics.shape[1]):
+            lacks = (other.topics and not lesson.topics.shape[1]) or (other.embedded and not lesson.vectors.shape[1])
+            if other in tried or lacks:
                 continue
             tried.add(other)
-            if (loss := _loss(lesson, other, folds)) < best:
+            fresh = bool(other.embedded) and not recipe.embedded
+            if (loss := _loss(lesson, other, folds)) < best * (WORTH if fresh else 1.0):
                 best, recipe = loss, other
         if recipe == before:
             break
@@ -147,7 +186,7 @@ def _across(lesson: Lesson, recipe: Recipe, folds: Sequence[int]) -> NDArray[np.
         cut = int(np.searchsorted(columns, lesson.rows.shape[1]))
         margins[held] = lesson.rows[np.flatnonzero(held)][:, columns[:cut]] @ weights[:cut] + offset
         if cut < len(columns):
-            margins[held] += recipe.topics * (lesson.topics[held] @ weights[cut:])
+            margins[held] += lesson.dense(recipe)[held][:, columns[cut:] - lesson.rows.shape[1]] @ weights[cut:]
     return margins
 
 
@@ -162,9 +201,10 @@ def _fit(lesson: Lesson, recipe: Recipe, taught: NDArray[np.bool_]):  # type: ig
     if not recipe.long:
         columns = columns[(columns < WIDTH) | (columns >= 2 * WIDTH)]
     design = rows[:, columns]
-    if recipe.topics:
-        design = hstack([design, csr_array(recipe.topics * lesson.topics[at])], format="csr")
-        columns = np.r_[columns, lesson.rows.shape[1] + np.arange(lesson.topics.shape[1])]
+    used = np.r_[np.full(lesson.topics.shape[1], recipe.topics), np.full(lesson.vectors.shape[1], recipe.embedded)]
+    if len(kept := np.flatnonzero(used)):
+        design = hstack([design, csr_array(lesson.dense(recipe)[at][:, kept])], format="csr")
+        columns = np.r_[columns, lesson.rows.shape[1] + kept]
     lines, kinds = (1 if lesson.kinds == 2 else lesson.kinds), np.unique(label)
     weights, offset = np.zeros((len(columns), lines)), np.zeros(lines)
     if len(kinds) < 2 or not len(columns):

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.learned.features import Rows
-from smart_llm.learned.fitting import Recipe, learn
-from smart_llm.learned.model import Fitted, Said
-from smart_llm.learned.space import COUNTED, READ, SLICE, Space
+from smart_llm.learned.fitting import Recipe, Recipes, learn, learn_fields
+from smart_llm.learned.model import Answering, Said
+from smart_llm.learned.space import COUNTED, READ, SLICE, Singles, Space
 
 Ints = NDArray[np.int64]
+FEW = 2_000
+"""Rows from which it names the ones it is least sure of, where their vectors are paid for."""
 KEPT = 100_000
 """Rows of a table whose features are held. Of a larger one those of so many rows, spread evenly, from which it names
 the ones it is least sure of; the features of the others are made again when they are needed."""
@@ -21,8 +23,11 @@ the ones it is least sure of; the features of the others are made again when the
 class Shelf:
     """A table's texts, and what is made of them before anybody is asked. It is the same for all runs over them."""
 
-    def __init__(self, rows: int, texts: Callable[[Ints], Sequence[str]]) -> None:
-        self.rows, self.texts = rows, texts
+    def __init__(
+        self, rows: int, texts: Callable[[Ints], Sequence[str]], vectors: Callable[[Ints], Singles] | None = None
+    ) -> None:
+        """vectors: of these rows' texts, where they have any and those of these rows are known."""
+        self.rows, self.texts, self.vectors = rows, texts, vectors
         self._space: Space | None = None
         self._features: Rows | None = None
         self.pool = self._spread(KEPT)
@@ -52,10 +57,12 @@ class Shelf:
 
 
 class Learner:
-    """One run's model of a table. recipe: by which the next lesson begins to search."""
+    """One run's model of a table. recipes: by which the next lesson begins to search. fields: of JSON answers, each of
+    which has a model of its own; none of labels."""
 
-    def __init__(self, shelf: Shelf, fitted: Fitted | None = None) -> None:
-        self._shelf, self.fitted, self.recipe = shelf, fitted, Recipe()
+    def __init__(self, shelf: Shelf, fitted: Answering | None = None, fields: Sequence[str] = ()) -> None:
+        self._shelf, self.fitted, self._fields = shelf, fitted, fields
+        self.recipes: Recipes = (Recipe(),)
 
     def teach(self, positions: Ints, labels: Sequence[str | None]) -> Said | None:
         """Learn from these rows and no others; what is said of each of them by a model that had not seen it (label −1,
@@ -67,11 +74,20 @@ class Learner:
         at = positions[known]
         _, same = np.unique(np.array(self._shelf.texts(at), dtype=object), return_inverse=True)
         told = [label for label in labels if label is not None]
-        learned = learn(self._shelf.space, self._shelf.features(at), told, same, self.recipe)
-        self.fitted, self.recipe = learned.fitted, learned.recipe
+        vectors = self._shelf.vectors(at) if self._shelf.vectors is not None else None
+        said = self._learn(self._shelf.features(at), told, same, vectors)
         label, odds = np.full(len(positions), -1), np.full(len(positions), np.nan)
-        label[known], odds[known] = learned.said.label, learned.said.odds
+        label[known], odds[known] = said.label, said.odds
         return Said(label, odds)
+
+    def _learn(self, rows: Rows, told: Sequence[str], same: Ints, vectors: Singles | None) -> Said:
+        space = self._shelf.space
+        if self._fields:
+            self.fitted, self.recipes, said = learn_fields(space, rows, told, same, self.recipes, self._fields, vectors)
+            return said
+        learned = learn(space, rows, told, same, self.recipes[0], vectors)
+        self.fitted, self.recipes = learned.fitted, (learned.recipe,)
+        return learned.said
 
     def said(self, positions: Ints) -> Said:
         """Of any rows, by the model of the last lesson."""
@@ -79,7 +95,7 @@ class Learner:
         label, odds = np.empty(len(positions), np.int64), np.empty(len(positions))
         for start in range(0, len(positions), 8 * SLICE):
             part = slice(start, start + 8 * SLICE)
-            of = self.fitted.of_rows(self._shelf.features(positions[part]))
+            of = self.fitted.of_rows(self._shelf.features(positions[part]), self._vectors(positions[part]))
             label[part], odds[part] = of.label, of.odds
         return Said(label, odds)
 
@@ -89,12 +105,35 @@ class Learner:
         equally sure ones in the table's order."""
         if self.fitted is None or not count:
             return asked[:0], np.empty(0)
-        left = np.flatnonzero(~np.isin(self._shelf.pool, asked))
-        odds = self.fitted.of_rows(self._shelf.of_pool()[left]).odds
+        left = self._namable()
+        left = left[~np.isin(self._shelf.pool[left], asked)]
+        odds = self.fitted.of_rows(self._shelf.of_pool()[left], self._vectors(self._shelf.pool[left])).odds
         first = np.argsort(odds, kind="stable")[:count]
         return self._shelf.pool[left[first]], odds[first]
 
     @property
     def named_of(self) -> float:
         """Which share of the rows it names those from that it is least sure of."""
-        return len(self._shelf.pool) / self._shelf.rows
+        return len(self._namable()) / self._shelf.rows
+
+    @property
+    def namable(self) -> Ints:
+        """The rows that it names any of: where it looks at vectors, which are paid for, few."""
+        return self.namable_of(few=self.fitted is not None and self.fitted.embeds)
+
+    def namable_of(self, *, few: bool) -> Ints:
+        """The same, for a model that looks at vectors, or for one that does not."""
+        return self._shelf.pool[self._spread(few=few)]
+
+    def _namable(self) -> Ints:
+        return self._spread(few=self.fitted is not None and self.fitted.embeds)
+
+    def _spread(self, *, few: bool) -> Ints:
+        count = len(self._shelf.pool)
+        return np.unique(np.linspace(0, count - 1, min(count, FEW) if few else count).astype(np.int64))
+
+    def _vectors(self, positions: Ints) -> Singles | None:
+        if self.fitted is None or not self.fitted.embeds:
+            return None
+        assert self._shelf.vectors is not None
+        return self._shelf.vectors(positions)

@@ -1,6 +1,7 @@
 """`smart mock-provider`: a local server that speaks the OpenAI protocol, with the latency, limits and faults you set.
 
     POST /v1/chat/completions   answers (usage and log-probabilities follow from the prompt)
+    POST /v1/embeddings         vectors; texts with the same words point the same way
     POST /v1/messages           the same answers in Anthropic's dialect (see `mock.anthropic`)
     /v1/batches, /v1/files, /v1/messages/batches   both batch APIs (see `mock.batches`)
     GET  /v1/models             the models named in its options
@@ -26,7 +27,7 @@ from typing import Any
 import msgspec
 
 from smart_llm.errors import InputError
-from smart_llm.mock import anthropic
+from smart_llm.mock import anthropic, embeddings
 from smart_llm.mock.answers import BROKEN, Answerer, Recorded, Said, by_rule, uniform
 from smart_llm.mock.batch_mount import BatchMount
 from smart_llm.mock.batches import PROMPT, BatchSettings
@@ -65,8 +66,8 @@ class MockServer:
     rule: what `answers.by_rule` takes; answer: a function (model, prompt) → text instead. errors: share of prompts a
     model strays on; chats, break_contract: the same of prompts that it breaks the contract on, and models that always
     do. keeps: how the server keeps a model to labels (`keeping.KEEPS`). packs: what goes wrong where several rows are
-    asked about at once. latency: seconds; jitter: seconds added at random, evenly spread. hang, pause: seconds a silent
-    call lasts, and seconds a 429 asks to wait. key: the key asked for, if any. `keys` holds the keys that were sent.
+    asked about at once. vectors: of texts. latency: seconds; jitter: seconds added at random. hang, pause: seconds a
+    silent call lasts, and a 429 asks to wait. key: the key asked for, if any. `keys` holds those that were sent.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class MockServer:
         key: str | None = None,
         batches: BatchSettings | None = PROMPT,
         packs: Packs | None = None,
+        vectors: embeddings.Vectors = embeddings.vector,
         seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -103,7 +105,7 @@ class MockServer:
         self._limits = limits or Limits()
         self._random = Random(seed)
         self._faults = _cumulated(faults or Faults())
-        self._key = key
+        self._key, self._vectors = key, vectors
         self._address = host, port
         self._connections: set[Connection] = set()
         self._counts: dict[str, Counter[str]] = {}
@@ -164,17 +166,32 @@ class MockServer:
             return Reply(reply(200, _encode({"object": "list", "data": listed})))
         if call.method == "POST" and call.path == anthropic.PATH:
             return self._messages(call)
-        if call.method != "POST" or call.path != "/v1/chat/completions":
+        embeds = call.path == embeddings.PATH
+        if call.method != "POST" or (call.path != "/v1/chat/completions" and not embeds):
             return _problem(404, f"no such address: {call.method} {call.path}", "not_found")
         sent = call.header("authorization")
         self.keys.add(sent.removeprefix("Bearer ") if sent else None)
         if self._key is not None and sent != f"Bearer {self._key}":
             return _problem(401, f"Incorrect API key provided: {sent}", "invalid_api_key")
+        if embeds:
+            return self._embedded(call)
         try:
             body = _decode(call.body)
         except msgspec.MsgspecError as error:
             return _problem(400, f"not a chat completion request: {error}", "invalid_request")
         return self._chat(body)
+
+    def _embedded(self, call: Call) -> Reply:
+        try:
+            body = embeddings.read(call.body)
+        except msgspec.MsgspecError as error:
+            return _problem(400, f"not a request for embeddings: {error}", "invalid_request")
+        self._count(body.model, str(body.input))
+        found, tokens = embeddings.reply(body, self._vectors)
+        if (wait := self._limiter.admit(tokens)) > 0:
+            return self._throttled(wait)
+        data = _encode(found)
+        return self._faulty(data, body.model) or self._whole(data, body.model, self._limiter.headers())
 
     def _quiet(self) -> MockServer:
         """Its twin without faults and limits, which answers the requests of batches."""

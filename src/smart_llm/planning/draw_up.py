@@ -29,7 +29,7 @@ from smart_llm.procedures.ladder.sieve import TRIALS, many
 from smart_llm.providers.base import Provider
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tasks import words
-from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json, Model, Request
+from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json, Model, Problem, Request
 from smart_llm.wording import worded
 
 AGREEMENTS = ("0.80", "0.85", "0.90", "0.95", "0.97", "0.99")
@@ -159,9 +159,9 @@ class _Shape:
     @property
     def trials(self) -> float | None:
         """USD that trying ways may cost at most."""
-        task = problem(frozen(self.job, fixed(self.job), None, self.aside), self.rates, packs=self.packs)
+        task = self._posed(self.job)
         tried = self.job.procedure == DEFAULT.name and many(task)
-        return TRIALS * self.rates[0] * task.rows if tried else None
+        return TRIALS * self.rates[0] * task.alone if tried else None
 
     @property
     def fixed(self) -> float:
@@ -183,12 +183,16 @@ class _Shape:
     def _forecast(self, agreement: str, effort: Effort) -> Forecast:
         job = replace(self.job, agreement=agreement)
         lost = int((self.seen.sheet.marks[:, 0] == ERROR).sum()) if self.seen else 0
-        task = problem(frozen(job, fixed(job), None, self.aside), self.rates, packs=self.packs, lost=lost)
+        task = self._posed(job, lost)
         if not described(job.procedure).candidates:
             return Forecast(1.0, 1.0, 1.0, 0, None, 1.0)
         if self.seen is None:
             return guess(task)
         return simulated(job.procedure, task, self.seen.sheet, effort=effort, seed=task.seed)
+
+    def _posed(self, job: Job, lost: int = 0) -> Problem:
+        plan, requests = frozen(job, fixed(job), None, self.aside), self.live.questions.to_come
+        return problem(plan, self.rates, packs=self.packs, lost=lost, requests=requests)
 
     def _seconds(self, share: float) -> float:
         """How long the slowest model is busy: the reference with its share of the rows, candidates with all of them."""

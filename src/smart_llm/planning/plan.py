@@ -208,6 +208,8 @@ def _rate(model: Planned) -> str:
     rate = model.rate
     if rate["cpu_hour"]:
         return f"${rate['cpu_hour']:g} per CPU-hour ({rate['source']})"
+    if "call" in rate or not (rate["input"] or rate["output"]):
+        return f"${rate.get('call', 0):g} a row ({rate['source']})"
     cached = f", ${rate['cached']:g} cached" if "cached" in rate else ""
     return f"${rate['input']:g} in{cached}, ${rate['output']:g} out per million tokens ({rate['source']})"
 

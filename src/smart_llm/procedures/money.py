@@ -1,7 +1,7 @@
 """What a run may spend on candidates before anything is certified, and which candidates are not delivered at all.
 
-Unit of money: one reference call, of which a table costs N without SMART. Everything here bounds what a run costs; the
-promise does not depend on it.
+Unit of money: one reference call, of which a table costs N without SMART, one for each of its different requests.
+Everything here bounds what a run costs; the promise does not depend on it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def at_most(problem: Problem, candidate: int) -> float:
 def may_try(problem: Problem, candidate: int) -> bool:
     """Whether one call of a candidate keeps within the cap, where it is known what a call costs at most."""
     bound = problem.bounds[candidate] if problem.bounds else inf
-    return not isfinite(bound) or bound / problem.rates[0] <= CAP * problem.rows
+    return not isfinite(bound) or bound / problem.rates[0] <= CAP * problem.alone
 
 
 def likely_above(floor: float, agreed: int, bad: int) -> bool:

@@ -117,7 +117,7 @@ def within(problem: Problem, prices: Sequence[float], rows: int) -> tuple[int, .
     spent = 0.0
     for j in sorted(range(1, len(prices)), key=lambda j: prices[j]):
         cost = rows * prices[j]
-        if prices[j] < 1 and cost <= AFFORDABLE * problem.rows and spent + cost <= PURSE * problem.rows:
+        if prices[j] < 1 and cost <= AFFORDABLE * problem.alone and spent + cost <= PURSE * problem.alone:
             chosen.append(j)
             spent += cost
     return tuple(chosen)
@@ -146,7 +146,7 @@ def forecast(
     """The best number of rows to look at: bad rows appear in the look as the pilot has them, table and labels alike;
     None where no look is affordable."""
     price = pilot.price((j, *peers))
-    most = min(pilot.left // 2, int(pilot.most / max(price, 1e-9)))
+    most = min(pilot.left // 2, int(pilot.problem.rows_for(pilot.most / max(price, 1e-9))))
     if most < FEWEST:
         return None
     sizes = np.unique(np.geomspace(FEWEST, most, num=24).astype(int))

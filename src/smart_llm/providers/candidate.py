@@ -10,8 +10,9 @@ part, a text by its hash; what they say is in the plan.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from urllib.parse import urlencode
 from smart_llm.errors import InputError, named
 from smart_llm.files import small_text, unreadable
 from smart_llm.tasks.packs import MOST, check_frame
-from smart_llm.types import Way
+from smart_llm.types import Model, Way
 
 OPTIONS = ("pack", "head", "tail", "prompt", "system", "max_tokens", "pack_template")
 _BRACED = "{"
@@ -34,21 +35,26 @@ _TEXTS: Mapping[str, Callable[[str], bool]] = {
 
 @dataclass(frozen=True, slots=True, init=False)
 class Candidate:
-    """A way of answering: a model, and how it is asked. What counts as an answer stays the task's.
+    """A way of answering: a model, and how it is asked, or a function. What counts as an answer stays the task's.
 
-    model: `provider:model`, as everywhere. pack: rows asked about in one call, at most (1 to 200), so that the
-    instructions are paid for once. prompt, system: in place of the task's own, which may be long; a text, or a
-    `pathlib.Path` of a file. head, tail: characters shown of the beginning and of the end of each column's text.
-    max_tokens: the longest answer. effort: how much the model is told to think. draws: further answers to every row,
-    to see how sure it is. pack_template: what stands around the rows of a pack, with {instructions} and {items}.
+    model: `provider:model`, as everywhere; or a function of a row (its parameters named as columns, or a single one
+    that takes them all as a dict); or a regular expression, or a dict of them with what each says.
+    Of a model, pack: rows asked about in one call, at most (1 to 200), so that the instructions are paid for once.
+    prompt, system: in place of the task's own, which may be long; a text, or a `pathlib.Path` of a file. head, tail:
+    characters shown of the beginning and of the end of each column's text. max_tokens: the longest answer. effort: how
+    much the model is told to think. draws: further answers to every row, to see how sure it is. pack_template: what
+    stands around the rows of a pack, with {instructions} and {items}.
+    Of a function, name: what `answered_by` calls it; price: USD a row, 0 unless given; version: what stands for what it
+    refers to that cannot be hashed.
     """
 
     spec: str
+    function: Model | None = field(default=None, compare=False, repr=False)
 
     @named
     def __init__(
         self,
-        model: str,
+        model: str | Callable[..., Any] | re.Pattern[str] | Mapping[Any, str],
         *,
         prompt: str | os.PathLike[str] | None = None,
         system: str | os.PathLike[str] | None = None,
@@ -59,20 +65,44 @@ class Candidate:
         effort: str | None = None,
         draws: int = 0,
         pack_template: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        price: float | None = None,
+        version: str | None = None,
     ) -> None:
-        if not isinstance(model, str):
-            raise InputError(f"Candidate: give a model as a text, 'openai:gpt-4.1-mini', not {type(model).__name__}.")
         texts = {"prompt": prompt, "system": system, "pack_template": pack_template}
         told: dict[str, Any] = {name: _given(text) for name, text in texts.items() if text is not None}
         told |= {"pack": pack} if pack != 1 else {}
         told |= {"draws": draws} if draws else {}
         plain = {"head": head, "tail": tail, "max_tokens": max_tokens, "effort": effort}
         told |= {name: value for name, value in plain.items() if value is not None}
+        own = {"name": name, "price": price, "version": version}
+        if not isinstance(model, str):
+            function = _function(model, told, own)
+            object.__setattr__(self, "function", function)
+            object.__setattr__(self, "spec", function.name)
+            return
+        if odd := next((option for option, value in own.items() if value is not None), None):
+            raise InputError(f"Candidate {model}: {odd}= is for functions; leave it out.")
+        object.__setattr__(self, "function", None)
         query = f"{'&' if '?' in model else '?'}{urlencode(told)}" if told else ""
         object.__setattr__(self, "spec", model + query)
 
     def __str__(self) -> str:
         return self.spec
+
+
+def _function(given: Any, told: Mapping[str, Any], own: Mapping[str, Any]) -> Model:
+    """A candidate that is no model; `InputError` for what cannot be one, or is told what only models are told."""
+    from smart_llm.providers import rules  # only here: nobody else loads what looks into functions
+
+    if not rules.is_function(given):
+        raise InputError(
+            "Candidate: give a model as a text, 'openai:gpt-4.1-mini', a function, or a regular expression, not "
+            f"{type(given).__name__}."
+        )
+    if told:
+        raise InputError(f"Candidate: {next(iter(told))}= says how a model is asked; a function is given the row.")
+    return rules.of_given(given, **own)
 
 
 def _given(said: str | os.PathLike[str]) -> str:

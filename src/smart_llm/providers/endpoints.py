@@ -44,5 +44,8 @@ IN_PROCESS = {
     "fake": "smart_llm.providers.fake:stand_in",
     "anyllm": "smart_llm.providers.anyllm:AnyLLMProvider",
     "learned": "smart_llm.providers.taught:Taught",
+    "function": "smart_llm.providers.functions:Functions",
 }
-"""Providers without an address of ours: what makes one from a model's own name (of `anyllm`: from the model)."""
+"""Providers without an address of ours: what makes one from a model's own name (of `WHOLE`: from the model)."""
+WHOLE = ("anyllm", "function", "learned")
+"""Those that are made from all that is known of a model."""

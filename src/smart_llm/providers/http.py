@@ -39,7 +39,10 @@ class HttpEndpoint:
     def __init__(self, url: str, headers: Mapping[str, str], *, secret: str | None = None) -> None:
         self._connections = Connections(url, {"Content-Type": "application/json", **bodies.ACCEPTED, **headers})
         self._secret = secret
-        self.host = urlsplit(url).netloc
+        place = urlsplit(url)
+        self.host = place.netloc
+        alone = place.path in ("/chat/completions", "//chat/completions")  # most servers have it under /v1
+        self._bare = f"{place.scheme}://{self.host}/v1" if alone else ""
 
     async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> HttpReply:
         """One request, one reply, whatever its status. `Retryable` where none came."""
@@ -63,7 +66,10 @@ class HttpEndpoint:
     def error(self, reply: HttpReply, problem: problems.Problem) -> ProviderError:
         """What a reply other than 200 means for us."""
         problem = replace(problem, message=shown(problem.message, self._secret))
-        return problems.meaning(self.host, reply.status, problem, reply.headers, self._secret)
+        found = problems.meaning(self.host, reply.status, problem, reply.headers, self._secret)
+        if reply.status == 404 and self._bare:
+            found.args = (f"{found} Its address has no path: is {self._bare} meant?",)
+        return found
 
     def safe(self, answer: Answer) -> Answer:
         """An answer as it may be kept: the key is not in it, and nothing that is shown can do harm."""

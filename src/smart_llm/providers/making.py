@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from smart_llm.errors import InputError
 from smart_llm.providers.base import Provider
-from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
+from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS, WHOLE
 from smart_llm.providers.enforced import AUTO
 from smart_llm.providers.replicas import Spread
 from smart_llm.types import Model
@@ -81,7 +81,7 @@ def make_providers(
     for model in models:
         url = address(model, environ)
         if url is None:
-            known = (model.provider, model.name if model.provider == "anyllm" else model.model)
+            known = (model.provider, model.name if model.provider in WHOLE else model.model)
             made[model.name] = inside[known] = inside.get(known) or _in_process(model)
             continue
         secret = key(model, environ)
@@ -96,7 +96,7 @@ def make_providers(
 
 def _in_process(model: Model) -> Provider:
     """The provider of a model that is asked without an address of ours."""
-    provider: Provider = _load(IN_PROCESS[model.provider])(model if model.provider == "anyllm" else model.model)
+    provider: Provider = _load(IN_PROCESS[model.provider])(model if model.provider in WHOLE else model.model)
     return provider
 
 

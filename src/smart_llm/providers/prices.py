@@ -59,6 +59,20 @@ def lookup(provider: str, model: str) -> Rate | None:
     )
 
 
+def of_embeddings(provider: str, model: str) -> Rate | None:
+    """The rate of a model that embeds, which says nothing; None where the data has none."""
+    from genai_prices import Usage, calc_price
+
+    try:
+        found = calc_price(Usage(input_tokens=1), model_ref=model, provider_id=provider)
+    except LookupError:
+        return None
+    price = _prices(found.model_price)["input"]
+    if price is None:
+        return None
+    return Rate(price, source=f"genai-prices {version('genai-prices')}: {provider} {found.model.id}, for embeddings")
+
+
 def models(provider: str) -> list[str]:
     """The models of a provider that the data knows."""
     from genai_prices.data import providers

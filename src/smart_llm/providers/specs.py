@@ -31,6 +31,7 @@ import tomllib
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -38,7 +39,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from smart_llm.errors import InputError, meant
 from smart_llm.files import small_text, unreadable
-from smart_llm.providers import candidate, settings
+from smart_llm.providers import candidate, rules, settings
 from smart_llm.providers.endpoints import DIALECTS, ENDPOINTS, IN_PROCESS
 from smart_llm.providers.endpoints import Endpoint as Endpoint
 from smart_llm.providers.enforced import TOLD
@@ -47,8 +48,15 @@ from smart_llm.types import Model, Rate
 
 LEARNED = "learned"
 """The candidate that is taught in the run, and has no provider."""
+EMBEDDING = ("embed", "in", "key_env")
+"""Its options."""
 _SPEC = re.compile(r"(?P<provider>[^:@?\s]+):(?P<model>[^?\s]+?)(?:@(?P<url>https?://[^?\s]+))?")
 _AT_ADDRESS = re.compile(r"[^@]@https?://")
+_ADDRESS_ALONE = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)|(?:localhost|\[[0-9a-fA-F:]+\]|\d{1,3}(?:\.\d{1,3}){3})(?::\d|/|$)"
+    r"|[\w.-]+:\d{2,5}/"
+)
+"""Where the name of a model is to stand."""
 _VERSION = re.compile(r"[0-9]{4,}|latest|default")
 """After the @ in the name of a model of Google's."""
 _PRICES = {
@@ -72,6 +80,9 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
     """
     if spec.strip().partition("?")[0] == LEARNED:
         return _learned(spec.partition("?")[2])
+    booked = (book or {}).get(spec.strip(), "")
+    if own := rules.resolve(booked, spec.strip()) or rules.resolve(spec.strip()):
+        return own
     name, options = _expand(spec, book or {})
     _check_at(name)
     match = _SPEC.fullmatch(name)
@@ -110,12 +121,48 @@ def resolve(spec: str, *, book: Mapping[str, str] | None = None) -> Model:
 
 
 def _learned(query: str) -> Model:
-    """The candidate that is taught in the run; `InputError` for options it does not have."""
-    if query:
-        raise InputError(f"Model {LEARNED}: it has no options ({query}); it learns from the words of the texts.")
+    """The candidate that is taught in the run; `InputError` for options it does not have, or what cannot embed."""
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if odd := next((name for name in options if name not in EMBEDDING), None):
+        raise InputError(f"Model {LEARNED}: unknown option {odd!r}; there are {', '.join(EMBEDDING)}.")
     if find_spec("sklearn") is None:
         raise InputError(f"Model {LEARNED} needs scikit-learn: pip install 'smart-llm[learned]'.")
-    return Model(LEARNED, LEARNED, LEARNED, Rate(source="taught in the run"))
+    if "embed" not in options:
+        if options:
+            raise InputError(f"Model {LEARNED}: {next(iter(options))}= goes with embed=; leave it out.")
+        return Model(LEARNED, LEARNED, LEARNED, Rate(source="taught in the run"))
+    embed = _embedding(options)
+    return Model(LEARNED, LEARNED, LEARNED, embed.rate, at=f"embed {embed.name}", embed=embed)
+
+
+def _embedding(options: Mapping[str, str]) -> Model:
+    """What embeds texts for `learned`; `InputError` where it has no price, or cannot."""
+    name = options["embed"]
+    provider, _, rest = name.partition(":")
+    if provider in ("static", "local") and (rest or provider == "static"):
+        if len(options) > 1:
+            raise InputError(f"Model {LEARNED}: embed={name} needs neither price nor key; leave them out.")
+        embeddings = import_module("smart_llm.providers.embeddings")
+        told = f"{name} {embeddings.known(name)}"
+        if provider == "static":
+            return Model(told, provider, rest or embeddings.STATIC, Rate(source="static vectors on this machine"))
+        return Model(told, provider, rest, _default_rate(name, provider, rest, None))
+    own = "@" in name
+    if (provider not in DIALECTS and provider not in ENDPOINTS) or provider == "anthropic":
+        raise InputError(
+            f"Model {LEARNED}: embed={_shown(name)}: write openai:text-embedding-3-small, static, local:FILE.gguf, or "
+            "any other server with /v1/embeddings, openai:NAME@http://HOST/v1."
+        )
+    priced = import_module("smart_llm.providers.prices").of_embeddings
+    rate = None if "in" in options or own else priced(ENDPOINTS[provider].prices, rest)
+    if "in" not in options and rate is None:
+        raise InputError(
+            f"Model {LEARNED}: no price known of {_shown(name)}, which embeds; give one in USD per million tokens: "
+            f"'{LEARNED}?embed={_shown(name)}&in=0.02'."
+        )
+    query = {"in": options.get("in", "0"), "out": "0"} | {k: options[k] for k in ("key_env",) if k in options}
+    model = resolve(f"{name}?{urlencode(query)}")
+    return replace(model, rate=rate or Rate(model.rate.input))
 
 
 def read_book(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -173,6 +220,9 @@ def _check_at(name: str) -> None:
     """What follows an @ is an address: a model at an address that is not understood must not be asked elsewhere."""
     provider, _, rest = name.partition(":")
     rest = rest.replace("\uff20", "@")
+    if "@" not in rest and provider != "fake" and (found := _ADDRESS_ALONE.match(rest)):
+        meant = rest if found["scheme"] else f"http://{rest}"
+        raise InputError(f"Model {_shown(name)}: no name before the address; write {provider}:NAME@{_shown(meant)}.")
     if "@" not in rest or _AT_ADDRESS.search(rest) or provider == "fake":
         return
     model, _, after = rest.partition("@")
@@ -301,4 +351,10 @@ def _book_spec(path: str, name: str, table: object) -> str:
     model, url = fields.pop("model", name), fields.pop("url", None)
     if ":" not in model:
         raise InputError(f'{path}: [{name}] does not say which model it is; add model = "provider:model".')
+    if model.startswith(rules.FUNCTION):
+        raise InputError(f"{path}: [{name}] would run a file of Python; name it yourself: --candidate {model}.")
+    if model.startswith(rules.REGEX):
+        if url or fields:
+            raise InputError(f"{path}: [{name}]: regular expressions have no {[*fields, 'url'][0]}; leave it out.")
+        return model
     return f"{model}{'' if url is None else f'@{url}'}?{urlencode(fields)}"

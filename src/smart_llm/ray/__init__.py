@@ -10,6 +10,11 @@ died, and streams what comes back; rows themselves are read where they are settl
 (anything else). What a partition brought is one small file and one line of a manifest in a folder beside the ledger
 (`parts`): a partition that stands there is never computed again.
 
+Rows that a candidate is asked about in one call may lie in different partitions. Which they are follows from the whole
+table, so workers are told it (`engine.layout`) and read what prompts show of all rows from shared memory. A call is
+bought by whoever needs it first, like any request that stands in two workers' rows, and its cost comes back by its key,
+since workers that share one all report it.
+
 Nothing here is imported before it is asked for, and only `actors` and `cluster` import ray.
 """
 

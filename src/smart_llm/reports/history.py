@@ -13,7 +13,7 @@ from smart_llm.ledger import Reader, RunRecord
 from smart_llm.ledger.entries import ABOUT, GIVEN_UP
 from smart_llm.reports.facts import LAST, find, named_by
 from smart_llm.text.names import short_names
-from smart_llm.text.numbers import count, moment, usd
+from smart_llm.text.numbers import count, moment, spending, usd
 from smart_llm.text.safe import visible
 from smart_llm.text.wrapping import USUAL, wrapped
 from smart_llm.types import Json
@@ -29,8 +29,9 @@ LITTLE = 1.005
 class Past:
     """One run. started: seconds since 1970. state: the certificate's status; `open` where there is none yet, `given up`
     where another run took its place. question: the prompt. cost: USD of its answers, whoever paid. paid: USD that the
-    run has paid itself. reused: what answers of earlier runs cost that it took for nothing. saving: reference-only cost
-    ÷ cost, of a run that has ended, so paid and re-used answers count alike."""
+    run has paid itself or may have paid; lost_at_most: the part of it for calls that brought no answer. reused: what
+    answers of earlier runs cost that it took for nothing. saving: reference-only cost ÷ cost, of a run that has ended,
+    so paid and re-used answers count alike."""
 
     run: str
     ledger: str
@@ -46,6 +47,7 @@ class Past:
     procedure: str
     cost: float
     paid: float
+    lost_at_most: float
     reused: float
     saving: float | None
 
@@ -141,7 +143,7 @@ def _described(each: Past) -> list[str]:
     names = short_names([each.reference, *each.candidates])
     question = " ".join(visible(each.question).split())
     return [
-        f"{each.run}  {each.state}  {usd(each.paid)} paid{free}{saving}",
+        f"{each.run}  {each.state}  {spending(each.paid, each.lost_at_most, 'paid')}{free}{saving}",
         f"  {each.table or '(a table in memory)'}, {count(each.rows, 'row')}, agreement {each.agreement}, "
         f"{moment(each.started)}",
         f"  {question if len(question) <= QUESTION else question[:QUESTION].rstrip() + '…'}",
@@ -167,6 +169,7 @@ def _past(reader: Reader, run: RunRecord) -> Past:
         plan.procedure,
         c.cost.total if c else reader.spent(run.run_id),
         reader.spent(run.run_id),
+        c.cost.lost_at_most if c else 0.0,
         c.cost.reused if c else 0.0,
         c.cost.saving if c and c.status != "pending" else None,
     )

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.parts import Cost
 from smart_llm.ledger import canonical
+from smart_llm.ledger.reader import Spent
 from smart_llm.reports import svg
 from smart_llm.reports.blocks import (
     Block,
@@ -153,8 +154,9 @@ def _cautions(facts: Facts) -> Iterator[str]:
         return
     if earlier := c.earlier_runs:
         yield (
-            f"There were {count(earlier, 'earlier run')} on this table in this ledger, {c.earlier_runs_same_task:,} "
-            "with this task. The promise is about one run: the best of several is not covered by it."
+            f"There {'was' if earlier == 1 else 'were'} {count(earlier, 'earlier run')} on this table in this ledger, "
+            f"{c.earlier_runs_same_task:,} with this task. The promise is about one run: the best of several is "
+            "not covered by it."
         )
     if (check := c.self_agreement) and check.rows and check.agreeing / check.rows < float(Fraction(plan.agreement)):
         yield (
@@ -251,6 +253,8 @@ def _by_model(facts: Facts) -> Iterator[Block]:
 def _rate(model: FrozenModel) -> str:
     if model.cpu_hour:
         return f"${model.cpu_hour:g} per CPU-hour"
+    if not (model.input or model.output):
+        return f"${model.call or 0:g} a row"
     cached = f", ${model.cached:g} cached" if model.cached is not None else ""
     return f"${model.input:g} in{cached}, ${model.output:g} out per million tokens"
 
@@ -281,7 +285,7 @@ def errors(facts: Facts) -> Section:
             "set apart": "asked again",
         }
         rows = [
-            (facts.short(each.model), names.get(each.outcome, each.outcome), f"{each.calls:,}", usd(each.cost))
+            (facts.short(each.model), names.get(each.outcome, each.outcome), _calls(each), usd(each.cost))
             for each in failed
         ]
         head = ("model", "what happened", "calls", "cost at most")
@@ -290,6 +294,11 @@ def errors(facts: Facts) -> Section:
         )
     lead = "Rows that finally have no answer, and calls that were or may have been paid for in vain."
     return Section("errors", "What went wrong", lead, blocks)
+
+
+def _calls(each: Spent) -> str:
+    """How many; of those that a crash left open only the money is on record, announced for several at once."""
+    return "–" if each.outcome == "sent" else f"{each.calls:,}"
 
 
 # --------------------------------------------------------------------------- the task

@@ -24,7 +24,13 @@ def judged_by(terms: Iterable[Sequence[Json]], names: Sequence[str], sure: str) 
         for name, weight in terms
         if weight
     ]
-    return words[0] if len(words) == 1 else f"a score learned on the pilot ({', '.join(words)})" if words else ""
+    return (
+        words[0]
+        if len(words) == 1
+        else f"a score learned on the first rows profiled ({', '.join(words)})"
+        if words
+        else ""
+    )
 
 
 def _peer(term: str, names: Sequence[str]) -> str:

@@ -39,6 +39,8 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 """Of formats that say themselves what type a value has; all others are read as the tables of runs are."""
 LEARNED = "learned"
 """The candidate that is taught in the run; it is in no recorded table."""
+LIVE = ("function:", "regex:", f"{LEARNED}?")
+"""What candidates begin with that no recorded table can answer for."""
 FEWEST = 200
 """Different texts that are worth teaching anything with."""
 DECIMAL_COMMA = r"^\s*-?\d*,\d+\s*$"
@@ -221,6 +223,10 @@ def _chosen(
     present = lines["model"].unique(maintain_order=True).to_list()
     chosen = [reference, *(candidates if candidates is not None else [m for m in present if m != reference])]
     for option, name in zip(["--reference", *["--candidate"] * len(chosen)], chosen, strict=False):
+        if name not in present and str(name).startswith(LIVE):
+            raise InputError(
+                f"{option} {name}: it answers in live runs only; a replay takes the models in the table, and {LEARNED}."
+            )
         if name not in present and not (taught and name == LEARNED):
             raise InputError(f"{option} {name}: not in the recorded table; it has {', '.join(present) or 'no rows'}.")
     if reference in chosen[1:]:

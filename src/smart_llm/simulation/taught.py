@@ -9,7 +9,7 @@ import numpy as np
 
 from smart_llm.errors import InputError
 from smart_llm.learned.learner import Learner, Shelf
-from smart_llm.learned.model import Said
+from smart_llm.learned.model import Fitted, Said
 from smart_llm.scores.traits import answer_key
 from smart_llm.simulation.drive import Population
 from smart_llm.types import AGREE, BAD, DEFER, LESSON, Answers, Ask, Ints, Least
@@ -87,7 +87,7 @@ class Taught:
     def _write(self, rows: Ints, said: Said | None) -> None:
         """What is said of these rows, as marks, scores and keys."""
         column, population = self._school.column, self.population
-        if said is None or self._learner.fitted is None:
+        if said is None or not isinstance(self._learner.fitted, Fitted):
             population.marks[rows, column] = DEFER
             return
         names = np.array([self._index[label] for label in self._learner.fitted.labels] + [-1], np.int64)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RECURS = 2
 """A cell of the first line that stands in this many rows below, in its own column, is no name of a column."""
+SENTENCE = 4
+"""Words."""
 LONGEST = 1 << 20
 """Characters of a first line."""
 SHOWN = 3
@@ -146,10 +148,18 @@ def _is_headed(lines: Lines, found: Look) -> bool:
     with lines() as text:
         sample = list(islice(_rows(text, found, headed=True), SAMPLE))
     below = [row for row in sample if row[: found.width] != found.header]
-    columns = zip(found.header, zip(*below, strict=True), strict=False)
-    return not any(
-        len(name.strip()) > 1 and not _is_number(name) and cells.count(name) >= RECURS for name, cells in columns
-    )
+    columns = list(zip(found.header, zip(*below, strict=True), strict=False))
+    recurring = [(name, cells) for name, cells in columns if cells.count(name) >= RECURS]
+    if any(len(name.strip()) > 1 and not _is_number(name) for name, _ in recurring):
+        return False
+    numbers = any(_is_number(name) and all(map(_is_number, cells)) for name, cells in recurring)
+    return not (numbers and _is_prose(found.header))
+
+
+def _is_prose(header: list[str]) -> bool:
+    """Whether every cell is a number or several words, and one a sentence: a text after its mark, no names."""
+    words = [len(name.split()) for name in header if not _is_number(name)]
+    return bool(words) and min(words) >= 2 and max(words) >= SENTENCE
 
 
 def _is_number(text: str) -> bool:

@@ -69,11 +69,13 @@ _CHUNK = 1 << 20
 def format_of(path: Path | str) -> str:
     """The format a file's name says, for writing. InputError: none that is written."""
     suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(
-            f"{path}: unknown format {suffix or '(no suffix)'!r}: use .csv, .tsv, .jsonl, .json or .parquet"
-        )
-    return FORMATS[suffix]
+    if suffix in FORMATS:
+        return FORMATS[suffix]
+    if suffix in PACKINGS or suffix in READ_AS:
+        name, written = named_as(Path(path))
+        written = written or ".csv"
+        raise InputError(f"{path}: {suffix} is read, but not written: write {Path(path).with_name(name + written)}")
+    raise InputError(f"{path}: unknown format {suffix or '(no suffix)'!r}: use .csv, .tsv, .jsonl, .json or .parquet")
 
 
 def input_format(path: Path | str) -> tuple[str, str | None]:

@@ -197,7 +197,9 @@ def choose(
     if answer is not None:
         return NumberContract() if answer == "number" else TextContract()
     if parse is None:
-        raise InputError("the task has no output contract: give labels, or an answer kind (text, number or json)")
+        raise InputError(
+            "the task does not say what an answer is: give --labels, or an --answer kind (text, number or json)"
+        )
     return CustomContract()
 
 

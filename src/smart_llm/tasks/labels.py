@@ -90,7 +90,10 @@ def check_labels(labels: object) -> tuple[str, ...]:
         if not folded.strip(".,;:!"):
             raise InputError(f"label {text!r} has no letters, digits or signs to recognise it by: rename it")
         if folded in seen:
-            raise InputError(f"labels {seen[folded]!r} and {text!r} normalise to the same thing: rename or drop one")
+            other = seen[folded]
+            if other == text:
+                raise InputError(f"label {text!r} is there twice: drop one")
+            raise InputError(f"labels {other!r} and {text!r} count as the same answer: rename or drop one")
         seen[folded] = text
     return texts
 

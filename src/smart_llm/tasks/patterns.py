@@ -27,11 +27,16 @@ def check(pattern: str, *, names: bool = False) -> None:
         raise InputError(
             f"the schema has a pattern that is not a regular expression: {pattern[:80]!r} ({error})"
         ) from None
-    if _NESTED.search(pattern):
+    if endless(pattern):
         raise InputError(
             f"the schema has a pattern that may take for ever: {pattern[:80]!r}. Write it without a repetition in a "
             "repetition, or without looking around and references to groups."
         )
+
+
+def endless(pattern: str) -> bool:
+    """Whether Python's engine may try more ways than can be tried."""
+    return _NESTED.search(pattern) is not None
 
 
 def found(pattern: str, text: str) -> bool:

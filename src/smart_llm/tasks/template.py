@@ -128,9 +128,16 @@ def _literal(text: str, columns: Sequence[str]) -> str:
     if unknown:
         raise InputError(
             f"the prompt names {unknown[0]}, but there is no such column; {_listed(columns)}."
-            f"{meant(unknown[1], columns)}\nUse one of them, or write {{{unknown[0]}}} if the braces are meant as text."
+            f"{meant(unknown[1], columns)}{_by_place(unknown[1])}\n"
+            f"Use one of them, or write {{{unknown[0]}}} if the braces are meant as text."
         )
     return _ESCAPED.sub(r"\1", text)
+
+
+def _by_place(name: str) -> str:
+    if not re.fullmatch(r"column_\d+", name):
+        return ""
+    return " Columns go by their place where a file has no header line: --no-header says so."
 
 
 def _looks_like(name: str, columns: Sequence[str]) -> bool:

@@ -17,6 +17,13 @@ def usd(value: float) -> str:
     return f"${value:.{2 - floor(log10(abs(value)))}f}"
 
 
+def spending(total: float, failed: float, verb: str) -> str:
+    """What was spent; what calls that failed may have cost is named where it matters, as savings leave it out."""
+    if failed <= 0.01 * total:
+        return f"{usd(total)} {verb}"
+    return f"{usd(total - failed)} {verb} and at most {usd(failed)} for calls that failed"
+
+
 def percent(share: float) -> str:
     """One decimal, but none for the whole and for nothing."""
     text = f"{share * 100:.1f}"

@@ -57,7 +57,8 @@ class Problem:
     a call can cost at most, reference first (∞ where that is not known; empty where nothing is known). packs: rows that
     share a call, reference first (empty: every row has its own). kin: the number of the model behind each, where some
     candidates are ways of one model (empty: none are). out: candidates that are not considered any more. learned: the
-    candidate that is taught in the run by the reference's answers (0: there is none).
+    candidate that is taught in the run by the reference's answers (0: there is none). requests: how many different
+    requests the rows make, where some ask the same and share an answer (0: every row has its own).
     """
 
     rows: int
@@ -77,6 +78,24 @@ class Problem:
     kin: tuple[int, ...] = ()
     out: frozenset[int] = frozenset()
     learned: int = 0
+    requests: int = 0
+
+    @property
+    def alone(self) -> int:
+        """Calls of the reference that the rows cost without candidates."""
+        return self.requests or self.rows
+
+    @property
+    def repeats(self) -> float:
+        """Rows that share a request, on average; 1 where every row has its own."""
+        return self.rows / self.alone
+
+    def rows_for(self, calls: float) -> float:
+        """How many rows, drawn at random, make about so many different requests: the more of them have been made, the
+        fewer rows make a new one."""
+        if self.repeats <= 1:
+            return calls
+        return self.rows * float(-np.expm1(np.log1p(-min(calls / self.alone, 1.0 - 1e-12)) / self.repeats))
 
     def bought(self, candidate: int, rows: float) -> float:
         """About how many rows' answers are paid for where a candidate is asked about so many, drawn at random: those

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -26,7 +27,7 @@ class Rate:
 
     cached, written: tokens read from and written to the provider's prompt cache (None: like other input). batch_*: the
     same prices by batch (both directions None: no batch price). long, batch_long: the prices of long prompts, shortest
-    first; those of the longest that a prompt exceeds hold for the whole call.
+    first; those of the longest that a prompt exceeds hold for the whole call. call: USD of every call, besides.
     """
 
     input: float = 0.0
@@ -41,6 +42,7 @@ class Rate:
     batch_written: float | None = None
     long: tuple[LongPrices, ...] = ()
     batch_long: tuple[LongPrices, ...] = ()
+    call: float | None = None
 
     def cost(self, usage: Usage) -> float:
         """USD for one call's usage, never less than 0."""
@@ -50,7 +52,7 @@ class Rate:
         fresh = max(0, usage.input_tokens - cached - written)
         tokens = fresh * prices.input + usage.output_tokens * prices.output
         tokens += cached * (prices.cached or 0.0) + written * (prices.written or 0.0)
-        return tokens / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600
+        return tokens / 1e6 + usage.cpu_seconds * self.cpu_hour / 3600 + (self.call or 0.0)
 
     def bound(self, input_tokens: int, output_tokens: int) -> float:
         """The most that this many tokens, or fewer, can cost, USD, whatever share of them a cache reads or writes."""
@@ -58,7 +60,7 @@ class Rate:
         for each in self.long:
             if input_tokens > each.start:
                 most = max(most, _most(each, input_tokens, output_tokens))
-        return most
+        return most + (self.call or 0.0)
 
     def saved(self, usage: Usage) -> float:
         """USD the provider's cache saved on this call; negative where writing to it cost more than reading saved."""
@@ -136,7 +138,8 @@ class Model:
     name, since it is another price). at: the address, where it is known from the environment alone. enforce: how its
     server is made to keep to the labels, "choice" or "schema"; "none": it is told neither labels nor schema; "auto": to
     be learned before the plan is frozen; empty: it is told a schema, and no labels. way: how
-    it is asked (part of the name).
+    it is asked (part of the name). function: what answers where that is a function of the user's own, of a row (column
+    → text); what it is stands in `at`. embed: of the candidate that is taught in the run, what embeds texts for it.
     """
 
     name: str
@@ -152,6 +155,8 @@ class Model:
     at: str | None = None
     enforce: str = ""
     way: Way = Way()
+    function: Callable[[Mapping[str, str]], Any] | None = field(default=None, compare=False, repr=False)
+    embed: Model | None = field(default=None, compare=False, repr=False)
 
     @property
     def settings(self) -> dict[str, Json]:

@@ -70,6 +70,7 @@ class FrozenModel(Value, frozen=True, kw_only=True):
     batch_long: tuple[LongPrices, ...]
     batch: bool = False
     draws: int = 0
+    call: Number | None = None
 
     @property
     def rate(self) -> Rate:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from smart_llm.certificates.checks import Given, Promise, Round, allowance, digest, likely
 from smart_llm.certificates.checks.mix_evidence import Finalist, FixedTables, MixEvidence, ShownRows
 from smart_llm.certificates.parts import SharedRows, StatedRule
-from smart_llm.types import AGREE, BAD, DEFER, ERROR, Json
+from smart_llm.types import AGREE, BAD, CHOSEN, DEFER, ERROR, LESSON, Json
 
 GRID = 12
 """Numbers of bad rows, besides the worst one, for which the error is recomputed."""
@@ -266,8 +266,9 @@ def _choose(n: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float64]:
 def recount(evidence: MixEvidence, rounds: Sequence[Round], fixed: Json, names: Sequence[str]) -> list[str]:
     """Pilot and evidence counted again, every look of every finalist, what was decided before, and what the chosen
     candidate showed. fixed: what the ledger recorded before the evidence. names: reference first."""
-    pilot = [each for each in rounds if each.stage.startswith("pilot")]
-    later = [each for each in rounds if not each.stage.startswith("pilot")]
+    rounds = _heard(rounds)
+    pilot = [each for each in rounds if _piloted(each)]
+    later = [each for each in rounds if not _piloted(each)]
     problems = []
     fresh = [each for each in pilot if not each.stage.endswith("again")]
     for name, told, found in (("pilot", evidence.pilot, fresh), ("profiled", evidence.profiled, later)):
@@ -281,6 +282,17 @@ def recount(evidence: MixEvidence, rounds: Sequence[Round], fixed: Json, names: 
         model = list(names).index(design.candidate)
         problems += [f"ledger: {design.candidate}: {each}" for each in _path(evidence, design, model, later)]
     return problems or _chosen(evidence, rounds, names)
+
+
+def _piloted(one: Round) -> bool:
+    """Whether its rows are no evidence: piloted, chosen to teach a candidate, or looked at to teach it."""
+    return one.stage.startswith("pilot") or one.stage in (CHOSEN, LESSON)
+
+
+def _heard(rounds: Sequence[Round]) -> list[Round]:
+    """Without the lessons before the last: what a candidate said then, it says no longer."""
+    last = max((k for k, each in enumerate(rounds) if each.stage == LESSON), default=-1)
+    return [each for k, each in enumerate(rounds) if each.stage != LESSON or k == last]
 
 
 def _chosen(evidence: MixEvidence, rounds: Sequence[Round], names: Sequence[str]) -> list[str]:

@@ -116,6 +116,7 @@ class Intake:
                 standing = await ledger.put(key, item.request, answer, run=record.run)
                 if self._office.budget.limit is not None and item.reserved:
                     self.fatal = lane.trust.broke(item.bound, answer) or self.fatal
+                    self._office.budget.beyond = lane.trust.broken
             else:
                 standing = answer = replace(answer, cost=lane.model.rate.cost(answer.usage))
                 await self._office.book.put_unasked(record, key, answer)

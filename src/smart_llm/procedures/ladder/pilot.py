@@ -99,9 +99,9 @@ class Pilot:
     @property
     def room(self) -> float:
         """What further pilot rows may cost in candidate calls."""
-        return PURSE * self.problem.rows - self.spent
+        return PURSE * self.problem.alone - self.spent
 
     @property
     def most(self) -> float:
         """What candidate calls may yet cost before anything is certified."""
-        return max(0.0, CAP * self.problem.rows - self.spent)
+        return max(0.0, CAP * self.problem.alone - self.spent)

@@ -160,9 +160,9 @@ def first_pilot(pilot: Pilot, ways: Sequence[Way], order: Ints) -> Generator[Ask
         return pilot
     for j in problem.by_price:
         price = pilot.price((j,))
-        if j not in pilot.asked and count * price <= NEXT_TO_NOTHING * problem.rows and price < AS_EXPENSIVE:
+        if j not in pilot.asked and count * price <= NEXT_TO_NOTHING * problem.alone and price < AS_EXPENSIVE:
             pilot = yield from step_on(pilot, order, Step(candidate=j))
-    cheap = NEXT_TO_NOTHING * problem.rows / count
+    cheap = NEXT_TO_NOTHING * problem.alone / count
     following = tuple(j for j in playing(pilot) if pilot.price((j,)) <= cheap or hopeful(pilot, j, best))
     price = pilot.price(following)
     affordable = int(pilot.room / price) if price > 0 else count

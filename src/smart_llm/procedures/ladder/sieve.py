@@ -198,7 +198,7 @@ def trial(state: State, j: int, rows: float) -> float:
 
 def room(state: State) -> float:
     """What trying ways may yet cost, in reference calls."""
-    return TRIALS * state.problem.rows - state.spent
+    return TRIALS * state.problem.alone - state.spent
 
 
 def may_be_tried(state: State, j: int, rows: int) -> bool:

@@ -128,7 +128,7 @@ def belief(score: Score, peers: tuple[int, ...]) -> forecast.Belief:
 
 def affordable(pilot: Pilot, price: float) -> tuple[tuple[int, int], ...]:
     """The looks (credit, rows) whose calls, at that price a row, do not cost more than may be spent for nothing."""
-    most = min(pilot.left // 2, int(pilot.most / max(price, 1e-9)))
+    most = min(pilot.left // 2, int(pilot.problem.rows_for(pilot.most / max(price, 1e-9))))
     return looks(pilot.left, pilot.allowance, pilot.problem.alpha, most) if pilot.allowance >= 0 else ()
 
 

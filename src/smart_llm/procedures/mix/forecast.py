@@ -8,6 +8,7 @@ can win is not asked. Unit of money: one reference call.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -44,7 +45,7 @@ QUANTILES = (np.arange(20) + 0.5) / 20
 class Seen:
     """What was seen of one candidate. rows asked, bad among them, deferred among them; spent and beside: USD its calls
     and the reference's on the same rows cost. rate: expected price (reference calls) before any was seen. floor: the
-    agreement below which it is not delivered."""
+    agreement below which it is not delivered. repeats: how many rows share a request, on average."""
 
     rate: float
     rows: int = 0
@@ -53,6 +54,7 @@ class Seen:
     spent: float = 0.0
     beside: float = 0.0
     floor: float = 0.5
+    repeats: float = 1.0
 
     @property
     def price(self) -> float:
@@ -88,7 +90,23 @@ class Seen:
 def costs_of(seen: Seen, rows: int, allowance: int, most: float) -> Costs:
     """What profiling and handing over cost; no look may spend more than `most` beyond what is gained for certain."""
     certain = max(0.0, seen.gain) * min(allowance, rows) if seen.likely else 0.0
-    return Costs(seen.call, seen.gain, most + certain)
+    if seen.repeats <= 1:
+        return Costs(seen.call, seen.gain, most + certain)
+    return Costs(seen.call, seen.gain, seen.call * farthest_look(seen, rows, most, certain))
+
+
+def farthest_look(seen: Seen, rows: int, most: float, certain: float) -> int:
+    """The same limit in rows, where rows share requests: each request is paid for once, and handing a row over saves
+    nothing once a row that asks the same has been profiled. A request is handed over as a whole or not at all, so the
+    more rows share one, the less of the gain is certain; none of it where two rows do."""
+    requests, sure = rows / seen.repeats, certain / seen.repeats * max(0.0, 2 - seen.repeats)
+
+    def beyond(look: int) -> bool:
+        left = 1 - look / rows
+        bought, unbought = requests * (1 - left**seen.repeats), left ** (seen.repeats - 1)
+        return bool(bought * seen.call > most + sure * unbought)
+
+    return bisect(range(1, rows + 1), False, key=beyond)
 
 
 def prior_of(seen: Seen) -> Prior:

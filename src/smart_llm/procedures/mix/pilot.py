@@ -94,7 +94,9 @@ def start(problem: Problem) -> tuple[State, list[str]]:
         if j in problem.out:
             continue
         if problem.rates[j] < AS_EXPENSIVE * problem.rates[0]:
-            candidates[j] = Seen(problem.rates[j] / problem.rates[0], floor=float(problem.floor))
+            candidates[j] = Seen(
+                problem.rates[j] / problem.rates[0], floor=float(problem.floor), repeats=problem.repeats
+            )
         else:
             notes.append(f"{name} is hardly cheaper than {problem.reference}, or not at all: not used.")
     return State(problem, permutation(problem.seed, "order", problem.rows), candidates), notes
@@ -102,12 +104,12 @@ def start(problem: Problem) -> tuple[State, list[str]]:
 
 def opening(state: State) -> Opening:
     """The first rows and candidates, by what their calls are guessed to cost."""
-    total = state.problem.rows
-    rows, room = min(max(4, int(0.3 * total ** (1 / 3))), total // 4), OPENING * total
+    total, alone = state.problem.rows, state.problem.alone
+    rows, room = min(max(4, int(0.3 * total ** (1 / 3))), total // 4), OPENING * alone
     chosen: list[int] = []
     for j in sorted(state.candidates, key=lambda j: state.candidates[j].rate):
         cost = rows * state.candidates[j].rate
-        if cost <= (NEXT_TO_NOTHING * total if chosen else room) and cost + rows * _rate(state, chosen) <= room:
+        if cost <= (NEXT_TO_NOTHING * alone if chosen else room) and cost + rows * _rate(state, chosen) <= room:
             chosen.append(j)
     if not chosen and state.candidates:
         cheapest = min(state.candidates, key=lambda j: state.candidates[j].rate)
@@ -149,7 +151,7 @@ def step_on(state: State, step: Step) -> Generator[Ask, Answers, State]:
 
 def opening_step(state: State, begun: Opening) -> Step | None:
     """What the opening still lacks: first a call of everybody, then the rows."""
-    room = OPENING * state.problem.rows
+    room = OPENING * state.problem.alone
     new = [j for j in begun.candidates if not state.candidates[j].rows]
     if new:
         rows, models = within(state, new, begun.rows if not state.rows else state.rows, room - state.spent)
@@ -159,7 +161,7 @@ def opening_step(state: State, begun: Opening) -> Step | None:
     price = state.price(models)
     more = begun.rows - state.rows
     if price > 0:
-        more = min(more, int((PURSE * state.problem.rows - state.spent) / price))
+        more = min(more, int((PURSE * state.problem.alone - state.spent) / price))
     return (state.rows, state.rows + more, models) if more > 0 and models else None
 
 
@@ -182,7 +184,7 @@ def later_step(state: State, begun: Opening) -> Step | None:
     """Bring in an expensive candidate that may win, or lengthen the pilot; None: enough."""
     if not state.asked:
         return None
-    room = PURSE * state.problem.rows - state.spent
+    room = PURSE * state.problem.alone - state.spent
     late = {j: seen for j, seen in state.playing.items() if seen.rows < min(2, state.rows)}
     late = {j: seen for j, seen in late.items() if j not in begun.candidates}
     late = {j: seen for j, seen in late.items() if (state.rows - seen.rows) * seen.call <= room}

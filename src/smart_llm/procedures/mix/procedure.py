@@ -58,7 +58,7 @@ def planned(state: State) -> Plan:
     allowance = state.allowance - spare
     likely = {j: seen for j, seen in state.asked.items() if seen.likely}
     chosen = state.field(likely).finalists() if likely and allowance >= 0 else ()
-    most = rounded(max(0.0, CAP * state.problem.rows - state.spent) / max(1, len(chosen)))
+    most = rounded(max(0.0, CAP * state.problem.alone - state.spent) / max(1, len(chosen)))
     finalists = {}
     for j, part in chosen:
         seen, alpha = planning.plain(state.candidates[j]), state.problem.alpha * part

