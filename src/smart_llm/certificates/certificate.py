@@ -59,6 +59,9 @@ CHOSEN = (
 )
 """Added where that is so: a seed that fits what is known beforehand can be searched for."""
 
+ADDED = "Which rows were added to the table, and how many, was not decided by what the earlier look has shown."
+"""Added where an earlier run is continued: looks keep their level together for sizes that none of them has decided."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Certificate:
@@ -171,7 +174,9 @@ ISSUED = "issued"
 def assumed(plan: FrozenPlan) -> tuple[str, ...]:
     """What a run with this plan takes for granted."""
     packed = any("pack" in way for way in plan.ways.values())
-    return (ASSUMPTION, *([COMPANY] if packed else []), RANDOMNESS, *([CHOSEN] if plan.drawn is None else []))
+    more = [COMPANY] if packed else []
+    more += [RANDOMNESS, *([CHOSEN] if plan.drawn is None else []), *([ADDED] if plan.grown else [])]
+    return (ASSUMPTION, *more)
 
 
 def words(claim: Claim, status: str) -> str:
@@ -259,6 +264,12 @@ def before(table: int, task: int, ledger: int) -> str:
 
 
 def _set_aside(c: Certificate) -> list[str]:
+    if (grown := c.plan.grown) is not None:
+        looked = " and ".join(f"{looked:,} of {rows:,}" for rows, _, looked in grown.looks)
+        return [
+            f"             {grown.rows:,} rows are delivered as in run {grown.run}, from the ledger;",
+            f"             looks at {looked} rows there, and this run's, keep the confidence together",
+        ]
     if not (rows := c.claim.set_aside):
         return []
     return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]

@@ -8,7 +8,6 @@ missing. A run whose record cannot be reproduced any more is given up, and the s
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -16,12 +15,12 @@ from fractions import Fraction
 import msgspec
 
 from smart_llm import procedures
-from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed
+from smart_llm.certificates.seeds import lasting, order_seed
 from smart_llm.engine.spelled import FEWEST, different_texts
 from smart_llm.engine.ways import template_of
 from smart_llm.errors import InputError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
-from smart_llm.ledger.aside import piloted
+from smart_llm.ledger.aside import Aside
 from smart_llm.ledger.entries import GIVEN_UP
 from smart_llm.ledger.packing import PACKING
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
@@ -30,8 +29,8 @@ from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
-from smart_llm.types import LongPrices, Model, Problem, Rate, SidePromise
-from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan
+from smart_llm.types import Grown, LongPrices, Model, Problem, Rate, SidePromise
+from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan, GrownFrom
 from smart_llm.types.share import decimal, floor_share, share
 
 ENOUGH = 20
@@ -156,20 +155,6 @@ def _check_labels(job: Job) -> Job:
     return replace(job, procedure=procedures.PER_LABEL.name)
 
 
-def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
-    """The run of this job in the ledger, and whether it was there before (then it is resumed)."""
-    command = fixed(job)
-    record = find(command, ledger)
-    if record is not None:
-        return record, True
-    lookup = tagged(canonical(command))
-    given_up = sum(run.lookup == lookup for run in ledger.runs())
-    drawn = secrets.randbits(BITS) if needs_chance(command, given_up) else None
-    plan = frozen(job, command, drawn, piloted(ledger, job.table.table_hash), given_up=given_up)
-    fresh = job.run_id if all(run.run_id != job.run_id for run in ledger.runs()) else None
-    return ledger.start_run(plan, lookup=lookup, seed=plan.seed, run_id=fresh), False
-
-
 def find(command: Command, reader: Reader) -> RunRecord | None:
     """The run that a command would resume."""
     record = reader.find_run(tagged(canonical(command)))
@@ -214,16 +199,26 @@ def _bare(command: Command) -> Command:
     return msgspec.structs.replace(command, task=bare(command.task))
 
 
-def frozen(job: Job, command: Command, drawn: int | None, set_aside: Sequence[int], *, given_up: int = 0) -> FrozenPlan:
-    """The plan: what the user decided, and what was drawn or looked up. set_aside: rows of earlier pilots."""
+def frozen(
+    job: Job,
+    command: Command,
+    drawn: int | None,
+    set_aside: Sequence[int],
+    *,
+    given_up: int = 0,
+    grown: GrownFrom | None = None,
+) -> FrozenPlan:
+    """The plan: what the user decided, and what was drawn or looked up. set_aside: rows of earlier pilots; grown: the
+    run that is continued."""
     return FrozenPlan(
         **msgspec.structs.asdict(command),
         drawn=drawn,
         given_up=given_up,
         seed=order_seed(command, drawn),
         models=tuple(_model(model, job) for model in job.models),
-        reserve=_reserve(job),
+        reserve=reserved(job),
         set_aside=tuple(set_aside),
+        grown=grown,
     )
 
 
@@ -287,7 +282,8 @@ def _discounted(prices: LongPrices) -> LongPrices:
     )
 
 
-def _reserve(job: Job) -> int:
+def reserved(job: Job) -> int:
+    """Rows of the allowance that are kept for rows without an answer."""
     problem = Problem(job.table.rows, Fraction(job.agreement), Fraction(job.confidence), "", (), (), 0)
     return max(0, problem.allowance) // RESERVE
 
@@ -310,10 +306,12 @@ def problem(
     bounds: Sequence[float] = (),
     packs: Sequence[float] = (),
     lost: int = 0,
+    grown: Grown | None = None,
 ) -> Problem:
     """The procedure's view of a plan. rates, bounds: what a row is expected to cost and costs at most, USD, reference
-    first; packs: rows that share a call. lost: rows set aside that the reference has no answer for."""
-    aside = len(plan.set_aside)
+    first; packs: rows that share a call. lost: rows set aside that the reference has no answer for. grown: the run that
+    is continued."""
+    aside = len(Aside.of(plan).positions)
     return Problem(
         plan.rows - aside,
         Fraction(plan.agreement),
@@ -331,6 +329,7 @@ def problem(
         packs=tuple(packs),
         kin=_kin(plan),
         learned=1 + plan.candidates.index(LEARNED) if LEARNED in plan.candidates else 0,
+        grown=grown,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.learned.earlier import NOTHING, Earlier, like
 from smart_llm.learned.features import Rows
 from smart_llm.learned.fitting import Recipe, learn
 from smart_llm.learned.model import Fitted, Said
@@ -52,26 +53,48 @@ class Shelf:
 
 
 class Learner:
-    """One run's model of a table. recipe: by which the next lesson begins to search."""
+    """One run's model of a table. recipe: by which the next lesson begins to search. earlier: what it is taught with in
+    every lesson, besides rows of the run; of_earlier: what is said of these, each by a model that had not seen it."""
 
-    def __init__(self, shelf: Shelf, fitted: Fitted | None = None) -> None:
+    def __init__(self, shelf: Shelf, fitted: Fitted | None = None, earlier: Earlier | None = None) -> None:
         self._shelf, self.fitted, self.recipe = shelf, fitted, Recipe()
+        self._earlier, self._known = earlier or NOTHING, None
+        self.of_earlier: Said | None = None
 
     def teach(self, positions: Ints, labels: Sequence[str | None]) -> Said | None:
-        """Learn from these rows and no others; what is said of each of them by a model that had not seen it (label −1,
-        odds NaN where it has no label). None: there is nothing to learn from."""
-        known = np.array([label is not None for label in labels], bool)
-        if not known.any():
+        """Learn from these rows, what is known from earlier, and no others; what is said of each of them by a model
+        that had not seen it (label −1, odds NaN where it has no label). None: there is nothing to learn from."""
+        known, earlier = np.array([label is not None for label in labels], bool), self._earlier
+        if not known.any() and not earlier.texts:
             self.fitted = None
             return None
-        at = positions[known]
-        _, same = np.unique(np.array(self._shelf.texts(at), dtype=object), return_inverse=True)
-        told = [label for label in labels if label is not None]
-        learned = learn(self._shelf.space, self._shelf.features(at), told, same, self.recipe)
-        self.fitted, self.recipe = learned.fitted, learned.recipe
+        at, before = positions[known], len(earlier.texts)
+        _, same = np.unique(np.array([*earlier.texts, *self._shelf.texts(at)], dtype=object), return_inverse=True)
+        told = [*earlier.labels, *(label for label in labels if label is not None)]
+        learned = learn(self._shelf.space, self._features(at), told, same, self.recipe)
+        self.fitted, self.recipe, said = learned.fitted, learned.recipe, learned.said
+        self.of_earlier = Said(said.label[:before], said.odds[:before])
         label, odds = np.full(len(positions), -1), np.full(len(positions), np.nan)
-        label[known], odds[known] = learned.said.label, learned.said.odds
+        label[known], odds[known] = said.label[before:], said.odds[before:]
         return Said(label, odds)
+
+    def _features(self, positions: Ints) -> Rows:
+        """Of what is known from earlier, then of these rows."""
+        from scipy.sparse import vstack
+
+        rows = self._shelf.features(positions)
+        if not self._earlier.texts:
+            return rows
+        if self._known is None:
+            self._known = self._shelf.space.rows(self._earlier.texts)
+        return vstack([self._known, rows], format="csr")
+
+    def like_left(self, asked: Ints) -> Ints:
+        """Which of the rows known from earlier are like those of the table that were not asked about."""
+        if self.of_earlier is None or self.fitted is None:
+            return asked[:0]
+        left = np.flatnonzero(~np.isin(self._shelf.pool, asked))
+        return like(self.of_earlier.odds, self.fitted.of_rows(self._shelf.of_pool()[left]).odds)
 
     def said(self, positions: Ints) -> Said:
         """Of any rows, by the model of the last lesson."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.types.calls import Json
-from smart_llm.types.rules import Rule
+from smart_llm.types.rules import Gate, Rule, Tier
 from smart_llm.types.share import allowed
 from smart_llm.types.values import Value
 
@@ -47,6 +47,17 @@ class SidePromise:
 
 
 @dataclass(frozen=True, slots=True)
+class Grown:
+    """An earlier run of the same command, on the first rows of the table. looks: rows, credit and rows looked at of the
+    looks behind what those rows are delivered, the first one first; tiers, gate: by which they were delivered, as they
+    were before the look."""
+
+    looks: tuple[tuple[int, int, int], ...]
+    tiers: tuple[Tier, ...]
+    gate: Gate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What a procedure knows before anything is asked.
 
@@ -57,7 +68,9 @@ class Problem:
     a call can cost at most, reference first (∞ where that is not known; empty where nothing is known). packs: rows that
     share a call, reference first (empty: every row has its own). kin: the number of the model behind each, where some
     candidates are ways of one model (empty: none are). out: candidates that are not considered any more. learned: the
-    candidate that is taught in the run by the reference's answers (0: there is none).
+    candidate that is taught in the run by the reference's answers (0: there is none). earlier: labels that it is taught
+    with besides, known before the run. grown: the earlier run by which the rows set aside are delivered, where there is
+    one.
     """
 
     rows: int
@@ -77,6 +90,8 @@ class Problem:
     kin: tuple[int, ...] = ()
     out: frozenset[int] = frozenset()
     learned: int = 0
+    earlier: int = 0
+    grown: Grown | None = None
 
     def bought(self, candidate: int, rows: float) -> float:
         """About how many rows' answers are paid for where a candidate is asked about so many, drawn at random: those
@@ -178,6 +193,11 @@ class Traits:
         return Traits(self.key[at], self.length[at], self.text[at], None if self.words is None else self.words[at])
 
 
+def _below(one: Any, other: Any) -> Any:
+    """Two arrays as one; None where either is missing."""
+    return None if one is None or other is None else np.concatenate([one, other])
+
+
 @dataclass(frozen=True, slots=True)
 class Least:
     """Rows that the candidate taught in the run is least sure of, of those not asked about, the least sure first.
@@ -194,7 +214,8 @@ class Answers:
 
     marks: the codes above. cost: USD of each call (0 where not asked). score: the answer's own confidence, higher is
     surer (NaN where there is none). traits: what else a score may look at (None where nothing is known). least: what a
-    lesson was asked to name.
+    lesson was asked to name. like: of a lesson, rows known before the run that are like those of the table which were
+    not asked about yet; no rows of the table's own.
     """
 
     marks: Marks
@@ -202,6 +223,7 @@ class Answers:
     score: Floats
     traits: Traits | None = None
     least: Least | None = None
+    like: Answers | None = None
 
     @classmethod
     def blank(cls, shape: tuple[int, int], *, traits: bool = True, words: bool = False) -> Answers:
@@ -210,6 +232,17 @@ class Answers:
         key, text = np.zeros(shape, np.int64), np.full(shape[0], np.nan)
         known = Traits(key, np.full(shape, np.nan), text, grams) if traits else None
         return cls(np.full(shape, NOT_ASKED, np.int8), np.zeros(shape), np.full(shape, np.nan), known)
+
+    @classmethod
+    def joined(cls, one: Answers, other: Answers) -> Answers:
+        """The rows of two, one after the other."""
+        a, b = one.traits, other.traits
+        traits = a and b and Traits(*(_below(getattr(a, name), getattr(b, name)) for name in Traits.__slots__))
+        return cls(*(_below(getattr(one, name), getattr(other, name)) for name in ("marks", "cost", "score")), traits)
+
+    def rows(self, at: Ints) -> Answers:
+        """Those of some rows."""
+        return Answers(self.marks[at], self.cost[at], self.score[at], self.traits and self.traits.rows(at))
 
     def fill(self, lines: Ints, models: Sequence[int], other: Answers) -> None:
         """Write another batch's answers of these models into these lines."""

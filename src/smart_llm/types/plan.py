@@ -110,10 +110,22 @@ class Command(Value, frozen=True, kw_only=True):
         return [self.reference, *self.candidates]
 
 
+class GrownFrom(Value, frozen=True, kw_only=True):
+    """An earlier run of the same command, on the first rows of the table, whose answers are delivered again. run: its
+    id; certificate: the hash of its certificate; rows: of its table; looks: rows, credit and rows looked at of the
+    looks behind these answers, the first one first."""
+
+    run: str
+    certificate: str
+    rows: int
+    looks: tuple[tuple[int, int, int], ...]
+
+
 class FrozenPlan(Command, frozen=True, kw_only=True):
     """The whole plan. drawn: the number the order's seed was drawn with; None where the user's own was enough.
     given_up: earlier runs of the same command whose record could not be reproduced. reserve: rows of the allowance that
-    are kept for rows without an answer. set_aside: positions of rows that earlier pilots have asked about."""
+    are kept for rows without an answer. set_aside: positions of rows that earlier pilots have asked about. grown: the
+    run that this one continues, on rows that were added to its table."""
 
     drawn: int | None
     given_up: int
@@ -121,6 +133,7 @@ class FrozenPlan(Command, frozen=True, kw_only=True):
     models: tuple[FrozenModel, ...]
     reserve: int
     set_aside: tuple[int, ...] = ()
+    grown: GrownFrom | None = None
 
     @property
     def command(self) -> Command:
