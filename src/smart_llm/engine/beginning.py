@@ -7,6 +7,7 @@ import secrets
 from smart_llm.certificates.seeds import BITS, needs_chance
 from smart_llm.engine.grown import grown
 from smart_llm.engine.job import Job, find, fixed, frozen, reserved
+from smart_llm.engine.known import Before, before
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import piloted
 
@@ -22,6 +23,9 @@ def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
     drawn = secrets.randbits(BITS) if needs_chance(command, given_up) else None
     aside = piloted(ledger, job.table.table_hash)
     earlier = None if aside or given_up or job.batch else grown(job, ledger, reserved(job))
-    plan = frozen(job, command, drawn, aside, given_up=given_up, grown=earlier)
+    found = before(job, ledger) if earlier is None else Before()
+    aside = sorted({*aside, *found.rows})
+    known = found.told(job.given) if earlier is None else None
+    plan = frozen(job, command, drawn, aside, given_up=given_up, grown=earlier, known=known)
     fresh = job.run_id if all(run.run_id != job.run_id for run in ledger.runs()) else None
     return ledger.start_run(plan, lookup=lookup, seed=plan.seed, run_id=fresh), False

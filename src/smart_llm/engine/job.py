@@ -16,6 +16,7 @@ import msgspec
 
 from smart_llm import procedures
 from smart_llm.certificates.seeds import lasting, order_seed
+from smart_llm.engine.given import Given
 from smart_llm.engine.spelled import FEWEST, different_texts
 from smart_llm.engine.ways import template_of
 from smart_llm.errors import InputError
@@ -30,7 +31,7 @@ from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
 from smart_llm.types import Grown, LongPrices, Model, Problem, Rate, SidePromise
-from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan, GrownFrom
+from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan, GrownFrom, KnownLabels
 from smart_llm.types.share import decimal, floor_share, share
 
 ENOUGH = 20
@@ -56,6 +57,7 @@ class Job:
     floor: str = "0.5"
     batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
     run_id: str | None = None  # of a run that something was bought for before it began
+    given: tuple[Given, ...] = ()  # labels that a taught candidate learns from beforehand
 
     @property
     def reference(self) -> Model:
@@ -116,6 +118,8 @@ def _check_learned(job: Job) -> None:
     if job.reference.name == LEARNED:
         raise InputError("--reference learned: it is taught by the reference; name a model.")
     if all(model.name != LEARNED for model in job.candidates):
+        if job.given:
+            raise InputError("--learn-from: labels teach --candidate learned; name that candidate, too.")
         return
     if job.task.contract.labels is None:
         raise InputError("--candidate learned: it learns labels; give --labels, or leave it out.")
@@ -207,9 +211,10 @@ def frozen(
     *,
     given_up: int = 0,
     grown: GrownFrom | None = None,
+    known: KnownLabels | None = None,
 ) -> FrozenPlan:
     """The plan: what the user decided, and what was drawn or looked up. set_aside: rows of earlier pilots; grown: the
-    run that is continued."""
+    run that is continued; known: what a taught candidate knows beforehand."""
     return FrozenPlan(
         **msgspec.structs.asdict(command),
         drawn=drawn,
@@ -219,6 +224,7 @@ def frozen(
         reserve=reserved(job),
         set_aside=tuple(set_aside),
         grown=grown,
+        known=known,
     )
 
 
@@ -241,6 +247,7 @@ def fixed(job: Job) -> Command:
         label_rows=-(-job.table.rows // ENOUGH) if job.per_label is not None else None,
         batch=bool(job.batch),
         ways=_ways(job),
+        learn_from=tuple(each.told for each in job.given),
     )
 
 
@@ -330,6 +337,7 @@ def problem(
         kin=_kin(plan),
         learned=1 + plan.candidates.index(LEARNED) if LEARNED in plan.candidates else 0,
         grown=grown,
+        earlier=plan.known.labels if plan.known is not None else 0,
     )
 
 

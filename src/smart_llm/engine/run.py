@@ -181,7 +181,7 @@ def _live(job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying
     live = Live(job.table, job.task, models, client, stop=session.stop, aside=Aside.of(record.plan))
     live.account.told(client.budget, spent(record.run_id, session.ledger) - session.ledger.spent(record.run_id))
     if (taught := session.providers.get(LEARNED)) is not None and isinstance(taught, Taught):
-        live.teaching = Teaching(job, live, taught, session.ledger, record.run_id, session.tell)
+        live.teaching = Teaching(job, live, taught, session.ledger, record, session.tell)
     live.proper = Proper(
         [model.name for model in models],
         lambda text: session.tell(Said(text)),

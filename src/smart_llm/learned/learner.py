@@ -58,13 +58,13 @@ class Learner:
 
     def __init__(self, shelf: Shelf, fitted: Fitted | None = None, earlier: Earlier | None = None) -> None:
         self._shelf, self.fitted, self.recipe = shelf, fitted, Recipe()
-        self._earlier, self._known = earlier or NOTHING, None
+        self.earlier, self._known = earlier or NOTHING, None
         self.of_earlier: Said | None = None
 
     def teach(self, positions: Ints, labels: Sequence[str | None]) -> Said | None:
         """Learn from these rows, what is known from earlier, and no others; what is said of each of them by a model
         that had not seen it (label −1, odds NaN where it has no label). None: there is nothing to learn from."""
-        known, earlier = np.array([label is not None for label in labels], bool), self._earlier
+        known, earlier = np.array([label is not None for label in labels], bool), self.earlier
         if not known.any() and not earlier.texts:
             self.fitted = None
             return None
@@ -83,10 +83,10 @@ class Learner:
         from scipy.sparse import vstack
 
         rows = self._shelf.features(positions)
-        if not self._earlier.texts:
+        if not self.earlier.texts:
             return rows
         if self._known is None:
-            self._known = self._shelf.space.rows(self._earlier.texts)
+            self._known = self._shelf.space.rows(self.earlier.texts)
         return vstack([self._known, rows], format="csr")
 
     def like_left(self, asked: Ints) -> Ints:

@@ -131,6 +131,11 @@ class Course:
         return self.drawn if self.like is None else self.drawn.beside(self.like)
 
     @property
+    def view_of_others(self) -> View | None:
+        """The same, as far as any other candidate was asked about them; None where none was."""
+        return View.of_others(self.pilot, self.order_of_random, self.gone, self.like)
+
+    @property
     def whole_order(self) -> Ints:
         """The rows asked about, then the others as they stand in the order of the run."""
         rows = self.pilot.rows
@@ -342,7 +347,7 @@ def all_ways(course: Course) -> Iterator[Way]:
     """Every way to finish, with its forecast."""
     taught = course.problem.learned
     yield from own_ways(course.view, taught)
-    if (view := View.of_others(course)) is not None and len(view.asked) > 1:
+    if (view := course.view_of_others) is not None and len(view.asked) > 1:
         yield from (way for way in weigh(view) if way.candidate != taught)
 
 
@@ -351,7 +356,7 @@ def finished(course: Course) -> Generator[Ask, Answers, Verdict]:
     pilot, order = course.pilot, course.whole_order
     trusted = [way for way in all_ways(course) if way.score != OWN or way.useless <= plain.TRUST]
     best = min(trusted, key=lambda way: way.cost)
-    if (view := View.of_others(course)) is not None and len(view.asked) > 1:
+    if (view := course.view_of_others) is not None and len(view.asked) > 1:
         heads = [way for way in weigh(view) if way.score != OWN or way.useless <= plain.TRUST]
         several = tiered(view, heads)
         if (several.heads or several.gate) and several.cost < BETTER * best.cost:

@@ -7,17 +7,12 @@ view as if they had been drawn, as long as the rows that were drawn do not say o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from smart_llm.procedures.ladder.pilot import Pilot
 from smart_llm.stats.special import betainc
 from smart_llm.types import BAD, NOT_ASKED, Answers, Ints
-
-if TYPE_CHECKING:
-    from smart_llm.procedures.ladder.taught import Course
-
 
 ENOUGH = 30
 """Rows known before the run that a candidate must have been asked about, to count on what they show."""
@@ -41,31 +36,30 @@ class View(Pilot):
         return view
 
     @classmethod
-    def of_others(cls, course: Course) -> View | None:
+    def of_others(cls, whole: Pilot, random: Ints, gone: NDArray[np.bool_], like: Answers | None) -> View | None:
         """The first of the random rows, as far as any other candidate was asked about them, but for those that are
         gone, and rows like those left that were asked about the same; None where there are none."""
-        whole, taught = course.pilot, course.problem.learned
-        random = cls.showing(whole, course.order_of_random, ())
-        asked = random.answers.marks != NOT_ASKED
+        taught = whole.problem.learned
+        asked = cls.showing(whole, random, ()).answers.marks != NOT_ASKED
         asked[:, [0, taught]] = False
         rows = int(asked.any(axis=1).sum())
         if rows and not asked[:rows].any(axis=1).all():
             return None
         if not rows:
-            return None if course.like is None else cls.of_earlier(course, course.like)
+            return None if like is None else cls.of_earlier(whole, like)
         models = tuple(j for j in sorted(whole.problem.by_price) if j == taught or asked[:rows, j].all())
-        found = cls.showing(whole, random.rows[:rows][~course.gone[:rows]], models)
-        return found if course.like is None else found.beside(course.like)
+        found = cls.showing(whole, random[:rows][~gone[:rows]], models)
+        return found if like is None else found.beside(like)
 
     @classmethod
-    def of_earlier(cls, course: Course, like: Answers) -> View | None:
+    def of_earlier(cls, whole: Pilot, like: Answers) -> View | None:
         """Of rows like those left alone, the candidates that were asked about enough of them."""
-        taught, asked = course.problem.learned, like.marks != NOT_ASKED
-        others = [j for j in course.problem.by_price if j != taught and asked[:, j].sum() >= ENOUGH]
+        problem, asked = whole.problem, like.marks != NOT_ASKED
+        others = [j for j in problem.by_price if j != problem.learned and asked[:, j].sum() >= ENOUGH]
         if not others:
             return None
-        models = tuple(j for j in sorted(course.problem.by_price) if j == taught or j in others)
-        return cls.showing(course.pilot, course.order_of_random[:0], models).beside(like)
+        models = tuple(j for j in sorted(problem.by_price) if j == problem.learned or j in others)
+        return cls.showing(whole, np.empty(0, np.int64), models).beside(like)
 
     def beside(self, like: Answers) -> View:
         """With those of these rows that all of its models were asked about, as if they had been drawn."""
