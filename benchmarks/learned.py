@@ -118,44 +118,47 @@ def _run(rows: int, school: School, shelf: Shelf, answers: np.ndarray) -> None:
     print(f"agreement .90: saving {rows / outcome.cost:.0f} ×, {outcome.misses / rows:.4f} of the rows differ")
 
 
-OLD, NEW = 20_000, 2_000
-"""Rows that are answered first, and rows that are added."""
+OLD, NEW, ADDED = 20_000, 2_000, 20
+"""Rows that are answered first, and rows that are added; how often others are, to the same ones."""
 
 
 def growing(seeds: int) -> None:
     """Rows drawn from the recorded table; then more of them, by an earlier run's tiers and a look at these alone."""
     table = load(recorded(), reference="baidu", candidates=["learned"])
-    whole, school = table.population, table.school
-    assert school is not None
-    told: dict[str, list[tuple[float, float, bool]]] = {target: [] for target in TARGETS}
+    told: dict[str, list[tuple[float, float, int]]] = {target: [] for target in TARGETS}
     for seed in range(seeds):
         for target in TARGETS:
-            told[target].append(_grown(table, whole, school, target, seed))
-            first, second, broken = np.array(told[target], float).T
-            ratio, each = second.sum() / first.sum(), f"last {first[-1]:,.0f} + {second[-1]:,.0f} reference calls"
-            print(
-                f"{target:5} {len(first)} seeds, {each}: second ÷ first {ratio:.3f}, {int(broken.sum())} broken",
-                flush=True,
-            )
+            told[target].append(_grown(table, target, seed))
+            first, second, broken = np.array(told[target]).T
+            words = f"last {first[-1]:,.0f} and then {second[-1]:,.0f} reference calls"
+            ratio = second.sum() / first.sum()
+            print(f"{target:5} {len(first)} first runs, {words}: second ÷ first {ratio:.3f}, {broken.sum():.0f} of "
+                  f"{ADDED * len(first)} broken", flush=True)  # fmt: skip
 
 
-def _grown(table: Recorded, whole: Population, school: School, target: str, seed: int) -> tuple[float, float, bool]:
-    """Reference calls of the first run and of the second; whether the whole table breaks the promise."""
-    rows = np.random.default_rng(seed).permutation(len(whole.marks))[: OLD + NEW]
-    old, new = rows[:OLD], rows[OLD:]
-    texts, price = school.shelf.texts, whole.cost[:, 0].mean()
+def _grown(table: Recorded, target: str, seed: int) -> tuple[float, float, int]:
+    """Reference calls of the first run, and of the second on average; how many grown tables break the promise."""
+    whole, school = table.population, table.school
+    assert school is not None
+    rows = np.random.default_rng(seed).permutation(len(whole.marks))
+    old, texts, price = rows[:OLD], school.shelf.texts, whole.cost[:, 0].mean()
     part = replace(school, shelf=Shelf(OLD, lambda at: texts(old[at])), answers=tuple(school.answers[k] for k in old))
     taught = Taught(_of(whole, old), part)
     problem = replace(pose(table, Fraction(target), Fraction("0.95"), seed), rows=OLD, reserve=0)
     first = simulate(procedures.get("ladder"), problem, taught.population, taught)
     evidence, rule = first.verdict.evidence, first.verdict.rule
     if not first.verdict.granted or not isinstance(rule, Cascade):
-        return first.cost / price, NEW, first.misses > problem.promised
-    tiers = (*rule.tiers[:-1], replace(rule.tiers[-1], stop=None))
+        return first.cost / price, NEW, 0
     look = (evidence["rows_left"], evidence["credit"], evidence["looked"])
-    later = replace(problem, rows=NEW, set_aside=OLD, seed=seed + 10**6, grown=Grown((look,), tiers, rule.gate))
-    second = simulate(procedures.get("ladder"), later, _said(_of(whole, new), taught, school, new))
-    return first.cost / price, second.cost / price, first.misses + second.misses > later.promised
+    grown = Grown((look,), (*rule.tiers[:-1], replace(rule.tiers[-1], stop=None)), rule.gate)
+    spent, broken = [], 0
+    for again in range(ADDED):
+        new = OLD + np.random.default_rng([seed, again]).choice(len(rows) - OLD, NEW, replace=False)
+        later = replace(problem, rows=NEW, set_aside=OLD, seed=seed + 1000 * (again + 1), grown=grown)
+        second = simulate(procedures.get("ladder"), later, _said(_of(whole, rows[new]), taught, school, rows[new]))
+        spent.append(second.cost / price)
+        broken += first.misses + second.misses > later.promised
+    return first.cost / price, float(np.mean(spent)), broken
 
 
 def _of(whole: Population, rows: np.ndarray) -> Population:

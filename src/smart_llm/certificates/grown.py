@@ -8,23 +8,31 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from smart_llm.certificates.certificate import Certificate, stored
+from smart_llm.certificates.checks.ladder import CascadeEvidence, read
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import Reader, canonical, tagged
+from smart_llm.procedures import DEFAULT
 from smart_llm.types import Json
 from smart_llm.types.plan import Command
 
 Verified: TypeAlias = Callable[[Json], Sequence[str]]
 """What does not hold of a certificate, with the ledger."""
-OWN = ("rows_left", "credit", "looked")
-"""Of the evidence of a look: its rows, its credit, and how many rows were looked at."""
 
 
 def stated(c: Certificate) -> list[str]:
     """The looks behind the rows that are delivered again are those that the plan names."""
-    looks = [list(look) for look in c.plan.grown.looks] if c.plan.grown else []
-    if c.status != "pending" and c.evidence.get("before", []) != looks and "credit" in c.evidence:
+    told = _look(c)
+    if told is not None and told.before != (c.plan.grown.looks if c.plan.grown else ()):
         return ["evidence: the earlier looks are not those of the plan"]
     return []
+
+
+def _look(c: Certificate) -> CascadeEvidence | None:
+    """The evidence of a certificate, where it is a look of the default procedure."""
+    if c.status == "pending" or c.procedure.name != DEFAULT.name:
+        return None
+    told = read(c.evidence)
+    return told if isinstance(told, CascadeEvidence) else None
 
 
 def continued(c: Certificate, reader: Reader, verified: Verified) -> list[str]:
@@ -45,15 +53,16 @@ def continued(c: Certificate, reader: Reader, verified: Verified) -> list[str]:
 
 def _fits(c: Certificate, earlier: Certificate) -> list[str]:
     """It is of the same command, on fewer rows, and this one's tiers are its tiers."""
-    assert c.plan.grown is not None
-    told, before = c.evidence, earlier.evidence
-    looks = (*(earlier.plan.grown.looks if earlier.plan.grown else ()), tuple(before.get(name) for name in OWN))
+    named, told, before = c.plan.grown, _look(c), _look(earlier)
+    if named is None or told is None or before is None:
+        return ["ledger: the run that is continued had no look"]
+    own = (before.rows_left, before.credit, before.looked)
     same = {
         "command": _anyhow(earlier.plan.command) == _anyhow(c.plan.command),
-        "rows": earlier.claim.rows == c.plan.grown.rows < c.claim.rows,
-        "looks": looks == c.plan.grown.looks,
-        "tiers": [told.get(name) for name in ("tiers", "gate")] == [before.get(name) for name in ("tiers", "gate")],
-        "status": earlier.status == "certified" and not earlier.claim.errors and not before.get("errors"),
+        "rows": earlier.claim.rows == named.rows < c.claim.rows,
+        "looks": (*(earlier.plan.grown.looks if earlier.plan.grown else ()), own) == named.looks,
+        "tiers": (told.tiers, told.gate) == (before.tiers, before.gate),
+        "status": earlier.status == "certified" and not earlier.claim.errors and not before.errors,
     }
     return [f"ledger: the run that is continued does not fit: {name}" for name, fits in same.items() if not fits]
 

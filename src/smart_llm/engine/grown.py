@@ -15,7 +15,7 @@ from fractions import Fraction
 from msgspec.structs import replace as changed
 
 from smart_llm.certificates.certificate import Certificate, stored
-from smart_llm.certificates.parts import StatedGate, StatedTier
+from smart_llm.certificates.checks.ladder import CascadeEvidence, read
 from smart_llm.engine.job import Job, fixed
 from smart_llm.engine.live import Live
 from smart_llm.errors import LedgerError
@@ -26,6 +26,7 @@ from smart_llm.procedures.ladder.grown import affordable
 from smart_llm.providers.specs import LEARNED
 from smart_llm.types import Gate, Grown, Problem, Score, Tier
 from smart_llm.types.plan import Command, FrozenPlan, GrownFrom
+from smart_llm.types.values import Number
 
 AT_MOST = Fraction(1, 2)
 """Of the rows there were: rows that may be added; for more it pays to look, and to learn, anew."""
@@ -53,47 +54,40 @@ def grown(job: Job, reader: Reader | None, reserve: int) -> GrownFrom | None:
 class _Found:
     """A run that can be continued: as a plan names it, and as a procedure sees it."""
 
-    def __init__(self, run: RunRecord, c: Certificate) -> None:
-        looks = (*(c.plan.grown.looks if c.plan.grown else ()), own_look(c))
+    def __init__(self, run: RunRecord, c: Certificate, told: CascadeEvidence) -> None:
+        looks = (*(c.plan.grown.looks if c.plan.grown else ()), (told.rows_left, told.credit, told.looked))
         self.named = GrownFrom(
             run=run.run_id, certificate=tagged(canonical(run.certificate)), rows=c.claim.rows, looks=looks
         )
         self.shape = shape(c, looks)
 
 
-def own_look(c: Certificate) -> tuple[int, int, int]:
-    """Rows, credit and rows looked at of a certificate's own look."""
-    return int(c.evidence["rows_left"]), int(c.evidence["credit"]), int(c.evidence["looked"])
-
-
 def _continued(run: RunRecord, c: Certificate) -> _Found | None:
     """None where its evidence was no look, or a row has no answer."""
-    told = c.evidence
-    if c.status != "certified" or "credit" not in told or c.claim.errors or told["errors"] or told["pilot_errors"]:
+    told = read(c.evidence) if c.status == "certified" and not c.claim.errors else None
+    if not isinstance(told, CascadeEvidence) or told.errors or told.pilot_errors:
         return None
-    return _Found(run, c)
+    return _Found(run, c, told)
 
 
 def shape(c: Certificate, looks: tuple[tuple[int, int, int], ...]) -> Grown:
     """A certificate's tiers and gate, as they were before its look."""
-    import msgspec
-
-    names, told = c.plan.names, c.evidence
-    tiers = msgspec.convert(told["tiers"], tuple[StatedTier, ...])
-    gate = msgspec.convert(told["gate"], StatedGate | None)
-    return Grown(
-        looks,
-        tuple(
-            Tier(
-                names.index(tier.model),
-                Score(tuple((name, float(weight)) for name, weight in tier.score)),
-                None if tier.stop is None else (float(tier.stop[0]), tier.stop[1]),
-                tuple(map(names.index, tier.peers)),
-            )
-            for tier in tiers
-        ),
-        gate and Gate(Score(tuple((name, float(weight)) for name, weight in gate.score)), float(gate.floor)),
+    names, told = c.plan.names, read(c.evidence)
+    assert isinstance(told, CascadeEvidence)
+    tiers = tuple(
+        Tier(
+            names.index(tier.model),
+            _score(tier.score),
+            None if tier.stop is None else (float(tier.stop[0]), tier.stop[1]),
+            tuple(map(names.index, tier.peers)),
+        )
+        for tier in told.tiers
     )
+    return Grown(looks, tiers, told.gate and Gate(_score(told.gate.score), float(told.gate.floor)))
+
+
+def _score(terms: tuple[tuple[str, Number], ...]) -> Score:
+    return Score(tuple((name, float(weight)) for name, weight in terms))
 
 
 def _anyhow(command: Command) -> Command:

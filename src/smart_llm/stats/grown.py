@@ -30,9 +30,11 @@ POINTS = 400
 """Of the grid."""
 CREDITS = tuple(np.unique(np.round(np.r_[0:12, 1.2 ** np.arange(14, 26)]).astype(int)).tolist())
 """What may be chosen."""
-SHAPE, MORE = 3.0, 1.25
+SHAPE = 3.0
 """What is believed of rows that are added, whatever was seen: of the surest share x of them the share d·x^SHAPE is bad,
-with d MORE times what may differ."""
+d being what may differ."""
+LUCK = np.array([-1.383, -0.674, -0.210, 0.210, 0.674, 1.383])
+"""Normal deviates that stand for what only the look decides."""
 
 
 def beyond(looks: Sequence[Look], allowed: Ints) -> Floats:
@@ -81,7 +83,7 @@ def look(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, share:
     """(credit, rows to look at) of a part that was added; None where no look costs less than the reference on all of
     them.
 
-    Guarantee: `beyond` is at most alpha. Assumes: nothing. Rounds: rows up. Source: what is believed (`SHAPE`, `MORE`)
+    Guarantee: `beyond` is at most alpha. Assumes: nothing. Rounds: rows up. Source: what is believed (`SHAPE`)
     decides what it costs alone; nothing that an earlier look has shown goes in. share: of all rows, how many may
     differ.
     """
@@ -90,7 +92,8 @@ def look(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, share:
         looked = _needed(before, rows, allowed, alpha, credit)
         if looked is None or looked >= rows:
             break
-        taken = min(1.0, (credit + 1) / looked / (MORE * share)) ** (1 / SHAPE)
+        bad = (credit + 1) * np.maximum(0.0, 1 - 1 / (9 * (credit + 1)) + LUCK / (3 * np.sqrt(credit + 1))) ** 3
+        taken = float((np.minimum(1.0, bad / looked / share) ** (1 / SHAPE)).mean())
         found.append((looked + (rows - looked) * (1 - taken), credit, looked))
     if not found or min(found)[0] >= 0.9 * rows:
         return None

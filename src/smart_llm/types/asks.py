@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,10 +192,12 @@ class Traits:
         """Those of some rows."""
         return Traits(self.key[at], self.length[at], self.text[at], None if self.words is None else self.words[at])
 
-
-def _below(one: Any, other: Any) -> Any:
-    """Two arrays as one; None where either is missing."""
-    return None if one is None or other is None else np.concatenate([one, other])
+    @classmethod
+    def joined(cls, one: Traits, other: Traits) -> Traits:
+        """Those of two, one after the other; no words where they are not looked at in both."""
+        words = None if one.words is None or other.words is None else np.concatenate([one.words, other.words])
+        key, length = np.concatenate([one.key, other.key]), np.concatenate([one.length, other.length])
+        return cls(key, length, np.concatenate([one.text, other.text]), words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,13 +238,14 @@ class Answers:
     @classmethod
     def joined(cls, one: Answers, other: Answers) -> Answers:
         """The rows of two, one after the other."""
-        a, b = one.traits, other.traits
-        traits = a and b and Traits(*(_below(getattr(a, name), getattr(b, name)) for name in Traits.__slots__))
-        return cls(*(_below(getattr(one, name), getattr(other, name)) for name in ("marks", "cost", "score")), traits)
+        marks, cost = np.concatenate([one.marks, other.marks]), np.concatenate([one.cost, other.cost])
+        known = None if one.traits is None or other.traits is None else Traits.joined(one.traits, other.traits)
+        return cls(marks, cost, np.concatenate([one.score, other.score]), known)
 
     def rows(self, at: Ints) -> Answers:
         """Those of some rows."""
-        return Answers(self.marks[at], self.cost[at], self.score[at], self.traits and self.traits.rows(at))
+        known = None if self.traits is None else self.traits.rows(at)
+        return Answers(self.marks[at], self.cost[at], self.score[at], known)
 
     def fill(self, lines: Ints, models: Sequence[int], other: Answers) -> None:
         """Write another batch's answers of these models into these lines."""

@@ -190,10 +190,10 @@ def _population(evidence: CascadeEvidence, claim: Promise) -> list[str]:
 
 def _look(evidence: CascadeEvidence, claim: Promise) -> list[str]:
     rows, allowed, credit, looked = evidence.rows_left, evidence.allowance, evidence.credit, evidence.looked
-    if not (0 < looked <= rows and credit >= 0 and allowed >= 0 and allowed + 1 + credit <= rows):
-        return ["there is no such look"]
     if evidence.before:
         return _together(evidence, claim)
+    if not (0 < looked <= rows and credit >= 0 and allowed >= 0 and allowed + 1 + credit <= rows):
+        return ["there is no such look"]
     alpha, level = _alpha(claim), _tail(rows, allowed, credit, looked)
     problems = []
     if not isclose(evidence.level, level, rel_tol=SLACK):
