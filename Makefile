@@ -12,7 +12,7 @@ QUIET := $(shell test -t 2 || echo -q)
 demo: $(VENV)/package          ## the main job on real models, no key needed
 	$(BIN)/smart demo --tier $(TIER)
 
-test: $(VENV)/ready lint types docs unit   ## lint, types, docs, tests
+test: $(VENV)/ready lint docs unit   ## lint, docs, tests, and types, which are among the tests (tests/typing)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

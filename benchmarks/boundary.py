@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from common import allowance, draw_rates, finish, judge, missed, options, panels, pose, ratio, show, spread
+from common import allowance, draw_rates, figures, finish, judge, missed, options, panels, pose, ratio, show, spread
 from one_look import upper_limits
 
 from smart_llm import procedures
 from smart_llm.simulation.drive import Outcome, simulate
-from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import BAD, Answers, Ask, Mix, Problem, Verdict
 
@@ -163,22 +162,9 @@ def tailless(problem: Problem) -> Generator[Ask, Answers, Verdict]:
 
 def gather(cell: Cell, procedure: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
     """A cell's figures."""
-    runs = sum(part["runs"] for part in parts)
     violations, certified, shared, cost = sum(part["total"] for part in parts)
-    low, high = interval(violations, runs, 0.95)
-    return {
-        "cell": cell.name,
-        "procedure": procedure,
-        "runs": runs,
-        "violations": int(violations),
-        "rate": violations / runs,
-        "low": float(low),
-        "high": float(high),
-        "certified": certified / runs,
-        "mixed": shared / runs,
-        "cost": cost / runs,
-        "seconds": sum(part["seconds"] for part in parts) / runs,
-    }
+    runs, seconds = (sum(part[name] for part in parts) for name in ("runs", "seconds"))
+    return figures(cell.name, procedure, runs, seconds, violations, certified=certified, mixed=shared, cost=cost)
 
 
 if __name__ == "__main__":

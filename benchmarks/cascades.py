@@ -42,7 +42,21 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from common import ALPHA, allowance, draw_rates, finish, judge, missed, options, panels, pose, ratio, show, spread
+from common import (
+    ALPHA,
+    allowance,
+    draw_rates,
+    figures,
+    finish,
+    judge,
+    missed,
+    options,
+    panels,
+    pose,
+    ratio,
+    show,
+    spread,
+)
 
 from smart_llm import procedures
 from smart_llm.procedures.ladder import procedure as ladder_4
@@ -52,7 +66,6 @@ from smart_llm.procedures.ladder.tiers import tiered
 from smart_llm.procedures.ladder.ways import weigh
 from smart_llm.procedures.mix import pilot as mix_pilot
 from smart_llm.simulation.drive import Outcome, Population, simulate
-from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.first_bad import covers_errors, credit_left, looks
 from smart_llm.stats.sampling import permutation, uniforms
 from smart_llm.types import (
@@ -395,22 +408,9 @@ def label_missed(outcome: Outcome, problem: Problem, people: Population) -> bool
 
 def gather(cell: Cell, procedure: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
     """A cell's figures."""
-    runs = sum(part["runs"] for part in parts)
     violations, certified, by_row, cost = np.sum([part["total"] for part in parts], axis=0)
-    low, high = interval(violations, runs, 0.95)
-    return {
-        "cell": cell.name,
-        "procedure": procedure,
-        "runs": runs,
-        "violations": int(violations),
-        "rate": violations / runs,
-        "low": float(low),
-        "high": float(high),
-        "certified": certified / runs,
-        "routed": by_row / runs,
-        "cost": cost / runs,
-        "seconds": sum(part["seconds"] for part in parts) / runs,
-    }
+    runs, seconds = (sum(part[name] for part in parts) for name in ("runs", "seconds"))
+    return figures(cell.name, procedure, runs, seconds, violations, certified=certified, routed=by_row, cost=cost)
 
 
 if __name__ == "__main__":

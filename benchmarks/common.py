@@ -24,6 +24,7 @@ import numpy as np
 
 from smart_llm import procedures
 from smart_llm.simulation.drive import Outcome, Population, simulate
+from smart_llm.stats.clopper_pearson import interval
 from smart_llm.types import AGREE, BAD, Problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,6 +141,23 @@ def panels(name: str, titles: Sequence[str], draw: Callable[[Any, str], None]) -
 
 ALPHA = 0.05
 """How often a promise at `CONFIDENCE` may be broken."""
+
+
+def figures(cell: str, procedure: str, runs: int, seconds: float, violations: float, **sums: float) -> dict[str, Any]:
+    """A cell's figures: how often the promise was broken, with Clopper and Pearson's 95 % limits. sums: of whatever was
+    added up over the runs; each becomes a mean."""
+    low, high = interval(int(violations), runs, 0.95)
+    return {
+        "cell": cell,
+        "procedure": procedure,
+        "runs": runs,
+        "violations": int(violations),
+        "rate": violations / runs,
+        "low": float(low),
+        "high": float(high),
+        **{name: each / runs for name, each in sums.items()},
+        "seconds": seconds / runs,
+    }
 
 
 def judge(procedure: str, cells: list[dict[str, Any]], fresh: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:

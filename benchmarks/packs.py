@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from common import allowance, finish, judge, missed, options, pose, ratio, show, spread
+from common import allowance, figures, finish, judge, missed, options, pose, ratio, show, spread
 
 from smart_llm import procedures
 from smart_llm.simulation.drive import Population, simulate
-from smart_llm.stats.clopper_pearson import interval
 from smart_llm.types import BAD, Answers, Ask, Marks
 
 COLUMNS = ("cell", "procedure", "runs", "violations", "rate", "low", "high", "certified", "cost", "seconds")
@@ -129,21 +128,9 @@ def table(cell: Cell, seed: int, *, wrong: bool) -> Population:
 
 def gather(cell: Cell, name: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
     """One line of the table."""
-    runs, total = sum(p["runs"] for p in parts), sum(p["total"] for p in parts)
-    violations = int(total[0])
-    low, high = interval(violations, runs, 0.95)
-    return {
-        "cell": cell.name,
-        "procedure": name,
-        "runs": runs,
-        "violations": violations,
-        "rate": violations / runs,
-        "low": float(low),
-        "high": float(high),
-        "certified": total[1] / runs,
-        "cost": total[2] / runs,
-        "seconds": sum(p["seconds"] for p in parts) / runs,
-    }
+    violations, certified, cost = sum(part["total"] for part in parts)
+    runs, seconds = (sum(part[each] for part in parts) for each in ("runs", "seconds"))
+    return figures(cell.name, name, runs, seconds, violations, certified=certified, cost=cost)
 
 
 if __name__ == "__main__":

@@ -33,12 +33,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from common import allowance, draw_rates, finish, judge, options, panels, pose, ratio, show, spread
+from common import allowance, draw_rates, figures, finish, judge, options, panels, pose, ratio, show, spread
 
 from smart_llm import procedures
 from smart_llm.procedures import per_label as per_label_3
 from smart_llm.simulation.drive import Population, simulate
-from smart_llm.stats.clopper_pearson import interval
 from smart_llm.stats.sampling import permutation
 from smart_llm.types import AGREE, BAD, Answers, Ask, Mix, Problem, Score, SidePromise, Traits, Verdict
 
@@ -241,24 +240,10 @@ def chunk(work: tuple[Cell, str, int]) -> dict[str, Any]:
 
 def gather(cell: Cell, procedure: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
     """A cell's figures."""
-    runs = CHUNK * len(parts)
     violations, tables, labels, certified, own, cost = sum(part["total"] for part in parts)
-    low, high = interval(violations, runs, 0.95)
-    return {
-        "cell": cell.name,
-        "procedure": procedure,
-        "runs": runs,
-        "violations": int(violations),
-        "rate": violations / runs,
-        "low": float(low),
-        "high": float(high),
-        "table_broken": tables / runs,
-        "label_broken": labels / runs,
-        "certified": certified / runs,
-        "own_score": own / runs,
-        "cost": cost / runs,
-        "seconds": sum(part["seconds"] for part in parts) / runs,
-    }
+    means = {"table_broken": tables, "label_broken": labels, "certified": certified, "own_score": own, "cost": cost}
+    seconds = sum(part["seconds"] for part in parts)
+    return figures(cell.name, procedure, CHUNK * len(parts), seconds, violations, **means)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@
    calls paid twice at most those that could be in flight at the kill.
 3. *plain*: a table of the same rows through `ray.data.map_batches` with actors that ask the same server and keep
    nothing; one actor is killed likewise. (Of a killed driver it keeps nothing: everything would be paid again.)
-4. *limit*: a server that allows so many requests a minute, told in headers or hidden; the use of it that four workers
+4. *packs-worker*, *packs-driver*: the same where the candidate is asked about eight rows a call, which lie in different
+   partitions; some packs go wrong, and are asked again in halves.
+5. *limit*: a server that allows so many requests a minute, told in headers or hidden; the use of it that four workers
    make together after a warm-up, and the share of calls that met a 429.
 
 One machine, a mock server in this process, `smart` in processes of its own. Exit code 1 if something does not hold.
@@ -32,11 +34,13 @@ from scale import Family
 
 from smart_llm.certificates.verify import verify
 from smart_llm.mock.limits import Limits
+from smart_llm.mock.packs import Packs
 from smart_llm.mock.server import MockServer
 
 ROWS, KILLED, WORKERS, IN_FLIGHT = 50_000, 12_000, 4, 32
 """Rows of the first case, and of those in which something dies. IN_FLIGHT: calls, for each model and worker."""
 MODELS = 2
+PACKED = "&pack=8"
 RPM, WARM, SECONDS = 6_000, 25.0, 60.0
 PLAIN = """
 import sys, pyarrow.csv, ray
@@ -75,12 +79,12 @@ def table(path: Path, rows: int) -> None:
         )
 
 
-def command(folder: Path, name: str, url: str, *more: str) -> list[str]:
-    """A run; each name has a ledger and an output of its own."""
+def command(folder: Path, name: str, url: str, *more: str, way: str = "") -> list[str]:
+    """A run; each name has a ledger and an output of its own. way: how the candidate is asked."""
     return [
         *(sys.executable, "-m", "smart_llm.cli", "run", str(folder / "t.csv"), "--prompt", "Yes or no? {text}"),
         *("--labels", "yes,no", "--agreement", "0.9", "--seed", "5", "--output", str(folder / f"{name}.csv"), "--json"),
-        *("--reference", f"openai:big@{url}?in=10&out=10", "--candidate", f"openai:small@{url}?in=1&out=1"),
+        *("--reference", f"openai:big@{url}?in=10&out=10", "--candidate", f"openai:small@{url}?in=1&out=1{way}"),
         *("--concurrency", str(IN_FLIGHT), "--ledger", str(folder / f"{name}.db"), *more),
     ]
 
@@ -134,14 +138,14 @@ async def reached(mock: MockServer, goal: int, process: asyncio.subprocess.Proce
         assert process.returncode is None, "it ended before anything could be killed"
 
 
-async def killed(folder: Path, rows: int, who: str) -> dict[str, Any]:
+async def killed(folder: Path, rows: int, who: str, way: str = "") -> dict[str, Any]:
     """The driver dies and the same command is given again, or one worker dies and the run goes on by itself."""
     table(folder / "t.csv", rows)
-    mock = server()
+    mock = server(packs=Packs(worse=0.01, omit=0.01, double=0.01, spoil=0.05))
     async with mock as url:
-        calm = await whole(command(folder, "calm", url))
+        calm = await whole(command(folder, "calm", url, way=way))
         before = mock.stats()["answered"]
-        process = await start(arguments := command(folder, "rough", url, *on_ray(rows)))
+        process = await start(arguments := command(folder, "rough", url, *on_ray(rows), way=way))
         await reached(mock, before + before // 2, process)
         if who == "driver":
             process.kill()
@@ -153,7 +157,9 @@ async def killed(folder: Path, rows: int, who: str) -> dict[str, Any]:
             assert process.returncode == 0, err.decode()
             rough = json.loads(out)
     twice = mock.stats()["answered"] - 2 * before
-    return _judged(who, folder, (calm, rough), twice, (WORKERS if who == "driver" else 1) * MODELS * IN_FLIGHT)
+    return _judged(
+        f"{who} {way}".strip(), folder, (calm, rough), twice, (WORKERS if who == "driver" else 1) * MODELS * IN_FLIGHT
+    )
 
 
 def _judged(case: str, folder: Path, results: tuple[Any, Any], twice: int, flying: int) -> dict[str, Any]:
@@ -225,6 +231,8 @@ def cases(quick: bool) -> dict[str, Callable[[Path], Any]]:
         "same": lambda folder: same(folder, rows),
         "worker": lambda folder: killed(folder, some, "worker"),
         "driver": lambda folder: killed(folder, some, "driver"),
+        "packs-worker": lambda folder: killed(folder, some, "worker", PACKED),
+        "packs-driver": lambda folder: killed(folder, some, "driver", PACKED),
         "plain": lambda folder: plain(folder, some),
         "limit-told": lambda folder: limit(folder, True, *span),
         "limit-hidden": lambda folder: limit(folder, False, *span),

@@ -1,21 +1,29 @@
-"""What `--ways auto` saves on short rows under long instructions, over many orders.
+"""What `--ways auto` saves on short rows under long instructions, over many orders, and where the rest goes.
 
-    python benchmarks/ways_auto.py [--quick] [--orders 12] [--rows 5000] [--errors .02 .05 .08 .1]
+    python benchmarks/ways_auto.py [--quick] [--orders 12] [--rows 5000] [--errors .02 .05 .08 .1] [--packs same worse]
 
 One candidate at a twentieth of the reference's price, 400 tokens of instructions, 30 of a row: asked row by row, in
-packs of 8 and of 32 (what `--ways auto` spells out for it). It errs on a share of the rows, in packs on .5 % more, and
-one pack in 500 goes wrong as a whole. Its score knows something of its errors, as log-probabilities do, or nothing.
-Agreement .90. The two runs, with and without ways, have the same order. Prices: tokens sent, those of our frame
-included, and ten of an answer.
+packs of 8 and of 32 (what `--ways auto` spells out for it). It errs on a share of the rows, in packs on no more
+(*same*, the mock's default) or on .5 % more, and one pack in 500 goes wrong as a whole (*worse*). Its score knows
+something of its errors, as log-probabilities do, or nothing. Agreement .90. All runs of an order have the same order:
+*given* has the candidate row by row, *auto* its three ways, *told* has packs of 32 alone and tries nothing. Spent on:
+the reference's answers to pilot rows, and to evidence; the candidate's calls; the reference's answers at delivery.
+Prices: tokens sent, those of our frame included, and ten of an answer.
+
+*bound*: what both runs cost at least if the best way and its share of bad rows were known beforehand and everything
+were delivered: the candidate's calls, and as many reference answers as any test must see in the mean that accepts this
+candidate and keeps one on the boundary out with the confidence asked for (Wald 1945: log(1/α) ÷ the Kullback–Leibler
+distance of the two shares); as a ratio of the two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from common import CONFIDENCE, finish, missed, options, ratio, show, spread, timed
+from common import CONFIDENCE, finish, missed, options, show, spread, timed
 
 from smart_llm.simulation.drive import Population
 from smart_llm.types import BAD, Problem
@@ -24,12 +32,15 @@ PACKS = (1, 8, 32)
 INSTRUCTIONS, ROW, FRAME, AROUND, ANSWER = 400, 30, 150, 8, 10
 """Tokens."""
 PRICE = 1 / 20
-WORSE, TOGETHER = 0.005, 0.002
+WRONG = {"same": (0.0, 0.0), "worse": (0.005, 0.002)}
+"""Further bad rows in packs, and packs that go wrong together."""
 BAD_SHARE = Fraction(1, 10)
 """That may differ."""
 KNOWS = 1.5
 """Deviations by which errors have a lower score."""
-COLUMNS = ("errs", "score", "orders", "given", "auto", "ratio", "worst ratio", "at most .45", "violations")
+COLUMNS = ("errs", "packs", "score", "orders", "given", "auto", "told", "ratio", "bound", "at most .45", "violations")
+SPENT = ("pilot", "evidence", "calls", "deferred")
+"""On what."""
 
 
 def main() -> None:
@@ -38,63 +49,92 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=12)
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--errors", type=float, nargs="+", default=[0.02, 0.05, 0.08, 0.1])
+    parser.add_argument("--packs", nargs="+", choices=WRONG, default=list(WRONG))
     args = parser.parse_args()
     orders, rows = (2, 2000) if args.quick else (args.orders, args.rows)
-    work = [(rows, errs, knows, orders) for knows in (KNOWS, 0.0) for errs in args.errors]
-    cells = list(spread(cell, work, args.jobs))
+    kinds = [(wrong, knows) for wrong in args.packs for knows in (KNOWS, 0.0)]
+    cells = list(spread(cell, [(rows, errs, *kind, orders) for kind in kinds for errs in args.errors], args.jobs))
     show(cells, COLUMNS)
+    print("\nspent on, reference-only = 1")
+    show([{**each, **each["spent"][run], "run": run} for each in cells for run in RUNS], (*COLUMNS[:3], "run", *SPENT))
     finish({"benchmark": "ways_auto", "rows": rows, "cells": cells}, args.json)
 
 
-def cell(work: tuple[int, float, float, int]) -> dict[str, Any]:
-    """One kind of candidate: what runs cost with and without ways, order by order."""
-    rows, errs, knows, orders = work
-    costs, broken = [], 0
+RUNS = {"given": (1,), "auto": (1, 2, 3), "told": (3,)}
+"""The ways that each has, by their number."""
+
+
+def cell(work: tuple[int, float, str, float, int]) -> dict[str, Any]:
+    """One kind of candidate: what runs cost, order by order."""
+    rows, errs, wrong, knows, orders = work
+    spent, broken = {run: np.zeros((orders, len(SPENT))) for run in RUNS}, 0
     for seed in range(orders):
-        people = made(rows, errs, knows, seed)
-        pair = []
-        for ways in (1, len(PACKS)):
-            here = some(people, ways)
-            rates = tuple(here.cost[0].tolist())
-            names, packs = tuple(f"pack {pack}" for pack in PACKS[:ways]), (1.0, *map(float, PACKS[:ways]))
-            told = (packs, (0, *[1] * ways)) if ways > 1 else ((), ())
-            asked = Problem(
-                rows, 1 - BAD_SHARE, CONFIDENCE, "reference", names, rates, seed, packs=told[0], kin=told[1]
-            )
-            outcome, _ = timed("ladder", asked, here)
-            pair.append(ratio(outcome, here))
-            broken += missed(outcome, asked)
-        costs.append(pair)
-    given, auto = np.array(costs).T
+        people = made(rows, errs, WRONG[wrong], knows, seed)
+        for run, ways in RUNS.items():
+            told, missed_any = played(people, ways, seed)
+            spent[run][seed] = told
+            broken += missed_any
+    cost = {run: each.sum(axis=1) for run, each in spent.items()}
     return {
         "errs": errs,
+        "packs": wrong,
         "score": "knows" if knows else "blank",
         "orders": orders,
-        "given": float(given.mean()),
-        "auto": float(auto.mean()),
-        "ratio": float(auto.mean() / given.mean()),
-        "worst ratio": float((auto / given).max()),
-        "at most .45": int((auto / given <= 0.45).sum()),
+        **{run: float(each.mean()) for run, each in cost.items()},
+        "ratio": float(cost["auto"].mean() / cost["given"].mean()),
+        "bound": bound(rows, errs, WRONG[wrong]),
+        "at most .45": int((cost["auto"] / cost["given"] <= 0.45).sum()),
         "violations": broken,
+        "spent": {run: dict(zip(SPENT, each.mean(axis=0).tolist(), strict=True)) for run, each in spent.items()},
     }
 
 
-def made(rows: int, errs: float, knows: float, seed: int) -> Population:
-    """The candidate in its three ways."""
+def played(people: Population, ways: Sequence[int], seed: int) -> tuple[list[float], bool]:
+    """One run with these ways of the candidate: what was spent on what, and whether the promise was broken."""
+    here, rows = some(people, ways), len(people.marks)
+    packs, kin = ((1.0, *(float(PACKS[way - 1]) for way in ways)), (0, *[1] * len(ways))) if len(ways) > 1 else ((), ())
+    names, rates = tuple(f"pack {PACKS[way - 1]}" for way in ways), tuple(here.cost[0].tolist())
+    asked = Problem(rows, 1 - BAD_SHARE, CONFIDENCE, "reference", names, rates, seed, packs=packs, kin=kin)
+    outcome, _ = timed("ladder", asked, here)
+    evidence = outcome.verdict.evidence.get("mix", outcome.verdict.evidence)
+    pilot = evidence["pilot"]["rows"] if isinstance(evidence["pilot"], dict) else evidence["pilot"]
+    bought = [pilot, outcome.profiled - pilot, 0.0, outcome.reference_rows - outcome.profiled]
+    bought[2] = outcome.cost - sum(bought)
+    return [each / rows for each in bought], missed(outcome, asked)
+
+
+def bound(rows: int, errs: float, wrong: tuple[float, float]) -> float:
+    """See above: auto's over given's; 1 where nothing can be delivered whole."""
+    share, most = 1 - (1 - errs) * (1 - wrong[0]) * (1 - wrong[1]), float(BAD_SHARE)
+    found = []
+    for bad, price in ((errs, PRICE), (share, PRICE * tokens(PACKS[-1]) / tokens(1))):
+        if bad >= most:
+            return 1.0
+        apart = bad * np.log(bad / most) if bad else 0.0
+        apart += (1 - bad) * np.log((1 - bad) / (1 - most))
+        found.append(price + np.log(1 / (1 - float(CONFIDENCE))) / apart / rows)
+    return float(found[1] / found[0])
+
+
+def tokens(pack: int) -> float:
+    """Of a row in packs of this size."""
+    return INSTRUCTIONS + ROW + ANSWER if pack == 1 else (INSTRUCTIONS + FRAME) / pack + ROW + AROUND + ANSWER
+
+
+def made(rows: int, errs: float, worse: tuple[float, float], knows: float, seed: int) -> Population:
+    """The candidate in its three ways. worse: see `WRONG`."""
     rng = np.random.default_rng([seed, rows])
     own = rng.random(rows) < errs
     marks, cost, score = [np.zeros(rows, bool)], [1.0], [np.full(rows, np.nan)]
     calls = [np.arange(rows)]
-    alone = INSTRUCTIONS + ROW + ANSWER
     for pack in PACKS:
         call = np.empty(rows, np.int64)
         call[rng.permutation(rows)] = np.arange(rows) // pack
         wrong = own.copy()
         if pack > 1:
-            wrong |= (rng.random(rows) < WORSE) | (rng.random(rows // pack + 1) < TOGETHER)[call]
-        sent = alone if pack == 1 else (INSTRUCTIONS + FRAME) / pack + ROW + AROUND + ANSWER
+            wrong |= (rng.random(rows) < worse[0]) | (rng.random(rows // pack + 1) < worse[1])[call]
         marks.append(wrong)
-        cost.append(PRICE * sent / alone)
+        cost.append(PRICE * tokens(pack) / tokens(1))
         score.append(rng.normal(size=rows) - knows * wrong if knows else np.full(rows, np.nan))
         calls.append(call)
     table = np.stack(marks, axis=1).astype(np.int8) * BAD
@@ -107,12 +147,11 @@ def made(rows: int, errs: float, knows: float, seed: int) -> Population:
     )
 
 
-def some(people: Population, ways: int) -> Population:
-    """The reference and the first ways."""
-    keep = 1 + ways
-    calls = people.calls
+def some(people: Population, ways: Sequence[int]) -> Population:
+    """The reference and these ways."""
+    keep, calls = [0, *ways], people.calls
     assert calls is not None
-    return Population(people.marks[:, :keep], people.cost[:, :keep], people.score[:, :keep], None, calls[:, :keep])
+    return Population(people.marks[:, keep], people.cost[:, keep], people.score[:, keep], None, calls[:, keep])
 
 
 if __name__ == "__main__":

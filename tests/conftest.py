@@ -22,6 +22,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell, in the back
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow tests come first: at the end no core waits for the last of them."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _own_folder_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the user's folder, and none can reach a provider with a real key."""

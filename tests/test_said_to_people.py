@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import shlex
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chance import draw
 from commands import usual
 
 import smart_llm as smart
@@ -21,11 +21,6 @@ ROWS = [{"id": f"K-{i}", "text": f"row {i}"} for i in range(400)]
 TASK = smart.Task("Good? {text}", labels=LABELS)
 Command = Callable[..., tuple[int, str, str]]
 Answering = Callable[[smart.Request], Any]
-
-
-def draw(text: str) -> float:
-    """A number in [0, 1) that follows from the text."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
 def well(request: smart.Request) -> str:

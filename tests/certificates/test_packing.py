@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +53,24 @@ SHAPES = {
 }
 
 
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an honest run, which verifies."""
+    folder = tmp_path_factory.mktemp("honest")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMART_HOME", str(folder / "home"))
+        assert asyncio.run(ran(folder, SHAPES["all different"])) == []
+    return folder
+
+
+@pytest.fixture
+def folder(honest: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be tampered with."""
+    shutil.copytree(honest, tmp_path / "copy")
+    assert verified(tmp_path / "copy") == []
+    return tmp_path / "copy"
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_an_honest_run_verifies(tmp_path: Path, shape: str) -> None:
     """Whatever the rows are like: equal ones, long ones that go alone, calls that are full before they hold so many."""
@@ -90,21 +110,19 @@ def swapped(ask: Json) -> Json:
         (lambda told: told | {"model": "another"}, "was not recorded"),
     ],
 )
-async def test_a_record_of_the_calls_that_was_changed_does_not_verify(
-    tmp_path: Path, change: Callable[[Json], Json], why: str
+def test_a_record_of_the_calls_that_was_changed_does_not_verify(
+    folder: Path, change: Callable[[Json], Json], why: str
 ) -> None:
     """Other sizes, rows alone or alike that are not: no packing of the table, or not the one that was asked."""
-    assert await ran(tmp_path, SHAPES["all different"]) == []
-    events(tmp_path, PACKED, change)
-    found = " ".join(verified(tmp_path))
+    events(folder, PACKED, change)
+    found = " ".join(verified(folder))
     assert any(each in found for each in why.split("|")), found
 
 
-async def test_the_answer_to_one_row_told_as_that_to_another_does_not_verify(tmp_path: Path) -> None:
+def test_the_answer_to_one_row_told_as_that_to_another_does_not_verify(folder: Path) -> None:
     """Two profiled rows with the same marks change places in their calls; answers, marks and seals still fit."""
-    assert await ran(tmp_path, SHAPES["all different"]) == []
-    events(tmp_path, "ask", swapped)
-    assert any("where table, task and way put it" in problem for problem in verified(tmp_path))
+    events(folder, "ask", swapped)
+    assert any("where table, task and way put it" in problem for problem in verified(folder))
 
 
 @pytest.mark.parametrize("how", ["by another hash", "in the table's order"])

@@ -58,6 +58,39 @@ def test_an_unknown_field_is_refused(done: smart.Run[Any], part: str) -> None:
     assert "more" in problem
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("agreement", '"agreement": "0.9999"'), ("words", '"words": "At most 0 of the answers differ."'), ("pilot", "")],
+)
+def test_a_name_that_stands_twice_is_refused(done: smart.Run[Any], tmp_path: Path, name: str, more: str) -> None:
+    """In whatever order, at whatever depth: what people and other readers of JSON see first is not what was checked."""
+    text, path = done.certificate.to_json(), tmp_path / "forged.json"
+    at = text.index(f'"{name}"')
+    path.write_text(f"{text[:at]}{more or json.dumps(name) + ': [0]'}, {text[at:]}", encoding="utf-8")
+    (problem,) = smart.verify(path, done.ledger)
+    assert f"{name} twice" in problem
+    told = smart_command("verify", str(path))
+    assert (told.returncode, told.stdout) == (5, "")
+    assert f"{name} twice" in told.stderr
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), "\ud800", [[[float("nan")]]]], ids=ascii)
+def test_what_json_has_no_word_for_is_refused(done: smart.Run[Any], odd: Any) -> None:
+    """In every field, with the ledger, too: Python's own reader of JSON takes NaN, infinities and half characters, and
+    hashes take the former for null."""
+    certificate = told(done)
+    for path, _ in places(certificate):
+        assert smart.verify(with_value(certificate, path, odd), done.ledger), path
+
+
+def test_no_depth_ends_in_a_traceback(done: smart.Run[Any]) -> None:
+    """A certificate that is nested without end is none."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert smart.verify(told(done) | {"evidence": {"mix": deep}})
+
+
 def test_whatever_is_missing_or_mistyped_is_refused(done: smart.Run[Any]) -> None:
     """Each field left out, or of another type: at least one line, never an exception."""
     certificate = told(done)

@@ -99,6 +99,17 @@ def server(**settings: Any) -> MockServer:
     return MockServer(rule="label:yes,no", batches=BatchSettings(**settings, faults=BatchFaults(**faults)), seed=3)
 
 
+async def left_waiting(ledger: Ledger, it: Model, rows: int) -> None:
+    """A session that submits a batch and is stopped before its results are there."""
+    stop = Stop()
+    async with asking(ledger, [it], stop=stop) as (client, _), asyncio.timeout(60):
+        waiting = asyncio.gather(*(client.ask(r) for r in requests(it, rows)), return_exceptions=True)
+        while not any(record.remote for record in BatchBook(ledger).unsettled()):  # noqa: ASYNC110  a ledger has no event to wait for
+            await asyncio.sleep(0.01)
+        stop.request()
+        await waiting
+
+
 async def until_submitted(mock: MockServer, dialect: str) -> None:
     """Wait for the first batch."""
     async with asyncio.timeout(60):
@@ -431,14 +442,10 @@ async def test_sessions_cut_off_before_they_submitted_say_nothing_of_the_provide
 
 async def test_answers_of_a_batch_nobody_asks_for_are_kept(ledger: Ledger) -> None:
     """A batch taken up for the sake of some of its requests brings the answers of all; none is bought again."""
-    mock, stop = server(working=0.3), Stop()
+    mock = server(working=0.3)
     async with mock as url:
         it = model("openai", url)
-        async with asking(ledger, [it], stop=stop) as (client, _):
-            waiting = asyncio.gather(*(client.ask(r) for r in requests(it, 10)), return_exceptions=True)
-            await asyncio.sleep(0.3)
-            stop.request()
-            await waiting
+        await left_waiting(ledger, it, 10)
         async with asking(ledger, [it], run="another") as (client, _):
             await asked(client, requests(it, 3))
             answers = await asked(client, requests(it, 10))
@@ -451,14 +458,10 @@ async def test_answers_of_a_batch_nobody_asks_for_are_kept(ledger: Ledger) -> No
 
 async def test_a_batch_that_is_gone_counts_as_lost_and_is_asked_again(ledger: Ledger) -> None:
     """Results that the provider no longer has may have been paid: they count at their bound."""
-    mock, stop = server(working=0.2), Stop()
+    mock = server(working=0.2)
     async with mock as url:
         it = model("openai", url)
-        async with asking(ledger, [it], stop=stop) as (client, _):
-            waiting = asyncio.gather(*(client.ask(r) for r in requests(it, 5)), return_exceptions=True)
-            await asyncio.sleep(0.2)
-            stop.request()
-            await waiting
+        await left_waiting(ledger, it, 5)
         (left,) = BatchBook(ledger).unsettled()
         mock._mount._openai._made.clear()  # type: ignore[union-attr]  as after thirty days
         mock._mount._openai._ids.clear()  # type: ignore[union-attr]
@@ -522,6 +525,34 @@ async def test_a_run_by_batch_is_the_ordinary_run_at_half_the_price(tmp_path: Pa
     assert "batch" not in plain.certificate.plan
     assert not any("batch" in each for each in plain.certificate.models)
     assert batched.certificate.cost["lost_at_most"] == 0
+
+
+async def test_a_run_by_batch_does_not_take_up_an_order_that_was_seen(tmp_path: Path, port: int) -> None:
+    """With the same seed in the same ledger: whoever knows what the order shows could set the prices by it, and prices
+    decide how many rows are looked at. Asked call by call the run is the one that there is, at whatever prices."""
+    mock = MockServer(rule="label:yes,no", errors={"small": 0.03}, seed=1, port=port)
+
+    async def run(url: str, price: str, **options: Any) -> smart.Run:
+        return await smart.arun(
+            rows(200),
+            smart.Task("? {text}", labels=["yes", "no"]),
+            reference=f"openai:big@{url}?in=10&out=10&{price}",
+            candidates=[f"openai:small@{url}?in=1&out=1"],
+            agreement=0.9,
+            seed=2,
+            ledger=tmp_path / "one.db",
+            **options,
+        )
+
+    async with mock as url:
+        plain = await run(url, "cached=1")
+        batched = await run(url, "batch_in=3&batch_out=3", batch=QUICK)
+        again = [await run(url, "batch_in=9&batch_out=9", batch=QUICK), await run(url, "cached=2")]
+    assert batched.certificate.seed != plain.certificate.seed
+    assert batched.certificate.earlier_runs_same_task == 1
+    assert [each.run_id for each in again] == [batched.run_id, plain.run_id]
+    for each in (plain, batched):
+        assert smart.verify(each) == []
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

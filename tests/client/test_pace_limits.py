@@ -104,11 +104,7 @@ def test_rate_limits_at_random_do_not_choke_it() -> None:
                     answered += 1
                 pace.leave()
 
-        workers = [asyncio.ensure_future(work()) for _ in range(32)]
-        await asyncio.sleep(300)
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await virtual.crowd(work, 32, 300)
         return answered / 300
 
     assert virtual.run(play()) >= 0.5 * 16 / 0.1
@@ -164,11 +160,7 @@ def test_a_limit_that_is_told_for_hours_is_tried_every_minute(reset: str) -> Non
                 pace.succeeded(turn)
                 answered += 1
 
-        workers = [asyncio.ensure_future(work()) for _ in range(8)]
-        await asyncio.sleep(20 * 60)
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await virtual.crowd(work, 8, 20 * 60)
         return answered
 
     assert 19 <= virtual.run(use()) <= 26

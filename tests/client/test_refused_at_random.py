@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 
 import pytest
@@ -86,11 +87,7 @@ def test_a_long_wait_is_the_refused_calls_own(share: float) -> None:
 
     async def play() -> float:
         pace = Pace(64, Random(0))
-        workers = [asyncio.ensure_future(work(pace)) for _ in range(1000)]
-        await asyncio.sleep(60)
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await virtual.crowd(partial(work, pace), 1000, 60)
         return answered / 60
 
     assert virtual.run(play()) >= 0.85 * 64 / 0.3

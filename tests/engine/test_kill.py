@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
 import sys
 from pathlib import Path
+
+from killing import finished, killed
 
 from smart_llm.certificates.verify import verify
 from smart_llm.ledger import Reader
@@ -36,33 +37,6 @@ def command(source: Path, out: Path, url: str) -> list[str]:
         ),
         *("--candidate", f"openai:tiny@{url}?in=0.1&out=0.1&enforce=none", "--concurrency", str(IN_FLIGHT)),
     ]
-
-
-async def start(arguments: list[str]) -> asyncio.subprocess.Process:
-    """A run in a process of its own."""
-    return await asyncio.create_subprocess_exec(
-        *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-
-
-async def finished(arguments: list[str]) -> dict[str, object]:
-    """Run to the end; the one JSON object it prints."""
-    process = await start(arguments)
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    result: dict[str, object] = json.loads(out)
-    return result
-
-
-async def killed(arguments: list[str], server: MockServer, answered: int) -> None:
-    """Run until the server has given so many answers more, then SIGKILL."""
-    goal = server.stats()["answered"] + answered
-    process = await start(arguments)
-    while server.stats()["answered"] < goal:
-        await asyncio.sleep(0.01)
-        assert process.returncode is None, "it ended before it could be killed"
-    process.kill()
-    await process.wait()
 
 
 def mock(port: int) -> MockServer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from chance import draw
 
 import smart_llm as smart
 from smart_llm.ledger import Reader
@@ -16,11 +17,6 @@ from smart_llm.types import Answer, Request, Usage
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 ROWS = [{"text": f"row {i}"} for i in range(2000)]
 RESERVE = 2
-
-
-def draw(text: str, salt: str) -> float:
-    """A number in [0, 1) that follows from the text."""
-    return int.from_bytes(hashlib.sha256((salt + text).encode()).digest()[:6], "big") / 2**48
 
 
 def sure(request: Request) -> Answer:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import sys
 from pathlib import Path
 
 import pytest
+from killing import finished, killed
 
 import smart_llm as smart
 from smart_llm.ledger import Reader
@@ -26,12 +25,6 @@ def command(source: Path, url: str, *more: str) -> list[str]:
     ]
 
 
-async def started(arguments: list[str]) -> asyncio.subprocess.Process:
-    """A run in a process of its own."""
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(*arguments, stdout=pipe, stderr=pipe)
-
-
 @pytest.mark.parametrize("budget", [(), ("--budget", "100")], ids=["no budget", "budget"])
 async def test_what_kills_cost_is_known(tmp_path: Path, budget: tuple[str, ...]) -> None:
     """Killed three times with calls in flight: all that the provider has billed is in the answers or in what may have
@@ -40,18 +33,11 @@ async def test_what_kills_cost_is_known(tmp_path: Path, budget: tuple[str, ...])
     source.write_text("text\n" + "".join(f"row {i}\n" for i in range(ROWS)))
     server = MockServer(rule="label:yes,no", errors={"small": 0.04}, latency=0.03)
     async with server as url:
-        for answered in (40, 90, 160):
-            process = await started(command(source, url, *budget))
-            while server.stats()["answered"] < answered:
-                await asyncio.sleep(0.005)
-                assert process.returncode is None
-            process.kill()
-            await process.wait()
-        process = await started(command(source, url, *budget))
-        out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
+        for answered in (40, 50, 70):
+            await killed(command(source, url, *budget), server, answered)
+        done = await finished(command(source, url, *budget))
         twice = server.stats()["answered"] - server.stats()["distinct"]
-    cost = json.loads(out)["certificate"]["cost"]
+    cost = done["certificate"]["cost"]
     with Reader.open(tmp_path / "t.csv.ledger.db") as reader:
         (run,) = reader.runs()
         dearest = max(each.cost / each.calls for each in reader.account(run.run_id) if each.outcome == "answered")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chance import draw
 
 import smart_llm as smart
 from smart_llm.errors import Refused, Retryable
@@ -23,11 +23,6 @@ from smart_llm.types import Answer, Request, Usage
 
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 ROWS = [{"text": f"row {i}"} for i in range(300)]
-
-
-def draw(text: str, salt: str) -> float:
-    """A number in [0, 1) that follows from the text."""
-    return int.from_bytes(hashlib.sha256((salt + text).encode()).digest()[:6], "big") / 2**48
 
 
 class Weather(MockServer):

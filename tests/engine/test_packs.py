@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,11 @@ def test_which_rows_share_a_call_follows_from_table_task_and_way_alone() -> None
     (way, table), (same, _), (other, _) = packed(200), packed(200), packed(200, name="tiny")
     keys = [request_key(part(way, table, row)) for row in range(200)]
     assert keys == [request_key(part(same, table, row)) for row in range(199, -1, -1)][::-1]
-    assert [set(pack.tolist()) for pack in way._packs] != [set(pack.tolist()) for pack in other._packs]
-    assert sorted(np.concatenate(way._packs).tolist()) == list(range(200))
-    assert [len(pack) for pack in way._packs] == [7] * 28 + [4]
-    near = [abs(a - b) for pack in way._packs for a, b in zip(pack[:-1].tolist(), pack[1:].tolist(), strict=True)]
+    calls = [way.layout.sharing(number).tolist() for number in range(len(way.layout.ends))]
+    assert [set(call) for call in calls] != [set(other.layout.sharing(number).tolist()) for number in range(29)]
+    assert sorted(chain(*calls)) == list(range(200))
+    assert [len(call) for call in calls] == [7] * 28 + [4]
+    near = [abs(a - b) for call in calls for a, b in pairwise(call)]
     assert np.mean(near) > 40  # rows of a call are no neighbours in the table
 
 
@@ -134,7 +136,7 @@ def test_equal_rows_share_a_place() -> None:
     way, table = packed(120, copies=3)
     assert way.places.max() == 39
     assert len({request_key(part(way, table, row)) for row in (4, 44, 84)}) == 1
-    texts = [text for pack in range(len(way._packs)) for _, text in ITEM.findall(way.pack(pack).whole.prompt)]
+    texts = [text for pack in range(len(way.layout.ends)) for _, text in ITEM.findall(way.pack(pack).whole.prompt)]
     assert sorted(texts) == sorted({row["text"] for row in rows(120, 3)})
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
-import json
 import sys
 from pathlib import Path
+
+from killing import finished, killed
 
 from smart_llm.certificates.verify import verify
 from smart_llm.ledger import Reader
@@ -26,25 +26,6 @@ def command(source: Path, out: Path, url: str) -> list[str]:
         *("--reference", f"openai:big@{url}?in=10&out=10", "--candidate", f"openai:small@{url}?in=1&out=1&pack=6"),
         *("--candidate", f"openai:small@{url}?in=1&out=1", "--concurrency", str(IN_FLIGHT)),
     ]
-
-
-async def run(arguments: list[str], server: MockServer, *, kill_after: int | None = None) -> dict[str, object]:
-    """Run to the end, or until the server has given so many answers more: then SIGKILL."""
-    goal = server.stats()["answered"] + (kill_after or 0)
-    process = await asyncio.create_subprocess_exec(
-        *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    if kill_after is not None:
-        while server.stats()["answered"] < goal:
-            await asyncio.sleep(0.01)
-            assert process.returncode is None, "it ended before it could be killed"
-        process.kill()
-        await process.wait()
-        return {}
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    result: dict[str, object] = json.loads(out)
-    return result
 
 
 def answers(out: Path) -> list[list[str]]:
@@ -76,14 +57,14 @@ async def test_killed_three_times_nothing_is_lost(tmp_path: Path, port: int) -> 
         source.write_text("\n".join(lines) + "\n", encoding="utf-8")
     server = mock(port)
     async with server as url:
-        await run(command(plain, tmp_path / "a.csv", url), server)
+        await finished(command(plain, tmp_path / "a.csv", url))
         calls = server.stats()["answered"]
     server = mock(port)
     async with server as url:
         again = command(broken, tmp_path / "b.csv", url)
         for _ in range(KILLS):
-            await run(again, server, kill_after=calls // 5)
-        await run(again, server)
+            await killed(again, server, calls // 5)
+        await finished(again)
         told = server.stats()
     assert answers(tmp_path / "a.csv") == answers(tmp_path / "b.csv")
     assert told["answered"] <= told["distinct"] + 3 * IN_FLIGHT * KILLS + sum(told["faults"].values())

@@ -96,6 +96,31 @@ def test_failures_before_a_decision_begin_anew(tmp_path: Path) -> None:
     assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
 
 
+@pytest.mark.parametrize("retry", ["errors", "broken"])
+def test_a_decision_stands_before_anything_is_delivered(tmp_path: Path, retry: str) -> None:
+    """A run that was told what it has decided, and was stopped while the reference was asked twice, keeps its evidence:
+    nobody draws another order because the decision was not to their liking."""
+
+    poor = smart.Refused("This is not answered.", row_only=True) if retry == "errors" else "I would rather not say."
+
+    def once(request: smart.Request) -> Any:
+        return smart.Refused("No account.") if request.draw else answering(0.0)(request)
+
+    told = list[Any]()
+    ill = {
+        **providers(small=sick(0.1, answering(0.3), poor)),
+        "fake:big": smart.FakeProvider(once),
+    }
+    with pytest.raises(smart.Refused, match="No account"):
+        usual(rows(300), tmp_path, providers=ill, self_check=20, seed=None, on_event=told.append)
+    assert any(isinstance(each, smart.Decided) for each in told)
+    asked = events(tmp_path, "ask")
+    done = usual(rows(300), tmp_path, retry=retry, self_check=20, seed=None)
+    assert done.certificate.earlier_runs == 0
+    assert events(tmp_path, "ask") == asked
+    assert smart.verify(done) == []
+
+
 def test_nothing_to_retry_changes_nothing(tmp_path: Path) -> None:
     """A healthy run that is taken up with --retry goes on as it was."""
 

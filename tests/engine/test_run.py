@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chance import answering, draw
 
 import smart_llm as smart
 from smart_llm.ledger import Reader
@@ -17,21 +16,6 @@ from smart_llm.types import Answer, Request, Usage
 
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 BIG, SMALL, TINY = "fake:big?in=10&out=10", "fake:small?in=1&out=1", "fake:tiny?in=0.1&out=0.1"
-
-
-def draw(text: str, salt: str) -> float:
-    """A number in [0, 1) that follows from the text."""
-    return int.from_bytes(hashlib.sha256((salt + text).encode()).digest()[:6], "big") / 2**48
-
-
-def answering(error: float, salt: str = "") -> Callable[[Request], str]:
-    """A model that strays from the truth on this share of the prompts."""
-
-    def answer(request: Request) -> str:
-        truth = draw(request.prompt, "truth") < 0.5
-        return "yes" if truth != (draw(request.prompt, f"error{salt}") < error) else "no"
-
-    return answer
 
 
 def providers(small: Any = None, tiny: Any = None, big: Any = None) -> dict[str, smart.FakeProvider]:

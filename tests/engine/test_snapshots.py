@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from chance import draw
 
 import smart_llm as smart
 from smart_llm.errors import BudgetExhausted, Refused
@@ -23,11 +23,6 @@ from smart_llm.types import Answer, Request, Usage
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 ROWS = [{"text": f"row {i}"} for i in range(1500)]
 ALLOWED = 150
-
-
-def draw(text: str, salt: str) -> float:
-    """A number in [0, 1) that follows from the text."""
-    return int.from_bytes(hashlib.sha256((salt + text).encode()).digest()[:6], "big") / 2**48
 
 
 def said(prompt: str, error: float, salt: str) -> str:

@@ -9,7 +9,6 @@ import pytest
 import smart_llm as smart
 from smart_llm.engine.spelled import MOST, spelled_out
 from smart_llm.errors import InputError
-from smart_llm.mock.packs import Packs
 from smart_llm.mock.server import MockServer
 from smart_llm.providers.specs import resolve
 from smart_llm.tables import open_table
@@ -57,13 +56,13 @@ def test_what_the_user_wrote_stays_and_there_are_never_too_many() -> None:
 
 async def test_the_ways_pay_and_the_promise_is_kept(tmp_path: Path, port: int) -> None:
     """5,000 rows of 30 tokens under 400 tokens of instructions, an agreement of .90, a candidate at a twentieth of the
-    price that errs on 2 %: here at most .6 of the cost without ways, although packs are a little worse, and texts tell
-    nothing that could be learned. (Orders differ in what evidence costs, from .3 to .8: see benchmarks/RESULTS.md.)"""
+    price that errs on 2 %, in packs no more than alone (so the mock does by default): at most .45 of the cost without
+    ways. (One order of many, which differ in what evidence costs: see benchmarks/RESULTS.md for the mean, and for
+    packs that are worse.)"""
     table = [{"text": f"remark {i}: " + "such words as people write " * 4} for i in range(5000)]
     task = smart.Task(LONG + "\n\n{text}", labels=["yes", "no"])
-    errors, wrong = {"small": 0.02}, Packs(worse=0.005, together=0.002)
     cost = {}
-    async with MockServer(rule="label:yes,no", errors=errors, packs=wrong, port=port) as url:
+    async with MockServer(rule="label:yes,no", errors={"small": 0.02}, port=port) as url:
         for ways in ("given", "auto"):
             done = await smart.arun(
                 table,
@@ -78,7 +77,7 @@ async def test_the_ways_pay_and_the_promise_is_kept(tmp_path: Path, port: int) -
             )
             cost[ways] = done.cost
             assert done.certificate.granted
-    assert cost["auto"] <= 0.6 * cost["given"], cost
+    assert cost["auto"] <= 0.45 * cost["given"], cost
 
 
 def test_another_word_than_auto_and_given() -> None:

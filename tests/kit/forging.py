@@ -16,6 +16,7 @@ from scipy.stats import hypergeom
 from smart_llm.certificates import checks as verifying
 from smart_llm.certificates.checks import Promise
 from smart_llm.certificates.checks import mix as checked_mix
+from smart_llm.certificates.checks.mix_evidence import Finalist
 from smart_llm.procedures import smart_2024
 from smart_llm.procedures.pinning import digest
 from smart_llm.stats.clopper_pearson import interval
@@ -26,6 +27,8 @@ from smart_llm.types import Json, Problem
 Path = tuple[Json, ...]
 NONSENSE = (Warning, KeyError, TypeError, ValueError, IndexError, ArithmeticError, AttributeError, StopIteration)
 """What working with fields that cannot be ends in."""
+KNOWN: dict[tuple[Json, ...], float] = {}
+"""Errors of tables that were worked out before."""
 MANY = 12
 """Of the numbers in longer lists only some are changed."""
 
@@ -149,8 +152,7 @@ def _finalist(draft: Draft, k: int, claimed: int) -> None:
         whole = checked_mix.read(draft.evidence)
         table = whole.finalists[k]
         if checked_mix._table(whole, table) == [] and 0 <= table.worst.bad <= rows <= claimed:
-            error = checked_mix.error(table, rows, table.worst.bad)
-            draft.put(*at, "worst", "error", value=checked_mix._stated(error))
+            draft.put(*at, "worst", "error", value=checked_mix._stated(_error(table, rows)))
     stop = draft["finalists"][k]["stop"]
     seen, share = design["looks"][stop["look"]], design["shares"][stop["look"]]
     due = share[stop["bad"]] if stop["bad"] < len(share) else min(design["allowance"], rows - seen)
@@ -158,6 +160,14 @@ def _finalist(draft: Draft, k: int, claimed: int) -> None:
     draft.put(*at, "stop", "fine", value=seen - stop["bad"])
     draft.put(*at, "stop", "given_up", value=due < 0)
     draft.put(*at, "stop", "share", value=min(design["allowance"], rows - seen) if due < 0 else due)
+
+
+def _error(table: Finalist, rows: int) -> float:
+    """A table's error. It follows from looks, shares and allowance, and most forgeries leave these as they are."""
+    told = (tuple(table.looks), tuple(map(tuple, table.shares)), table.allowance, rows, table.worst.bad)
+    if told not in KNOWN:
+        KNOWN[told] = checked_mix.error(table, rows, table.worst.bad)
+    return KNOWN[told]
 
 
 def _chosen(draft: Draft, claim: Promise) -> None:

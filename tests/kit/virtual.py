@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -36,3 +36,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run it on a loop of its own."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)
+
+
+async def crowd(work: Callable[[], Coroutine[Any, Any, None]], workers: int, seconds: float) -> None:
+    """Several at the same endless work, for so many seconds."""
+    tasks = [asyncio.ensure_future(work()) for _ in range(workers)]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

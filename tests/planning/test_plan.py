@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chance import draw
 
 import smart_llm as smart
 from smart_llm.engine.options import Options
@@ -21,11 +21,6 @@ TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 OTHER = smart.Task("Is it so? Yes or no?\n{text}", labels=["yes", "no"])
 BIG, SMALL, TINY = "fake:big?in=10&out=10", "fake:small?in=1&out=1", "fake:tiny?in=0.1&out=0.1"
 Answering = Callable[[Request], str | Answer | Exception]
-
-
-def draw(text: str, salt: str) -> float:
-    """A number in [0, 1) that follows from the text."""
-    return int.from_bytes(hashlib.sha256((salt + text).encode()).digest()[:6], "big") / 2**48
 
 
 def right(request: Request) -> str:

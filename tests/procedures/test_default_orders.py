@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
-from math import factorial, prod
 
 import numpy as np
 import pytest
+from chance import compositions, orders
 from scipy.stats import hypergeom
 
 from smart_llm import procedures
@@ -102,10 +102,7 @@ def worst_miss(task: Problem, choices: Sequence[Kind], *, traits: bool) -> float
             rest = [a - b for a, b in zip(composition, seen, strict=True)]
             if min(rest) >= 0:
                 chance += (
-                    ways
-                    * arrangements(rest)
-                    / arrangements(composition)
-                    * missed(task, choices, (seen, rest), candidate, share)
+                    ways * orders(rest) / orders(composition) * missed(task, choices, (seen, rest), candidate, share)
                 )
         worst = max(worst, chance)
     return worst
@@ -124,20 +121,6 @@ def missed(
     before = sum(count for kind, count in zip(choices, seen, strict=True) if kind.lost)
     bad = sum(count for kind, count in zip(choices, rest, strict=True) if kind.misses(candidate))
     return float(hypergeom.sf(task.promised - before, sum(rest), bad, share))
-
-
-def compositions(rows: int, groups: int) -> Iterator[tuple[int, ...]]:
-    """All ways to share rows out among groups."""
-    if groups == 1:
-        yield (rows,)
-        return
-    for first in range(rows + 1):
-        yield from ((first, *rest) for rest in compositions(rows - first, groups - 1))
-
-
-def arrangements(counts: Sequence[int]) -> int:
-    """In how many orders rows of so many kinds can stand."""
-    return factorial(sum(counts)) // prod(map(factorial, counts))
 
 
 NESTED = [Kind((BAD,) * bad + (AGREE,) * (2 - bad)) for bad in range(3)]

@@ -6,14 +6,14 @@ The whole default is enumerated in `test_default_orders`; here with rows set asi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
-from math import factorial, prod
 
 import numpy as np
 import pytest
+from chance import compositions, orders
 from scipy.stats import hypergeom
 
 from smart_llm import procedures
@@ -92,20 +92,6 @@ def worst_miss(task: Problem) -> float:
                 chance += ways * orders(rest) / orders(composition) * missed
         worst = max(worst, chance)
     return worst
-
-
-def compositions(rows: int, kinds: int) -> Iterator[tuple[int, ...]]:
-    """All ways to share rows out among kinds."""
-    if kinds == 1:
-        yield (rows,)
-        return
-    for first in range(rows + 1):
-        yield from ((first, *rest) for rest in compositions(rows - first, kinds - 1))
-
-
-def orders(counts: Sequence[int]) -> int:
-    """In how many orders rows of so many kinds can stand."""
-    return factorial(sum(counts)) // prod(map(factorial, counts))
 
 
 @pytest.mark.parametrize(("rows", "confidence"), [(15, "0.5"), (13, "0.3")])

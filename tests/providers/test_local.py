@@ -12,9 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smart_llm.engine.ways import Way
 from smart_llm.errors import InputError, Refused
 from smart_llm.providers.local import provider as local
 from smart_llm.providers.local import weights
+from smart_llm.providers.specs import resolve
+from smart_llm.tables import open_table
+from smart_llm.tasks import Task
 from smart_llm.types import Model, Rate, Request
 
 LABELS = ("positive", "negative")
@@ -152,6 +156,17 @@ def test_cut_stands_before_the_row() -> None:
     parts = local.cut(Request("m", "Do.\n\nReview: A: b\nAnswer:", 1), "s")
     assert parts.stable.endswith("Do.\n\nReview:")
     assert parts.own.startswith(" A: b\nAnswer:")
+
+
+def test_cut_stands_before_the_first_item_of_a_pack() -> None:
+    """The instructions of a pack are evaluated once, although more text stands behind its items."""
+    table = open_table([{"text": f"a film {n}\n\nNote: none"} for n in range(8)])
+    small = resolve("local:smollm2-135m?pack=4")
+    way = Way(table, Task("Do it.\n\nReview: {text}\nAnswer:", labels=LABELS), small)
+    one, other = (local.cut(way.pack(number).whole, "s") for number in range(2))
+    assert one.stable == other.stable
+    assert one.own.startswith("a film ")
+    assert one.own.count("</item ") == 4
 
 
 def first_token(*listed: tuple[str, float]) -> dict[str, Any]:

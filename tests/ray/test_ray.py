@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
 from collections.abc import Iterator
-from dataclasses import asdict
+from contextlib import closing
+from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -83,23 +86,61 @@ def test_same_as_one_process(tmp_path: Path) -> None:
     assert not (tmp_path / "many.db.parts" / many.run_id).exists()
 
 
-def test_ways_of_a_candidate_are_those_of_one_process(tmp_path: Path) -> None:
-    """A prompt of its own and the beginning of a text are asked for by workers as by one process; packs are refused."""
+def in_a_way(ledger: Path, engine: str, table: Any = None, says: type[Says] = Says, **way: Any) -> smart.Run[Any]:
+    """A run whose candidate is asked in a way of its own."""
+    given = {"fake:ref": smart.FakeProvider(Says(1.0)), "fake:mini": smart.FakeProvider(says(0.99))}
+    mini = smart.Candidate("fake:mini?in=0.1&out=0.2", **way)
+    options = {"candidates": [mini], "providers": given, "engine": engine, "ledger": ledger}
+    options |= {"workers": 2, "partition": 200} if engine == "ray" else {}
+    task = smart.Task("Which? {text}", labels=["a", "b"])
+    return smart.run(table or rows(), task, reference="fake:ref?in=1&out=2", agreement=0.9, seed=3, **options)
 
-    def told(name: str, engine: str, **way: Any) -> smart.Run[Any]:
-        given = {model: smart.FakeProvider(Says(share)) for model, share in (("fake:ref", 1.0), ("fake:mini", 0.99))}
-        mini = smart.Candidate("fake:mini?in=0.1&out=0.2", **way)
-        options = {"candidates": [mini], "providers": given, "engine": engine, "ledger": tmp_path / f"{name}.db"}
-        options |= {"workers": 2, "partition": 200} if engine == "ray" else {}
-        task = smart.Task("Which? {text}", labels=["a", "b"])
-        return smart.run(rows(), task, reference="fake:ref?in=1&out=2", agreement=0.9, seed=3, **options)
 
-    for number, way in enumerate(({"head": 6}, {"prompt": "Which? {text}", "system": "Be brief.", "tail": 40})):
-        one, many = told(f"one{number}", "local", **way), told(f"many{number}", "ray", **way)
+@pytest.mark.parametrize("way", [{"head": 6}, {"prompt": "Which? {text}", "system": "Be brief.", "tail": 40}])
+def test_ways_of_a_candidate_are_those_of_one_process(tmp_path: Path, way: dict[str, Any]) -> None:
+    """A prompt of its own and the beginning of a text are asked for by workers as by one process. Rows of different
+    partitions that such a way asks alike are paid for once."""
+    alike = [{"text": f"{n % 30:04} {n}"} for n in range(ROWS)]
+    for number, table in enumerate((rows(), alike)):
+        one = in_a_way(tmp_path / f"one{number}.db", "local", table, **way)
+        many = in_a_way(tmp_path / f"many{number}.db", "ray", table, **way)
         assert many.table == one.table
         assert many.cost == pytest.approx(one.cost, abs=1e-12)
-    with pytest.raises(smart.InputError, match="leave pack= out"):
-        told("packed", "ray", pack=4)
+
+
+class Packed(Says):
+    """Answers every item of a pack; some packs in words, some items not at all."""
+
+    def __call__(self, request: smart.Request) -> Any:
+        """One JSON object."""
+        items = re.findall(r"<item (\d+)>\n(.*?)\n</item", request.prompt, re.S)
+        digest = blake2b(request.prompt.encode(), digest_size=2).digest()
+        if digest[0] < 40 and len(items) > 2:
+            return "I would rather not."
+        said = {k: super(Packed, self).__call__(replace(request, prompt=f"Which? {text}")) for k, text in items}
+        return json.dumps({k: label for k, label in said.items() if digest[1] > 40 or k != "2"})
+
+
+@pytest.mark.parametrize("pack", [4, 15])
+def test_rows_of_different_partitions_share_a_call(tmp_path: Path, pack: int) -> None:
+    """Packs are those of one process, whatever partitions their rows lie in: the same answers, money and certificate;
+    each call is in the ledger once, and nothing was paid for besides."""
+    one = in_a_way(tmp_path / "one.db", "local", says=Packed, pack=pack)
+    many = in_a_way(tmp_path / "many.db", "ray", says=Packed, pack=pack)
+    assert many.table == one.table
+    assert {row["answered_by"] for row in one.table} == {"fake:ref", f"fake:mini?pack={pack}"}
+    assert asdict(many.certificate) == asdict(one.certificate)
+    assert smart.verify(many.certificate, ledger=tmp_path / "many.db") == []
+    keys, paid = zip(*(bought(tmp_path / name) for name in ("one.db", "many.db")), strict=True)
+    assert keys[0] == keys[1]
+    assert many.cost == pytest.approx(sum(paid[1]), abs=1e-12)
+
+
+def bought(ledger: Path) -> tuple[list[str], list[float]]:
+    """The keys of all answers in a ledger, and what calls have cost."""
+    with closing(sqlite3.connect(ledger)) as db:
+        keys = [key for (key,) in db.execute("SELECT key FROM answers ORDER BY key")]
+        return keys, [cost for (cost,) in db.execute("SELECT cost FROM answers")]
 
 
 def test_folder_in_folder_out(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,19 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.engine.live import Live
+from smart_llm.engine.ways import Way
 from smart_llm.errors import BudgetExhausted, InputError, Refused
 from smart_llm.events import Stop
 from smart_llm.ledger import Ledger, request_key
 from smart_llm.ledger.aside import Aside
 from smart_llm.ledger.store import answer_row
+from smart_llm.providers.specs import resolve
 from smart_llm.ray import options_of
 from smart_llm.ray.cluster import cluster
 from smart_llm.ray.governor import Failure, Governor
 from smart_llm.ray.parts import Delivered, Finished, Orders, Part, take
 from smart_llm.ray.shared import BUSY, SharedLedger
-from smart_llm.ray.sources import parts_of
+from smart_llm.ray.sources import InTable, parts_of
 from smart_llm.ray.worker import Worker
 from smart_llm.routing import Routing
 from smart_llm.tables import open_table
@@ -223,6 +227,67 @@ class Desk:
         return getattr(self.ledger if name in ("wait", "write") else self.governor, name)
 
 
+def told_to(table: Any, models: list[Model], given: Any, **more: Any) -> Orders:
+    """Orders to deliver every row by the first candidate, in partitions of 20 rows."""
+    empty: Any = {"known": {}, "covered": {}, "before": 0, "patience": 5.0, "elsewhere": False, "repeated": ()}
+    empty |= {"layouts": {}, "settled": {}, "failed": {}, "columns": ("text",), "run_id": "run", "limited": False}
+    empty |= {"concurrency": 4, "timeout": 5.0, "store_text": True, "providers": given, "models": tuple(models)}
+    empty |= {"task": smart.Task("{text}", labels=["a", "b"]), "chosen": np.ones(table.rows, np.int8)}
+    empty |= {"aside": Aside(table.rows, np.empty(0, np.int64)), "parts": parts_of(table, 20), **more}
+    return Orders(**{name: empty.get(name) for name in Orders.__dataclass_fields__})
+
+
+async def test_rows_of_different_partitions_share_calls(tmp_path: Path) -> None:
+    """Workers that settle partitions at the same time make each call for several rows once, whatever partitions these
+    lie in; the driver's books have what every call has cost, exactly."""
+    table = open_table([{"text": f"row {n % 90}"} for n in range(120)])
+    big, small = resolve("fake:big?in=1&out=1"), resolve("fake:small?in=1&out=1&pack=8")
+    calls: list[str] = []
+
+    def packed(request: Request) -> str:
+        calls.append(request.prompt)
+        count = request.prompt.count("</item ")
+        return (
+            "No."
+            if count == 8 and len(calls) % 3 == 0
+            else json.dumps(dict.fromkeys(map(str, range(1, count + 1)), "a"))
+        )
+
+    given = {big.name: smart.FakeProvider(lambda _: "b"), small.name: smart.FakeProvider(packed)}
+    way = Way(table, smart.Task("{text}", labels=["a", "b"]), small)
+    orders = told_to(table, [big, small], given, layouts={1: way.layout}, texts=InTable(table, 0, table.rows))
+    with Ledger.open(tmp_path / "l.db") as ledger:
+        live = Live(table, orders.task, orders.models, given[big.name], stop=Stop())  # type: ignore[arg-type]
+        desk = Desk(ledger, [big, small])
+        workers = [Worker(orders, desk), Worker(orders, desk)]
+        settling = [workers[part.number % 2].settle(part.number) for part in orders.parts]
+        for part, delivered in zip(orders.parts, await asyncio.gather(*settling), strict=True):
+            assert delivered.stopped is None, delivered.stopped
+            take(live, part.first, pl.read_parquet(delivered.account))
+        spent, calls_made = ledger.spent(orders.run_id), ledger.count()
+    assert live.rows.by.tolist() == [1] * 120
+    assert len(calls) == len(set(calls)) == calls_made > 12
+    assert live.account.total() == pytest.approx(spent, abs=1e-15)
+    assert math.fsum(live.account.costs[1, :90]) == pytest.approx(spent, abs=1e-15)
+
+
+async def test_rows_of_different_partitions_that_a_way_asks_alike_are_paid_for_once(tmp_path: Path) -> None:
+    """A way that shows the beginning of a text asks the same about rows that the task tells apart: the driver's books
+    have what the ledger has."""
+    table = open_table([{"text": f"row {n % 15:03} and {n:03} more"} for n in range(60)])
+    big, small = resolve("fake:big?in=1&out=1"), resolve("fake:small?in=1&out=1&head=8")
+    given = {big.name: smart.FakeProvider(lambda _: "b"), small.name: smart.FakeProvider(lambda _: "a")}
+    orders = told_to(table, [big, small], given)
+    with Ledger.open(tmp_path / "l.db") as ledger:
+        live = Live(table, orders.task, orders.models, given[big.name], stop=Stop())  # type: ignore[arg-type]
+        for part in orders.parts:
+            delivered = await Worker(orders, Desk(ledger, [big, small])).settle(part.number)
+            take(live, part.first, pl.read_parquet(delivered.account))
+        spent, calls_made = ledger.spent(orders.run_id), ledger.count()
+    assert calls_made == 15
+    assert live.account.total() == pytest.approx(spent, abs=1e-15)
+
+
 async def test_what_failed_travels_to_workers_and_back(tmp_path: Path) -> None:
     """A worker asks for nothing that is known to have failed, and tells what failed there; the driver's books have it,
     so that a finished run that is run again on Ray changes nothing but rows without an answer."""
@@ -235,27 +300,7 @@ async def test_what_failed_travels_to_workers_and_back(tmp_path: Path) -> None:
         return Refused("not now", row_only=True) if request.prompt.endswith("3") else "a"
 
     given = {"fake:big": smart.FakeProvider(lambda _: "b"), "fake:small": smart.FakeProvider(small)}
-    empty: Any = {"known": {}, "covered": {}, "before": 0, "patience": 5.0, "elsewhere": False, "repeated": ()}
-    blank: Any = {name: empty.get(name) for name in Orders.__dataclass_fields__}
-    orders = Orders(
-        **{
-            **blank,
-            "task": smart.Task("{text}", labels=["a", "b"]),
-            "models": tuple(models),
-            "columns": ("text",),
-            "chosen": np.ones(40, np.int8),
-            "aside": Aside(40, np.empty(0, np.int64)),
-            "settled": {},
-            "failed": {},
-            "parts": parts_of(table, 20),
-            "run_id": "run",
-            "limited": False,
-            "concurrency": 4,
-            "timeout": 5.0,
-            "store_text": True,
-            "providers": given,
-        }
-    )
+    orders = told_to(table, models, given)
     with Ledger.open(tmp_path / "l.db") as ledger:
         found = list[tuple[list[int], dict[str, str]]]()
         for _ in range(2):

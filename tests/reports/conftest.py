@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
@@ -11,17 +10,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from chance import draw
 
 import smart_llm as smart
 from smart_llm.types import Request
 
 LABELS = ("positive", "negative", "mixed")
 CANDIDATES = ("fake:small?in=1&out=1", "fake:tiny?in=0.1&out=0.1")
-
-
-def draw(text: str, salt: str) -> float:
-    """A number in [0, 1) that follows from the text."""
-    return int.from_bytes(hashlib.sha256((salt + text).encode("utf-8", "replace")).digest()[:6], "big") / 2**48
 
 
 def straying(error: float, salt: str, labels: Sequence[str] = LABELS) -> smart.FakeProvider:

@@ -17,13 +17,15 @@ def check(*command: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_mypy() -> None:
-    """mypy, strict, accepts it, and needs every one of its ignores."""
+    """mypy, strict, accepts it and the package (`make types`), and needs every one of its ignores."""
     pytest.importorskip("mypy")
     code, said = check("mypy")
     assert code == 0, said
 
 
+@pytest.mark.slow
 def test_pyright() -> None:
     """So does pyright (as basedpyright, which brings its own node), in its standard mode."""
     pytest.importorskip("basedpyright", reason="basedpyright is not installed: make .venv/ready")

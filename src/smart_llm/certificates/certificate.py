@@ -7,9 +7,11 @@ than were set aside for it), `pending` (rows are left). `granted` is true for `c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import fsum
+from math import fsum, isfinite
 from pathlib import Path
 
 import msgspec
@@ -28,6 +30,7 @@ from smart_llm.certificates.parts import (
 )
 from smart_llm.certificates.why import why_alone
 from smart_llm.errors import InputError, LedgerError
+from smart_llm.ledger import canonical
 from smart_llm.text.names import in_short
 from smart_llm.text.numbers import percents, usd
 from smart_llm.text.rich_html import card
@@ -126,9 +129,10 @@ NAMES = tuple(field.name for field in fields(Certificate))
 
 
 def read(path: Path | str) -> dict[str, Json]:
-    """A certificate file as JSON; `InputError` when it is none."""
+    """A certificate file as JSON; `InputError` when it is none, `LedgerError` where it says something twice."""
     try:
-        value = msgspec.json.decode(_bytes(Path(path)))
+        value = msgspec.json.decode(data := _bytes(Path(path)))
+        json.loads(data, object_pairs_hook=_once, parse_int=str, parse_float=str)
     except RecursionError as error:
         raise InputError(f"{path}: not a certificate (nested too deeply).") from error
     except OSError as error:
@@ -141,6 +145,13 @@ def read(path: Path | str) -> dict[str, Json]:
         raise InputError(f"{path}: not a certificate{other}.")
     fields: dict[str, Json] = value
     return fields
+
+
+def _once(pairs: Sequence[tuple[str, Json]]) -> None:
+    """No name stands twice in an object: readers of JSON differ in which of the two they take, and people see both."""
+    twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+    if twice:
+        raise LedgerError(f"the certificate is malformed: it says {twice[0]} twice.")
 
 
 def _bytes(path: Path) -> bytes:
@@ -160,11 +171,25 @@ def stored(value: Json) -> Certificate:
         frozen_plan(value["plan"], "the plan in the certificate")
         if others := sorted(map(str, value.keys() - set(NAMES))):
             raise LedgerError(f"the certificate is malformed: unknown field {', '.join(others)}.")
+        if not _sayable(value):
+            raise LedgerError("the certificate is malformed: it holds numbers that JSON has no word for (NaN, ∞).")
+        canonical(value)
         return msgspec.convert(value, Certificate)
     except msgspec.ValidationError as error:
         raise LedgerError(f"the certificate is malformed: {error}.") from error
+    except (UnicodeEncodeError, OverflowError, RecursionError) as error:
+        raise LedgerError(f"the certificate is malformed: {type(error).__name__}.") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise LedgerError(f"the certificate is malformed: {type(error).__name__} {error}.") from error
+
+
+def _sayable(value: Json) -> bool:
+    """Whether JSON has a word for every number: what it has none for is hashed as null, so it could stand for it."""
+    if isinstance(value, Mapping):
+        return all(map(_sayable, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_sayable, value))
+    return not isinstance(value, float) or isfinite(value)
 
 
 ISSUED = "issued"

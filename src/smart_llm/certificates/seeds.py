@@ -2,17 +2,20 @@
 
 So another prompt, model, target or table is another order, whatever `--seed` says, and what one run has shown of its
 rows is worth nothing for choosing the next one. Where the user gave no seed, a number drawn from the operating system
-goes in; and also where a seed alone would not do: where the task refers to what cannot be hashed, and where an earlier
-run of the same command was given up because its marks could not be reproduced.
+goes in; and also where a seed alone would not do: where the task refers to what cannot be hashed, where an earlier run
+of the same command was given up because its marks could not be reproduced, and where another run in the ledger had the
+very order that the seed would make (one by batch, at other prices: its procedure decides otherwise, on rows that have
+been seen).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from msgspec.structs import replace
 
-from smart_llm.ledger import canonical
+from smart_llm.ledger import RunRecord, canonical
 from smart_llm.providers.fake import OF_A_PROCESS
 from smart_llm.types.plan import Command, Settings
 
@@ -43,3 +46,13 @@ def needs_chance(command: Command, given_up: int) -> bool:
     """Whether a number must be drawn. given_up: earlier runs of the same command."""
     unhashed = any(function.unhashed for function in command.task.functions.values())
     return command.asked_seed is None or unhashed or given_up > 0
+
+
+def seen(command: Command, runs: Sequence[RunRecord]) -> bool:
+    """Whether one of these runs had the order that the user's own seed would make. Fakes of another process are other
+    models, though a test has its order again."""
+    seed = order_seed(command, None)
+    return any(
+        run.seed == seed and run.readable and canonical(run.plan.settings) == canonical(command.settings)
+        for run in runs
+    )

@@ -20,7 +20,7 @@ from smart_llm.certificates import checks as verifying
 from smart_llm.certificates import grown
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.recount import recount
-from smart_llm.certificates.seeds import needs_chance, order_seed
+from smart_llm.certificates.seeds import needs_chance, order_seed, seen
 from smart_llm.errors import InputError, LedgerError, named
 from smart_llm.ledger import Reader, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import Aside, piloted
@@ -66,9 +66,8 @@ def verify(
         certificate = certificate.certificate
     if ledger is not None and not isinstance(ledger, str | os.PathLike):
         raise InputError(f"verify: the ledger is a path, not {type(ledger).__name__}.")
-    value = _fields(certificate)
     try:
-        c = certificates.stored(value)
+        c = certificates.stored(value := _fields(certificate))
     except LedgerError as error:
         return [str(error)]
     try:
@@ -160,7 +159,7 @@ def _proved(c: Certificate) -> list[str]:
 
 
 def _before(c: Certificate, run: RunRecord, reader: Reader) -> list[str]:
-    """As many runs began before this one, and were given up, as it says."""
+    """As many runs began before this one, and were given up, as it says; and none of them had its order."""
     found, runs = earlier(run, reader.runs()), reader.runs()
     given_up = sum(each.lookup == run.lookup for each in runs[: found["earlier_runs_in_ledger"]])
     problems = [
@@ -170,6 +169,8 @@ def _before(c: Certificate, run: RunRecord, reader: Reader) -> list[str]:
     ]
     if c.plan.given_up != given_up:
         problems.append(f"ledger: {given_up} earlier runs of this command, the plan says {c.plan.given_up}")
+    if c.plan.drawn is None and seen(c.plan.command, runs[: found["earlier_runs_in_ledger"]]):
+        problems.append("ledger: an earlier run had the same order, and nothing was drawn")
     return problems + ["ledger: the run is not found by its plan"] * (tagged(canonical(c.plan.command)) != run.lookup)
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def demo(
     *,
     tier: Annotated[
-        str, typer.Option(help="default (1.7 GB of models to download) or tiny (93 MB, 98 MB on disk).")
+        str, typer.Option(help="Which models: default (1.7 GB to download) or tiny (93 MB, 98 MB on disk).")
     ] = "default",
-    rows: Annotated[int | None, typer.Option(help="How many reviews.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder for everything it writes.")] = Path("demo-output"),
+    rows: Annotated[int | None, typer.Option(help="How many reviews to answer.")] = None,
+    output: Annotated[Path, typer.Option(help="The folder for everything it writes.")] = Path("demo-output"),
 ) -> None:
     """See the main job on this machine.
 
-    Real models, real text, no key needed.
+    It uses real models and real text, and needs no key.
     """
     from smart_llm.cli.demonstration import demo as show
     from smart_llm.reports.progress.display import shown

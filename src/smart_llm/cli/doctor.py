@@ -13,17 +13,19 @@ from smart_llm.cli.printing import print_json
 
 
 def doctor(
-    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Models a run is to use.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL", help="The models that a run is to use.")
+    ] = None,
     *,
-    folder: Annotated[Path | None, typer.Option(help="Where ledgers are to stand. Default: here.")] = None,
-    offline: Annotated[bool, typer.Option(help="Ask no address.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds an address may take.")] = 5.0,
+    folder: Annotated[Path | None, typer.Option(help="The folder for ledgers. Default: this one.")] = None,
+    offline: Annotated[bool, typer.Option(help="Do not connect to any address.")] = False,
+    timeout: Annotated[float, typer.Option(help="How long an address may take to answer.")] = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether everything is there that a run needs.
+    """Check that everything is there that a run needs.
 
-    Versions, a ledger that works, keys (never shown, never sent), addresses that answer, local models. Buys nothing.
-    Exit code 2: something here is missing; 3: an address does not answer.
+    It checks versions, that a ledger can be written, keys (which are never shown or sent), that addresses answer, and
+    local models. It buys nothing. Exit code 2 means that something here is missing, 3 that an address does not answer.
     """
     from smart_llm.cli.diagnosis import examine
 

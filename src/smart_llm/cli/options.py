@@ -20,28 +20,33 @@ if TYPE_CHECKING:
     from smart_llm.tasks import Task
 
 SAME = (
-    "When two answers count as the same: label (for labels), text (texts), number (numbers), json or json-exact "
-    "(JSON), exact (any). Default: the first that goes with the kind of answer."
+    "When two answers count as the same: label, text, number, json, json-exact or exact (for any kind of answer). "
+    "Default: the first one that fits the kind of answer."
 )
 Table = Annotated[
     str,
     typer.Argument(
-        metavar="TABLE", help="CSV, TSV, JSONL, JSON, Parquet or Excel, also .gz or .zst, or a folder; - reads stdin."
+        metavar="TABLE",
+        help="A CSV, TSV, JSONL, JSON, Parquet or Excel file, also .gz or .zst, or a folder; - reads stdin.",
     ),
 ]
-Encoding = Annotated[str | None, typer.Option(help="Of the table's text; detected if not given.")]
+Encoding = Annotated[str | None, typer.Option(help="The encoding of the table's text. Default: detected.")]
 Quotes = Annotated[
-    str, typer.Option(help="What quotes in the table mean: auto, double, backslash or none (plain text).")
+    str, typer.Option(help="How quotes in the table are read: auto, double, backslash or none (as plain text).")
 ]
 Header = Annotated[
     bool | None,
-    typer.Option("--header/--no-header", help="Whether the first line names columns; detected if not given."),
+    typer.Option("--header/--no-header", help="Whether the first line names the columns. Default: detected."),
 ]
 Reference = Annotated[str, typer.Option(help="The model whose answers define the promise.", show_default=False)]
-Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model; repeat for several.")]
-Agreement = Annotated[str, typer.Option(help="Share of answers equivalent to the reference's, in (0, 1).")]
-Confidence = Annotated[str, typer.Option(help="How sure to be of it, in (0, 1).")]
-Procedure = Annotated[str, typer.Option(help="ladder, per-label, smart/2024[:VARIANT] or reference-only.")]
+Candidates = Annotated[list[str] | None, typer.Option("--candidate", help="A cheaper model. May be repeated.")]
+Agreement = Annotated[
+    str, typer.Option(help="The share of answers that must be equivalent to the reference's, between 0 and 1.")
+]
+Confidence = Annotated[str, typer.Option(help="The probability with which the promise is to hold, between 0 and 1.")]
+Procedure = Annotated[
+    str, typer.Option(help="How to certify: ladder, per-label, smart/2024[:VARIANT] or reference-only.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
 
@@ -50,14 +55,20 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
 class TaskOptions:
     """What every row is asked, and what counts as an answer."""
 
-    prompt: Annotated[str | None, typer.Option(help="Text with {column} places.")] = None
-    prompt_file: Annotated[Path | None, typer.Option(help="The prompt, from a file.")] = None
-    labels: Annotated[str | None, typer.Option(help="The allowed answers: a,b,c.")] = None
-    answer: Annotated[str | None, typer.Option(help="text, number or json.")] = None
-    schema: Annotated[Path | None, typer.Option(help="JSON schema of the answer.")] = None
+    prompt: Annotated[
+        str | None, typer.Option(help="The question about every row, with {column} where a cell goes.")
+    ] = None
+    prompt_file: Annotated[Path | None, typer.Option(help="A file that contains the prompt.")] = None
+    labels: Annotated[str | None, typer.Option(help="The allowed answers, separated by commas.")] = None
+    answer: Annotated[
+        str | None, typer.Option(help="The kind of answer, where there are no labels: text, number or json.")
+    ] = None
+    schema: Annotated[Path | None, typer.Option(help="A file with the JSON schema of the answer.")] = None
     equivalence: Annotated[str | None, typer.Option(help=SAME)] = None
-    tolerance: Annotated[float | None, typer.Option(help="For numbers: |a−b| ≤ t·max(1,|a|,|b|).")] = None
-    system: Annotated[str | None, typer.Option(help="System message.")] = None
+    tolerance: Annotated[
+        float | None, typer.Option(help="How far apart equal numbers a and b may be: |a−b| ≤ NUMBER·max(1,|a|,|b|).")
+    ] = None
+    system: Annotated[str | None, typer.Option(help="The system message.")] = None
     max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None
 
     def task(self) -> Task:
@@ -92,49 +103,67 @@ class RunOptions:
     output: Annotated[
         str | None,
         typer.Option(
-            help="Where the answered table goes: a file; with Ray also a folder. CSV and TSV are written in "
-            "UTF-8, with separator, line ends and byte order mark as in the table."
+            help="Where to write the answered table: a file or, with Ray, a folder. CSV and TSV are written in "
+            "UTF-8, with the separator, line ends and byte order mark of the table."
         ),
     ] = None
-    budget: Annotated[float | None, typer.Option(help="USD; a hard stop.")] = None
+    budget: Annotated[float | None, typer.Option(help="The most the run may spend, in US dollars.")] = None
     seed: Annotated[
-        int | None, typer.Option(help="Of the profiling order, beside all that decides answers; drawn if not given.")
+        int | None,
+        typer.Option(
+            help="A number that decides the random order, together with the whole task. Default: drawn at random."
+        ),
     ] = None
-    rows: Annotated[int | None, typer.Option(help="Only the first ROWS rows.")] = None
+    rows: Annotated[int | None, typer.Option(help="Use only the first N rows.")] = None
     per_label: Annotated[str | None, typer.Option(help="Also promise this agreement for every common label.")] = None
     floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = DEFAULT[
         "floor"
     ]
     procedure: Procedure = DEFAULT["procedure"]
-    ways: Annotated[str, typer.Option(help="auto: also ask each candidate in packs of rows.")] = DEFAULT["ways"]
-    ledger: Annotated[Path | None, typer.Option(help="Default: TABLE.ledger.db beside the table.")] = None
-    models: Annotated[Path | None, typer.Option(help="TOML file of models and prices.")] = None
-    concurrency: Annotated[int, typer.Option(help="Calls in flight per model, at most.")] = DEFAULT["concurrency"]
-    timeout: Annotated[float, typer.Option(help="Seconds a call may take.")] = DEFAULT["timeout"]
-    patience: Annotated[float, typer.Option(help="Seconds to wait for a model that answers nobody.")] = DEFAULT[
+    ways: Annotated[
+        str, typer.Option(help="given: ask as the candidates say. auto: also try packs of rows and shortened texts.")
+    ] = DEFAULT["ways"]
+    ledger: Annotated[
+        Path | None, typer.Option(help="The file that records the run. Default: TABLE.ledger.db beside the table.")
+    ] = None
+    models: Annotated[Path | None, typer.Option(help="A TOML file of models and prices.")] = None
+    concurrency: Annotated[int, typer.Option(help="The most calls in flight per model.")] = DEFAULT["concurrency"]
+    timeout: Annotated[float, typer.Option(help="How long a call may take.")] = DEFAULT["timeout"]
+    patience: Annotated[float, typer.Option(help="How long to wait for a model that answers no call.")] = DEFAULT[
         "patience"
     ]
-    batch: Annotated[bool, typer.Option(help="Ask by batch, at the batch price, within a day.")] = False
-    batch_poll: Annotated[float, typer.Option(help="Seconds between looks at a batch, at first.")] = BatchOptions().poll
-    batch_rows: Annotated[int, typer.Option(help="Rows that wait for batches at once, at most.")] = BatchOptions().rows
-    self_check: Annotated[int, typer.Option(help="Ask the reference twice about N rows.")] = DEFAULT["self_check"]
+    batch: Annotated[bool, typer.Option(help="Ask by batch: at the batch price, with answers within a day.")] = False
+    batch_poll: Annotated[float, typer.Option(help="How long to wait, at first, between checks of a batch.")] = (
+        BatchOptions().poll
+    )
+    batch_rows: Annotated[int, typer.Option(help="The most rows that may wait for batches at once.")] = (
+        BatchOptions().rows
+    )
+    self_check: Annotated[
+        int, typer.Option(help="Ask the reference twice about N rows, to see how often it agrees with itself.")
+    ] = DEFAULT["self_check"]
     retry: Annotated[
-        str | None, typer.Option(help="Ask again: errors (calls that failed), or broken (these, and answers unread).")
+        str | None,
+        typer.Option(
+            help="What to ask again: errors (calls that failed) or broken (these, and answers that could not be read)."
+        ),
     ] = None
-    engine: Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS of a cluster.")] = DEFAULT["engine"]
-    workers: Annotated[int | None, typer.Option(help="With Ray: actors that ask. Default: one per CPU.")] = None
-    partition: Annotated[int | None, typer.Option(help="With Ray: rows handed to an actor at a time.")] = None
-    no_store_text: Annotated[bool, typer.Option(help="Keep row text out of ledger and report.")] = False
-    report: Annotated[Path | None, typer.Option(help="Also write a report: one HTML file.")] = None
-    id_column: Annotated[str | None, typer.Option(help="The column by which the report calls a row.")] = None
+    engine: Annotated[str, typer.Option(help="Where to run: local, ray, or ray:ADDRESS of a cluster.")] = DEFAULT[
+        "engine"
+    ]
+    workers: Annotated[int | None, typer.Option(help="With Ray: how many workers ask. Default: one per CPU.")] = None
+    partition: Annotated[int | None, typer.Option(help="With Ray: how many rows a worker gets at a time.")] = None
+    no_store_text: Annotated[bool, typer.Option(help="Keep the text of rows out of the ledger and the report.")] = False
+    report: Annotated[Path | None, typer.Option(help="Also write a report to this HTML file.")] = None
+    id_column: Annotated[str | None, typer.Option(help="The column whose value names a row in the report.")] = None
     encoding: Encoding = None
     quotes: Quotes = DEFAULT["quotes"]
     header: Header = None
     answer_column: Annotated[
-        str, typer.Option(help="Name of the column of answers; then also NAME_by, NAME_status.")
+        str, typer.Option(help="The name of the column of answers. NAME_by and NAME_status are added, too.")
     ] = DEFAULT["answer_column"]
-    skip_empty: Annotated[bool, typer.Option(help="Do not ask about rows that are empty in the prompt.")] = False
-    explode: Annotated[bool, typer.Option(help="Every field of a JSON answer also as a column.")] = False
+    skip_empty: Annotated[bool, typer.Option(help="Do not ask about rows whose cells in the prompt are empty.")] = False
+    explode: Annotated[bool, typer.Option(help="Also write every field of a JSON answer as a column.")] = False
     learn_from: Annotated[
         list[str] | None,
         typer.Option(

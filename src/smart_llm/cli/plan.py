@@ -24,14 +24,14 @@ def plan(
     task: TaskOptions,
     how: RunOptions,
     pilot: Annotated[
-        int | None, typer.Option(help="Ask all models about N rows first; they will never be evidence.")
+        int | None, typer.Option(help="First ask all models about N rows. They will never be evidence.")
     ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a run would do and cost, before anything is spent.
+    """Show what a run would do and cost, before anything is spent.
 
-    Only --pilot and --self-check ask models, and cost what the question before them says.
+    Only --pilot and --self-check ask models; a question states their price before they begin.
     """
     from smart_llm import execution
     from smart_llm.engine.signals import wait

@@ -27,7 +27,7 @@ def replay(
         str,
         typer.Argument(
             metavar="RECORDED",
-            help="Recorded answers: item_id, model, answer, cost_usd[, score], in any file that run reads.",
+            help="A file of recorded answers with the columns item_id, model, answer, cost_usd and perhaps score.",
         ),
     ],
     *,
@@ -35,7 +35,7 @@ def replay(
     candidate: Candidates = None,
     agreement: Agreement = DEFAULT["agreement"],
     confidence: Confidence = DEFAULT["confidence"],
-    trials: Annotated[int, typer.Option(help="How many runs, with seeds SEED, SEED+1, …")] = 1,
+    trials: Annotated[int, typer.Option(help="How many runs to replay, with seeds SEED, SEED+1, …")] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     procedure: Procedure = DEFAULT["procedure"],
     floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = DEFAULT[
@@ -46,14 +46,17 @@ def replay(
     header: Header = None,
     text: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN", help="Learn from this column's text, not from input; may be repeated."),
+        typer.Option(
+            metavar="COLUMN",
+            help="For --candidate learned: the column with the texts, in place of input. May be repeated.",
+        ),
     ] = None,
-    no_scores: Annotated[bool, typer.Option(help="Hide the models' own confidence.")] = False,
+    no_scores: Annotated[bool, typer.Option(help="Hide how sure the models were.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Replay a procedure on recorded answers.
 
-    What it would have cost, seed by seed, and whether it would have kept its promise.
+    Shows what the procedure would have cost, seed by seed, and whether it would have kept its promise.
     """
     from smart_llm.simulation.replay import replay as play
 

@@ -13,16 +13,19 @@ from smart_llm.cli.runs import Ledgers
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or its beginning (smart runs), or last.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The id of a run or its beginning (smart runs lists them), or last.")
+    ],
     *,
-    html: Annotated[Path | None, typer.Option(help="Where the page goes. Default: report-RUN.html.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Where to write the page. Default: report-RUN.html.")] = None,
     ledger: Ledgers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the report of a run: one HTML file.
+    """Write the report of a run as one HTML file.
 
-    Made from the ledger alone, at any time: while the run goes on, after it was stopped, or years later. last: the
-    latest run in the ledgers of this folder, or of a table in memory where there is none.
+    The report is made from the ledger alone, at any time: while the run goes on, after it was stopped, or years later.
+    last stands for the latest run in the ledgers of this folder or, if there is none, for the latest run on a table in
+    memory.
     """
     from smart_llm.reports import history
     from smart_llm.reports import report as make

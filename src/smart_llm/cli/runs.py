@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 Ledgers = Annotated[
     list[Path] | None,
-    typer.Option("--ledger", help="Default: the ledgers in this folder, and those of tables in memory."),
+    typer.Option(
+        "--ledger", help="The ledger to read. Default: all ledgers in this folder, and those of tables in memory."
+    ),
 ]
 
 
 def runs(*, ledger: Ledgers = None, as_json: AsJson = False) -> None:
-    """List the runs that ledgers remember.
+    """List the runs that are recorded in ledgers.
 
-    This folder's first, oldest first. Cheaper: than the reference alone, with what the run paid and the answers it
-    re-used counted alike.
+    The runs of this folder come first, the oldest at the top. "Cheaper" compares with the reference alone; answers that
+    the run reused count as if it had paid for them.
     """
     from smart_llm.reports import history
 

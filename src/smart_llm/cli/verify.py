@@ -14,16 +14,21 @@ from smart_llm.cli.printing import print_json
 
 def verify(
     certificate: Annotated[
-        Path, typer.Argument(metavar="CERTIFICATE", help="OUT.certificate.json, or the ledger of a gateway.")
+        Path,
+        typer.Argument(
+            metavar="CERTIFICATE", help="The certificate (OUT.certificate.json), or the ledger of a gateway."
+        ),
     ],
     *,
-    ledger: Annotated[Path | None, typer.Option(help="Also count the evidence again from the ledger.")] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="The ledger of the run: also count the evidence again from what was bought.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a certificate, or the windows of a gateway.
 
-    Recomputes a certificate's verdict from its own evidence; with the ledger, from what was bought. Of the ledger of a
-    gateway, counts every window again.
+    Recomputes the verdict of a certificate from its own evidence and, with --ledger, from what was bought. For the
+    ledger of a gateway, counts every window again.
     """
     from smart_llm.gateway.verify import is_ledger
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.client.budget import Budget
-from smart_llm.engine.ways import Way
+from smart_llm.engine.ways import NO_WAYS, Way
 from smart_llm.routing import Alike
 from smart_llm.types import Floats, Ints
 
@@ -16,7 +18,8 @@ ENOUGH = 30
 """Rows from which what the reference costs is estimated, at least; else all that are known are taken."""
 
 
-NO_WAYS: Mapping[int, Way] = {}
+Call: TypeAlias = tuple[int, int, int, float]
+"""A call that rows share: the model, its number and what of it was sent (see `engine.layout`), and USD."""
 
 
 class Account:
@@ -26,11 +29,13 @@ class Account:
     reference's answer cost. so_far: in the order of arrival, for showing; `spent` is the account. paid: what this run
     has paid; earlier: what runs of the same command have that were given up. again: of second answers by the reference,
     by group of equal rows. stages: of each stage that is closed. check: what asking the reference twice showed, if it
-    was. lost: rows set aside that had no answer when they were settled, whether or not they have one by now."""
+    was. lost: rows set aside that had no answer when they were settled, whether or not they have one by now. calls:
+    those that rows share, by key; what one has cost is among `costs` where all rows of it are here."""
 
     def __init__(self, alike: Alike, models: int, ways: Mapping[int, Way] = NO_WAYS) -> None:
         """ways: by model, how it is asked, where it is not asked as the task says."""
-        self._groups, self._ways, self._shared = alike.groups, ways, set[str]()
+        self._groups, self._ways = alike.groups, ways
+        self.calls: dict[str, Call] = {}
         self.costs = np.full((models, alike.distinct), np.nan)
         self._drawn = np.zeros(self.costs.shape, bool)  # whether `costs` holds what further draws cost
         self.reference = np.full(len(alike.groups), np.nan)
@@ -73,13 +78,31 @@ class Account:
         way = self._ways.get(model)
         if way is None or not way.packed:
             return False
-        self.so_far += way.count(prompt, self.costs[model], shared, self._shared)
+        for key, number, part in way.calls(prompt):
+            if key in shared:
+                self._book(key, (model, number, part, shared[key]))
         return True
+
+    def _book(self, key: str, call: Call) -> None:
+        """A call that rows share, once."""
+        if key in self.calls:
+            return
+        self.calls[key] = call
+        model, number, part, cost = call
+        self.so_far += cost
+        way = self._ways[model]
+        if not way.elsewhere:
+            way.share(self.costs[model], number, part, cost)
 
     def _place(self, model: int, position: int) -> int:
         """The number of what a model is asked about a row; rows that it is asked alike have the same."""
         way = self._ways.get(model)
-        return int((self._groups if way is None else way.places)[position])
+        return int(self._groups[position]) if way is None else way.place(position)
+
+    def _places(self, model: int) -> NDArray[np.signedinteger]:
+        """The same of all rows."""
+        way = self._ways.get(model)
+        return self._groups if way is None else way.places
 
     def count_draws(self, position: int, model: int, costs: Sequence[float]) -> None:
         """Further draws that go with an answer, all that were bought; the answer itself is counted first."""
@@ -94,20 +117,28 @@ class Account:
         self.again[int(self._groups[position])] = cost
 
     def by_row(self) -> Floats:
-        """Shape (models, rows): what each distinct request cost, at the first row that made it."""
+        """Shape (models, rows): what each distinct request cost, at the first row that made it; without calls that rows
+        share."""
         found = np.full((len(self.costs), len(self._groups)), np.nan)
-        found[:, np.unique(self._groups, return_index=True)[1]] = self.costs
+        for model, costs in enumerate(self.costs):
+            way = self._ways.get(model)
+            if way is None or not way.packed:
+                first = np.unique(self._places(model), return_index=True)[1]
+                found[model, first] = costs[: len(first)]
         return found
 
-    def take(self, first: int, costs: Floats, reference: Floats) -> None:
-        """What rows from `first` on cost elsewhere, of shapes (models, n) and (n,); requests already counted are not
-        counted again."""
+    def take(self, first: int, costs: Floats, reference: Floats, calls: Mapping[str, Call]) -> None:
+        """What rows from `first` on cost elsewhere, of shapes (models, n) and (n,), and the calls that they share with
+        others; what is counted already is not counted again."""
         rows = slice(first, first + len(reference))
-        groups = self._groups[rows]
         for model, cost in enumerate(costs):
-            fresh = np.flatnonzero(~np.isnan(cost) & np.isnan(self.costs[model, groups]))
-            self.costs[model, groups[fresh]] = cost[fresh]
-            self.so_far += float(cost[fresh].sum())
+            asked = np.flatnonzero(~np.isnan(cost))
+            places = self._places(model)[rows][asked]
+            fresh = np.isnan(self.costs[model, places])
+            self.costs[model, places[fresh]] = cost[asked[fresh]]
+            self.so_far += float(cost[asked[fresh]].sum())
+        for key, call in calls.items():
+            self._book(key, call)
         self.reference[rows] = np.where(np.isnan(reference), self.reference[rows], reference)
 
     def reference_only(self, profiled: Ints, lost: Collection[int] = ()) -> float:

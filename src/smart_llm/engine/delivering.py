@@ -62,7 +62,7 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         money = live.account.paid(), alone * done, live.account.so_far, live.account.earlier
         tell(Delivering(done, live.questions.rows, len(live.rows.errors), *money))
 
-    await each(_left(live, _called(routing)), one, workers=workers, stop=live.stop)
+    await each(_left(live, called(routing)), one, workers=workers, stop=live.stop)
 
 
 def unused(live: Live) -> list[str]:
@@ -82,7 +82,7 @@ def asked_elsewhere(live: Live, ledger: Reader) -> bool:
     return ledger.count(live.models[0].name) > len(np.unique(live.questions.groups[by_reference]))
 
 
-def _called(routing: Routing) -> list[int]:
+def called(routing: Routing) -> list[int]:
     """The candidates that may be asked."""
     if routing.cascade is not None:
         return [model for tier in routing.cascade.tiers for model in tier.models]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from smart_llm.engine.ways import Prompt, Way, plain_request, ways_of
+from smart_llm.engine.ways import NO_WAYS, Prompt, Way, plain_request, ways_of
 from smart_llm.ledger import request_key
 from smart_llm.ledger.aside import Aside
 from smart_llm.routing import Alike
@@ -27,14 +27,22 @@ class Questions:
     rows that ask the same; alike: these rows together. ways: by number, how models are asked that have a way of their
     own."""
 
-    def __init__(self, table: Table, task: Task, models: tuple[Model, ...], aside: Aside | None = None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        task: Task,
+        models: tuple[Model, ...],
+        aside: Aside | None = None,
+        ways: Mapping[int, Way] = NO_WAYS,
+    ) -> None:
+        """ways: those there are already, see `ways_of`."""
         self.rows, self.aside = table.rows, aside or Aside(table.rows, NONE)
         self.columns = task.columns(table.columns)
         template = task.template(self.columns)
         self._task, self._models, self._table, self._render = task, models, table, template.render
         self.groups = table.groups_of_texts(template.fields, template.literals).astype(np.int32)
         self.alike = Alike(self.groups)
-        self.ways = ways_of(table, task, models)
+        self.ways = ways_of(table, task, models, ways)
         self._learned: dict[int, str] = {}
 
     @property

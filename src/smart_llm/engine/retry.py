@@ -1,6 +1,6 @@
 """Answers that broke the contract, and calls that failed, asked again because the user says so (`--retry`).
 
-A run that has certified nothing yet, and has met such answers or failures, is given up: the command begins anew, in a
+A run that has decided nothing yet, and has met such answers or failures, is given up: the command begins anew, in a
 new order, and its certificate counts the run that was given up. A run that has decided keeps its evidence; only rows
 without an answer are asked about again.
 
@@ -20,7 +20,7 @@ from smart_llm.engine.options import Retry
 from smart_llm.engine.statuses import BROKEN
 from smart_llm.ledger import Ledger, Reader, RunRecord
 from smart_llm.ledger.aside import SET_ASIDE
-from smart_llm.ledger.entries import ASK, DONE, GIVEN_UP
+from smart_llm.ledger.entries import ASK, ASKS, DONE, GIVEN_UP
 from smart_llm.ledger.parts import calls
 from smart_llm.types import DEFER, ERROR, Json
 
@@ -31,11 +31,12 @@ ROWS = 4096
 
 
 def spoiled(record: RunRecord, reader: Reader, retry: Retry) -> bool:
-    """Whether a run has certified nothing yet, and has met what is to be asked about again. What was decided on rows
-    of which the reference has answered none counts as nothing."""
+    """Whether a run has decided nothing yet, and has met what is to be asked about again: it has decided once it asks
+    for no more evidence, also where it was stopped before it delivered anything. What was decided on rows of which the
+    reference has answered none counts as nothing."""
     readings = list(_readings(record.run_id, reader))
     idle = bool(readings) and all(marks[0] == ERROR for marks, _ in readings)
-    if reader.latest(record.run_id, DELIVERY) is not None and not idle:
+    if reader.latest(record.run_id, ASKS) is not None and not idle:
         return False
     return any(_met(reading, retry) for reading in readings)
 
@@ -63,8 +64,8 @@ def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
     """Set apart every answer to this run's requests that breaks the contract and is nobody's evidence: of all models
     when the run begins, of the reference once it has decided. How many. An answer about several rows is set apart where
     one of them breaks it, with that to its half where that was asked, unless it is evidence for any of them."""
-    begun = ledger.latest(record.run_id, DELIVERY) is not None
-    models = range(1 if begun else len(live.models))
+    decided = ledger.latest(record.run_id, ASKS) is not None
+    models = range(1 if decided else len(live.models))
     evidence, broken = _evidence(ledger), list[str]()
     for start in range(0, live.questions.rows, ROWS):
         rows = np.arange(start, min(live.questions.rows, start + ROWS))

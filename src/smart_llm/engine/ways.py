@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from smart_llm.engine.layout import FIRST, SECOND, WHOLE, Layout
 from smart_llm.errors import InputError
 from smart_llm.ledger import request_key
 from smart_llm.ledger.packing import packed_entry, packing_order
@@ -77,13 +78,28 @@ class Pack:
 
 
 class Way:
-    """How one model is asked about the rows of one table, where it is not asked as the task says."""
+    """How one model is asked about the rows of one table, where it is not asked as the task says.
+
+    elsewhere: the prompts are of some rows of the table only, so other rows of their calls are asked about by others.
+    """
 
     def __init__(
-        self, table: Table, task: Task, model: Model, known: dict[Json, tuple[Ints, Ints]] | None = None
+        self,
+        table: Table,
+        task: Task,
+        model: Model,
+        known: dict[Json, tuple[Ints, Ints]] | None = None,
+        *,
+        layout: Layout | None = None,
+        start: int | None = None,
     ) -> None:
-        """known: what reading the whole table has told other ways that show the same of it."""
+        """known: what reading the whole table has told other ways that show the same of it. layout: which rows share
+        calls, where that is known; start: the row of the table that stands first among those to be asked about, where
+        these are only some of its rows."""
         self._known = {} if known is None else known
+        self.elsewhere, self._start = start is not None, start or 0
+        if layout is not None:
+            self.layout = layout
         self._table, self._task, self._model, self._way = table, task, model, model.way
         self._template = template_of(task, model, table.columns)
         self._fields = task.columns(table.columns)
@@ -104,49 +120,44 @@ class Way:
             self._known[shows] = self._table.measured(template.columns, lambda row: template.render(self._shown(row)))
         return self._known[shows]
 
-    @property
+    @cached_property
     def places(self) -> Ints:
-        """Shape (rows,): the place of each row; rows that are asked alike have the same."""
-        return self._measured[0]
+        """Shape (rows,): the place of each row of the table; rows that are asked alike have the same."""
+        return self.layout.places if self.packed else self._measured[0]
+
+    def place(self, position: int) -> int:
+        """The place of one of the rows that are asked about."""
+        return int(self.places[self._start + position])
 
     @cached_property
-    def _first(self) -> Ints:
-        """The first row of each place."""
-        return np.unique(self.places, return_index=True)[1]
-
-    @cached_property
-    def _packs(self) -> list[Ints]:
+    def layout(self) -> Layout:
+        """Which rows share a call."""
+        places, read = self._measured
+        first = np.unique(places, return_index=True)[1]
         told = self._table.table_hash, self._task.described, self._model.name, self._way.to_json()
-        return packs.cut(packing_order(*told, len(self._first)), self._sizes, self._way.pack, self._room)
+        sizes = self._sizes(read[first])
+        return Layout.of(places, packs.cut(packing_order(*told, len(first)), sizes, self._way.pack, self._room))
 
-    @property
-    def _sizes(self) -> Ints:
-        """Shape (places,): bytes of each item."""
+    def _sizes(self, read: Ints) -> Ints:
+        """Bytes of each item. read: bytes of the prompt that a row with it would have."""
         around = sum(len(text.encode()) for text in self._template.literals)
-        return np.maximum(0, self._measured[1][self._first] - around)
+        return np.maximum(0, read - around)
 
     def entry(self) -> dict[str, Json]:
         """Which rows share a call, as it is recorded when a run begins."""
-        alone = np.flatnonzero(self._sizes > packs.ALONE).tolist()
-        return packed_entry(self._model.name, self.places, self._packs, alone)
-
-    @cached_property
-    def pack_of(self) -> Ints:
-        """Shape (places,): the number of the call that a place is in."""
-        found = np.zeros(len(self._first), np.int64)
-        for number, places in enumerate(self._packs):
-            found[places] = number
-        return found
+        sizes, calls = self._sizes(self._measured[1][self.layout.first]), len(self.layout.ends)
+        alone = np.flatnonzero(sizes > packs.ALONE).tolist()
+        return packed_entry(self._model.name, self.places, [self.layout.sharing(k) for k in range(calls)], alone)
 
     @property
     def rows_a_call(self) -> float:
         """How many rows share a call, in the mean."""
-        return len(self._first) / max(1, len(self._packs)) if self.packed else 1.0
+        return len(self.layout.first) / max(1, len(self.layout.ends)) if self.packed else 1.0
 
     def in_order(self, rows: Ints) -> Ints:
         """These rows in an order in which few calls' texts are held at a time and many calls are on their way: a
         group of calls at a time, and of each call in it first one row, then another."""
-        calls = self.pack_of[self.places[rows]]
+        calls = self.layout.call[self.places[self._start + rows]]
         order = np.argsort(calls, kind="stable")
         first = np.searchsorted(calls[order], calls[order])
         rank = np.empty(len(rows), np.int64)
@@ -158,35 +169,33 @@ class Way:
         assert isinstance(prompt, Prompt)
         if not self.packed:
             return self._request(self._template.render(self._shown(prompt.cells)), self._room)
-        place = int(self.places[prompt.position])
-        return self.pack(int(self.pack_of[place])).part(place)
+        place = self.place(prompt.position)
+        return self.pack(int(self.layout.call[place])).part(place)
 
-    def calls(self, prompt: str) -> Iterator[tuple[str, Ints]]:
-        """The calls that may answer a row: the key of each, and the places that bear its cost."""
+    def calls(self, prompt: str) -> Iterator[tuple[str, int, int]]:
+        """The calls that may answer a row: the key of each, its number, and what of it is sent (see `Layout`)."""
         assert isinstance(prompt, Prompt)
-        pack = self.pack(int(self.pack_of[self.places[prompt.position]]))
-        yield request_key(pack.whole), pack.places
+        place = self.place(prompt.position)
+        number = int(self.layout.call[place])
+        pack = self.pack(number)
+        yield request_key(pack.whole), number, WHOLE
         if pack.halves:
-            second = bool(np.isin(self.places[prompt.position], pack.places[pack.half :]))
-            yield request_key(pack.halves[second]), pack.places[pack.half :] if second else pack.places[: pack.half]
+            second = bool(np.isin(place, pack.places[pack.half :]))
+            yield request_key(pack.halves[second]), number, SECOND if second else FIRST
 
-    def count(self, prompt: str, costs: Floats, shared: Mapping[str, float], counted: set[str]) -> float:
-        """Share what the calls that answer a row have cost among all their places, once; the USD that were shared.
-        costs: shape (places or more,), by place, and written to; shared: of the calls that were answered, USD."""
-        fresh = [(key, places) for key, places in self.calls(prompt) if key in shared and key not in counted]
-        for key, places in fresh:
-            counted.add(key)
-            costs[places] = np.nan_to_num(costs[places]) + packs.shares(shared[key], len(places))
-        return sum(shared[key] for key, _ in fresh)
+    def share(self, costs: Floats, number: int, part: int, cost: float) -> None:
+        """Share what a call has cost among its places. costs: shape (places or more,), by place, and written to."""
+        places = self.layout.sharing(number, part)
+        costs[places] = np.nan_to_num(costs[places]) + packs.shares(cost, len(places))
 
     def recall(self, prompt: str, get: Callable[[str], Answer | None]) -> dict[str, float]:
         """What those of these calls have cost that were answered before, USD by key."""
-        known = {key: get(key) for key, _ in self.calls(prompt)}
+        known = {key: get(key) for key, *_ in self.calls(prompt)}
         return {key: answer.cost for key, answer in known.items() if answer is not None}
 
     def pack(self, number: int) -> Pack:
         """One of the calls."""
-        pack = self._made.get(number) or self._pack(self._packs[number])
+        pack = self._made.get(number) or self._pack(self.layout.sharing(number))
         self._made[number] = pack
         self._made.move_to_end(number)
         if len(self._made) > KEPT:
@@ -194,7 +203,7 @@ class Way:
         return pack
 
     def _pack(self, places: Ints) -> Pack:
-        cells = [self._shown(row) for row in self._table.cells_at(self._first[places], self._template.columns)]
+        cells = [self._shown(row) for row in self._table.cells_at(self.layout.first[places], self._template.columns)]
         half = -(-len(cells) // 2)
         halves = (cells[:half], cells[half:]) if len(cells) > 1 else ()
         return Pack(places, self._about(cells), tuple(map(self._about, halves)))
@@ -223,6 +232,10 @@ class Way:
         return {column: part_of(cells[column], head or 0, tail or 0) for column in self._template.columns}
 
 
+NO_WAYS: Mapping[int, Way] = {}
+"""All models are asked as the task says."""
+
+
 def plain_request(task: Task, model: Model, prompt: str, *, logprobs: bool) -> Request:
     """A request about one row, as the task says."""
     return Request(
@@ -237,10 +250,10 @@ def plain_request(task: Task, model: Model, prompt: str, *, logprobs: bool) -> R
     )
 
 
-def ways_of(table: Table, task: Task, models: Sequence[Model]) -> dict[int, Way]:
-    """By a model's number: how it is asked, where it has a way of its own."""
-    known = dict[Json, tuple[Ints, Ints]]()
-    return {number: Way(table, task, model, known) for number, model in enumerate(models) if not model.way.plain}
+def ways_of(table: Table, task: Task, models: Sequence[Model], given: Mapping[int, Way]) -> dict[int, Way]:
+    """By a model's number: how it is asked, where it has a way of its own. given: those there are already."""
+    known, own = dict[Json, tuple[Ints, Ints]](), {k: model for k, model in enumerate(models) if not model.way.plain}
+    return {number: given.get(number) or Way(table, task, model, known) for number, model in own.items()}
 
 
 def template_of(task: Task, model: Model, columns: Sequence[str]) -> Template:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from smart_llm.errors import InputError
+from smart_llm.providers.tidy import tidied
 from smart_llm.types import Answer, Request
 
 ALTERNATIVES = 5
@@ -38,7 +39,8 @@ class Provider(Protocol):
 
 
 async def answered(provider: Provider, request: Request) -> Answer:
-    """What a provider says; `InputError` for one of the user's own that does not keep to the seam."""
+    """What a provider says, as it may be recorded; `InputError` for one of the user's own that does not keep to the
+    seam."""
     whose, given = f"{type(provider).__name__}, for {request.model},", cast("Any", provider.complete(request))
     if not hasattr(given, "__await__"):
         raise InputError(f"providers: complete() of {whose} is not async: write `async def complete`.")
@@ -46,7 +48,7 @@ async def answered(provider: Provider, request: Request) -> Answer:
     if not isinstance(answer, Answer):
         said = type(answer).__name__
         raise InputError(f"providers: complete() of {whose} gives a {said}: return a smart.Answer.")
-    return answer
+    return tidied(answer, whose)
 
 
 Told: TypeAlias = Callable[[str, Mapping[str, str]], None]

@@ -43,14 +43,9 @@ class Here:
 
 
 def check_ways(models: Sequence[Model]) -> None:
-    """`InputError` for candidates asked in packs: a worker has only some of the rows that share a call."""
+    """`InputError` for a candidate that is taught in the run: workers do not have it."""
     if any(model.provider == "learned" for model in models):
         raise InputError("learned: it answers in the process of the run for now; leave --engine ray out, or learned.")
-    if packed := [model.name for model in models if model.way.pack > 1]:
-        raise InputError(
-            f"{packed[0]}: --engine ray asks about one row a call for now; leave pack= out, or the engine (--ways auto "
-            "asks in packs as well)."
-        )
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from smart_llm.certificates.certificate import Certificate
-from smart_llm.engine.delivering import asked_elsewhere
+from smart_llm.engine.delivering import asked_elsewhere, called
 from smart_llm.engine.job import spent
+from smart_llm.engine.layout import Layout
 from smart_llm.engine.live import Live
 from smart_llm.engine.questions import NONE
 from smart_llm.engine.session import Session
@@ -28,13 +29,13 @@ from smart_llm.providers.base import Provider
 from smart_llm.ray import RayOptions
 from smart_llm.ray.governor import Failure
 from smart_llm.ray.parts import Delivered, Finished, Orders, Part, take
-from smart_llm.ray.sources import parts_of, sent
+from smart_llm.ray.sources import parts_of, sent, texts_of
 from smart_llm.routing import Routing
 from smart_llm.tables import Table
 from smart_llm.tables.output_folder import Folder, part_name
 from smart_llm.types import Ints, Json, Verdict
 
-ACCOUNTS = 2
+ACCOUNTS = 3
 """Of the form of partitions' accounts: those of another form are made again."""
 TICK = 1.0
 """Seconds between looks at how far the workers are."""
@@ -143,12 +144,15 @@ class RayDelivery:
             providers=self.providers,
             output=self.output,
             added=self.table.added,
+            layouts=_layouts(live, routing),
+            texts=None,
         )
 
     async def _hand_out(
         self, orders: Orders, pending: list[int], finished: Finished, live: Live, session: Session
     ) -> None:
-        orders = replace(orders, parts=sent(orders.parts, pending))
+        texts = texts_of(self.table, live.questions.columns) if orders.layouts else None
+        orders = replace(orders, parts=sent(orders.parts, pending), texts=texts)
         paid = spent(orders.run_id, session.ledger) if orders.limited else 0.0
         workers = self.options.workers or _cpus()
         with session.ledger.lent() as path:
@@ -294,6 +298,11 @@ def unlike(live: Live, parts: Sequence[Part]) -> list[int]:
     live.rows.same_error({row: live.rows.errors[of] for row, of in first.items() if of in live.rows.errors})
     rows = np.flatnonzero(live.questions.alike.least(given) != live.questions.alike.most(given))
     return [part.number for part in parts if np.diff(np.searchsorted(rows, [part.first, part.first + part.rows]))[0]]
+
+
+def _layouts(live: Live, routing: Routing) -> dict[int, Layout]:
+    """Which rows share calls, by candidate that may be asked about several rows in one."""
+    return {m: way.layout for m in called(routing) if (way := live.questions.packed(m)) is not None}
 
 
 def _rows(part: Part) -> Ints:

@@ -2,8 +2,9 @@
 
 The account of a partition is a small frame with one line a row: who answered, the error if there is one, what each
 distinct request cost (at the first row that made it), and the answer where the driver is to write it; with its first
-line, which requests failed. The driver keeps it as a Parquet file, then adds a line to `manifest.jsonl`: (number, first
-and last position, rows, hash of what is delivered). What has its line is finished.
+line, which requests failed, and what calls cost that rows share, also rows of other partitions. The driver keeps it as
+a Parquet file, then adds a line to `manifest.jsonl`: (number, first and last position, rows, hash of what is
+delivered). What has its line is finished.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.engine.layout import Layout
 from smart_llm.engine.live import Live
+from smart_llm.engine.ways import Way
 from smart_llm.files import private, whole
 from smart_llm.ledger import canonical, tagged
 from smart_llm.ledger.aside import Aside
@@ -69,7 +72,8 @@ class Orders:
     requests that are not sent, see `Once`. elsewhere: whether the ledger may hold answers of the reference to rows that
     nobody has asked about in this run. limited: whether there is a budget. providers: those the caller brought. output:
     where whole rows go (None: answers go back to the driver). added: what the columns
-    of a run are called (None: as usual)."""
+    of a run are called (None: as usual). layouts: by candidate asked about several rows in a call, which of the table's
+    rows share one; texts: the table's rows, as far as prompts show them, where there is such a candidate."""
 
     task: Task
     models: tuple[Model, ...]
@@ -97,6 +101,8 @@ class Orders:
     providers: Mapping[str, Provider]
     output: Folder | None
     added: tuple[str, ...] | None
+    layouts: Mapping[int, Layout]
+    texts: Source | None
 
     def routing(self, part: Part) -> Routing:
         """The rule for the rows of one partition."""
@@ -108,6 +114,13 @@ class Orders:
         places = self.repeated[here] - part.first
         low[places], high[places] = self.low[here], self.high[here]
         return Routing(self.cascade, chosen, low, high)
+
+    def ways(self, part: Part, table: Table) -> dict[int, Way]:
+        """How candidates are asked that share calls with rows of other partitions. table: what `texts` has read."""
+        return {
+            number: Way(table, self.task, self.models[number], layout=layout, start=part.first)
+            for number, layout in self.layouts.items()
+        }
 
     def _blank(self, part: Part) -> NDArray[np.uint64]:
         """The rows' blank scores: those of the whole table, made for these rows only."""
@@ -134,7 +147,7 @@ def account(live: Live, *, answers: bool, known: Collection[str] = ()) -> pl.Dat
     """What settling all rows of `live` (one partition) brought. known: requests that had failed before."""
     import polars as pl
 
-    costs = live.account.by_row()
+    costs, none = live.account.by_row(), [None] * (live.questions.rows - 1)
     columns: dict[str, Any] = {
         "by": live.rows.by,
         "error": [live.rows.errors.get(row) for row in range(live.questions.rows)],
@@ -142,10 +155,13 @@ def account(live: Live, *, answers: bool, known: Collection[str] = ()) -> pl.Dat
     columns |= {f"cost {j}": costs[j] for j in range(len(live.models))}
     columns["reference cost"] = live.account.reference
     failed = {key: error for key, error in live.client.failed.items() if key not in known}
-    columns["failed"] = [json.dumps(failed), *[None] * (live.questions.rows - 1)]
+    columns["failed"] = [json.dumps(failed), *none]
+    columns["calls"] = [json.dumps(live.account.calls), *none]
     if answers:
         columns["answer"] = list(live.rows.answers)
-    texts: dict[str, type[pl.String]] = {name: pl.String for name in ("error", "answer", "failed") if name in columns}
+    texts: dict[str, type[pl.String]] = {
+        name: pl.String for name in ("error", "answer", "failed", "calls") if name in columns
+    }
     return pl.DataFrame(columns, schema_overrides={**texts})
 
 
@@ -155,7 +171,7 @@ def take(live: Live, first: int, found: pl.DataFrame) -> None:
     answers = found["answer"].to_list() if "answer" in found.columns else None
     live.rows.take(first, found["by"].to_numpy(), found["error"].to_list(), answers)
     costs = np.array([found[f"cost {j}"].to_numpy() for j in range(len(live.models))])
-    live.account.take(first, costs, found["reference cost"].to_numpy())
+    live.account.take(first, costs, found["reference cost"].to_numpy(), json.loads(found["calls"][0]))
 
 
 def added(live: Live, names: Sequence[str] | None) -> dict[str, Column]:

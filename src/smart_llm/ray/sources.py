@@ -62,6 +62,26 @@ class Sent:
         return table
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What prompts show of all rows, in shared memory: one copy a node. reference: to an Arrow table of texts."""
+
+    reference: Any
+
+    async def read(self) -> Table:
+        """A table of these columns; the texts stay where they are."""
+        import polars as pl
+
+        return Table(pl.DataFrame(pl.from_arrow(await self.reference, rechunk=False)), "arrow")
+
+
+def texts_of(table: Table, columns: Sequence[str]) -> Texts:
+    """These columns of a table as text, put where workers reach them."""
+    import ray
+
+    return Texts(ray.put(table.texts(columns).to_arrow()))
+
+
 def parts_of(table: Table, rows: int | None) -> tuple[Part, ...]:
     """A folder's files, one partition each; of any other table slices of `rows` rows (None: as suits the table)."""
     parts, first = list[Part](), 0

@@ -29,6 +29,7 @@ from smart_llm.ray.leases import Asker, Governed, LeasedBudget, LeasedLedger, Le
 from smart_llm.ray.parts import Delivered, Orders, Part, account, added
 from smart_llm.ray.shared import Found, Write
 from smart_llm.ray.sources import in_memory
+from smart_llm.tables import Table
 from smart_llm.tables.cells import hash_of
 from smart_llm.tables.output_folder import to_bytes
 from smart_llm.tables.writing import with_added
@@ -85,6 +86,8 @@ class Worker:
     def __init__(self, orders: Orders, desk: Desk) -> None:
         self._orders, self._desk = orders, desk
         self._providers: Mapping[str, Provider] | None = None
+        self._texts: Table | None = None
+        self._reading = asyncio.Lock()
 
     async def settle(self, number: int) -> Delivered:
         """One partition, to its end or to where the run must stop."""
@@ -97,6 +100,14 @@ class Worker:
                 governed.tell("stop", failure)
                 return Delivered(number, stopped=failure)
 
+    async def _whole(self) -> Table:
+        """The rows of the whole table, as far as prompts show them, read once."""
+        async with self._reading:
+            if self._texts is None:
+                assert self._orders.texts is not None
+                self._texts = await self._orders.texts.read()
+        return self._texts
+
     async def close(self) -> None:
         """Close the providers."""
         for provider in {id(each): each for each in (self._providers or {}).values()}.values():
@@ -106,7 +117,8 @@ class Worker:
         orders = self._orders
         await governed.check()
         table = await part.source.read()
-        live = Live(table, orders.task, orders.models, client, stop=Stop())
+        ways = orders.ways(part, await self._whole()) if orders.layouts else {}
+        live = Live(table, orders.task, orders.models, client, stop=Stop(), ways=ways)
         live.client.hold(orders.failed)
         live.rows.proven, live.covered, live.before = True, dict(orders.covered), orders.before
         live.elsewhere = orders.elsewhere

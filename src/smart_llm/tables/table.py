@@ -24,6 +24,8 @@ from smart_llm.types import Ints
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import polars as pl
+
     from smart_llm.tables.natives import Native
 
 ADDED = ("answer", "answered_by", "status")
@@ -93,6 +95,13 @@ class Table:
         """The rows at these positions, in this order. InputError: a column that is not there."""
         names = self._known(columns)
         return as_text(select(rows_at(self._narrow(names), positions), names)).to_dicts() if len(positions) else []
+
+    def texts(self, columns: Sequence[str]) -> pl.DataFrame:
+        """All cells of these columns as text, in memory. InputError: a column that is not there."""
+        import polars as pl
+
+        names = self._known(columns)
+        return pl.concat([as_text(select(part, names)) for part in slices(self.frame, _SLICE)])
 
     def without_empty(self, columns: Sequence[str]) -> Table:
         """The table of the rows that have text in one of these columns, at least; `whole` says what they are part of.

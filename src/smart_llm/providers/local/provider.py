@@ -69,6 +69,9 @@ CORES = (os.cpu_count() or 1) if TASKS.exists() else 1
 _workers = ThreadPoolExecutor(CORES, thread_name_prefix="smart-local")
 _starting = threading.Lock()
 
+_FIRST_ITEM = re.compile(r"^<item 1>\n", re.M)  # as packs have it
+_OPENING = re.compile(r"\w{1,20}:")
+
 Reply = Mapping[str, Any]
 Options = dict[str, Any]
 
@@ -233,14 +236,15 @@ def chat(request: Request) -> Options:
 
 
 def cut(request: Request, system: str) -> Parts:
-    """The request in ChatML, cut where rows usually begin to differ: in the last paragraph of the prompt, after an
-    opening `Word:`. Any place would be correct, a poor one only costs time.
+    """The request in ChatML, cut where rows usually begin to differ: before the text of the first item of a pack, else
+    in the last paragraph of the prompt, after an opening `Word:`. Any place would be correct, a poor one only costs
+    time.
 
     system: the model's own system message, used where the request has none. Control tokens inside the texts are
     broken up, so that a row cannot end its own turn.
     """
     start = request.prompt.rfind("\n\n") + 2 if "\n\n" in request.prompt else 0
-    if found := re.compile(r"\w{1,20}:").match(request.prompt, start):
+    if found := _FIRST_ITEM.search(request.prompt) or _OPENING.match(request.prompt, start):
         start = found.end()
     said = [("system", request.system or system), *request.before]
     opening = "".join(f"<|im_start|>{role}\n{_plain(text)}<|im_end|>\n" for role, text in said) + "<|im_start|>user\n"
