@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from smart_llm.certificates import checks
+from smart_llm.certificates.before import continued, known_before
 from smart_llm.certificates.parts import (
     Claim,
     Cost,
@@ -289,26 +290,11 @@ def before(table: int, task: int, ledger: int) -> str:
 
 
 def _set_aside(c: Certificate) -> list[str]:
-    if (grown := c.plan.grown) is not None:
-        looked = " and ".join(f"{looked:,} of {rows:,}" for rows, _, looked in grown.looks)
-        return [
-            f"             {grown.rows:,} rows are delivered as in run {grown.run}, from the ledger;",
-            f"             looks at {looked} rows there, and this run's, keep the confidence together",
-        ]
+    if c.plan.grown is not None:
+        return [f"             {line}" for line in continued(c.plan.grown)]
     if not (rows := c.claim.set_aside) or c.plan.known is not None:
         return [f"             {line}" for line in known_before(c.plan)]
     return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
-
-
-def known_before(plan: FrozenPlan) -> list[str]:
-    """What a taught candidate knew before the run, in words."""
-    if (told := plan.known) is None:
-        return []
-    kinds = [f"{told.answers:,} answers of {plan.reference} in the ledger"] if told.answers else []
-    kinds += [f"{each.labels:,} labels of {each.name} ({each.digest})" for each in plan.learn_from]
-    lines = [f"learned knew beforehand: {'; '.join(kinds)}; none of it is evidence"]
-    rows = f"{len(plan.set_aside):,} rows that were answered or piloted before"
-    return lines + [f"{rows} are delivered with {plan.reference}'s answers"] * bool(plan.set_aside)
 
 
 def alone(c: Certificate) -> str:

@@ -83,7 +83,8 @@ def shape(c: Certificate, looks: tuple[tuple[int, int, int], ...]) -> Grown:
         )
         for tier in told.tiers
     )
-    return Grown(looks, tiers, told.gate and Gate(_score(told.gate.score), float(told.gate.floor)))
+    gate = None if told.gate is None else Gate(_score(told.gate.score), float(told.gate.floor))
+    return Grown(looks, tiers, gate)
 
 
 def _score(terms: tuple[tuple[str, Number], ...]) -> Score:
@@ -122,7 +123,7 @@ def keep(live: Live, earlier: Live) -> None:
     rows = range(earlier.questions.rows)
     errors, answers = [earlier.rows.errors.get(row) for row in rows], [earlier.rows.answers[row] for row in rows]
     live.rows.take(0, earlier.rows.by.astype("int64"), errors, answers)
-    live.account.take(0, earlier.account.by_row(), earlier.account.reference)
+    live.account.take(0, earlier.account.by_row(), earlier.account.reference, earlier.account.calls)
     live.rows.proven = True
 
 

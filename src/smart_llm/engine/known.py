@@ -26,7 +26,7 @@ from smart_llm.ledger.entries import KNOWN
 from smart_llm.providers.specs import LEARNED
 from smart_llm.scores.traits import answer_key
 from smart_llm.tasks import format_value
-from smart_llm.types import AGREE, Answers, Ask, Json
+from smart_llm.types import AGREE, Answers, Ask, Floats, Json
 from smart_llm.types.plan import KnownLabels
 
 MOST = 20_000
@@ -170,16 +170,17 @@ def to_entry(sheet: Answers | None) -> Json:
     """Rows like those left as they stand in the ledger."""
     if sheet is None or sheet.traits is None:
         return None
-    told = {"marks": sheet.marks, "cost": sheet.cost, "score": sheet.score}
-    told |= {"key": sheet.traits.key, "length": sheet.traits.length, "text": sheet.traits.text}
-    return {name: _plain(values) for name, values in told.items()}
+    traits = sheet.traits
+    numbers = {"cost": sheet.cost, "score": sheet.score, "length": traits.length, "text": traits.text}
+    told: dict[str, Json] = {name: _plain(values) for name, values in numbers.items()}
+    return told | {"marks": sheet.marks.tolist(), "key": traits.key.tolist()}
 
 
-def _plain(values: np.ndarray) -> Json:
+def _plain(values: Floats) -> Json:
     """Numbers, with None for those that are not known."""
-    if not np.issubdtype(values.dtype, np.floating):
-        return values.tolist()
-    return np.where(np.isnan(values), None, values.astype(object)).tolist()
+    known = values.astype(object)
+    known[np.isnan(values)] = None
+    return known.tolist()
 
 
 def of_entry(told: Mapping[str, Json] | None, models: int) -> Answers | None:

@@ -87,7 +87,7 @@ class Learner:
             return rows
         if self._known is None:
             self._known = self._shelf.space.rows(self.earlier.texts)
-        return vstack([self._known, rows], format="csr")
+        return vstack([self._known, rows], format="csr")  # type: ignore[call-overload]
 
     def like_left(self, asked: Ints) -> Ints:
         """Which of the rows known from earlier are like those of the table that were not asked about."""

@@ -13,7 +13,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from smart_llm.certificates.certificate import known_before, stored
+from smart_llm.certificates.before import known_before
+from smart_llm.certificates.certificate import stored
 from smart_llm.client.lane import Speed
 from smart_llm.engine.expected import expected_usage, row_cost
 from smart_llm.engine.grown import grown

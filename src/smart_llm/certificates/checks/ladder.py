@@ -232,9 +232,9 @@ def _own(look: tuple[int, int, int], most: int) -> Floats:
     from scipy.stats import hypergeom
 
     rows, credit, looked = look
-    own = hypergeom.cdf(credit, rows, np.minimum(rows, np.arange(most + 2) + credit), looked)
+    own = np.asarray(hypergeom.cdf(credit, rows, np.minimum(rows, np.arange(most + 2) + credit), looked), np.float64)
     own[0] = 1.0
-    return np.asarray(own)
+    return own
 
 
 def _summed(first: Floats, own: Floats) -> Floats:
@@ -242,7 +242,7 @@ def _summed(first: Floats, own: Floats) -> Floats:
     from scipy.signal import fftconvolve
 
     added = fftconvolve(own[:-1] - own[1:], first[1:])[: len(own) - 1]
-    return np.minimum(1.0, np.r_[1.0, own[1:] + np.maximum(added, 0.0) + 1e-12])
+    return np.asarray(np.minimum(1.0, np.r_[1.0, own[1:] + np.maximum(added, 0.0) + 1e-12]), np.float64)
 
 
 def _alpha(claim: Promise) -> float:

@@ -262,8 +262,8 @@ def lesson(course: Course) -> Generator[Ask, Answers, None]:
     ask = Ask(course.pilot.rows, (0, taught), LESSON, least=int(np.ceil((GROWTH - 1) * course.labels)))
     course.hear(ask, (answers := (yield ask)))
     course.least, view = answers.least, course.pilot
-    counts = answers.like is not None and (course.like is not None or not course.taught)
-    course.like = answers.like if counts and borne_out(course.drawn, answers.like) else None
+    like = answers.like if course.like is not None or not course.taught else None
+    course.like = like if like is not None and borne_out(course.drawn, like) else None
     wrong = dict(zip(view.rows.tolist(), (view.answers.marks[:, taught] == BAD).tolist(), strict=True))
     course.lessons.append(np.array([wrong[row] for row in course.order_of_random.tolist()], bool))
     course.taught.append(course.rows)
