@@ -140,7 +140,7 @@ def _grown(table: Recorded, target: str, seed: int) -> tuple[float, float, int]:
     """Reference calls of the first run, and of the second on average; how many grown tables break the promise."""
     whole, school = table.population, table.school
     assert school is not None
-    rows = np.random.default_rng(seed).permutation(len(whole.marks))
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(whole.marks[:, 0] == AGREE))  # a run is continued
     old, texts, price = rows[:OLD], school.shelf.texts, whole.cost[:, 0].mean()
     part = replace(school, shelf=Shelf(OLD, lambda at: texts(old[at])), answers=tuple(school.answers[k] for k in old))
     taught = Taught(_of(whole, old), part)

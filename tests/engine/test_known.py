@@ -70,8 +70,8 @@ def test_labels_of_a_file_teach_and_wrong_ones_break_no_promise(tmp_path: Path, 
     assert sum(row["answer"] != row["truth"] for row in done.table) <= done.certificate.claim.allowance
     assert wrong or done.cost < without.cost
     (named,) = done.certificate.plan.learn_from
-    assert (named.name, named.labels) == ("labels.csv", 400)
-    assert f"400 labels of labels.csv ({named.digest})" in done.certificate.text()
+    assert (named.name, named.labels) == ("labels.csv:label", 400)
+    assert f"400 labels of labels.csv:label ({named.digest})" in " ".join(done.certificate.text().split())
     assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []
 
 

@@ -215,7 +215,8 @@ def _together(evidence: CascadeEvidence, claim: Promise) -> list[str]:
     level = _beyond(looks, evidence.allowance)
     if level > evidence.level * (1 + SLACK) or evidence.level > _alpha(claim):
         return [f"the looks do not keep the level {_alpha(claim)} together: {level:.6g}"]
-    return ["a row of the look has no answer, and yet it counts"] * bool(evidence.errors and evidence.certified)
+    lost = evidence.errors > evidence.reserve and evidence.certified
+    return ["more rows of the look have no answer than were set aside"] * lost
 
 
 def _beyond(looks: Sequence[tuple[int, int, int]], most: int) -> float:
@@ -267,8 +268,10 @@ def _stop(evidence: CascadeEvidence, claim: Promise) -> list[str]:
         problems.append("the stopping row, the tiers, the gate or what they showed was changed")
     if problems:
         return problems
-    alone = not evidence.before
-    chance = 1.0 if left < 0 or (errors and not alone) else with_errors(evidence) if errors else 0.0
+    if evidence.before:
+        chance = 1.0 if left < 0 or errors > evidence.reserve else 0.0
+    else:
+        chance = 1.0 if left < 0 else with_errors(evidence) if errors else 0.0
     if evidence.certified is not (chance <= _alpha(claim)) and not isclose(chance, _alpha(claim), rel_tol=SLACK):
         return ["whether the look has credit for what it found does not follow"]
     idle = not evidence.certified or not evidence.kept

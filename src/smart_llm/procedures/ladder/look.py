@@ -134,7 +134,7 @@ def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, An
     errors = int((answers.marks[:, 0] == ERROR).sum())
     nowhere = int(unplaced(rule, answers).sum())
     spare = credit_left(credit, errors, pilot.reserve) - nowhere
-    certified = spare >= 0 and (errors == 0 or covered(pilot, credit, looked))
+    certified = spare >= 0 and (errors == 0 or covered(pilot, credit, looked, errors))
     u = uniforms(problem.seed, "shares", problem.rows)[rows]
     stop = places(rule, answers, u).stop(spare) if certified else None
     delivered, shown = kept(ended(rule, stop), answers, u, float(problem.floor))
@@ -155,12 +155,13 @@ def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, An
     return Verdict(granted, delivered if granted else Mix(), profiled, name, evidence)
 
 
-def covered(pilot: Pilot, credit: int, looked: int) -> bool:
-    """Whether the look keeps its level although some of its rows have no answer; after another look it need not."""
+def covered(pilot: Pilot, credit: int, looked: int, errors: int) -> bool:
+    """Whether the look keeps its level although some of its rows have no answer. After another look these are paid for
+    by the reserve alone, and by credit like any bad row (lemma 17)."""
     problem, reserve = pilot.problem, pilot.reserve
-    return problem.grown is None and covers_errors(
-        pilot.left, pilot.allowance, credit, looked, reserve=reserve, alpha=problem.alpha
-    )
+    if problem.grown is not None:
+        return errors <= reserve
+    return covers_errors(pilot.left, pilot.allowance, credit, looked, reserve=reserve, alpha=problem.alpha)
 
 
 PINNED = ("tiers", "gate", "stop", "shown")
