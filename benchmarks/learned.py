@@ -4,6 +4,7 @@ and on a made-up table of a million rows.
     python benchmarks/learned.py saving [--seeds 5] [--alone]       cost, and runs that broke the promise
     python benchmarks/learned.py nothing [--seeds 3]                texts shuffled: with it against without it
     python benchmarks/learned.py million [--rows 1000000]           seconds, rows a second, memory, saving at .90
+    python benchmarks/learned.py growing [--seeds 5]                20,000 rows answered, then 2,000 more
 
 The recorded table is `../shared/data/recorded/shop_sentiment.parquet`; where it is not there, nothing is measured.
 """
@@ -21,12 +22,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from smart_llm import procedures
 from smart_llm.learned.learner import Learner, Shelf
-from smart_llm.simulation.drive import Population
-from smart_llm.simulation.recorded import load
+from smart_llm.simulation.drive import Population, simulate
+from smart_llm.simulation.recorded import Recorded, load
 from smart_llm.simulation.replay import pose, run_trials
-from smart_llm.simulation.taught import School
-from smart_llm.types import AGREE, NOT_ASKED, Problem, Traits
+from smart_llm.simulation.taught import School, Taught
+from smart_llm.types import AGREE, BAD, NOT_ASKED, Cascade, Grown, Problem, Traits
 
 TABLE = Path(__file__).parents[1] / ".." / "shared" / "data" / "recorded" / "shop_sentiment.parquet"
 VENDORS = ["google-nl", "amazon-comprehend", "open-source"]
@@ -116,10 +118,68 @@ def _run(rows: int, school: School, shelf: Shelf, answers: np.ndarray) -> None:
     print(f"agreement .90: saving {rows / outcome.cost:.0f} ×, {outcome.misses / rows:.4f} of the rows differ")
 
 
+OLD, NEW, ADDED = 20_000, 2_000, 20
+"""Rows that are answered first, and rows that are added; how often others are, to the same ones."""
+
+
+def growing(seeds: int) -> None:
+    """Rows drawn from the recorded table; then more of them, by an earlier run's tiers and a look at these alone."""
+    table = load(recorded(), reference="baidu", candidates=["learned"])
+    told: dict[str, list[tuple[float, float, int]]] = {target: [] for target in TARGETS}
+    for seed in range(seeds):
+        for target in TARGETS:
+            told[target].append(_grown(table, target, seed))
+            first, second, broken = np.array(told[target]).T
+            words = f"last {first[-1]:,.0f} and then {second[-1]:,.0f} reference calls"
+            ratio = second.sum() / first.sum()
+            print(f"{target:5} {len(first)} first runs, {words}: second ÷ first {ratio:.3f}, {broken.sum():.0f} of "
+                  f"{ADDED * len(first)} broken", flush=True)  # fmt: skip
+
+
+def _grown(table: Recorded, target: str, seed: int) -> tuple[float, float, int]:
+    """Reference calls of the first run, and of the second on average; how many grown tables break the promise."""
+    whole, school = table.population, table.school
+    assert school is not None
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(whole.marks[:, 0] == AGREE))  # a run is continued
+    old, texts, price = rows[:OLD], school.shelf.texts, whole.cost[:, 0].mean()
+    part = replace(school, shelf=Shelf(OLD, lambda at: texts(old[at])), answers=tuple(school.answers[k] for k in old))
+    taught = Taught(_of(whole, old), part)
+    problem = replace(pose(table, Fraction(target), Fraction("0.95"), seed), rows=OLD, reserve=0)
+    first = simulate(procedures.get("ladder"), problem, taught.population, taught)
+    evidence, rule = first.verdict.evidence, first.verdict.rule
+    if not first.verdict.granted or not isinstance(rule, Cascade):
+        return first.cost / price, NEW, 0
+    look = (evidence["rows_left"], evidence["credit"], evidence["looked"])
+    grown = Grown((look,), (*rule.tiers[:-1], replace(rule.tiers[-1], stop=None)), rule.gate)
+    spent, broken = [], 0
+    for again in range(ADDED):
+        new = OLD + np.random.default_rng([seed, again]).choice(len(rows) - OLD, NEW, replace=False)
+        later = replace(problem, rows=NEW, set_aside=OLD, seed=seed + 1000 * (again + 1), grown=grown)
+        second = simulate(procedures.get("ladder"), later, _said(_of(whole, rows[new]), taught, school, rows[new]))
+        spent.append(second.cost / price)
+        broken += first.misses + second.misses > later.promised
+    return first.cost / price, float(np.mean(spent)), broken
+
+
+def _of(whole: Population, rows: np.ndarray) -> Population:
+    """These rows of a population."""
+    traits = whole.traits and whole.traits.rows(rows)
+    return Population(whole.marks[rows], whole.cost[rows], whole.score[rows], traits)
+
+
+def _said(added: Population, taught: Taught, school: School, rows: np.ndarray) -> Population:
+    """Rows that the model of the earlier run answers, as it is."""
+    said, labels = taught.said(school.shelf.texts(rows))
+    truth = [school.answers[row] for row in rows]
+    added.marks[:, school.column] = [AGREE if label == true else BAD for label, true in zip(labels, truth, strict=True)]
+    added.score[:, school.column] = said.odds
+    return added
+
+
 def main() -> None:
     """As the first line of the module says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("saving", "nothing", "million"))
+    parser.add_argument("what", choices=("saving", "nothing", "million", "growing"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--alone", action="store_true")
@@ -129,6 +189,8 @@ def main() -> None:
         saving(options.seeds, options.alone)
     elif options.what == "nothing":
         nothing(options.seeds)
+    elif options.what == "growing":
+        growing(options.seeds)
     else:
         million(options.rows)
 

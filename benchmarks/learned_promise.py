@@ -5,7 +5,7 @@ asked about next, and settles the candidate's answer and score on every row left
 is drawn: exactly so many bad rows, wherever they hurt most. It does not know the order. So every rate below must be at
 most 1 − confidence, up to chance; `attained` is built to come close to it.
 
-    python benchmarks/learned_promise.py [--runs 1000] [--rows 700]
+    python benchmarks/learned_promise.py [--runs 1000] [--rows 700] [--earlier 0]
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ ENOUGH = 90
 class Adversary:
     """A population of one candidate, which says the worst that it may."""
 
-    def __init__(self, rows: int, cell: str, tricks: int) -> None:
-        self.cell, self.rng = cell, np.random.default_rng(tricks)
+    def __init__(self, rows: int, cell: str, tricks: int, earlier: int = 0) -> None:
+        """earlier: labels known before, of rows that are said to be like those left."""
+        self.cell, self.rng, self.earlier = cell, np.random.default_rng(tricks), earlier
         shape = (rows, 2)
         marks = np.full(shape, AGREE, np.int8)
         marks[:, 1] = NOT_ASKED
@@ -65,7 +66,20 @@ class Adversary:
         said.score[rows, 1], self.taught[rows] = odds, True
         left = self.rng.permutation(np.flatnonzero(~self.taught))
         named = left[: min(ask.least, int((GROWTH - 1) * len(rows)) + 1)]
-        return replace(said.answer(ask), least=Least(named, np.zeros(len(named))))
+        return replace(said.answer(ask), least=Least(named, np.zeros(len(named))), like=self._like())
+
+    def _like(self) -> Answers | None:
+        """What was known before makes it look as good as may be believed."""
+        if not self.earlier:
+            return None
+        rows = min(self.earlier, 400)
+        wrong = self.rng.random(rows) < 0.12
+        marks = np.column_stack([np.full(rows, AGREE), np.where(wrong, BAD, AGREE)]).astype(np.int8)
+        score = np.column_stack([np.full(rows, np.nan), np.where(wrong, 0.3, 3.0) + self.rng.random(rows)])
+        key = np.ones((rows, 2), np.int64)
+        key[: rows // 2, 0] = 2
+        traits = Traits(key, np.ones((rows, 2)), np.full(rows, 50.0))
+        return Answers(marks, np.array([[1.0, 0.0]] * rows), score, traits)
 
     def _settle(self, fixed: dict[str, object]) -> None:
         """Every answer that is left, once the look is known and before it is drawn."""
@@ -87,13 +101,15 @@ class Adversary:
         self.population.score[left, 1] = odds
 
 
-def violations(cell: str, runs: int, rows: int, agreement: str, confidence: str) -> tuple[int, int, int]:
-    """Runs whose table breaks the promise; those that were granted; those that had a look."""
+def violations(
+    cell: str, runs: int, rows: int, agreement: str, confidence: str, earlier: int = 0
+) -> tuple[int, int, int]:
+    """Runs whose table breaks the promise; those that were granted; those that had a look. earlier: labels known."""
     target, trust = Fraction(agreement), Fraction(confidence)
     broken = granted = looked = 0
     for seed in range(runs):
-        problem = Problem(rows, target, trust, "r", ("learned",), (1.0, 0.0), seed, learned=1)
-        adversary = Adversary(rows, cell, seed + 10**6)
+        problem = Problem(rows, target, trust, "r", ("learned",), (1.0, 0.0), seed, learned=1, earlier=earlier)
+        adversary = Adversary(rows, cell, seed + 10**6, earlier)
         outcome = simulate(procedures.get("ladder"), problem, adversary.population, adversary)
         broken += outcome.misses > problem.promised
         granted += outcome.verdict.granted
@@ -106,11 +122,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=700)
+    parser.add_argument("--earlier", type=int, default=0)
     options = parser.parse_args()
     print("cell      agreement confidence  broken  90 % limits      granted  looks")
     for cell in CELLS:
         for agreement, confidence in (("0.8", "0.95"), ("0.9", "0.9")):
-            broken, granted, looked = violations(cell, options.runs, options.rows, agreement, confidence)
+            broken, granted, looked = violations(
+                cell, options.runs, options.rows, agreement, confidence, options.earlier
+            )
             low, high = interval(broken, options.runs, 0.9)
             rate = f"{broken / options.runs:.4f}  {float(low):.4f}–{float(high):.4f}"
             print(f"{cell:9} {agreement:>9} {confidence:>10}  {rate}  {granted:>7} {looked:>6}", flush=True)

@@ -114,6 +114,14 @@ def test_an_adversary_who_teaches_it_does_not_break_the_promise(cell: str) -> No
     assert broken <= 13  # of 60 at .1: more has probability .004
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_labels_known_before_do_not_break_the_promise(cell: str) -> None:
+    """The same where labels were known before, and rows that are said to be like those left make it look good."""
+    broken, _, looked = violations(cell, 60, 700, "0.9", "0.9", 900)
+    assert looked >= 55
+    assert broken <= 13  # of 60 at .1: more has probability .004
+
+
 def test_rows_it_was_taught_with_are_never_evidence() -> None:
     """No row of the pilot, chosen or random, is asked about as evidence, and nothing is taught after the look began."""
     problem = Problem(900, Fraction("0.9"), Fraction("0.9"), "r", ("learned",), (1.0, 0.0), 4, learned=1)

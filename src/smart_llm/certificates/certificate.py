@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from smart_llm.certificates import checks
+from smart_llm.certificates.before import continued, known_before
 from smart_llm.certificates.parts import (
     Claim,
     Cost,
@@ -61,6 +62,9 @@ CHOSEN = (
     "that the order is made from, did not know what the models answer to this table."
 )
 """Added where that is so: a seed that fits what is known beforehand can be searched for."""
+
+ADDED = "Which rows were added to the table, and how many, was not decided by what the earlier look has shown."
+"""Added where an earlier run is continued: looks keep their level together for sizes that none of them has decided."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -196,7 +200,9 @@ ISSUED = "issued"
 def assumed(plan: FrozenPlan) -> tuple[str, ...]:
     """What a run with this plan takes for granted."""
     packed = any("pack" in way for way in plan.ways.values())
-    return (ASSUMPTION, *([COMPANY] if packed else []), RANDOMNESS, *([CHOSEN] if plan.drawn is None else []))
+    more = [COMPANY] if packed else []
+    more += [RANDOMNESS, *([CHOSEN] if plan.drawn is None else []), *([ADDED] if plan.grown else [])]
+    return (ASSUMPTION, *more)
 
 
 def words(claim: Claim, status: str) -> str:
@@ -284,8 +290,10 @@ def before(table: int, task: int, ledger: int) -> str:
 
 
 def _set_aside(c: Certificate) -> list[str]:
-    if not (rows := c.claim.set_aside):
-        return []
+    if c.plan.grown is not None:
+        return [f"             {line}" for line in continued(c.plan.grown)]
+    if not (rows := c.claim.set_aside) or c.plan.known is not None:
+        return [f"             {line}" for line in known_before(c.plan)]
     return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from smart_llm.certificates import checks as verifying
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.checks import Round
+from smart_llm.certificates.known import known
 from smart_llm.certificates.packing import packing
 from smart_llm.certificates.self_agreement import self_agreement
 from smart_llm.certificates.taught import taught
@@ -53,7 +54,7 @@ def recount(c: Certificate, events: Sequence[Event], reader: Reader, task: Task 
     rounds = [each.round(u) for each in read]
     problems += [*_written(events), *_marked(asks, events, reader), *_order(c, asks), *_lost(c, rounds)]
     problems += packing(c, events)
-    problems += taught(c, asks, events, reader)
+    problems += [*taught(c, asks, events, reader), *known(c, events, reader, task)]
     problems += [*_aside(c, events, reader, task), *_twice(c, events, reader, task)]
     decided = [each for _, each in sorted(fixed.items()) if each is not None]
     if len(decided) > 1:

@@ -17,12 +17,13 @@ from msgspec.structs import replace
 
 from smart_llm.certificates import certificate as certificates
 from smart_llm.certificates import checks as verifying
+from smart_llm.certificates import grown
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.recount import recount
 from smart_llm.certificates.seeds import needs_chance, order_seed, seen
 from smart_llm.errors import InputError, LedgerError, named
 from smart_llm.ledger import Reader, RunRecord, canonical, tagged
-from smart_llm.ledger.aside import piloted
+from smart_llm.ledger.aside import Aside, piloted
 from smart_llm.ledger.earlier import earlier
 from smart_llm.tasks import Task
 from smart_llm.types import Json
@@ -70,7 +71,7 @@ def verify(
     except LedgerError as error:
         return [str(error)]
     try:
-        problems = [*_sealed(c, value), *_claimed(c), *_proved(c)]
+        problems = [*_sealed(c, value), *_claimed(c), *_proved(c), *grown.stated(c)]
         if ledger is not None:
             with Reader.open(ledger) as reader:
                 problems += _bought(c, value, reader, task)
@@ -100,7 +101,7 @@ def _sealed(c: Certificate, value: Mapping[str, Json]) -> list[str]:
         "floor": (claim.floor, plan.floor),
         "per_label": (claim.per_label, plan.per_label),
         "label_rows": (claim.label_rows, plan.label_rows),
-        "set_aside": (claim.set_aside, len(plan.set_aside)),
+        "set_aside": (claim.set_aside, len(Aside.of(plan).positions)),
         "models": ([model.name for model in c.models], plan.names),
         "rates": (c.models, plan.models),
         "rows by model": (sorted(c.delivered.by), sorted(plan.names)),
@@ -193,4 +194,5 @@ def _bought(c: Certificate, value: Mapping[str, Json], reader: Reader, task: Tas
     if not set(piloted_before) <= set(c.plan.set_aside):
         problems.append("ledger: rows of this table were piloted before the run, and not set aside")
     events = [event for run in runs for event in reader.events(run.run_id)]
+    problems += grown.continued(c, reader, lambda earlier: verify(earlier, reader.path, task=task))
     return problems + recount(c, events, reader, task)

@@ -170,6 +170,14 @@ class RunOptions:
     ] = DEFAULT["answer_column"]
     skip_empty: Annotated[bool, typer.Option(help="Do not ask about rows whose cells in the prompt are empty.")] = False
     explode: Annotated[bool, typer.Option(help="Also write every field of a JSON answer as a column.")] = False
+    learn_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LEDGER|FILE:COLUMN",
+            help="Labels that learned is taught with beforehand: another ledger's answers of the reference, or a "
+            "column of a file; repeat for several.",
+        ),
+    ] = None
     safe_csv: Annotated[bool, typer.Option(help="Write cells that look like formulas as text.")] = False
 
     def options(self, **more: Any) -> Options:

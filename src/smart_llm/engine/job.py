@@ -8,7 +8,6 @@ missing. A run whose record cannot be reproduced any more is given up, and the s
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -16,13 +15,14 @@ from fractions import Fraction
 import msgspec
 
 from smart_llm import procedures
-from smart_llm.certificates.seeds import BITS, lasting, needs_chance, order_seed, seen
+from smart_llm.certificates.seeds import lasting, order_seed
+from smart_llm.engine.given import Given
 from smart_llm.engine.spelled import FEWEST, different_texts, has_words
 from smart_llm.engine.ways import template_of
 from smart_llm.errors import InputError
 from smart_llm.learned import closed
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
-from smart_llm.ledger.aside import piloted
+from smart_llm.ledger.aside import Aside
 from smart_llm.ledger.entries import GIVEN_UP
 from smart_llm.ledger.packing import PACKING
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
@@ -33,8 +33,8 @@ from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
-from smart_llm.types import LongPrices, Model, Problem, Rate, SidePromise
-from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan
+from smart_llm.types import Grown, LongPrices, Model, Problem, Rate, SidePromise
+from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan, GrownFrom, KnownLabels
 from smart_llm.types.share import decimal, floor_share, share
 
 ENOUGH = 20
@@ -60,6 +60,7 @@ class Job:
     floor: str = "0.5"
     batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
     run_id: str | None = None  # of a run that something was bought for before it began
+    given: tuple[Given, ...] = ()  # labels that a taught candidate learns from beforehand
 
     @property
     def reference(self) -> Model:
@@ -116,12 +117,21 @@ def _check_ways(candidates: Sequence[Model]) -> None:
             raise InputError(f"--candidate {model.name} is the same way of answering as {name}: leave one out.")
 
 
+def of_words(job: Job) -> bool:
+    """Whether a candidate is taught by words alone, so that texts without vectors can teach it."""
+    return any(model.name == LEARNED and model.embed is None for model in job.candidates)
+
+
 def _check_learned(job: Job) -> None:
     """What is taught in the run learns labels from texts, by the default procedure."""
     if job.reference.name == LEARNED:
         raise InputError("--reference learned: it is taught by the reference; name a model.")
     if all(model.name != LEARNED for model in job.candidates):
+        if job.given:
+            raise InputError("--learn-from: labels teach --candidate learned; name that candidate, too.")
         return
+    if job.given and not of_words(job):
+        raise InputError("--learn-from: texts from elsewhere have no vectors; leave embed= of learned out.")
     if job.task.contract.labels is None:
         closed.names(job.task.contract.schema)
     if procedures.described(job.procedure) != procedures.DEFAULT:
@@ -170,20 +180,6 @@ def _check_labels(job: Job) -> Job:
     if procedures.described(job.procedure) not in (procedures.DEFAULT, procedures.PER_LABEL):
         raise InputError(f"--per-label goes with the default procedure, not with --procedure {job.procedure}.")
     return replace(job, procedure=procedures.PER_LABEL.name)
-
-
-def begin(job: Job, ledger: Ledger) -> tuple[RunRecord, bool]:
-    """The run of this job in the ledger, and whether it was there before (then it is resumed)."""
-    command = fixed(job)
-    record = find(command, ledger)
-    if record is not None:
-        return record, True
-    lookup, runs = tagged(canonical(command)), ledger.runs()
-    given_up = sum(run.lookup == lookup for run in runs)
-    drawn = secrets.randbits(BITS) if needs_chance(command, given_up) or seen(command, runs) else None
-    plan = frozen(job, command, drawn, piloted(ledger, job.table.table_hash), given_up=given_up)
-    fresh = job.run_id if all(run.run_id != job.run_id for run in runs) else None
-    return ledger.start_run(plan, lookup=lookup, seed=plan.seed, run_id=fresh), False
 
 
 def find(command: Command, reader: Reader) -> RunRecord | None:
@@ -243,16 +239,28 @@ def _bare(command: Command) -> Command:
     return msgspec.structs.replace(command, task=bare(command.task))
 
 
-def frozen(job: Job, command: Command, drawn: int | None, set_aside: Sequence[int], *, given_up: int = 0) -> FrozenPlan:
-    """The plan: what the user decided, and what was drawn or looked up. set_aside: rows of earlier pilots."""
+def frozen(
+    job: Job,
+    command: Command,
+    drawn: int | None,
+    set_aside: Sequence[int],
+    *,
+    given_up: int = 0,
+    grown: GrownFrom | None = None,
+    known: KnownLabels | None = None,
+) -> FrozenPlan:
+    """The plan: what the user decided, and what was drawn or looked up. set_aside: rows of earlier pilots; grown: the
+    run that is continued; known: what a taught candidate knows beforehand."""
     return FrozenPlan(
         **msgspec.structs.asdict(command),
         drawn=drawn,
         given_up=given_up,
         seed=order_seed(command, drawn),
         models=tuple(_model(model, job) for model in job.models),
-        reserve=_reserve(job),
+        reserve=reserved(job),
         set_aside=tuple(set_aside),
+        grown=grown,
+        known=known,
     )
 
 
@@ -275,6 +283,7 @@ def fixed(job: Job) -> Command:
         label_rows=-(-job.table.rows // ENOUGH) if job.per_label is not None else None,
         batch=bool(job.batch),
         ways=_ways(job),
+        learn_from=tuple(each.told for each in job.given),
     )
 
 
@@ -316,7 +325,8 @@ def _discounted(prices: LongPrices) -> LongPrices:
     )
 
 
-def _reserve(job: Job) -> int:
+def reserved(job: Job) -> int:
+    """Rows of the allowance that are kept for rows without an answer."""
     problem = Problem(job.table.rows, Fraction(job.agreement), Fraction(job.confidence), "", (), (), 0)
     return max(0, problem.allowance) // RESERVE
 
@@ -340,11 +350,12 @@ def problem(
     packs: Sequence[float] = (),
     lost: int = 0,
     requests: int = 0,
+    grown: Grown | None = None,
 ) -> Problem:
     """The procedure's view of a plan. rates, bounds: what a row is expected to cost and costs at most, USD, reference
     first; packs: rows that share a call. lost: rows set aside that the reference has no answer for. requests: see
-    `Problem`."""
-    aside = len(plan.set_aside)
+    `Problem`. grown: the run that is continued."""
+    aside = len(Aside.of(plan).positions)
     return Problem(
         plan.rows - aside,
         Fraction(plan.agreement),
@@ -363,6 +374,8 @@ def problem(
         kin=_kin(plan),
         learned=1 + plan.candidates.index(LEARNED) if LEARNED in plan.candidates else 0,
         requests=requests,
+        grown=grown,
+        earlier=plan.known.labels if plan.known is not None else 0,
     )
 
 

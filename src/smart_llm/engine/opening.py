@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from smart_llm import tables
 from smart_llm.engine import outputs
+from smart_llm.engine.given import given as labels_of
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.options import Options, Retry
 from smart_llm.engine.session import Session
@@ -66,6 +67,7 @@ def job_of(table: Any, task: Task, options: Options) -> Job:
             options.seed,
             str(per_label) if per_label is not None else None,
             str(options.floor),
+            given=labels_of(options.taught_by, task, source, models),
         )
     )
 

@@ -61,6 +61,7 @@ class Keywords(TypedDict, total=False):
     answer_column: str
     skip_empty: bool
     explode: bool
+    learn_from: Place | Sequence[Place] | None
 
 
 class Asked(Keywords, total=False):
@@ -116,6 +117,7 @@ class Options:
     answer_column: str = "answer"
     skip_empty: bool = False
     explode: bool = False
+    learn_from: Place | Sequence[Place] | None = None
 
     def __post_init__(self) -> None:
         check_models(self.reference, self.candidates)
@@ -146,6 +148,13 @@ class Options:
         if missing := [name for name in ("reference", "candidates") if name not in given]:
             raise TypeError(f"no {' and no '.join(missing)}: give reference='provider:model', candidates=['…'].")
         return cls(**given)
+
+    @property
+    def taught_by(self) -> list[str]:
+        """Where labels are learned from, beside the ledger."""
+        if self.learn_from is None:
+            return []
+        return list(map(str, [self.learn_from] if isinstance(self.learn_from, str | os.PathLike) else self.learn_from))
 
     @property
     def batches(self) -> BatchOptions:
@@ -197,6 +206,10 @@ def _place(value: object) -> bool:
     return isinstance(value, str | os.PathLike)
 
 
+def _places(value: object) -> bool:
+    return isinstance(value, Sequence) and all(map(_place, value))
+
+
 _TEXTS = ("procedure", "ways", "retry", "engine", "encoding", "quotes", "answer_column", "id_column")
 _SWITCHES = ("store_text", "safe_csv", "progress", "header", "skip_empty", "explode")
 _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
@@ -205,6 +218,7 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     **dict.fromkeys(("output", "ledger", "models", "report"), (_place, "a path")),
     **dict.fromkeys(_TEXTS, (_text, "a text")),
     **dict.fromkeys(_SWITCHES, (_truth, "True or False")),
+    "learn_from": (lambda value: _place(value) or _places(value), "a ledger, or FILE:COLUMN, or a list of them"),
     "batch": (lambda value: isinstance(value, bool | BatchOptions), "True, False or BatchOptions"),
     "on_event": (callable, "a function that takes an event"),
 }

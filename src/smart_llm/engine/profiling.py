@@ -15,6 +15,7 @@ import numpy as np
 from smart_llm import procedures
 from smart_llm.engine.diary import Changed, Diary
 from smart_llm.engine.expected import expected_cost, most_cost
+from smart_llm.engine.grown import continued
 from smart_llm.engine.issue import rule
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live, School
@@ -62,7 +63,7 @@ async def _set_aside(record: RunRecord, live: Live, session: Session) -> int:
     """The rows of earlier pilots: the reference's answer to this run's prompt, what candidates were asked about them
     under this task counted in, and a record of it. How many had no answer when it was made."""
     positions = live.questions.aside.positions
-    if not len(positions):
+    if not len(positions) or record.plan.grown is not None:  # then they are delivered as they were
         return 0
     keys = await live.settle_aside(session.concurrency)
     _count_piloted(live, session.ledger)
@@ -99,7 +100,8 @@ async def _profile(job: Job, record: RunRecord, live: Live, session: Session, ah
     """Drive the procedure. What was asked before is told again, from the ledger; what is new is recorded."""
     rates, bounds, packs = _rates(record, live, session)
     lost, requests = live.account.lost, live.questions.to_come
-    shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=lost, requests=requests)
+    grown = continued(record.plan, session.ledger)[1] if record.plan.grown is not None else None
+    shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=lost, requests=requests, grown=grown)
     conversation = procedures.get(job.procedure)(shape)
     try:
         ask = next(conversation)

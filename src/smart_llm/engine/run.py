@@ -15,14 +15,15 @@ from smart_llm.client.batch.client import batching, tell_of_batches
 from smart_llm.client.budget import Budget
 from smart_llm.client.client import Client
 from smart_llm.engine.about import about, note_answers, note_ids
+from smart_llm.engine.beginning import begin
 from smart_llm.engine.columns import Names, States
 from smart_llm.engine.delivering import UNUSED, unused
 from smart_llm.engine.diary import Changed
+from smart_llm.engine.grown import continued, keep, keep_model, smaller
 from smart_llm.engine.issue import certificate
 from smart_llm.engine.job import (
     Job,
     beforehand,
-    begin,
     find,
     fixed,
     planned_batches,
@@ -36,13 +37,13 @@ from smart_llm.engine.profiling import profiled
 from smart_llm.engine.proper import Proper
 from smart_llm.engine.retry import DELIVERY, outcome, set_apart, spoiled
 from smart_llm.engine.selfcheck import check_itself, second_look
-from smart_llm.engine.session import Session
+from smart_llm.engine.session import Session, deliver_here
 from smart_llm.engine.snapshots import covered
 from smart_llm.engine.stands import Stands, askable, note_failures, resuming
 from smart_llm.engine.teaching import Teaching
 from smart_llm.engine.watch import watched
 from smart_llm.errors import BudgetExhausted, Interrupted, Refused, SmartError
-from smart_llm.events import Ended, Said
+from smart_llm.events import Ended, Said, nobody
 from smart_llm.ledger import Ledger, RunRecord, canonical, tagged
 from smart_llm.ledger.aside import Aside, record_once
 from smart_llm.ledger.entries import ABOUT, DONE, GIVEN_UP
@@ -183,7 +184,7 @@ def _live(job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying
     live = Live(job.table, job.task, models, client, stop=session.stop, aside=Aside.of(record.plan))
     live.account.told(client.budget, spent(record.run_id, session.ledger) - session.ledger.spent(record.run_id))
     if (taught := session.providers.get(LEARNED)) is not None and isinstance(taught, Taught):
-        live.teaching = Teaching(job, live, taught, session.ledger, record.run_id, session.tell)
+        live.teaching = Teaching(job, live, taught, session.ledger, record, session.tell)
     live.proper = Proper(
         [model.name for model in models],
         lambda text: session.tell(Said(text)),
@@ -199,6 +200,7 @@ async def _execute(
     """Settle what is set aside, profile, deliver, settle the account."""
     live = _live(job, record, models, client, session)
     stands, start = Stands.of(record, session.ledger), session.ledger.last_number()
+    await _continue(job, record, live, session)
     if session.retry == "broken" and (count := set_apart(live, record, session.ledger)):
         session.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
     try:
@@ -230,6 +232,42 @@ async def _execute(
     granted = certificate(job, record, live, _explained(verdict, live, record), session.ledger)
     _issue(granted, record, session.ledger)
     return _finished(live, granted, record)
+
+
+async def _continue(job: Job, record: RunRecord, live: Live, session: Session) -> None:
+    """Where the table of a finished run has grown: what that run delivered is delivered again, from the ledger."""
+    if record.plan.grown is None:
+        return
+    run, _ = continued(record.plan, session.ledger)
+    session.tell(Said(f"{run.plan.rows:,} rows are delivered as in run {run.run_id}; the rows added are looked at."))
+    quiet = replace(session, tell=nobody, self_check=0, retry=None, id_column=None, deliver=deliver_here)
+    keep(live, await _again(smaller(job, run), run, quiet))
+    keep_model(run, record.run_id, session.ledger)
+
+
+async def _again(job: Job, record: RunRecord, session: Session) -> Live:
+    """A finished run, row by row, as it was delivered."""
+    models = planned_models(job.models, record.plan)
+    client = Client(
+        session.ledger,
+        models,
+        session.providers,
+        concurrency=session.concurrency,
+        timeout=session.timeout,
+        patience=session.patience,
+        purse=Budget(session.budget, spent(record.run_id, session.ledger)),
+        run=record.run_id,
+        check=session.stop.check,
+    )
+    live, stands = _live(job, record, models, client, session), Stands.of(record, session.ledger)
+    await _continue(job, record, live, session)
+    verdict = await profiled(job, record, live, stands, session, Ahead.never())
+    live.covered = covered(live, verdict.rule, session.ledger)
+    client.expect({models[m].name: names for m, names in live.covered.items()})
+    live.before = _begun(record.run_id, session.ledger)
+    await _deliver(live, verdict, record, session, stands)
+    await client.settle()
+    return live
 
 
 def _explained(verdict: Verdict, live: Live, record: RunRecord) -> Verdict:

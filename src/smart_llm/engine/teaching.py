@@ -15,6 +15,7 @@ import numpy as np
 
 from smart_llm.defaults import CONCURRENCY
 from smart_llm.engine.job import Job
+from smart_llm.engine.known import Remembered, of_entry, to_entry
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import each
 from smart_llm.errors import LedgerError
@@ -24,7 +25,7 @@ from smart_llm.learned.fitting import Recipe
 from smart_llm.learned.learner import Learner, Shelf
 from smart_llm.learned.model import kept_model, to_keep
 from smart_llm.learned.space import Singles
-from smart_llm.ledger import Ledger
+from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.entries import TAUGHT, Entry
 from smart_llm.providers.embeddings import vector_in, vector_request
 from smart_llm.providers.taught import Taught
@@ -42,9 +43,11 @@ def fields_of(task: Task) -> tuple[str, ...]:
 class Teaching:
     """The candidate of one run that is taught. number: among its models."""
 
-    def __init__(self, job: Job, live: Live, provider: Taught, ledger: Ledger, run_id: str, tell: Listener) -> None:
+    def __init__(
+        self, job: Job, live: Live, provider: Taught, ledger: Ledger, record: RunRecord, tell: Listener
+    ) -> None:
         self.number = next(k for k, model in enumerate(job.models) if model.provider == "learned")
-        self._live, self._provider, self._ledger, self._run_id, self._tell = live, provider, ledger, run_id, tell
+        self._live, self._provider, self._ledger, self._run_id, self._tell = live, provider, ledger, record.run_id, tell
         template = job.task.template(job.task.columns(job.table.columns))
         provider.around = len(template.literals[0]), len(template.literals[-1])
         population = live.questions.aside.population
@@ -53,6 +56,8 @@ class Teaching:
         self._shelf = Shelf(len(population), lambda at: self._texts(population[at]), self._vectors if embeds else None)
         self._learner, self._last = Learner(self._shelf, fields=fields_of(job.task)), np.empty(0, np.int64)
         self._ready = False
+        self._remembered = Remembered(job, record, ledger, live)
+        self._remembered.note()
 
     def _texts(self, positions: Ints) -> list[str]:
         return [self._provider.cut(str(prompt)) for prompt in self._live.questions.prompts(positions)]
@@ -83,7 +88,7 @@ class Teaching:
 
     async def lesson(self, ask: Ask) -> tuple[Answers, dict[str, Json]]:
         """Teach it with these rows; what is said of them, and what else is to be recorded."""
-        labels = self._labels(ask.positions)
+        labels, self._learner.earlier = self._labels(ask.positions), self._remembered.earlier
         await self._embed(ask.positions)
         said = await asyncio.to_thread(self._learner.teach, ask.positions, labels)
         sheet = self._sheet(ask)
@@ -97,16 +102,30 @@ class Teaching:
         if embedded:
             await self._embed(self._learner.namable)
         named = await asyncio.to_thread(self._learner.least_sure, ask.positions, ask.least)
+        like = await self._like(ask.positions, float(np.nanmean(sheet.cost[:, 0])))
         self._taught(ask)
         population = self._live.questions.aside.population
         least = {"positions": population[named[0]].tolist(), "odds": named[1].tolist()} | {
             "share": self._learner.named_of
         }
-        return replace(sheet, least=Least(*named, self._learner.named_of)), {
+        return replace(sheet, least=Least(*named, self._learner.named_of), like=like), {
             "least": least,
+            "like": to_entry(like),
             "embedded": embedded,
             "recipes": [asdict(recipe) for recipe in self._learner.recipes],
         }
+
+    async def _like(self, asked: Ints, price: float) -> Answers | None:
+        """Rows known before that are like those left, and what is said of each by a model that had not seen it."""
+        learner, earlier = self._learner, self._learner.earlier
+        if not earlier.texts or learner.of_earlier is None or learner.fitted is None:
+            return None
+        at = await asyncio.to_thread(learner.like_left, asked)
+        found = (await self._remembered.sheet(price)).rows(at)
+        for k, row in enumerate(at.tolist()):
+            label, odds = int(learner.of_earlier.label[row]), float(learner.of_earlier.odds[row])
+            self._write(found, k, learner.fitted.answer(label) if label >= 0 else None, earlier.labels[row], odds)
+        return found
 
     async def told(self, ask: Ask, entry: Entry) -> Answers:
         """A lesson of an earlier session, as it was recorded."""
@@ -126,7 +145,8 @@ class Teaching:
         named = place[np.array(entry["least"]["positions"], np.int64)]
         self._learner.recipes = tuple(Recipe(**recipe) for recipe in entry["recipes"])
         self._taught(ask)
-        return replace(sheet, least=Least(named, np.array(entry["least"]["odds"], float), entry["least"]["share"]))
+        least = Least(named, np.array(entry["least"]["odds"], float), entry["least"]["share"])
+        return replace(sheet, least=least, like=of_entry(entry.get("like"), len(self._live.models)))
 
     def _taught(self, ask: Ask) -> None:
         self._last, self._ready = ask.positions, False
@@ -143,6 +163,7 @@ class Teaching:
         if kept is not None:
             self._learner.fitted = kept_model(kept)
         elif self._learner.fitted is None:
+            self._learner.earlier = self._remembered.earlier
             await asyncio.to_thread(self._learner.teach, self._last, self._labels(self._last))
         fitted = self._learner.fitted
         if fitted is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.learned.earlier import NOTHING, Earlier, like
 from smart_llm.learned.features import Rows
 from smart_llm.learned.fitting import Recipe, Recipes, learn, learn_fields
 from smart_llm.learned.model import Answering, Said
@@ -58,26 +59,33 @@ class Shelf:
 
 class Learner:
     """One run's model of a table. recipes: by which the next lesson begins to search. fields: of JSON answers, each of
-    which has a model of its own; none of labels."""
+    which has a model of its own; none of labels. earlier: what it is taught with in every lesson, besides rows of the
+    run (nothing where texts have vectors, since those texts have none); of_earlier: what is said of these, each by a
+    model that had not seen it."""
 
-    def __init__(self, shelf: Shelf, fitted: Answering | None = None, fields: Sequence[str] = ()) -> None:
+    def __init__(
+        self, shelf: Shelf, fitted: Answering | None = None, fields: Sequence[str] = (), earlier: Earlier = NOTHING
+    ) -> None:
         self._shelf, self.fitted, self._fields = shelf, fitted, fields
         self.recipes: Recipes = (Recipe(),)
+        self.earlier, self._known = earlier, None
+        self.of_earlier: Said | None = None
 
     def teach(self, positions: Ints, labels: Sequence[str | None]) -> Said | None:
-        """Learn from these rows and no others; what is said of each of them by a model that had not seen it (label −1,
-        odds NaN where it has no label). None: there is nothing to learn from."""
-        known = np.array([label is not None for label in labels], bool)
-        if not known.any():
+        """Learn from these rows, what is known from earlier, and no others; what is said of each of them by a model
+        that had not seen it (label −1, odds NaN where it has no label). None: there is nothing to learn from."""
+        known, earlier = np.array([label is not None for label in labels], bool), self.earlier
+        if not known.any() and not earlier.texts:
             self.fitted = None
             return None
-        at = positions[known]
-        _, same = np.unique(np.array(self._shelf.texts(at), dtype=object), return_inverse=True)
-        told = [label for label in labels if label is not None]
+        at, before = positions[known], len(earlier.texts)
+        _, same = np.unique(np.array([*earlier.texts, *self._shelf.texts(at)], dtype=object), return_inverse=True)
+        told = [*earlier.labels, *(label for label in labels if label is not None)]
         vectors = self._shelf.vectors(at) if self._shelf.vectors is not None else None
-        said = self._learn(self._shelf.features(at), told, same, vectors)
+        said = self._learn(self._rows(at), told, same, vectors)
+        self.of_earlier = Said(said.label[:before], said.odds[:before])
         label, odds = np.full(len(positions), -1), np.full(len(positions), np.nan)
-        label[known], odds[known] = said.label, said.odds
+        label[known], odds[known] = said.label[before:], said.odds[before:]
         return Said(label, odds)
 
     def _learn(self, rows: Rows, told: Sequence[str], same: Ints, vectors: Singles | None) -> Said:
@@ -88,6 +96,24 @@ class Learner:
         learned = learn(space, rows, told, same, self.recipes[0], vectors)
         self.fitted, self.recipes = learned.fitted, (learned.recipe,)
         return learned.said
+
+    def _rows(self, positions: Ints) -> Rows:
+        """Features of what is known from earlier, then of these rows."""
+        from scipy.sparse import vstack
+
+        rows = self._shelf.features(positions)
+        if not self.earlier.texts:
+            return rows
+        if self._known is None:
+            self._known = self._shelf.space.rows(self.earlier.texts)
+        return vstack([self._known, rows], format="csr")  # type: ignore[call-overload]
+
+    def like_left(self, asked: Ints) -> Ints:
+        """Which of the rows known from earlier are like those of the table that were not asked about."""
+        if self.of_earlier is None or self.fitted is None:
+            return asked[:0]
+        left = np.flatnonzero(~np.isin(self._shelf.pool, asked))
+        return like(self.of_earlier.odds, self.fitted.of_rows(self._shelf.of_pool()[left], None).odds)
 
     def said(self, positions: Ints) -> Said:
         """Of any rows, by the model of the last lesson."""

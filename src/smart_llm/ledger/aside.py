@@ -5,6 +5,9 @@ or agreement. The ledger records them as belonging to the table, before anything
 later delivers them with the reference's answer to its own prompt and samples from the other rows only, the
 *population*. Procedures speak of places in the population, everything else of positions in the table; both are in the
 table's order.
+
+Rows that an earlier run of the same command has answered, before others were added to its table, are set aside as well:
+they are delivered as they were then.
 """
 
 from __future__ import annotations
@@ -38,7 +41,10 @@ class Aside:
     @classmethod
     def of(cls, plan: FrozenPlan) -> Aside:
         """As a plan says."""
-        return cls(plan.rows, np.array(plan.set_aside, np.int64))
+        positions = np.array(plan.set_aside, np.int64)
+        if plan.grown is not None:
+            positions = np.union1d(positions, np.arange(plan.grown.rows))
+        return cls(plan.rows, positions)
 
     @cached_property
     def population(self) -> Ints:

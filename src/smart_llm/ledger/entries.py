@@ -63,5 +63,9 @@ TAUGHT = "taught"
 """Kind of the event that keeps the model of a candidate that is taught in the run."""
 
 
+KNOWN = "known before"
+"""Kind of the event that keeps the keys of the answers that a candidate is taught with beforehand."""
+
+
 ABOUT, GIVEN, IDS = "about", "answers given", "ids"
 """Kinds of events."""

@@ -147,6 +147,11 @@ class Reader:
         known = {key: read_answer(said) for key, said in self.said(parts.calls(keys)).items()}
         return parts.answers(keys, known)
 
+    def keys(self, model: str, last: int) -> set[str]:
+        """The keys of the requests that a model has answered, of the answers up to this number."""
+        found = self._db.execute("SELECT key FROM answers WHERE model = ? AND id <= ?", (model, last))
+        return {key for (key,) in found}
+
     def said(self, keys: Iterable[str]) -> dict[str, str]:
         """The same as they are recorded: canonical JSON."""
         found: dict[str, str] = {}

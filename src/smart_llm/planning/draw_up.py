@@ -7,15 +7,19 @@ and nothing is written. Without a pilot the costs are a guess from priors; with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
+from smart_llm.certificates.before import known_before
+from smart_llm.certificates.certificate import stored
 from smart_llm.client.lane import Speed
 from smart_llm.engine.expected import expected_usage, row_cost
-from smart_llm.engine.job import Job, batch_rate, find, fixed, frozen, problem
+from smart_llm.engine.grown import grown
+from smart_llm.engine.job import Job, batch_rate, find, fixed, frozen, problem, reserved
+from smart_llm.engine.known import before
 from smart_llm.engine.live import Live
 from smart_llm.engine.pilot import Known, known
 from smart_llm.events import Stop
@@ -27,9 +31,11 @@ from smart_llm.planning.plan import Line, Plan, Planned
 from smart_llm.procedures import DEFAULT, described
 from smart_llm.procedures.ladder.sieve import TRIALS, many
 from smart_llm.providers.base import Provider
+from smart_llm.providers.specs import LEARNED
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tasks import words
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json, Model, Problem, Request
+from smart_llm.types.plan import GrownFrom, KnownLabels
 from smart_llm.wording import worded
 
 AGREEMENTS = ("0.80", "0.85", "0.90", "0.95", "0.97", "0.99")
@@ -70,9 +76,10 @@ async def draw_up(
     priced = replace(job, models=tuple(_priced(model, job) for model in job.models))
     live = Live(job.table, job.task, priced.models, _nobody, stop=Stop())
     aside = piloted(reader, job.table.table_hash) if reader is not None else []
+    kept = _kept(job, reader, aside)
     seen = await known(priced, reader) if reader is not None else None
     models = _models(live, providers, seen)
-    shape = _Shape(priced, live, models, aside, seen, concurrency, self_check)
+    shape = _Shape(priced, live, models, aside, seen, concurrency, self_check, kept)
     asked = shape.line(job.agreement, scope.effort)
     others = [each for each in scope.agreements if Fraction(each) != Fraction(job.agreement)]
     lines = sorted([asked, *(shape.line(each, OTHERS) for each in others)], key=lambda line: Fraction(line.agreement))
@@ -97,10 +104,45 @@ async def draw_up(
         pilot={"rows": len(seen.positions), "cost": seen.cost} if seen else None,
         self_agreement=check,
         set_aside=len(aside),
+        known=tuple(kept.words(job)),
         warnings=tuple(map(worded, cautions(facts))),
         run=_run(job, reader),
         trials=shape.trials,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is in the ledger already. rows: that are delivered for nothing; paid: USD they have cost; run: the run that
+    is continued; labels: what a taught candidate knows beforehand."""
+
+    rows: int = 0
+    paid: float = 0.0
+    grown: GrownFrom | None = None
+    labels: KnownLabels | None = None
+
+    def words(self, job: Job) -> Iterator[str]:
+        """For people."""
+        if self.grown is not None:
+            added = job.table.rows - self.grown.rows
+            yield f"{self.grown.rows:,} rows are delivered as in run {self.grown.run}; {added:,} were added"
+        elif self.labels is not None:
+            plan = frozen(job, fixed(job), None, range(self.rows), known=self.labels)
+            yield from known_before(plan)
+
+
+def _kept(job: Job, reader: Reader | None, aside: Sequence[int]) -> _Kept:
+    """What a run that begins now would take from the ledger, and from labels that the user names."""
+    if all(model.name != LEARNED for model in job.candidates):
+        return _Kept()
+    found = None if reader is None or aside or job.batch else grown(job, reader, reserved(job))
+    if found is not None and reader is not None:
+        run = next(run for run in reader.runs() if run.run_id == found.run)
+        return _Kept(found.rows, stored(run.certificate).cost.total, found)
+    there = before(job, reader)
+    rows = sorted({*aside, *there.rows})
+    paid = sum(answer.cost for answer in reader.get_many(there.keys).values()) if reader is not None else 0.0
+    return _Kept(len(rows), paid if there.rows else 0.0, None, there.told(job.given))
 
 
 class _Nobody:
@@ -135,6 +177,7 @@ class _Shape:
     seen: Known | None
     concurrency: int
     self_check: int
+    kept: _Kept
 
     @property
     def rates(self) -> list[float]:
@@ -169,11 +212,13 @@ class _Shape:
         paid = self.seen.cost if self.seen else 0.0
         unknown = len(self.aside) - (len(self.seen.positions) if self.seen else 0)
         again = self.self_check if not (self.seen and self.seen.check) else 0
+        if self.kept.rows:
+            return self.kept.paid + again * self.rates[0]
         return paid + (unknown * self.part + again) * self.rates[0]
 
     def line(self, agreement: str, effort: Effort) -> Line:
         """Cost and time at one agreement."""
-        told, left = self._forecast(agreement, effort), self.live.questions.rows - len(self.aside)
+        told, left = self._forecast(agreement, effort), self.live.questions.rows - (self.kept.rows or len(self.aside))
         scale = self.rates[0] * left * self.part
         low, cost, high = (self.fixed + each * scale for each in (told.low, told.expected, told.high))
         saving, worst, best = (self.reference_only / each if each else 1.0 for each in (cost, high, low))
@@ -191,7 +236,10 @@ class _Shape:
         return simulated(job.procedure, task, self.seen.sheet, effort=effort, seed=task.seed)
 
     def _posed(self, job: Job, lost: int = 0) -> Problem:
-        plan, requests = frozen(job, fixed(job), None, self.aside), self.live.questions.to_come
+        aside, requests = self.aside, self.live.questions.to_come
+        if self.kept.rows:
+            aside, requests = range(self.kept.rows), 0
+        plan = frozen(job, fixed(job), None, aside)
         return problem(plan, self.rates, packs=self.packs, lost=lost, requests=requests)
 
     def _seconds(self, share: float) -> float:

@@ -61,7 +61,8 @@ class Plan:
     several. reference_only: USD of the reference on every row. pilot: rows piloted and what they cost, None where there
     was none under this task. self_agreement: as on a certificate. set_aside: rows that are no evidence. warnings:
     sentences. run: the run that this command would resume. trials: USD that trying candidates' ways may cost at most,
-    None where there is nothing to try."""
+    None where there is nothing to try. known: what the run takes from the ledger, and what a taught candidate
+    knows beforehand, sentences."""
 
     table: str
     rows: int
@@ -84,6 +85,7 @@ class Plan:
     warnings: tuple[str, ...]
     run: Mapping[str, Json] | None
     trials: float | None = None
+    known: tuple[str, ...] = ()
 
     def text(self, width: int = 100) -> str:
         """For people: all of it, at most `width` columns wide."""
@@ -144,6 +146,7 @@ def _lines(plan: Plan) -> list[str]:
         *_block("answer", [f"{plan.answer}; two answers count as the same when {plan.equivalence}"]),
         *_block("models", [line for model in plan.models for line in _model(model)]),
         *_block("pilot", _pilot(plan)),
+        *_block("known", plan.known),
         *_block("cost", [*_cost(plan), *_table(plan)]),
         *_block("time", [_time(plan)]),
         *_block("warnings", plan.warnings),

@@ -62,7 +62,7 @@ STATES: Mapping[str, tuple[str, str]] = {
 STAGES: Sequence[tuple[Callable[[Cost], float], str, str]] = (
     (lambda cost: cost.profiling, "profiling", "stage-1"),
     (lambda cost: cost.delivery, "delivery", "stage-2"),
-    (lambda cost: cost.set_aside, "rows piloted before", "stage-3"),
+    (lambda cost: cost.set_aside, "rows answered before", "stage-3"),
     (lambda cost: cost.self_check, "asking the reference twice", "stage-4"),
 )
 """Of a certificate's cost: which part, words, colour."""
@@ -369,6 +369,8 @@ def _identity(facts: Facts, plan: FrozenPlan) -> Iterator[tuple[str, str]]:
         yield "earlier runs on this table", f"{c.earlier_runs:,}"
         yield "of them with this task", f"{c.earlier_runs_same_task:,}"
         yield "earlier runs in this ledger", f"{c.earlier_runs_in_ledger:,}"
+    if plan.grown is not None:
+        yield "continues", f"run {plan.grown.run}, whose {plan.grown.rows:,} rows are delivered as they were"
     if aside := len(plan.set_aside):
         yield "rows piloted before", f"{aside:,}; never evidence, answered by the reference"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from smart_llm.errors import InputError
+from smart_llm.learned.earlier import NOTHING, Earlier
 from smart_llm.learned.learner import Learner, Shelf
 from smart_llm.learned.model import Fitted, Said
 from smart_llm.scores.traits import answer_key
@@ -21,13 +22,15 @@ KINDS = 100
 @dataclass(frozen=True, slots=True)
 class School:
     """What a candidate is taught from: texts, and the reference's answers. column: the candidate's number; known: the
-    different answers; agrees: shape (known, known), whether one (first axis) counts as the same as the reference's."""
+    different answers; agrees: shape (known, known), whether one (first axis) counts as the same as the reference's.
+    earlier: what was known before."""
 
     shelf: Shelf
     answers: tuple[str | None, ...]
     column: int
     known: tuple[str, ...]
     agrees: np.ndarray
+    earlier: Earlier = NOTHING
 
     @classmethod
     def of(
@@ -60,7 +63,7 @@ class Taught:
             score=population.score.copy(),
             traits=population.traits and replace(population.traits, key=population.traits.key.copy()),
         )
-        self._school, self._learner, self._stale = school, Learner(school.shelf), True
+        self._school, self._learner, self._stale = school, Learner(school.shelf, earlier=school.earlier), True
         index = {answer: number for number, answer in enumerate(school.known)}
         self._truth = np.array([-1 if answer is None else index[answer] for answer in school.answers], np.int64)
         self._keys = np.array([answer_key(answer) for answer in school.known], np.int64)
@@ -74,10 +77,32 @@ class Taught:
             said, self._stale = self._learner.teach(ask.positions, labels), True
             self._write(ask.positions, said)
             least = Least(*self._learner.least_sure(ask.positions, ask.least), self._learner.named_of)
-            return replace(self.population.answer(ask), least=least)
+            return replace(self.population.answer(ask), least=least, like=self._like(ask.positions))
         if column in ask.models and self._stale:
             self._write_all()
         return self.population.answer(ask)
+
+    def _like(self, asked: Ints) -> Answers | None:
+        """Rows known before that are like those left, and what is said of them."""
+        sheet, of_earlier, fitted = self._school.earlier.sheet, self._learner.of_earlier, self._learner.fitted
+        if sheet is None or of_earlier is None or fitted is None:
+            return None
+        at, column = self._learner.like_left(asked), self._school.column
+        labels = [self._school.earlier.labels[row] for row in at.tolist()]
+        label = np.array([self._index[fitted.answer(number)] for number in of_earlier.label[at].tolist()], np.int64)
+        truth = np.array([self._index[each] for each in labels], np.int64)
+        found = sheet.rows(at)
+        found.marks[:, column] = np.where(self._school.agrees[label, truth], AGREE, BAD)
+        found.score[:, column] = of_earlier.odds[at]
+        if found.traits is not None:
+            found.traits.key[:, column] = self._keys[label]
+        return found
+
+    def said(self, texts: Sequence[str]) -> tuple[Said, list[str]]:
+        """What the model of the last lesson says of any texts, and its labels for them."""
+        assert self._learner.fitted is not None
+        said = self._learner.fitted.said(texts)
+        return said, list(map(self._learner.fitted.answer, said.label.tolist()))
 
     def _write_all(self) -> None:
         rows, self._stale = np.arange(len(self._truth)), False

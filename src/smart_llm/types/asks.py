@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.types.calls import Json
-from smart_llm.types.rules import Rule
+from smart_llm.types.rules import Gate, Rule, Tier
 from smart_llm.types.share import allowed
 from smart_llm.types.values import Value
 
@@ -47,6 +47,17 @@ class SidePromise:
 
 
 @dataclass(frozen=True, slots=True)
+class Grown:
+    """An earlier run of the same command, on the first rows of the table. looks: rows, credit and rows looked at of the
+    looks behind what those rows are delivered, the first one first; tiers, gate: by which they were delivered, as they
+    were before the look."""
+
+    looks: tuple[tuple[int, int, int], ...]
+    tiers: tuple[Tier, ...]
+    gate: Gate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What a procedure knows before anything is asked.
 
@@ -58,7 +69,9 @@ class Problem:
     share a call, reference first (empty: every row has its own). kin: the number of the model behind each, where some
     candidates are ways of one model (empty: none are). out: candidates that are not considered any more. learned: the
     candidate that is taught in the run by the reference's answers (0: there is none). requests: how many different
-    requests the rows make, where some ask the same and share an answer (0: every row has its own).
+    requests the rows make, where some ask the same and share an answer (0: every row has its own). earlier: labels that
+    it is taught with besides, known before the run. grown: the earlier run by which the rows set aside are delivered,
+    where there is one.
     """
 
     rows: int
@@ -79,6 +92,8 @@ class Problem:
     out: frozenset[int] = frozenset()
     learned: int = 0
     requests: int = 0
+    earlier: int = 0
+    grown: Grown | None = None
 
     @property
     def alone(self) -> int:
@@ -196,6 +211,13 @@ class Traits:
         """Those of some rows."""
         return Traits(self.key[at], self.length[at], self.text[at], None if self.words is None else self.words[at])
 
+    @classmethod
+    def joined(cls, one: Traits, other: Traits) -> Traits:
+        """Those of two, one after the other; no words where they are not looked at in both."""
+        words = None if one.words is None or other.words is None else np.concatenate([one.words, other.words])
+        key, length = np.concatenate([one.key, other.key]), np.concatenate([one.length, other.length])
+        return cls(key, length, np.concatenate([one.text, other.text]), words)
+
 
 @dataclass(frozen=True, slots=True)
 class Least:
@@ -213,7 +235,8 @@ class Answers:
 
     marks: the codes above. cost: USD of each call (0 where not asked). score: the answer's own confidence, higher is
     surer (NaN where there is none). traits: what else a score may look at (None where nothing is known). least: what a
-    lesson was asked to name.
+    lesson was asked to name. like: of a lesson, rows known before the run that are like those of the table which were
+    not asked about yet; no rows of the table's own.
     """
 
     marks: Marks
@@ -221,6 +244,7 @@ class Answers:
     score: Floats
     traits: Traits | None = None
     least: Least | None = None
+    like: Answers | None = None
 
     @classmethod
     def blank(cls, shape: tuple[int, int], *, traits: bool = True, words: bool = False) -> Answers:
@@ -229,6 +253,18 @@ class Answers:
         key, text = np.zeros(shape, np.int64), np.full(shape[0], np.nan)
         known = Traits(key, np.full(shape, np.nan), text, grams) if traits else None
         return cls(np.full(shape, NOT_ASKED, np.int8), np.zeros(shape), np.full(shape, np.nan), known)
+
+    @classmethod
+    def joined(cls, one: Answers, other: Answers) -> Answers:
+        """The rows of two, one after the other."""
+        marks, cost = np.concatenate([one.marks, other.marks]), np.concatenate([one.cost, other.cost])
+        known = None if one.traits is None or other.traits is None else Traits.joined(one.traits, other.traits)
+        return cls(marks, cost, np.concatenate([one.score, other.score]), known)
+
+    def rows(self, at: Ints) -> Answers:
+        """Those of some rows."""
+        known = None if self.traits is None else self.traits.rows(at)
+        return Answers(self.marks[at], self.cost[at], self.score[at], known)
 
     def fill(self, lines: Ints, models: Sequence[int], other: Answers) -> None:
         """Write another batch's answers of these models into these lines."""

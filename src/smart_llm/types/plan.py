@@ -82,11 +82,36 @@ RATES = tuple(Rate.__dataclass_fields__)
 """The fields of a `FrozenModel` that are prices."""
 
 
+class GivenLabels(Value, frozen=True, kw_only=True):
+    """Labels that the user has named. name: of the file, and of its column; digest: of texts and labels."""
+
+    name: str
+    labels: int
+    digest: str
+
+
+class KnownLabels(Value, frozen=True, kw_only=True):
+    """What a taught candidate is taught with beforehand. rows: of the table, which the reference had answered and which
+    are set aside; answers: the reference's, of these rows and of other texts; given: labels that the user has named;
+    last: the number of the last answer in the ledger; digest: of texts and answers."""
+
+    rows: int
+    answers: int
+    given: int
+    last: int
+    digest: str
+
+    @property
+    def labels(self) -> int:
+        """All of them."""
+        return self.answers + self.given
+
+
 class Command(Value, frozen=True, kw_only=True):
     """What the user decided: a run is found again by it. table: its hash. agreement, confidence, floor, per_label:
     exact decimals. asked_seed: the seed the user gave. label_rows: of how many rows a label must be for the promise per
     label. batch: whether any model is asked by batch. ways: by a candidate's name, how it is asked, if not as the task
-    says."""
+    says. learn_from: labels for a taught candidate that the user has named."""
 
     format: str
     table: str
@@ -104,6 +129,7 @@ class Command(Value, frozen=True, kw_only=True):
     label_rows: int | None
     batch: bool = False
     ways: dict[str, dict[str, int | str]] = msgspec.field(default_factory=dict)
+    learn_from: tuple[GivenLabels, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -111,10 +137,23 @@ class Command(Value, frozen=True, kw_only=True):
         return [self.reference, *self.candidates]
 
 
+class GrownFrom(Value, frozen=True, kw_only=True):
+    """An earlier run of the same command, on the first rows of the table, whose answers are delivered again. run: its
+    id; certificate: the hash of its certificate; rows: of its table; looks: rows, credit and rows looked at of the
+    looks behind these answers, the first one first."""
+
+    run: str
+    certificate: str
+    rows: int
+    looks: tuple[tuple[int, int, int], ...]
+
+
 class FrozenPlan(Command, frozen=True, kw_only=True):
     """The whole plan. drawn: the number the order's seed was drawn with; None where the user's own was enough.
     given_up: earlier runs of the same command whose record could not be reproduced. reserve: rows of the allowance that
-    are kept for rows without an answer. set_aside: positions of rows that earlier pilots have asked about."""
+    are kept for rows without an answer. set_aside: positions of rows that earlier pilots, or runs,
+    have asked about. grown: the run that this one continues, on rows that were added to its table. known: what a taught
+    candidate knows beforehand."""
 
     drawn: int | None
     given_up: int
@@ -122,6 +161,8 @@ class FrozenPlan(Command, frozen=True, kw_only=True):
     models: tuple[FrozenModel, ...]
     reserve: int
     set_aside: tuple[int, ...] = ()
+    grown: GrownFrom | None = None
+    known: KnownLabels | None = None
 
     @property
     def command(self) -> Command:

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from smart_llm.certificates.checks import Given, Promise, Round, allowance, digest, likely, mix, walk
 from smart_llm.certificates.checks.mix_evidence import MixEvidence
 from smart_llm.certificates.parts import StatedGate, StatedRule, StatedTier
-from smart_llm.types import ERROR, Json
+from smart_llm.types import ERROR, Floats, Json
 from smart_llm.types.values import Number, Value
 
 SLACK = 1e-7  # relative: the procedure's logarithms against scipy's
@@ -36,7 +36,8 @@ class TierShown(Value, frozen=True, kw_only=True):
 
 
 class FixedLook(Value, frozen=True, kw_only=True):
-    """What was decided before the look."""
+    """What was decided before the look. before: of a table that grew, rows, credit and rows looked at of the looks
+    behind the rows there were."""
 
     pilot: int
     pilot_errors: int
@@ -48,6 +49,7 @@ class FixedLook(Value, frozen=True, kw_only=True):
     credit: int
     looked: int
     level: float
+    before: tuple[tuple[int, int, int], ...] = ()
 
 
 class CascadeEvidence(FixedLook, frozen=True, kw_only=True):
@@ -188,6 +190,8 @@ def _population(evidence: CascadeEvidence, claim: Promise) -> list[str]:
 
 def _look(evidence: CascadeEvidence, claim: Promise) -> list[str]:
     rows, allowed, credit, looked = evidence.rows_left, evidence.allowance, evidence.credit, evidence.looked
+    if evidence.before:
+        return _together(evidence, claim)
     if not (0 < looked <= rows and credit >= 0 and allowed >= 0 and allowed + 1 + credit <= rows):
         return ["there is no such look"]
     alpha, level = _alpha(claim), _tail(rows, allowed, credit, looked)
@@ -199,6 +203,47 @@ def _look(evidence: CascadeEvidence, claim: Promise) -> list[str]:
     if _tail(rows, allowed, credit, looked - 1) <= alpha * (1 - SLACK):
         problems.append(f"{looked} rows are more than credit {credit} needs")
     return problems
+
+
+def _together(evidence: CascadeEvidence, claim: Promise) -> list[str]:
+    """The looks at a table that grew keep the level together, counted here without a grid."""
+    looks = (*evidence.before, (evidence.rows_left, evidence.credit, evidence.looked))
+    if any(not 0 <= credit < looked <= rows for rows, credit, looked in looks):
+        return ["there are no such looks"]
+    if sum(rows for rows, _, _ in evidence.before) > claim.set_aside:
+        return ["the earlier looks are at more rows than were set aside"]
+    level = _beyond(looks, evidence.allowance)
+    if level > evidence.level * (1 + SLACK) or evidence.level > _alpha(claim):
+        return [f"the looks do not keep the level {_alpha(claim)} together: {level:.6g}"]
+    lost = evidence.errors > evidence.reserve and evidence.certified
+    return ["more rows of the look have no answer than were set aside"] * lost
+
+
+def _beyond(looks: Sequence[tuple[int, int, int]], most: int) -> float:
+    """How likely more than `most` bad rows are delivered in all parts together, at the worst."""
+    first, *others = (_own(look, most) for look in looks)
+    for own in others[:-1]:
+        first = _summed(first, own)
+    own = others[-1]
+    return float(own[-1] + (own[:-1] - own[1:]) @ first[:0:-1])
+
+
+def _own(look: tuple[int, int, int], most: int) -> Floats:
+    """Shape (most + 2,): how likely more than −1, 0, …, `most` bad rows of a part are delivered, at the worst."""
+    from scipy.stats import hypergeom
+
+    rows, credit, looked = look
+    own = np.asarray(hypergeom.cdf(credit, rows, np.minimum(rows, np.arange(most + 2) + credit), looked), np.float64)
+    own[0] = 1.0
+    return own
+
+
+def _summed(first: Floats, own: Floats) -> Floats:
+    """The same of two parts together: for every total, over what the first part has reached at least."""
+    from scipy.signal import fftconvolve
+
+    added = fftconvolve(own[:-1] - own[1:], first[1:])[: len(own) - 1]
+    return np.asarray(np.minimum(1.0, np.r_[1.0, own[1:] + np.maximum(added, 0.0) + 1e-12]), np.float64)
 
 
 def _alpha(claim: Promise) -> float:
@@ -223,7 +268,10 @@ def _stop(evidence: CascadeEvidence, claim: Promise) -> list[str]:
         problems.append("the stopping row, the tiers, the gate or what they showed was changed")
     if problems:
         return problems
-    chance = 1.0 if left < 0 else with_errors(evidence) if errors else 0.0
+    if evidence.before:
+        chance = 1.0 if left < 0 or errors > evidence.reserve else 0.0
+    else:
+        chance = 1.0 if left < 0 else with_errors(evidence) if errors else 0.0
     if evidence.certified is not (chance <= _alpha(claim)) and not isclose(chance, _alpha(claim), rel_tol=SLACK):
         return ["whether the look has credit for what it found does not follow"]
     idle = not evidence.certified or not evidence.kept

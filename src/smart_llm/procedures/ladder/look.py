@@ -24,6 +24,7 @@ from smart_llm.procedures.pinning import digest
 from smart_llm.routing import accepts, passes
 from smart_llm.scores.traits import values
 from smart_llm.stats.first_bad import covers_errors, credit_left, upper_level
+from smart_llm.stats.grown import beyond
 from smart_llm.stats.sampling import uniforms
 from smart_llm.types import BAD, ERROR, Answers, Ask, Cascade, Floats, Ints, Json, Mix, Outlook, Tier, Verdict
 
@@ -133,10 +134,7 @@ def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, An
     errors = int((answers.marks[:, 0] == ERROR).sum())
     nowhere = int(unplaced(rule, answers).sum())
     spare = credit_left(credit, errors, pilot.reserve) - nowhere
-    certified = spare >= 0 and (
-        errors == 0
-        or covers_errors(pilot.left, pilot.allowance, credit, looked, reserve=pilot.reserve, alpha=problem.alpha)
-    )
+    certified = spare >= 0 and (errors == 0 or covered(pilot, credit, looked, errors))
     u = uniforms(problem.seed, "shares", problem.rows)[rows]
     stop = places(rule, answers, u).stop(spare) if certified else None
     delivered, shown = kept(ended(rule, stop), answers, u, float(problem.floor))
@@ -157,6 +155,15 @@ def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, An
     return Verdict(granted, delivered if granted else Mix(), profiled, name, evidence)
 
 
+def covered(pilot: Pilot, credit: int, looked: int, errors: int) -> bool:
+    """Whether the look keeps its level although some of its rows have no answer. After another look these are paid for
+    by the reserve alone, and by credit like any bad row (lemma 17)."""
+    problem, reserve = pilot.problem, pilot.reserve
+    if problem.grown is not None:
+        return errors <= reserve
+    return covers_errors(pilot.left, pilot.allowance, credit, looked, reserve=reserve, alpha=problem.alpha)
+
+
 PINNED = ("tiers", "gate", "stop", "shown")
 
 
@@ -168,7 +175,10 @@ def outlook(pilot: Pilot, way: Way) -> Outlook:
 def describe(pilot: Pilot, rule: Cascade, credit: int, looked: int) -> dict[str, Json]:
     """The part of the evidence that is decided before the look."""
     names = pilot.problem.candidates
+    earlier = pilot.problem.grown.looks if pilot.problem.grown else ()
     level = upper_level(pilot.left, pilot.allowance, credit, np.array([looked]))[0]
+    if earlier:
+        level = beyond((*earlier, (pilot.left, credit, looked)), np.array([pilot.allowance]))[0]
     return {
         "pilot": len(pilot.rows),
         "pilot_errors": pilot.errors,
@@ -180,7 +190,7 @@ def describe(pilot: Pilot, rule: Cascade, credit: int, looked: int) -> dict[str,
         "credit": credit,
         "looked": looked,
         "level": float(level),
-    }
+    } | ({"before": [list(look) for look in earlier]} if earlier else {})
 
 
 def _tier(tier: Tier, names: tuple[str, ...]) -> dict[str, Json]:

@@ -12,6 +12,10 @@
    the reference's answers, and never evidence. The rows left are in the order of the run, which knew nothing of what
    was chosen. After the last lesson the candidate's answer to each of them is fixed, and no row of the evidence is ever
    learned from (lemma 16).
+
+Where labels were known before the run, the candidate is taught with them in every lesson, and some of them stand beside
+the random rows of the pilot in all forecasts (`view`): then a few random rows are enough, and often nothing more is
+asked before the look (lemma 17).
 """
 
 from __future__ import annotations
@@ -22,19 +26,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from smart_llm.procedures.ladder import forecast
+from smart_llm.procedures.ladder import forecast, grown
 from smart_llm.procedures.ladder import procedure as plain
 from smart_llm.procedures.ladder.look import cascade
 from smart_llm.procedures.ladder.pilot import Pilot
 from smart_llm.procedures.ladder.tiers import BETTER, tiered
+from smart_llm.procedures.ladder.view import View, borne_out
 from smart_llm.procedures.ladder.ways import OWN, Way, affordable, belief, cascade_way, mix_way, shown, weigh
 from smart_llm.procedures.mix import pilot as mix_pilot
 from smart_llm.procedures.mix import procedure as mix
 from smart_llm.stats.sampling import permutation
-from smart_llm.types import BAD, CHOSEN, LESSON, NOT_ASKED, Answers, Ask, Ints, Least, Problem, Verdict
+from smart_llm.types import BAD, CHOSEN, LESSON, Answers, Ask, Ints, Least, Problem, Verdict
 
 FIRST = 48
 """Rows of the first lesson."""
+FEW = 24
+"""Rows of the first lesson, where at least `FIRST` labels were known before."""
 GROWTH = 1.5
 """× the rows of a lesson: those of the next."""
 AHEAD = (1.5, 2.25, 3.4, 5.0, 8.0, 16.0, 32.0, 64.0)
@@ -64,7 +71,8 @@ SAMPLE, SAMPLE_PART = 50, 8
 class Course:
     """The run so far. told: all asks; random: how many of the order's first rows were asked about; rows: how many in
     all. lessons: which of the random rows of that time were judged wrongly; gone: which of the random rows would have
-    been chosen, shape (random,); least: named by the last lesson."""
+    been chosen, shape (random,); least: named by the last lesson; like: rows known before that are like those left;
+    None where there are none, or rows that were drawn have shown that they are not."""
 
     problem: Problem
     order: Ints
@@ -75,6 +83,7 @@ class Course:
     taught: list[int] = field(default_factory=list)
     gone: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     least: Least | None = None
+    like: Answers | None = None
 
     def hear(self, ask: Ask, answers: Answers) -> None:
         """What an ask has brought."""
@@ -99,12 +108,32 @@ class Course:
     @property
     def due(self) -> bool:
         """Whether there are rows enough for another lesson."""
-        return self.rows >= max(FIRST, GROWTH * (self.taught[-1] if self.taught else 0))
+        return self.rows >= max(self.first, GROWTH * (self.taught[-1] if self.taught else 0))
+
+    @property
+    def first(self) -> int:
+        """Rows of the first lesson."""
+        return FEW if self.problem.earlier >= FIRST else FIRST
+
+    @property
+    def labels(self) -> int:
+        """How many labels the candidate is taught with: rows of the run, and those known before that count."""
+        return self.rows + (self.problem.earlier if self.like is not None else 0)
+
+    @property
+    def drawn(self) -> View:
+        """What the random rows that are like those left show of the candidate that is taught."""
+        return View.showing(self.pilot, self.order_of_random[~self.gone], (self.problem.learned,))
 
     @property
     def view(self) -> View:
-        """What the random rows that are like those left show of the candidate that is taught."""
-        return View.showing(self.pilot, self.order_of_random[~self.gone], (self.problem.learned,))
+        """The same, and rows known before that are like them."""
+        return self.drawn if self.like is None else self.drawn.beside(self.like)
+
+    @property
+    def view_of_others(self) -> View | None:
+        """The same, as far as any other candidate was asked about them; None where none was."""
+        return View.of_others(self.pilot, self.order_of_random, self.gone, self.like)
 
     @property
     def whole_order(self) -> Ints:
@@ -122,6 +151,8 @@ class Course:
 
 def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     """The ladder; where a candidate is taught: pilot, lessons, one look, and as without it where texts tell nothing."""
+    if problem.grown is not None:
+        return (yield from grown.procedure(problem, problem.grown, plain.NAME))
     if not problem.learned:
         return (yield from plain.procedure(problem))
     course = Course(problem, permutation(problem.seed, "order", problem.rows))
@@ -188,7 +219,7 @@ def trying_longer(course: Course) -> Generator[Ask, Answers, bool]:
     net = 1 - expected / max(1, others.left) + others.price(others.asked)
     most = course.rows + TRYING * expected / max(net, HARDLY)
     while not (course.lessons and tells(course)):
-        rows = max(FIRST, int(np.ceil(GROWTH * course.rows)))
+        rows = max(course.first, int(np.ceil(GROWTH * course.rows)))
         if rows > min(most, course.problem.rows * MOST):
             return False
         yield from lengthened(course, rows, others.asked)
@@ -205,8 +236,8 @@ def lengthened(course: Course, rows: int, models: tuple[int, ...]) -> Generator[
 
 
 def sampled(course: Course, rows: int) -> int:
-    """How many random rows there should be of so many in all."""
-    return min(rows, max(course.random, SAMPLE + rows // SAMPLE_PART))
+    """How many random rows there should be of so many in all. None are needed beside rows that are like them."""
+    return course.random if course.like is not None else min(rows, max(course.random, SAMPLE + rows // SAMPLE_PART))
 
 
 def chosen(course: Course, count: int) -> Generator[Ask, Answers, None]:
@@ -216,7 +247,7 @@ def chosen(course: Course, count: int) -> Generator[Ask, Answers, None]:
     rows = course.least.positions[~known][:count]
     if not len(rows):
         return
-    line, odds = float(course.least.odds[~known][: len(rows)].max()), course.view.whole.answers.score
+    line, odds = float(course.least.odds[~known][: len(rows)].max()), course.pilot.answers.score
     course.hear(ask := Ask(rows, (0,), CHOSEN), (yield ask))
     place = {int(row): k for k, row in enumerate(course.pilot.rows)}
     at = np.array([place[int(row)] for row in course.order_of_random], np.int64)
@@ -228,9 +259,11 @@ def chosen(course: Course, count: int) -> Generator[Ask, Answers, None]:
 def lesson(course: Course) -> Generator[Ask, Answers, None]:
     """Teach the candidate with all rows so far, and have it name those that might be asked about next."""
     taught = course.problem.learned
-    ask = Ask(course.pilot.rows, (0, taught), LESSON, least=int(np.ceil((GROWTH - 1) * course.rows)))
+    ask = Ask(course.pilot.rows, (0, taught), LESSON, least=int(np.ceil((GROWTH - 1) * course.labels)))
     course.hear(ask, (answers := (yield ask)))
     course.least, view = answers.least, course.pilot
+    like = answers.like if course.like is not None or not course.taught else None
+    course.like = like if like is not None and borne_out(course.drawn, like) else None
     wrong = dict(zip(view.rows.tolist(), (view.answers.marks[:, taught] == BAD).tolist(), strict=True))
     course.lessons.append(np.array([wrong[row] for row in course.order_of_random.tolist()], bool))
     course.taught.append(course.rows)
@@ -239,7 +272,7 @@ def lesson(course: Course) -> Generator[Ask, Answers, None]:
 def tells(course: Course) -> bool:
     """Whether the candidate knows anything from the texts: it beats always saying the commonest label, or knows where
     it is right, or it would save something as it is."""
-    pilot, taught = course.pilot, course.problem.learned
+    pilot, taught = course.pilot if course.like is None else course.view, course.problem.learned
     assert pilot.answers.traits is not None
     keys = pilot.answers.traits.key[:, 0]
     known = keys != 0
@@ -269,9 +302,9 @@ def next_lesson(course: Course) -> int:
         view.answers.score[:, taught], shown(view, taught), prior=belief(OWN, ()), seed=course.problem.seed
     )
     for times in AHEAD:
-        rows = int(np.ceil(times * course.rows))
-        if rows <= most and later_cost(view, way, rows - course.rows, times**-power) < now:
-            return int(np.ceil(GROWTH * course.rows))
+        more = int(np.ceil(times * course.labels)) - course.labels
+        if course.rows + more <= most and later_cost(view, way, more, times**-power) < now:
+            return course.rows + int(np.ceil(GROWTH * course.labels)) - course.labels
     return course.rows
 
 
@@ -291,7 +324,7 @@ def falling(course: Course) -> float:
     half as many rows, on the random rows of that one that are like those left, and what is believed beforehand."""
     rows, last = course.taught, course.lessons[-1]
     earlier = next((k for k in reversed(range(len(rows))) if 2 * rows[k] <= rows[-1]), None)
-    if earlier is None:
+    if earlier is None or course.like is not None:
         return POWER
     both = ~course.gone[: len(course.lessons[earlier])]
     before, after = int(course.lessons[earlier][both].sum()) + 0.5, int(last[: len(both)][both].sum()) + 0.5
@@ -304,53 +337,6 @@ def falling(course: Course) -> float:
 # --------------------------------------------------------------------------- the end
 
 
-class View(Pilot):
-    """The rows of a pilot that others were asked about, too."""
-
-    __slots__ = ("whole",)
-    whole: Pilot
-
-    @classmethod
-    def showing(cls, whole: Pilot, rows: Ints, models: tuple[int, ...]) -> View:
-        """Of these rows, and what these models said."""
-        place = {int(row): k for k, row in enumerate(whole.rows)}
-        at, answers = np.array([place[int(row)] for row in rows], np.int64), whole.answers
-        traits = None if answers.traits is None else answers.traits.rows(at)
-        some = Answers(answers.marks[at], answers.cost[at], answers.score[at], traits)
-        view = cls(whole.problem, whole.told, rows, some, models)
-        object.__setattr__(view, "whole", whole)
-        return view
-
-    @classmethod
-    def of_others(cls, course: Course) -> View | None:
-        """The first of the random rows, as far as any other candidate was asked about them, but for those that are
-        gone; None where none was."""
-        whole, taught = course.pilot, course.problem.learned
-        random = cls.showing(whole, course.order_of_random, ())
-        asked = random.answers.marks != NOT_ASKED
-        asked[:, [0, taught]] = False
-        rows = int(asked.any(axis=1).sum())
-        if not rows or not asked[:rows].any(axis=1).all():
-            return None
-        models = tuple(j for j in sorted(whole.problem.by_price) if j == taught or asked[:rows, j].all())
-        return cls.showing(whole, random.rows[:rows][~course.gone[:rows]], models)
-
-    @property
-    def left(self) -> int:
-        """As of the whole."""
-        return self.whole.left
-
-    @property
-    def errors(self) -> int:
-        """As of the whole."""
-        return self.whole.errors
-
-    @property
-    def spent(self) -> float:
-        """As of the whole."""
-        return self.whole.spent
-
-
 def own_ways(pilot: Pilot, taught: int) -> list[Way]:
     """The ways to finish with the candidate that is taught alone."""
     routed = cascade_way(pilot, taught, OWN, pilot.answers.score[:, taught], ())
@@ -361,7 +347,7 @@ def all_ways(course: Course) -> Iterator[Way]:
     """Every way to finish, with its forecast."""
     taught = course.problem.learned
     yield from own_ways(course.view, taught)
-    if (view := View.of_others(course)) is not None and len(view.asked) > 1:
+    if (view := course.view_of_others) is not None and len(view.asked) > 1:
         yield from (way for way in weigh(view) if way.candidate != taught)
 
 
@@ -370,7 +356,7 @@ def finished(course: Course) -> Generator[Ask, Answers, Verdict]:
     pilot, order = course.pilot, course.whole_order
     trusted = [way for way in all_ways(course) if way.score != OWN or way.useless <= plain.TRUST]
     best = min(trusted, key=lambda way: way.cost)
-    if (view := View.of_others(course)) is not None and len(view.asked) > 1:
+    if (view := course.view_of_others) is not None and len(view.asked) > 1:
         heads = [way for way in weigh(view) if way.score != OWN or way.useless <= plain.TRUST]
         several = tiered(view, heads)
         if (several.heads or several.gate) and several.cost < BETTER * best.cost:

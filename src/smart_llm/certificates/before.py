@@ -1,0 +1,25 @@
+"""What a run took from earlier ones and from labels that were known before it, in words."""
+
+from __future__ import annotations
+
+from smart_llm.types.plan import FrozenPlan, GrownFrom
+
+
+def continued(grown: GrownFrom) -> list[str]:
+    """Of a table that grew: whose answers are delivered again, and what vouches for them."""
+    looked = " and ".join(f"{looked:,} of {rows:,}" for rows, _, looked in grown.looks)
+    return [
+        f"{grown.rows:,} rows are delivered as in run {grown.run}, from the ledger;",
+        f"looks at {looked} rows there, and this run's, keep the confidence together",
+    ]
+
+
+def known_before(plan: FrozenPlan) -> list[str]:
+    """What a taught candidate knew before the run, in words."""
+    if (told := plan.known) is None:
+        return []
+    kinds = [f"{told.answers:,} answers of {plan.reference} in the ledger"] if told.answers else []
+    kinds += [f"{each.labels:,} labels of {each.name} ({each.digest})" for each in plan.learn_from]
+    lines = [f"learned knew beforehand: {'; '.join(kinds)}; none of it is evidence"]
+    rows = f"{len(plan.set_aside):,} rows that were answered or piloted before"
+    return lines + [f"{rows} are delivered with {plan.reference}'s answers"] * bool(plan.set_aside)

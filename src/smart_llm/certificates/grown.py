@@ -1,0 +1,72 @@
+"""A run that continues an earlier one, looked at again: the earlier certificate is the one named, and holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from smart_llm.certificates.certificate import Certificate, stored
+from smart_llm.certificates.checks.ladder import CascadeEvidence, read
+from smart_llm.errors import LedgerError
+from smart_llm.ledger import Reader, canonical, tagged
+from smart_llm.procedures import DEFAULT
+from smart_llm.types import Json
+from smart_llm.types.plan import Command
+
+Verified: TypeAlias = Callable[[Json], Sequence[str]]
+"""What does not hold of a certificate, with the ledger."""
+
+
+def stated(c: Certificate) -> list[str]:
+    """The looks behind the rows that are delivered again are those that the plan names."""
+    told = _look(c)
+    if told is not None and told.before != (c.plan.grown.looks if c.plan.grown else ()):
+        return ["evidence: the earlier looks are not those of the plan"]
+    return []
+
+
+def _look(c: Certificate) -> CascadeEvidence | None:
+    """The evidence of a certificate, where it is a look of the default procedure."""
+    if c.status == "pending" or c.procedure.name != DEFAULT.name:
+        return None
+    told = read(c.evidence)
+    return told if isinstance(told, CascadeEvidence) else None
+
+
+def continued(c: Certificate, reader: Reader, verified: Verified) -> list[str]:
+    """The ledger holds the run that is continued, as it was named; it fits, and its own certificate holds."""
+    named = c.plan.grown
+    if named is None:
+        return []
+    run = next((run for run in reader.runs() if run.run_id == named.run), None)
+    if run is None or run.certificate is None or tagged(canonical(run.certificate)) != named.certificate:
+        return [f"ledger: run {named.run}, which is continued, is not the one that was named"]
+    try:
+        earlier = stored(run.certificate)
+    except LedgerError as error:
+        return [f"run {named.run}, which is continued: {error}"]
+    problems = [f"run {named.run}, which is continued: {problem}" for problem in verified(run.certificate)]
+    return [*_fits(c, earlier), *problems]
+
+
+def _fits(c: Certificate, earlier: Certificate) -> list[str]:
+    """It is of the same command, on fewer rows, and this one's tiers are its tiers."""
+    named, told, before = c.plan.grown, _look(c), _look(earlier)
+    if named is None or told is None or before is None:
+        return ["ledger: the run that is continued had no look"]
+    own = (before.rows_left, before.credit, before.looked)
+    same = {
+        "command": _anyhow(earlier.plan.command) == _anyhow(c.plan.command),
+        "rows": earlier.claim.rows == named.rows < c.claim.rows,
+        "looks": (*(earlier.plan.grown.looks if earlier.plan.grown else ()), own) == named.looks,
+        "tiers": (told.tiers, told.gate) == (before.tiers, before.gate),
+        "status": earlier.status == "certified" and not earlier.claim.errors and not before.errors,
+    }
+    return [f"ledger: the run that is continued does not fit: {name}" for name, fits in same.items() if not fits]
+
+
+def _anyhow(command: Command) -> Command:
+    """Without what may differ: the table, the seed, and whether it is asked by batch."""
+    return replace(command, table="", rows=0, asked_seed=None, batch=False)

@@ -1,0 +1,114 @@
+"""Looks one after another, at the parts of a table that grew: one level for all of them together.
+
+Part i has N_i rows, a look at n_i of them and credit c_i, which do not depend on what looks show. Let m_i be the bad
+rows delivered in part i. By the lemma of `stats.first_bad`, whatever happened before, P(m_i > k) ≤ H_i(k) for every k,
+with H_i(k) = P(Hyp(N_i, k + 1 + c_i, n_i) ≤ c_i). Given the looks at earlier parts, their sum s is settled, so a
+miss of the promise, s + m > B, has probability at most f(s) = H(B − s), and 1 where s > B. f does not fall, so
+
+    P(s + m > B) ≤ E f(s) ≤ f(0) + Σ (f(j) − f(j − 1)) · P(s ≥ j),    j = 1 … B + 1.
+
+Errors of several parts add up like independent ones: a few rows of a part that was added are enough, where the first
+part's look was precise. The sum is taken over a grid, f at each block's upper end, which rounds up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smart_llm.stats.hypergeometric import pmf, slack
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Look: TypeAlias = tuple[int, int, int]
+"""Rows of a part, credit, rows looked at."""
+POINTS = 400
+"""Of the grid."""
+CREDITS = tuple(np.unique(np.round(np.r_[0:12, 1.2 ** np.arange(14, 26)]).astype(int)).tolist())
+"""What may be chosen."""
+SHAPE = 3.0
+"""What is believed of rows that are added, whatever was seen: of the surest share x of them the share d·x^SHAPE is bad,
+d being what may differ."""
+LUCK = np.array([-1.383, -0.674, -0.210, 0.210, 0.674, 1.383])
+"""Normal deviates that stand for what only the look decides."""
+
+
+def beyond(looks: Sequence[Look], allowed: Ints) -> Floats:
+    """Shape of `allowed`: how likely it is that more bad rows than that are delivered in all parts together.
+
+    Guarantee: an upper bound for every population of every part, where a later part may be chosen by all that was seen
+    of earlier ones. Assumes: the sizes of looks and parts do not depend on earlier looks; each look is a uniform draw,
+    independent of earlier ones; the order of delivery in a part does not depend on its own look.
+    Rounds: up. Source: the sum above (lemma 17 in docs/claims.md). 1 where `allowed` is negative.
+    """
+    (rows, credit, looked), before = looks[-1], tuple(looks[:-1])
+    allowed = np.asarray(allowed, np.int64)
+    if not before:
+        return _one(rows, credit, looked, allowed)
+    return np.array([_sum(before, rows, credit, looked, each) for each in allowed.ravel().tolist()]).reshape(
+        allowed.shape
+    )
+
+
+def _one(rows: int, credit: int, looked: int, allowed: Ints) -> Floats:
+    """H of one part."""
+    bad = np.clip(allowed + 1 + credit, 0, rows)
+    seen = np.arange(credit + 1).reshape((-1,) + (1,) * allowed.ndim)
+    total = pmf(rows, bad[None, ...], looked, seen).sum(axis=0) * (1 + slack(rows))
+    return np.where(allowed < 0, 1.0, np.minimum(1.0, np.asarray(total)))
+
+
+def _sum(before: tuple[Look, ...], rows: int, credit: int, looked: int, allowed: int) -> float:
+    if allowed < 0:
+        return 1.0
+    low = max(0, allowed - rows - credit)
+    ends = np.unique(np.r_[0, np.linspace(low, allowed + 1, POINTS).astype(np.int64)])
+    last = _one(rows, credit, looked, allowed - (ends[1:] - 1))  # f at the end of every block
+    steps = np.diff(np.r_[last, 1.0])
+    return float(min(1.0, last[0] + float(np.maximum(steps, 0.0) @ _reached(before, tuple(ends[1:].tolist())))))
+
+
+@lru_cache(maxsize=64)
+def _reached(before: tuple[Look, ...], counts: tuple[int, ...]) -> Floats:
+    """How likely the earlier parts have at least so many bad rows delivered."""
+    return beyond(before, np.array(counts, np.int64) - 1)
+
+
+@lru_cache(maxsize=256)
+def look(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, share: float) -> tuple[int, int] | None:
+    """(credit, rows to look at) of a part that was added; None where no look costs less than the reference on all of
+    them.
+
+    Guarantee: `beyond` is at most alpha. Assumes: nothing. Rounds: rows up. Source: what is believed (`SHAPE`)
+    decides what it costs alone; nothing that an earlier look has shown goes in. share: of all rows, how many may
+    differ.
+    """
+    found = []
+    for credit in CREDITS:
+        looked = _needed(before, rows, allowed, alpha, credit)
+        if looked is None or looked >= rows:
+            break
+        bad = (credit + 1) * np.maximum(0.0, 1 - 1 / (9 * (credit + 1)) + LUCK / (3 * np.sqrt(credit + 1))) ** 3
+        taken = float((np.minimum(1.0, bad / looked / share) ** (1 / SHAPE)).mean())
+        found.append((looked + (rows - looked) * (1 - taken), credit, looked))
+    if not found or min(found)[0] >= 0.9 * rows:
+        return None
+    return min(found)[1:]
+
+
+def _needed(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, credit: int) -> int | None:
+    """The fewest rows whose look keeps the level."""
+    low, high = credit, rows
+    if beyond((*before, (rows, credit, rows)), np.array(allowed)) > alpha:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if beyond((*before, (rows, credit, middle)), np.array(allowed)) <= alpha:
+            high = middle
+        else:
+            low = middle
+    return high

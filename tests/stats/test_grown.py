@@ -1,0 +1,76 @@
+"""Looks at the parts of a table that grew: one level for all, exact, whatever the parts hold."""
+
+from itertools import combinations, product
+from math import comb
+
+import numpy as np
+import pytest
+
+from smart_llm.certificates.checks.ladder import _beyond
+from smart_llm.stats.grown import POINTS, Look, beyond, look
+
+
+def delivered(bad: tuple[bool, ...], looked: tuple[int, ...], credit: int) -> int:
+    """Bad rows delivered: those not looked at before the (credit + 1)-th bad one that was, rows in their order."""
+    seen = count = 0
+    for row, wrong in enumerate(bad):
+        if row in looked:
+            seen += wrong
+            if seen > credit:
+                break
+        else:
+            count += wrong
+    return count
+
+
+def law(bad: tuple[bool, ...], size: int, credit: int) -> np.ndarray:
+    """Probabilities of 0, 1, … delivered bad rows, over every draw of a look."""
+    found = np.zeros(len(bad) + 1)
+    for looked in combinations(range(len(bad)), size):
+        found[delivered(bad, looked, credit)] += 1
+    return found / comb(len(bad), size)
+
+
+def worst(first: Look, second: Look, allowed: int) -> float:
+    """The chance that more bad rows are delivered, in the worst tables: the second part is chosen when it is known what
+    the first look has delivered."""
+    later = [law(bad, second[2], second[1]) for bad in product((False, True), repeat=second[0])]
+    beyond_later = [max(float(each[most + 1 :].sum()) for each in later) for most in range(second[0] + 1)]
+    return max(
+        sum(p * (1.0 if s > allowed else beyond_later[min(allowed - s, second[0])]) for s, p in enumerate(law_of))
+        for law_of in (law(bad, first[2], first[1]) for bad in product((False, True), repeat=first[0]))
+    )
+
+
+@pytest.mark.parametrize(("first", "second"), [((6, 0, 3), (5, 0, 2)), ((6, 1, 3), (5, 0, 3)), ((5, 0, 2), (6, 1, 4))])
+def test_no_table_that_grew_breaks_the_promise_more_often(first: Look, second: Look) -> None:
+    """For every pattern of the first part, and the worst pattern of the second for whatever the first look has
+    delivered, chosen by an adversary who has seen it, every draw of both: more than so many bad rows are delivered
+    with at most the probability that is stated, for every number of them."""
+    for allowed in range(1, first[0] + second[0]):
+        stated = float(beyond((first, second), np.array([allowed]))[0])
+        assert worst(first, second, allowed) <= stated + 1e-12
+        assert stated == pytest.approx(_beyond((first, second), allowed), abs=1e-12)
+
+
+def test_to_count_the_second_look_alone_is_found_out() -> None:
+    """Looks that keep a level each, for the misses allowed in their own part, break it together, and the level that is
+    stated says so."""
+    part, own, both = (6, 0, 3), 1, 2
+    alone = float(beyond((part,), np.array([own]))[0])
+    assert worst(part, part, both) > alone
+    assert float(beyond((part, part), np.array([both]))[0]) > alone
+
+
+@pytest.mark.parametrize(("before", "rows", "allowed"), [(((19600, 45, 545),), 2000, 2200), (((400, 3, 80),), 60, 40)])
+def test_the_grid_rounds_up(before: tuple[tuple[int, int, int], ...], rows: int, allowed: int) -> None:
+    """What is stated is never below what is summed up without a grid, and hardly above; the look chosen keeps the
+    level, one row less would not."""
+    for looks in ((*before, (rows, 2, 30)), (*before, (rows, 2, 30), (rows, 1, 20))):
+        stated, exact = float(beyond(looks, np.array([allowed]))[0]), _beyond(looks, allowed)
+        assert exact * (1 - 1e-7) <= stated <= exact + 6 / POINTS
+    found = look(before, rows, allowed, 0.05, 0.1)
+    assert found is not None
+    credit, looked = found
+    assert float(beyond((*before, (rows, credit, looked)), np.array([allowed]))[0]) <= 0.05
+    assert float(beyond((*before, (rows, credit, looked - 1)), np.array([allowed]))[0]) > 0.05
