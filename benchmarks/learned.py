@@ -24,6 +24,7 @@ import polars as pl
 
 from smart_llm import procedures
 from smart_llm.learned.learner import Learner, Shelf
+from smart_llm.scores.traits import answer_key
 from smart_llm.simulation.drive import Population, simulate
 from smart_llm.simulation.recorded import Recorded, load
 from smart_llm.simulation.replay import pose, run_trials
@@ -173,6 +174,8 @@ def _said(added: Population, taught: Taught, school: School, rows: np.ndarray) -
     truth = [school.answers[row] for row in rows]
     added.marks[:, school.column] = [AGREE if label == true else BAD for label, true in zip(labels, truth, strict=True)]
     added.score[:, school.column] = said.odds
+    if added.traits is not None:
+        added.traits.key[:, school.column] = [answer_key(label) for label in labels]
     return added
 
 
