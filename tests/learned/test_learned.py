@@ -9,7 +9,7 @@ import pytest
 from smart_llm.errors import LedgerError
 from smart_llm.learned.features import block
 from smart_llm.learned.learner import Learner, Shelf
-from smart_llm.learned.model import Fitted, decided
+from smart_llm.learned.model import FORMAT, Fitted, decided
 
 GOOD, BAD = ["great", "lovely", "fine", "superb", "好", "很好"], ["awful", "broken", "poor", "hate", "差", "太差"]
 
@@ -126,7 +126,8 @@ def test_it_is_kept_as_bytes_that_execute_nothing() -> None:
     again = Fitted.from_bytes(kept)
     assert again.digest == fitted.digest
     assert again.labels == fitted.labels
-    for broken in (b"", kept[:-9], kept[:50], b"\x80\x04pickle", kept.replace(b"smart-learned/1", b"smart-learned/9")):
+    other = kept.replace(FORMAT.encode(), b"smart-learned/999")
+    for broken in (b"", kept[:-9], kept[:50], b"\x80\x04pickle", other):
         with pytest.raises(LedgerError, match="learned model"):
             Fitted.from_bytes(broken)
 
