@@ -177,6 +177,22 @@ def test_it_goes_on_from_notes(tmp_path: Path, command: Command) -> None:
         assert (code, "another version" in out + err) == (5, True)
 
 
+def test_what_is_told_to_be_known_is_looked_up(tmp_path: Path, command: Command) -> None:
+    """`smart verify` finds a request recorded as answered from the ledger whose answer the ledger does not have."""
+    ledger = tmp_path / "gateway.db"
+    with mocking() as mock, serving(tmp_path, (REVIEWS + SMALL_WINDOWS).format(url=mock.url)) as served:
+        assert [served.chat("film again").status for _ in range(2)] == [200, 200]
+        assert served.stop() == 0
+    verified(command, tmp_path)
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as base:
+        base.execute("DROP TRIGGER events_no_update")
+        for number, payload in base.execute("SELECT id, payload FROM events WHERE kind = 'asked'").fetchall():
+            asked = [each | ({"reference": "nothing"} if each["request"] == 2 else {}) for each in json.loads(payload)]
+            base.execute("UPDATE events SET payload = ? WHERE id = ?", (json.dumps(asked), number))
+    code, out, err = command("verify", ledger)
+    assert (code, "request 2: the reference's answer is not in the ledger" in out + err) == (5, True)
+
+
 def test_two_gateways_on_one_ledger_are_refused(tmp_path: Path) -> None:
     """A second gateway on a ledger that is in use says so in a line, and ends with exit code 2."""
     with mocking() as mock, serving(tmp_path, REVIEWS.format(url=mock.url)):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gateways import REVIEWS, mocking, serving
 
+from smart_llm.gateway.purse import Purse
 from smart_llm.gateway.tally import Tally, early_share
 from smart_llm.procedures.stream import Counts, Window, WindowTerms
 
@@ -42,6 +43,19 @@ def test_the_budget_of_a_day(tmp_path: Path) -> None:
                 )
                 assert 0.0015 < spent <= 0.003
                 assert served.stop() == 0
+
+
+def test_a_clock_set_back_gives_no_second_budget() -> None:
+    """A clock that is set back over midnight and goes on begins no day anew; the next day does."""
+    now = [2 * 86_400.0 + 60]
+    purse = Purse(1.0, clock=lambda: now[0])
+    asyncio.run(purse.reserve(0.9))
+    purse.settle(0.9, 0.9)
+    for moment in (2 * 86_400.0 - 60, 2 * 86_400.0 + 120):
+        now[0] = moment
+        assert not purse.fits(0.9)
+    now[0] = 3 * 86_400.0 + 1
+    assert purse.fits(0.9)
 
 
 def test_metrics_and_page_tell_of_windows(tmp_path: Path, command: Command) -> None:

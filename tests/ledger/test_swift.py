@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from smart_llm.errors import LedgerError
+from smart_llm.errors import InputError, LedgerError
 from smart_llm.ledger import Ledger, Reader, ahead
 from smart_llm.ledger.ahead import ATTEMPT, EVENT, PART, Entry
 from smart_llm.ledger.swift import Swift
@@ -131,10 +131,104 @@ def test_a_kill_loses_nothing(path: Path, count: int, pause: float) -> None:
     assert read(path) == list(range(count))
 
 
-@pytest.mark.parametrize("lost", [1, 7, 60])
-def test_a_torn_end_ends_it(path: Path, opened: Callable[[], Swift], lost: int) -> None:
-    """Of a file whose end is missing or spoilt the whole records count that stand before."""
+def machine_down(writer: Swift) -> None:
+    """The ledger says that its writer began on another start of the machine."""
+    payload = '["another start of the machine"]'
+    writer._connection.execute("INSERT INTO events VALUES (NULL, 'ahead', 'written', ?, 0.0)", (payload,))
+
+
+def missing(file: Path, data: bytes) -> None:
+    """It was deleted."""
+    file.unlink()
+
+
+def empty(file: Path, data: bytes) -> None:
+    """Nothing is in it any more."""
+    file.write_bytes(b"")
+
+
+def cut(file: Path, data: bytes) -> None:
+    """Half of it is left."""
+    file.write_bytes(data[: len(data) // 2])
+
+
+def cut_after_a_record(file: Path, data: bytes) -> None:
+    """Whole records are left, and some are not."""
+    place = 0
+    for _ in range(3):
+        place += 8 + int.from_bytes(data[place : place + 4])
+    file.write_bytes(data[:place])
+
+
+def headless(file: Path, data: bytes) -> None:
+    """Its beginning is spoilt."""
+    file.write_bytes(bytes(byte ^ 85 for byte in data[:30]) + data[30:])
+
+
+def spoilt_within(file: Path, data: bytes) -> None:
+    """A few bytes in the middle are."""
+    file.write_bytes(data[:100] + bytes(byte ^ 85 for byte in data[100:110]) + data[110:])
+
+
+@pytest.mark.parametrize("spoil", [missing, empty, cut, cut_after_a_record, headless, spoilt_within])
+@pytest.mark.parametrize(("turned", "which"), [(False, 1), (True, 0), (True, 1)])
+def test_what_is_lost_beside_a_ledger_is_said(
+    path: Path, opened: Callable[[], Swift], spoil: Callable[[Path, bytes], None], turned: bool, which: int
+) -> None:
+    """After a killed process, files beside the ledger that are missing, cut off or spoilt are named by readers and by
+    the next writer, and nothing is changed; put back, all that was written is found."""
     writer = opened()
+    for number in range(5):
+        writer.write([told(number)])
+    if turned:
+        writer._ahead.turn()
+        for number in range(5, 9):
+            writer._ahead.append([told(number)])
+    file = ahead.files(path)[which]
+    data = file.read_bytes()
+    spoil(file, data)
+    for look in (Ledger.open, Reader.open) if spoil in (missing, cut) else (Ledger.open,):  # a reader looks again first
+        with pytest.raises(LedgerError, match=r"missing or damaged|do not go with"):
+            look(path)
+    file.write_bytes(data)
+    assert read(path) == list(range(9 if turned else 5))
+
+
+def test_two_writers_of_a_ledger_are_noticed(path: Path, opened: Callable[[], Swift]) -> None:
+    """Where a second writer got past the lock, the first cannot fold in what nobody would find, and says so."""
+
+    async def both() -> str:
+        first, failures = opened(), list[LedgerError]()
+        first.failed = failures.append
+        first.write([told(1)])
+        path.with_name("a.db.lock").unlink()
+        Ledger.open(path).close()
+        while not failures:
+            with contextlib.suppress(LedgerError):
+                first.write([told(2)])
+            await asyncio.sleep(0.05)
+        return str(failures[0])
+
+    assert "another process writes this ledger" in asyncio.run(asyncio.wait_for(both(), 20))
+    assert read(path) == [1]
+
+
+def test_a_link_to_a_ledger_is_the_ledger(path: Path, opened: Callable[[], Swift]) -> None:
+    """By a symbolic link the same files are found, and the same lock."""
+    link = path.parent / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    opened().write([told(1)])
+    assert read(link) == [1]
+    with contextlib.closing(Ledger.open(path)), pytest.raises(InputError, match="is using the ledger"):
+        Ledger.open(link)
+
+
+@pytest.mark.parametrize("lost", [9, 15, 60])
+def test_a_torn_end_ends_it(path: Path, opened: Callable[[], Swift], lost: int) -> None:
+    """When the machine went down, of a file whose end is missing or spoilt the whole records before it count."""
+    writer = opened()
+    machine_down(writer)
     for number in range(5):
         writer.write([told(number)])
     file = ahead.files(path)[1]
@@ -149,8 +243,9 @@ def test_a_torn_end_ends_it(path: Path, opened: Callable[[], Swift], lost: int) 
 
 
 def test_nothing_follows_what_was_lost(path: Path, opened: Callable[[], Swift]) -> None:
-    """Where the end of a file was lost the next one, which was begun after it, does not count."""
+    """Where the machine went down and the end of a file was lost the next one, begun after it, does not count."""
     writer = opened()
+    machine_down(writer)
     for number in range(3):
         writer.write([told(number)])
     ledger = writer._ahead
@@ -159,7 +254,7 @@ def test_nothing_follows_what_was_lost(path: Path, opened: Callable[[], Swift]) 
     assert read(path) == [0, 1, 2, 3]
     file = ahead.files(path)[1]
     data = file.read_bytes()
-    file.write_bytes(data[:-3])
+    file.write_bytes(data[:-11])
     assert read(path) == [0, 1]
     file.write_bytes(data)
 

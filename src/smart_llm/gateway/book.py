@@ -24,7 +24,7 @@ import msgspec
 
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import Ledger, Reader, canonical, tagged
-from smart_llm.ledger.ahead import ANSWER, ATTEMPT, EVENT, PART, Entry
+from smart_llm.ledger.ahead import ANSWER, ATTEMPT, EVENT, PART, Entry, boot_of
 from smart_llm.ledger.store import _ATTEMPT, _EVENT, _PUT, answer_row
 from smart_llm.ledger.swift import Swift
 from smart_llm.procedures.stream import Event, Tossed, read_events, write_event
@@ -35,7 +35,6 @@ SERIES, STREAM, ASKED, SUMMARY = "series", "stream", "asked", "summary"
 UNSYNCED = 8
 """Accepted answers that may have left before the disk has what was decided about them."""
 _KINDS = {_PUT: ANSWER, _ATTEMPT: ATTEMPT, _EVENT: EVENT}
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _EVENTS = "SELECT payload FROM events WHERE run = ? AND kind = ? AND id > ? AND id < ? ORDER BY id"
 _BACKWARDS = "SELECT payload FROM events WHERE run = ? AND kind = ? ORDER BY id DESC"
 _json = msgspec.json.Decoder().decode
@@ -156,11 +155,3 @@ def all_series(reader: Reader) -> dict[str, Json]:
     """What every series of a ledger promises."""
     rows = reader._db.execute("SELECT run, payload FROM events WHERE kind = ? ORDER BY id", (SERIES,))
     return {run: _json(payload) for run, payload in rows}
-
-
-def boot_of() -> str | None:
-    """What names this start of the machine; None where it does not say."""
-    try:
-        return _BOOT.read_text().strip()
-    except OSError:
-        return None

@@ -45,5 +45,5 @@ class Purse(Budget):
 
     def _turn(self) -> None:
         day = int(self._clock() // DAY)
-        if day != self._day:
+        if day > self._day:  # a clock that is set back begins no new day: what was spent stays spent
             self._day, self.today = day, 0.0

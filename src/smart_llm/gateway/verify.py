@@ -116,6 +116,9 @@ def _counted(reader: Reader, name: str, told: Mapping[str, Json], events: Iterab
     for event in events:
         if isinstance(event, Accepted | Deferred) and event.request not in asked:
             yield f"request {event.request}: what was asked for it is not recorded"
+        elif isinstance(event, Deferred) and event.known:
+            if _value(reader, task, asked[event.request].get("reference")) is None:
+                yield f"request {event.request}: the reference's answer is not in the ledger"
         elif isinstance(event, Accepted):
             ways[event.request] = event.way
         elif isinstance(event, Tossed) and _said(reader, task, ways[event.request], asked[event.request]) is None:

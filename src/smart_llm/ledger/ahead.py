@@ -4,9 +4,13 @@
 
 Appending to a file takes a few millionths of a second of CPU, a transaction of SQLite about two hundred. So whoever
 answers people appends here, and what one of the files holds (a *piece*) is folded into the ledger by one transaction,
-which notes the piece's number: none is folded in twice. A record that is torn ends its piece; those after it were never
-synced. Readers find what is not folded in as if it were (`overlay`), and whoever writes the ledger next folds it in
-first (`settle`).
+which notes the piece's number: none is folded in twice. Readers find what is not folded in as if it were (`overlay`),
+and whoever writes the ledger next folds it in first (`settle`).
+
+Nothing of them may get lost unnoticed. While there is a writer the ledger says so, and on which start of the machine:
+then both files must be there. Every piece ends in a mark, which the next record replaces only when it and a mark after
+it are written; so a killed process leaves whole pieces. Where the machine itself went down, the disk may hold less:
+there a record that is torn ends its piece; those after it were never synced.
 
 Events of one run and kind that are written as parts become one row of the ledger, whose payload lists them.
 """
@@ -28,19 +32,21 @@ import msgspec
 
 from smart_llm.errors import LedgerError
 
-FORMAT = "smart-ahead/1"
+FORMAT = "smart-ahead/2"
 ANSWER, ATTEMPT, EVENT, PART = range(4)
 """Kinds of entries: rows of the tables, an event without its number, and a part of one."""
 Entry: TypeAlias = "tuple[int, Sequence[Any]]"
 
-RUN, NAME, FOLDED = "ahead", "ledger", "folded"
-"""Events of this run say whose the files beside a ledger are, and which piece was folded in last."""
+RUN, NAME, FOLDED, WRITTEN = "ahead", "ledger", "folded", "written"
+"""Events of this run say whose the files beside a ledger are, which piece was folded in last, and whether there is a
+writer: on which start of the machine, [] where that is not known, null for none."""
 COLUMNS = {"answers": 10, "attempts": 8, "events": 5}
 TOGETHER = 50
 """Rows that one statement inserts: SQLite gives Python's lock up for every statement, and takes it again."""
 TRIES, PAUSE = 50, 0.02
 """Times, and seconds between, that a reader looks again whose pieces were folded in meanwhile."""
 _FRAME = Struct(">II")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _HEAD = "SELECT payload FROM events WHERE run = ? AND kind = ? ORDER BY id DESC LIMIT 1"
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -48,29 +54,35 @@ _sync = getattr(os, "fdatasync", os.fsync)
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is to be folded in at once. ledger: whose it is. length, before: bytes of it, and of the piece before it."""
+    """What is to be folded in at once. ledger: whose it is. length, before: bytes of it, and of the piece before it.
+    whole: whether the mark of its end is there."""
 
     ledger: str
     number: int
     before: int
     entries: list[Entry]
     length: int
+    whole: bool
 
 
 class Ahead:
     """The files of one ledger, for its only writer. A failed write leaves them as they are: nothing may follow it."""
 
     def __init__(self, path: Path, ledger: str, number: int) -> None:
-        self._ledger, self.number, self._length = ledger, number, 0
+        self._ledger, self.number, self._length = ledger, number - 1, 0
         flags = os.O_CREAT | os.O_RDWR | os.O_TRUNC | getattr(os, "O_BINARY", 0)
         self._paths = files(path)
         self._files = [os.open(each, flags, 0o600) for each in self._paths]
-        _sync_folder(path.parent)
+        _sync_folder(self._paths[0].parent)
         self._begin()
+        self.turn()
 
     def append(self, entries: Sequence[Entry]) -> None:
         """One record more: it survives this process when this returns. `OSError` where there is no room."""
-        self._write(_encode(entries), self._seed)
+        data, place = _encode(entries), self._length
+        self._write(place + _FRAME.size, data + _mark(self._seed))
+        self._write(place, _FRAME.pack(len(data), zlib.crc32(data, self._seed)))
+        self._length += _FRAME.size + len(data)
 
     def turn(self) -> None:
         """Begin the next piece in the other file, whose own must be folded in by now."""
@@ -94,33 +106,37 @@ class Ahead:
     def _begin(self) -> None:
         """What the file held before is written over: that spares the disk much. Its checksums do not fit this piece."""
         self._file = self._files[self.number % 2]
-        os.lseek(self._file, 0, os.SEEK_SET)
         head = _encode([FORMAT, self._ledger, self.number, self._length])
-        self._seed, self._length = zlib.crc32(head), 0
-        self._write(head, 0)
+        self._seed, self._length = zlib.crc32(head), _FRAME.size + len(head)
+        self._write(0, _FRAME.pack(len(head), self._seed) + head + _mark(self._seed))
 
-    def _write(self, data: bytes, seed: int) -> None:
-        record = _FRAME.pack(len(data), zlib.crc32(data, seed)) + data
-        if os.write(self._file, record) != len(record):
+    def _write(self, place: int, data: bytes) -> None:
+        os.lseek(self._file, place, os.SEEK_SET)
+        if os.write(self._file, data) != len(data):
             raise OSError("there is no room for it")
-        self._length += len(record)
 
 
 def files(path: Path) -> list[Path]:
-    """Where they are."""
+    """Where they are: beside the ledger itself, also where `path` is a link to it."""
+    path = path.resolve()
     return [path.with_name(f"{path.name}-ahead.{place}") for place in (0, 1)]
 
 
+def boot_of() -> str | None:
+    """What names this start of the machine; None where it does not say."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return None
+
+
 def pieces(path: Path) -> list[Piece]:
-    """What the files beside a ledger hold, oldest first, as far as it is whole: nothing follows what was lost."""
+    """What the files beside a ledger hold, oldest first, as far as it can be read."""
     found = list[Piece]()
     for each in files(path):
         with suppress(FileNotFoundError):
             found += _piece(each.read_bytes(), each)
-    found.sort(key=lambda piece: piece.number)
-    if len(found) == 2 and found[0].number + 1 == found[1].number and found[0].length < found[1].before:
-        found.pop()
-    return found
+    return sorted(found, key=lambda piece: piece.number)
 
 
 def _piece(data: bytes, path: Path) -> Iterator[Piece]:
@@ -137,7 +153,12 @@ def _piece(data: bytes, path: Path) -> Iterator[Piece]:
         end = start
         record, start = _record(data, end, seed)
     _, ledger, number, before = told
-    yield Piece(ledger, number, before, entries, end)
+    yield Piece(ledger, number, before, entries, end, data[end : end + _FRAME.size] == _mark(seed))
+
+
+def _mark(seed: int) -> bytes:
+    """What ends a piece."""
+    return _FRAME.pack(0, zlib.crc32(b"end", seed))
 
 
 def _record(data: bytes, start: int, seed: int) -> tuple[bytes | None, int]:
@@ -154,14 +175,19 @@ def _record(data: bytes, start: int, seed: int) -> tuple[bytes | None, int]:
 # --------------------------------------------------------------------------- into the ledger
 
 
-def fold(connection: sqlite3.Connection, number: int, entries: Iterable[Entry]) -> None:
-    """Write a piece into the ledger, by one transaction."""
+def fold(connection: sqlite3.Connection, number: int, entries: Iterable[Entry], *, last: bool = False) -> None:
+    """Write a piece into the ledger, by one transaction. last: its writer ends with it. `LedgerError` where somebody
+    else has written it meanwhile: nothing that this writer goes on with would be found."""
     connection.execute("BEGIN IMMEDIATE")
     try:
+        if (_told(connection, FOLDED) or 0) != number - 1:
+            raise LedgerError("another process writes this ledger as well; give every gateway a ledger of its own")
         _insert(connection, entries, "")
         _note(connection, FOLDED, number)
+        if last:
+            _note(connection, WRITTEN, None)
         connection.execute("COMMIT")
-    except sqlite3.Error:
+    except (sqlite3.Error, LedgerError):
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
@@ -169,10 +195,10 @@ def fold(connection: sqlite3.Connection, number: int, entries: Iterable[Entry]) 
 
 def settle(connection: sqlite3.Connection, path: Path) -> None:
     """Fold in what a writer that was stopped has left, and remove its files."""
-    if not any(each.exists() for each in files(path)):
-        return
     for piece in _missing(connection, path):
         fold(connection, piece.number, piece.entries)
+    if _told(connection, WRITTEN) is not None:
+        _note(connection, WRITTEN, None)
     for each in files(path):
         each.unlink(missing_ok=True)
 
@@ -183,13 +209,14 @@ def begin(connection: sqlite3.Connection, path: Path) -> Ahead:
     if name is None:
         name = os.urandom(8).hex()
         _note(connection, NAME, name)
-    return Ahead(path, name, 1 + (_told(connection, FOLDED) or 0))
+    made = Ahead(path, name, 1 + (_told(connection, FOLDED) or 0))
+    boot = boot_of()
+    _note(connection, WRITTEN, [] if boot is None else [boot])
+    return made
 
 
 def overlay(connection: sqlite3.Connection, path: Path) -> None:
     """Let a reader's connection find what is not folded in, as of now, as if it were."""
-    if not any(each.exists() for each in files(path)):
-        return
     for left in range(TRIES, -1, -1):
         connection.execute("BEGIN")  # until it is closed: what is folded in later is here already
         try:
@@ -219,15 +246,31 @@ def overlay(connection: sqlite3.Connection, path: Path) -> None:
 
 def _missing(connection: sqlite3.Connection, path: Path) -> list[Piece]:
     """The pieces that are not folded in. `LedgerError`: these are not all, or not of this ledger."""
-    last, name = _told(connection, FOLDED) or 0, _told(connection, NAME)
-    found = [piece for piece in pieces(path) if piece.number > last]
+    last, name, written = _told(connection, FOLDED) or 0, _told(connection, NAME), _told(connection, WRITTEN)
+    there = pieces(path)
+    found = [piece for piece in there if piece.number > last]
     fits = [piece.number for piece in found] == list(range(last + 1, last + 1 + len(found)))
+    names = f"{files(path)[0]} and {files(path)[1].name}"
     if not fits or any(piece.ledger != name for piece in found):
         raise LedgerError(
-            f"{files(path)[0]} and {files(path)[1].name} do not go with {path}: it is another ledger, or an older copy "
+            f"{names} do not go with {path}: it is another ledger, or an older copy "
             "of theirs. Put back what belongs to them, or move them away."
         )
+    if written is not None and not _all_there(path, there, found, process=written == [boot_of()]):
+        raise LedgerError(
+            f"{names} hold the newest of what {path} has recorded, and are missing or damaged. Put them back as they "
+            "were; if they are lost, begin a new ledger: requests that were answered are not in this one."
+        )
+    if len(found) == 2 and found[0].length < found[1].before:
+        found.pop()  # nothing follows what was lost
     return found
+
+
+def _all_there(path: Path, there: list[Piece], found: list[Piece], *, process: bool) -> bool:
+    """Whether files are as their writer has left them. process: only that can have been stopped, not the machine."""
+    if not process:
+        return all(each.exists() for each in files(path))
+    return len(there) == 2 and bool(found) and all(piece.whole for piece in found)
 
 
 def _insert(connection: sqlite3.Connection, entries: Iterable[Entry], prefix: str) -> None:

@@ -22,14 +22,14 @@ WIDTH = 20
 
 
 def acquire(path: Path) -> FileLock:
-    """Lock the ledger at `path`; `release` of the result gives it up.
+    """Lock the ledger at `path`, or the one that it is a link to; `release` of the result gives it up.
 
     Raises `InputError` when another run has it, or when the place cannot be written.
     """
     if not path.parent.is_dir():  # filelock would make it, and a slip of the pen a new place for what is paid
         raise InputError(f"The ledger {path} cannot be created: there is no folder {path.parent}.")
     side = FileLock(
-        f"{path}.lock", timeout=0, mode=0o600, thread_local=False, preserve_lock_file=True, on_acquired=_sign
+        f"{path.resolve()}.lock", timeout=0, mode=0o600, thread_local=False, preserve_lock_file=True, on_acquired=_sign
     )
     try:
         side.acquire()

@@ -136,8 +136,8 @@ class Swift(Writer):
         self._syncing.join()
         folded = False
         if not self._fault:
-            with contextlib.suppress(sqlite3.Error):
-                ahead.fold(self._connection, self._ahead.number, self._fresh)
+            with contextlib.suppress(sqlite3.Error, LedgerError):
+                ahead.fold(self._connection, self._ahead.number, self._fresh, last=True)
                 folded = True
         if not folded:
             with contextlib.suppress(OSError):
@@ -230,7 +230,7 @@ class Swift(Writer):
         fault = ""
         try:
             ahead.fold(self._connection, number, entries)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, LedgerError) as error:
             fault = str(error)
             self._fault = f"The ledger could not be written: {fault}. What was recorded before is kept."
         with contextlib.suppress(RuntimeError):
