@@ -154,6 +154,7 @@ class Route:
             self._behind(self._audit(decision, turn.reference, turn.values))
         else:
             self.tally.spared(self._guess(answer))
+            self._watch(decision)
         await self._book.settled_down()
         return self._given(turn, decision, answer, 1 + decision.way, audited=tossed.audit)
 
@@ -198,6 +199,7 @@ class Route:
         decision = self.stream.known()
         self._write(turn.record(decision.request))
         self.tally.known += 1
+        self._watch(decision)
         return self._given(turn, decision, answer, 0)
 
     async def _by_reference(self, turn: Turn, decision: Accepted | Deferred, *, audited: bool = False) -> Given:
@@ -239,13 +241,14 @@ class Route:
         agreed = {way: self._task.equivalent(said, value) for way, said in values.items()} if value is not None else {}
         cost = answer.cost if answer is not None else 0.0
         self.stream.settle(decision.request, answered=value is not None, agreed=agreed, cost=cost)
-        window = self.stream.windows[decision.window]
         self._write()
-        if self.tally.watch(window) or window.full:
-            self._warn()
+        self._watch(decision)
 
-    def _warn(self) -> None:
-        """Say it once where two windows in a row stopped early."""
+    def _watch(self, decision: Accepted | Deferred) -> None:
+        """Note whether its window has stopped early; say so once where two in a row have."""
+        window = self.stream.windows[decision.window]
+        if not (self.tally.watch(window) or window.full):
+            return
         twice = self.tally.warns(self.stream.windows)
         if twice is not None and twice != self._warned and (self._warned is None or twice[0] > self._warned[1]):
             _log.warning(
