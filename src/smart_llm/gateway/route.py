@@ -37,6 +37,8 @@ AUDIT_PAUSES = (2.0, 15.0, 60.0)
 """Seconds until an audit whose reference fails is asked for again."""
 
 
+EARLY = "smart/%s: windows %d and %d stopped early, or could hardly use the candidates; the reference answers."
+"""What the log says of two windows in a row."""
 _log = logging.getLogger("smart_llm.gateway")
 
 
@@ -251,11 +253,7 @@ class Route:
             return
         twice = self.tally.warns(self.stream.windows)
         if twice is not None and twice != self._warned and (self._warned is None or twice[0] > self._warned[1]):
-            _log.warning(
-                "smart/%s: windows %d and %d stopped early, or could hardly use the candidates; the reference answers.",
-                self.config.name,
-                *twice,
-            )
+            _log.warning(EARLY, self.config.name, *twice)
             self._warned = twice
 
     # ------------------------------------------------------------------ small things
