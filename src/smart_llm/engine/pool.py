@@ -45,7 +45,7 @@ class _Crew(Generic[Item]):
         self._source, self._work, self._workers, self._stop = source, work, workers, stop
         self._tasks = set[asyncio.Task[None]]()
         self._rest = 0
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._over = False
 
     async def run(self) -> None:
@@ -85,6 +85,6 @@ class _Crew(Generic[Item]):
                 await self._work(item)
                 if len(self._tasks) - self._rest > self._workers:
                     return  # those that rested have gone on
-        except Exception as error:
+        except BaseException as error:  # whatever it is: rows left undone must not pass for done
             self._failure = self._failure or error
         self._over = True

@@ -109,16 +109,37 @@ class Functions:
     async def complete(self, request: Request) -> Answer:
         """What it says of the row in the request; `Refused`: it raised something, which fails this row alone."""
         row = json.loads(request.prompt)
+        async with self._turn:
+            if not _awaited(self._called.function):
+                return await asyncio.to_thread(self._said, row)
+            try:
+                return answer(await self._called(row))
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # the call was given up, by us
+                    raise
+                raise self._refused(error) from None
+            except (Exception, SystemExit, GeneratorExit) as error:
+                raise self._refused(error) from None
+
+    def _said(self, row: Row) -> Answer:
+        """In a thread. Nothing but `Refused` leaves it: a future cannot hold a StopIteration, and what is no Exception
+        would end the worker that waits for it."""
         try:
-            async with self._turn:
-                if inspect.iscoroutinefunction(self._called.function):
-                    return answer(await self._called(row))
-                return answer(await asyncio.to_thread(self._called, row))
-        except (Exception, SystemExit) as error:
-            raise Refused(f"{self._called.name} raised {_where(error)}.", row_only=True) from None
+            return answer(self._called(row))
+        except BaseException as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: BaseException) -> Refused:
+        return Refused(f"{self._called.name} raised {_where(error)}.", row_only=True)
 
     async def close(self) -> None:
         """Nothing to give up."""
+
+
+def _awaited(function: Callable[..., Any]) -> bool:
+    """Whether what it returns is awaited: it is async, or an object whose call is."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def request_of(model: Model, cells: Row, columns: Sequence[str], room: int) -> Request:
@@ -148,6 +169,8 @@ def _text(said: Any) -> str:
         said = said.item()
     if isinstance(said, Enum | bool):
         return label_text(said)
+    if isinstance(said, str):
+        return str.__str__(said)  # of a library's own kind of text, its letters
     return format_value(said.model_dump(mode="json") if hasattr(said, "model_dump") else said)
 
 
