@@ -77,6 +77,7 @@ class Waits:
     """An object that is called, and awaited."""
 
     async def __call__(self, text: str) -> str:
+        """What it says."""
         await asyncio.sleep(0)
         return "yes" if "broken" in text else "no"
 
