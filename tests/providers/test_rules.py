@@ -62,6 +62,8 @@ def test_a_column_may_be_called_as_one_likes() -> None:
         ("regex:a;b=c", "'a' has no answer"),
         ("regex:(a=b", "is not a regular expression"),
         ("regex:(a+)+$=b", "may take for ever"),
+        (r"regex:(.*)(.*)\1\2x=b", "may take for ever"),
+        (r"regex:(?P<a>.*)(?P=a)x=b", "may take for ever"),
         ("function:rules.py", "write function:FILE.py:NAME"),
         ("function:nowhere.py:f", "nowhere.py: no such file"),
         ("function:{here}/rules.py:clasify", "no function clasify. Did you mean classify?"),

@@ -90,7 +90,7 @@ def _labels(job: Job, reader: Reader, keys: Sequence[str]) -> dict[str, str]:
 
 
 def _spread(keys: list[str], most: int) -> list[str]:
-    """At most so many of them, spread evenly."""
+    """At most `most` of the keys, evenly spaced."""
     if len(keys) <= most:
         return keys
     return [keys[at] for at in np.unique(np.linspace(0, len(keys) - 1, most).astype(np.int64)).tolist()] if most else []

@@ -144,17 +144,7 @@ async def _run(job: Job, record: RunRecord, session: Session) -> Finished:
     """One run; `Changed` where what it has recorded cannot be reproduced."""
     record_once(session.ledger, record.run_id, ABOUT, about(job, session.output))
     models = planned_models(job.models, record.plan)
-    client = Client(
-        session.ledger,
-        models,
-        session.providers,
-        concurrency=session.concurrency,
-        timeout=session.timeout,
-        patience=session.patience,
-        purse=Budget(session.budget, spent(record.run_id, session.ledger)),
-        run=record.run_id,
-        check=session.stop.check,
-    )
+    client = _client(record, models, session)
     async with watched(client, session.stop, session.tell):
         finished = await _ask(job, record, models, client, session)
     if abs(client.cache_saved) >= 5e-7:
@@ -166,6 +156,21 @@ async def _run(job: Job, record: RunRecord, session: Session) -> Finished:
         Ended(certificate.status, job.table.rows, errors, finished.saving, paid, cost.reused, cost.lost_at_most)
     )
     return finished
+
+
+def _client(record: RunRecord, models: tuple[Model, ...], session: Session) -> Client:
+    """What buys the answers of a run."""
+    return Client(
+        session.ledger,
+        models,
+        session.providers,
+        concurrency=session.concurrency,
+        timeout=session.timeout,
+        patience=session.patience,
+        purse=Budget(session.budget, spent(record.run_id, session.ledger)),
+        run=record.run_id,
+        check=session.stop.check,
+    )
 
 
 async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: Client, session: Session) -> Finished:
@@ -248,17 +253,7 @@ async def _continue(job: Job, record: RunRecord, live: Live, session: Session) -
 async def _again(job: Job, record: RunRecord, session: Session) -> Live:
     """A finished run, row by row, as it was delivered."""
     models = planned_models(job.models, record.plan)
-    client = Client(
-        session.ledger,
-        models,
-        session.providers,
-        concurrency=session.concurrency,
-        timeout=session.timeout,
-        patience=session.patience,
-        purse=Budget(session.budget, spent(record.run_id, session.ledger)),
-        run=record.run_id,
-        check=session.stop.check,
-    )
+    client = _client(record, models, session)
     live, stands = _live(job, record, models, client, session), Stands.of(record, session.ledger)
     await _continue(job, record, live, session)
     verdict = await profiled(job, record, live, stands, session, Ahead.never())

@@ -112,7 +112,7 @@ class Swift(Writer):
             self._bell.put(True)
 
     async def within(self, number: int) -> None:
-        """Wait until so many records are synced."""
+        """Wait until the first `number` records are on the disk."""
         if self.synced >= number:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -32,6 +32,8 @@ SHOWN = 40
 """Characters of rules that their name shows."""
 _LAST = re.compile(r"(?<!\\)=(?=(?:[^=\\]|\\.)*$)")
 """The = that separates an expression from its answer."""
+_BACK = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=|\(\?\(")
+"""A reference to a group, on which Python's engine may try more ways than can be tried, and cannot be interrupted."""
 _NAME = re.compile(r"[\w.<>+-][\w.<>+ -]*")
 
 
@@ -110,9 +112,10 @@ def _checked(rules: list[tuple[Any, str | None]]) -> Rules:
             raise InputError(f"{REGEX}{pattern[:80]!r} is not a regular expression: {error}.") from None
         if isinstance(compiled.pattern, bytes):
             raise InputError(f"{REGEX} {compiled.pattern!r:.80} is for bytes; texts need one for texts.")
-        if patterns.endless(compiled.pattern):
+        if patterns.endless(compiled.pattern) or _BACK.search(compiled.pattern):
             raise InputError(
-                f"{REGEX}{compiled.pattern[:80]!r} may take for ever: write it without a repetition in a repetition."
+                f"{REGEX}{compiled.pattern[:80]!r} may take for ever: write it without a repetition in a repetition, "
+                "and without a reference to a group."
             )
         found.append((compiled, answer))
     return Rules(tuple(found))

@@ -8,7 +8,8 @@ miss of the promise, s + m > B, has probability at most f(s) = H(B − s), and 1
     P(s + m > B) ≤ E f(s) ≤ f(0) + Σ (f(j) − f(j − 1)) · P(s ≥ j),    j = 1 … B + 1.
 
 Errors of several parts add up like independent ones: a few rows of a part that was added are enough, where the first
-part's look was precise. The sum is taken over a grid, f at each block's upper end, which rounds up.
+part's look was precise. The sum is taken over a grid of blocks; f is evaluated at the upper end of each block, so the
+result is rounded up.
 """
 
 from __future__ import annotations

@@ -236,7 +236,7 @@ def lengthened(course: Course, rows: int, models: tuple[int, ...]) -> Generator[
 
 
 def sampled(course: Course, rows: int) -> int:
-    """How many random rows there should be of so many in all. None are needed beside rows that are like them."""
+    """How many of the `rows` should be random; no more than there are where earlier rows stand in for them."""
     return course.random if course.like is not None else min(rows, max(course.random, SAMPLE + rows // SAMPLE_PART))
 
 
