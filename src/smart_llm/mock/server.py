@@ -133,8 +133,10 @@ class MockServer:
     async def stop(self) -> None:
         """Stop listening and cut what is connected."""
         self._server.close()
-        for connection in list(self._connections):
-            connection.abort()
+        for _ in range(3):  # a connection that was just accepted becomes known a turn of the loop later
+            for connection in list(self._connections):
+                connection.abort()
+            await asyncio.sleep(0)
         await self._server.wait_closed()
 
     async def __aenter__(self) -> str:
