@@ -6,7 +6,7 @@ it has, the first that says anything of any item:
 1. objects with numbers for names, anywhere in the reply, one for all items or one for each;
 2. a list: of objects that give number and answer, or of as many answers as there are items;
 3. lines with a number in front;
-4. of a single item: the whole reply.
+4. of a single item: the whole reply, but for a list, which may be of answers or be one.
 
 Safe direction: where it is not clear to which item an answer belongs, or where it ends, it is none. An item that is
 given twice has no answer, a value that goes on behind its end ("1,234") is not read, numbers that begin with 0 are
@@ -75,7 +75,8 @@ def _forms(text: str, begin: int, count: int, *, cut: bool) -> Iterator[Pairs]:
     yield _objects(text, begin)
     yield _listed(text, begin, count)
     yield _lines(text, begin, cut=cut)
-    if count == 1 and not cut and re.search(r"\w", text[begin:]):
+    rest = text[begin:].strip()
+    if count == 1 and not cut and not rest.startswith("[") and any(map(str.isalnum, rest)):
         yield [(1, Said(text[begin:], begin, len(text)))]
 
 

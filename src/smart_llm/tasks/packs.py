@@ -99,14 +99,22 @@ def prompt(template: Template, frame: str | None, items: Sequence[Mapping[str, s
         "instructions": instructions.strip(),
         "places": " and ".join([*([", ".join(places[:-1])] if places[1:] else []), places[-1]]),
         "count": str(len(items)),
-        "items": "\n\n".join(_item(number, item, template.columns) for number, item in enumerate(items, 1)),
+        "items": _items([_text(item, template.columns) for item in items]),
     }
     return _PLACE.sub(lambda found: told[found[1]], frame or FRAME)
 
 
-def _item(number: int, item: Mapping[str, str], columns: Sequence[str]) -> str:
-    text = item[columns[0]] if len(columns) == 1 else "\n".join(f"{column}: {item[column]}" for column in columns)
-    return f"<item {number}>\n{text}\n</item {number}>"
+def _items(texts: Sequence[str]) -> str:
+    """The texts, each between marks with its number; the marks are such that no text can hold one of them."""
+    whole, mark, further = "\n".join(texts).casefold(), "item", 1
+    while f"<{mark} " in whole or f"</{mark} " in whole:
+        further += 1
+        mark = f"item-{further}"
+    return "\n\n".join(f"<{mark} {number}>\n{text}\n</{mark} {number}>" for number, text in enumerate(texts, 1))
+
+
+def _text(item: Mapping[str, str], columns: Sequence[str]) -> str:
+    return item[columns[0]] if len(columns) == 1 else "\n".join(f"{column}: {item[column]}" for column in columns)
 
 
 def max_tokens(room: int, count: int) -> int:
