@@ -40,7 +40,7 @@ from smart_llm.types import Json
 from smart_llm.types.plan import FrozenModel, FrozenPlan, frozen_plan
 from smart_llm.wording import worded
 
-FORMAT = "smart-certificate/2"
+FORMAT = "smart-certificate/3"
 LARGEST = 64 * 2**20
 """Bytes of a certificate: its evidence is counts, not rows."""
 ASSUMPTION = (
@@ -58,8 +58,9 @@ RANDOMNESS = (
 )
 
 CHOSEN = (
-    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it, and everything else "
-    "that the order is made from, did not know what the models answer to this table."
+    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it, the prices of the "
+    "models, and everything else that the order and the decisions rest on, did not know what the models answer to "
+    "this table."
 )
 """Added where that is so: a seed that fits what is known beforehand can be searched for."""
 
