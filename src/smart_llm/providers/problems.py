@@ -73,6 +73,8 @@ STOPS = (401, 402)
 PASSES = (408, 409, 425, 429, 529)
 FINAL = (401, 402, 403, 404, 405, 407, 410)
 """Refusals of all requests, unless their words say otherwise; any other (a 424, a 451) may be of this one alone."""
+NOT_MADE = 501
+"""Of something in the request that the server does not do (vLLM, llama.cpp): it will not do it later either."""
 CODES = ("type", "code", "status", "__type", "error_code", "status_code")
 SAID = ("message", "detail", "error_msg", "status_msg", "msg", "title")
 """What the codes and the words of an error are called (OpenAI; FastAPI; Baidu; MiniMax; Zhipu; RFC 9457; AWS)."""
@@ -210,7 +212,7 @@ def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str]
         return Retryable(f"{host} asks to slow down (status {status}){said}.", retry_after=after, throttled=True)
     if status >= 500 and TOO_LONG_AT_ALL.search(problem.message):
         return Refused(f"{host} refuses the request (status {status}){said}.", row_only=True)
-    if status in (408, 409, 425) or status >= 500:
+    if status in (408, 409, 425) or (status >= 500 and status != NOT_MADE):
         paid = status in (502, 504, 524)
         return Retryable(f"{host} failed with status {status}{said}.", retry_after=after, paid=paid)
     if status == 401 or (status in (400, 403) and BAD_KEY.search(codes)):
