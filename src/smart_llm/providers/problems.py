@@ -35,7 +35,7 @@ ROW_ONLY = re.compile(
     re.IGNORECASE,
 )
 """Refusals that concern this one prompt, by code or message."""
-TOO_LONG_AT_ALL = re.compile(TOO_LONG, re.IGNORECASE)
+TOO_LONG_AT_ALL = re.compile(rf"{TOO_LONG}|(prompt|input|context|sequence)\b.{{0,60}}\bexceed", re.IGNORECASE)
 """What old servers say with status 500."""
 
 UNPAID_CODES = re.compile(
@@ -54,13 +54,21 @@ OVERLOADED = re.compile(
 )
 """Of a 503: everybody is to wait, also while the model is loaded."""
 BAD_KEY = re.compile(r"API_KEY_INVALID|invalid_api_key|authentication_error", re.IGNORECASE)
+KEY_WORDS = re.compile(
+    r"\b(invalid|incorrect|missing|wrong|expired|no)\b.{0,20}\b(api.?key|credentials|access token)"
+    r"|\b(api.?key|access token)\b.{0,30}\b(invalid|incorrect|not valid|missing|required|expired)"
+    r"|unauthori[sz]ed|unauthenticated",
+    re.IGNORECASE,
+)
+"""The same in words, where no status is given."""
 WALL = re.compile(r"^\s*<(!doctype|html)", re.IGNORECASE)
 """A page where an error was expected: with 403, a firewall before the server, which looks at what is in the prompt."""
 PAGE = re.compile(rb"\s*<")
 RATES = re.compile(r"throttl|rate.?limit|too.?many.?requests|\b(qps|rpm|tpm)\b", re.IGNORECASE)
 """A limit of rates, in codes of any status (AWS: 400, Google: 403), and in words where no status is given."""
 OUTSIZED = re.compile(r"request (is )?too large|tokens must be reduced", re.IGNORECASE)
-ASKED_AND_LIMIT = re.compile(r"\blimit:?\s+([\d,]+).{0,80}?\brequested:?\s+([\d,]+)", re.IGNORECASE)
+LIMIT = re.compile(r"\blimit(?: of| is|ed to)?:?\s+([\d,]+)", re.IGNORECASE)
+ASKED = re.compile(r"\brequest(?:ed|s)?(?: of)?:?\s+([\d,]+)", re.IGNORECASE)
 """What a 429 says of one request that is larger than the whole limit: waiting will not make it smaller."""
 EPOCH = 1e9
 """More seconds than anybody is asked to wait; so many had passed since 1970 in 2001."""
@@ -175,7 +183,9 @@ def _by_words(problem: Problem) -> int:
         return 400
     if RATES.search(said) or OVERLOADED.search(problem.message):
         return 429
-    return 402 if UNPAID_WORDS.search(problem.message) else 401 if BAD_KEY.search(said) else 400
+    if UNPAID_WORDS.search(problem.message):
+        return 402
+    return 401 if BAD_KEY.search(said) or KEY_WORDS.search(problem.message) else 400
 
 
 def _error_in(data: bytes) -> dict[str, Any] | None:
@@ -241,10 +251,13 @@ def _elsewhere(status: int, headers: Mapping[str, str]) -> str:
 
 def _outsized(message: str) -> bool:
     """Whether a request asks for more than the whole limit of a minute."""
-    found = ASKED_AND_LIMIT.search(message)
-    if found and (limit := found[1].replace(",", "")) and (asked := found[2].replace(",", "")):
-        return len(asked) < 20 and len(limit) < 20 and int(asked) > int(limit)
-    return bool(OUTSIZED.search(message))
+    limit, asked = (_number(words.search(message)) for words in (LIMIT, ASKED))
+    return asked > limit if asked and limit else bool(OUTSIZED.search(message))
+
+
+def _number(found: re.Match[str] | None) -> int:
+    digits = found[1].replace(",", "") if found else ""
+    return int(digits) if 0 < len(digits) < 20 else 0
 
 
 def retry_after(headers: Mapping[str, str], problem: Problem | None = None) -> float | None:
