@@ -195,8 +195,8 @@ def _typed(lines: pl.DataFrame) -> pl.DataFrame:
     if missing:
         raise InputError(
             f"recorded table: no column {', '.join(missing)}; it has {', '.join(lines.columns)}. A replay reads "
-            "answers that models have given, one line for every row and model: item_id (which row), model, answer, cost_usd "
-            "and perhaps score (how sure it was)."
+            "answers that models have given, one line for every row and model: item_id (which row), model, answer, "
+            "cost_usd and perhaps score (how sure it was)."
         )
     if "score" not in lines.columns:
         lines = lines.with_columns(score=pl.lit(None, pl.Float64))
