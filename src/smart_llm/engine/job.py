@@ -27,7 +27,7 @@ from smart_llm.ledger.entries import GIVEN_UP
 from smart_llm.ledger.packing import PACKING
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.providers.functions import Called
-from smart_llm.providers.rules import FUNCTION, REGEX
+from smart_llm.providers.rules import FUNCTION, REGEX, answerable
 from smart_llm.providers.specs import LEARNED
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
@@ -128,12 +128,13 @@ def _check_learned(job: Job) -> None:
 
 
 def _check_functions(job: Job) -> None:
-    """Functions of the user's own are candidates, and know columns of the prompt."""
+    """Functions of the user's own are candidates, know columns of the prompt, and say what may be an answer."""
     if job.reference.function is not None:
         raise InputError(f"--reference {job.reference.name}: a function cannot define the promise; name a model.")
     for model in job.candidates:
         if isinstance(model.function, Called):
             model.function.wants(job.task.columns(job.table.columns))
+            answerable(model, job.task)
 
 
 def _check_floor(job: Job) -> None:

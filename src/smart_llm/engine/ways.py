@@ -299,14 +299,15 @@ def check_ways(task: Task, reference: Model, candidates: Sequence[Model]) -> Non
 
 def _asked(task: Task, model: Model) -> tuple[object, ...]:
     """All that decides how a model is asked: what a way says that the task says as well counts as not said."""
-    way, as_told = model.way, {"prompt": task.prompt, "system": task.system, "max_tokens": task.max_tokens}
-    said = {name: text.strip() if isinstance(text := getattr(way, name), str) else text for name in way.__slots__}
-    told = {name: text.strip() if isinstance(text, str) else text for name, text in as_told.items()}
-    told["frame"] = packs.FRAME
-    way = replace(
-        way, **{name: None if said[name] == told.get(name) else said[name] for name in said if name != "pack"}
-    )
-    return model.name.partition("?")[0], model.url, model.effort, model.thinking, model.draws, model.enforce, way
+    told = {"prompt": task.prompt, "system": task.system, "max_tokens": task.max_tokens, "frame": packs.FRAME}
+    way = {name: _stripped(getattr(model.way, name)) for name in model.way.__slots__}
+    way |= {name: None for name in told if way[name] == _stripped(told[name])}
+    asked = model.name.partition("?")[0], model.url, model.effort, model.thinking, model.draws, model.enforce
+    return (*asked, *way.values())
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
 
 
 def template_of(task: Task, model: Model, columns: Sequence[str]) -> Template:
