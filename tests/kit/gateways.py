@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -13,12 +14,15 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from smart_llm.mock import MockServer
 
+NUMBERS = itertools.count()
+SMALL_WINDOWS = "window = 60\nagreement = 0.8\n"
 REVIEWS = """
 [route.reviews]
 labels = ["positive", "negative"]
@@ -149,3 +153,38 @@ def serving(
         reading.join(10)
         process.stdout.close()
         process.stderr.close()
+
+
+def asking(served: Served, texts: list[str]) -> list[Reply | None]:
+    """Ask all of this, eight at a time; None where the gateway was gone."""
+
+    def ask(text: str) -> Reply | None:
+        try:
+            return served.chat(text)
+        except OSError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(ask, texts))
+
+
+def verified(command: Callable[..., tuple[int, str, str]], folder: Path) -> list[Any]:
+    """The windows as `smart verify` counts them; nothing may be wrong."""
+    code, out, err = command("verify", folder / "gateway.db", "--json")
+    assert code == 0, out + err
+    [route] = json.loads(out)["routes"]
+    windows: list[Any] = route["windows"]
+    return windows
+
+
+def texts() -> list[str]:
+    """Sixteen that were never asked before."""
+    return [f"film {next(NUMBERS)}" for _ in range(16)]
+
+
+def waiting(served: Served) -> int:
+    """Audits of the newest window that are not back."""
+    for line in served.get("/metrics").body.decode().splitlines():
+        if line.startswith('smart_window{count="waiting"'):
+            return int(float(line.split()[-1]))
+    return 0

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.gateway.config import Config
@@ -39,7 +40,7 @@ async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]
 
     from smart_llm.gateway.app import ARRIVING, Application
     from smart_llm.gateway.gateway import Gateway
-    from smart_llm.gateway.whole import protocol
+    from smart_llm.gateway.wire import protocol
 
     gateway = await Gateway.open(config)
     gc.collect()
@@ -47,7 +48,7 @@ async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]
     settings = uvicorn.Config(
         Application(gateway),
         http=protocol(min(ARRIVING, config.timeout)),
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -59,16 +60,31 @@ async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]
         timeout_graceful_shutdown=int(config.timeout + FINISHING),
     )
     server = _quiet(uvicorn.Server)(settings)
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(each, server.handle_exit, each, None)
+    under_way = server.server_state.tasks
+    _on_signals(server, gateway)
     gateway.stop = lambda: setattr(server, "should_exit", True)
     host, port = wire.getsockname()[:2]
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     await server.serve(sockets=[wire])
+    await asyncio.gather(*under_way, return_exceptions=True)
+    await gateway.close()
     if gateway.broken is not None:
         raise LedgerError(f"The gateway has stopped, because its ledger cannot be written: {gateway.broken}")
+
+
+def _on_signals(server: Any, gateway: Any) -> None:
+    """Stop at the first signal; the second one ends every wait."""
+
+    def signalled(number: int) -> None:
+        if server.should_exit:
+            gateway.hurry()
+            for task in server.server_state.tasks:
+                task.cancel()
+        server.handle_exit(number, None)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(each, signalled, each)
 
 
 def _quiet(server: type) -> type:
