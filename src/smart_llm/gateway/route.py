@@ -296,8 +296,11 @@ class Route:
 
     def _back(self, task: asyncio.Task[None]) -> None:
         self._audits.discard(task)
-        if not task.cancelled() and isinstance(error := task.exception(), LedgerError):
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, LedgerError):
             self.break_(error)
+        elif error is not None:  # it stays one that is awaited, and so one that was caught
+            _log.error("A fault of the gateway's own in an audit: %s", type(error).__name__)
 
     def break_(self, error: LedgerError) -> None:
         """Nothing is answered any more: what would be decided now could not be recorded."""
