@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,24 @@ def test_whoever_does_not_read_is_cut_off(tmp_path: Path, command: Command) -> N
                 assert served.process.wait(20) == 0
         assert not any("Traceback" in line or "Exception" in line for line in served.log)
     assert command("verify", tmp_path / "gateway.db")[0] == 0
+
+
+def test_silent_connections_give_way(tmp_path: Path) -> None:
+    """Many more connections than the system lets a process have: those on which nothing is asked give way, so that all
+    others are answered at once, and the log has no line of it."""
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+    with mocking() as mock, serving(tmp_path, REVIEWS.format(url=mock.url), before=few) as served, ExitStack() as stack:
+        asking = stack.enter_context(connected(served))
+        asking.sendall(HEAD)  # this one is no silent one
+        for number in range(600):
+            stack.enter_context(connected(served)).sendall(b"" if number % 2 else HEALTH)
+        began = time.monotonic()
+        assert served.chat("film").status == 200
+        assert time.monotonic() - began < 10
+        asking.sendall(ASKED)
+        assert asking.recv(65536).split()[1] == b"200"
+        assert served.stop() == 0
+    assert not any("Traceback" in line or "resource" in line for line in served.log)

@@ -23,6 +23,8 @@ FINISHING = 30.0
 KEPT = 75
 """Seconds that an idle connection is kept: longer than clients keep theirs, so that none is closed under a request."""
 BACKLOG, CONNECTIONS = 2048, 4096
+AT_ONCE = 32
+"""Connections that are accepted in one turn of the event loop: each takes a file before it can give way."""
 
 
 def serve(config: Config, ready: Callable[[str], None]) -> None:
@@ -40,22 +42,23 @@ async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]
 
     from smart_llm.gateway.app import ARRIVING, Application
     from smart_llm.gateway.gateway import Gateway
-    from smart_llm.gateway.wire import protocol
+    from smart_llm.gateway.wire import protocol, room
 
     gateway = await Gateway.open(config)
     gc.collect()
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again
+    most = room(CONNECTIONS)
     settings = uvicorn.Config(
         Application(gateway),
-        http=protocol(min(ARRIVING, config.timeout)),
+        http=protocol(min(ARRIVING, config.timeout), most),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         ws="none",
-        backlog=BACKLOG,
-        limit_concurrency=CONNECTIONS,
+        backlog=AT_ONCE,
+        limit_concurrency=most + 1,  # idle ones give way before
         timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=int(config.timeout + FINISHING),
     )
@@ -92,6 +95,13 @@ def _quiet(server: type) -> type:
 
     class Quiet(server):  # type: ignore[misc]
         should_exit: bool
+
+        async def startup(self, sockets: list[socket.socket]) -> None:
+            await super().startup(sockets)
+            for wire in sockets:
+                wire.listen(
+                    BACKLOG
+                )  # it was told how many are accepted in a turn, and takes that for how many may wait
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:

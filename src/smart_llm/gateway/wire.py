@@ -7,6 +7,7 @@ ever for a head that never ends, or for a client that does not read what it is s
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -67,13 +68,20 @@ class Whole:
 
 class Patient(HttpToolsProtocol):
     """uvicorn's protocol on such a transport. seconds: within which a request has to begin once something of it has
-    come, or the connection was made, and within which a client has to take something of what it is sent."""
+    come, or the connection was made, and within which a client has to take something of what it is sent. most:
+    connections at once."""
 
     seconds: float
+    most: int
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection: its first request has to come."""
         super().connection_made(Whole(transport, self.seconds))  # type: ignore[arg-type]
+        if len(self.connections) > self.most:  # one goes on which nothing is asked: whoever wants it connects again
+            idle = (each for each in self.connections if each is not self and each._idle)  # type: ignore[union-attr]
+            spared = next(idle, self)
+            self.connections.discard(spared)  # it is no longer there to be spared
+            spared.transport.abort()
         self._loose = 0
         self._late: asyncio.TimerHandle | None = self.loop.call_later(self.seconds, self._give_up)
 
@@ -135,6 +143,22 @@ class Patient(HttpToolsProtocol):
         self.transport.close()
 
 
-def protocol(seconds: float) -> type[asyncio.Protocol]:
-    """A protocol of so much patience."""
-    return type("Protocol", (Patient,), {"seconds": seconds})
+def protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
+    """A protocol of so much patience, for so many connections."""
+    return type("Protocol", (Patient,), {"seconds": seconds, "most": most})
+
+
+def room(most: int) -> int:
+    """How many connections there may be, most at the most: this process may open as many files again, to ask providers.
+    What the system allows it is made use of."""
+    try:
+        import resource
+    except ImportError:
+        return most
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * most if hard == resource.RLIM_INFINITY else min(2 * most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return most if soft == resource.RLIM_INFINITY else min(most, soft // 2)
