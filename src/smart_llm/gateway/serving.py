@@ -53,6 +53,7 @@ async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]
         http=protocol(min(ARRIVING, config.timeout), most),
         lifespan="off",
         log_config=None,
+        log_level="error",  # what strangers send is no news
         access_log=False,
         server_header=False,
         proxy_headers=False,
