@@ -41,7 +41,7 @@ from smart_llm.types import Json
 from smart_llm.types.plan import FrozenModel, FrozenPlan, frozen_plan
 from smart_llm.wording import worded
 
-FORMAT = "smart-certificate/2"
+FORMAT = "smart-certificate/3"
 LARGEST = 64 * 2**20
 """Bytes of a certificate: its evidence is counts, not rows."""
 ASSUMPTION = (
@@ -59,8 +59,9 @@ RANDOMNESS = (
 )
 
 CHOSEN = (
-    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it, and everything else "
-    "that the order is made from, did not know what the models answer to this table."
+    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it, the prices of the "
+    "models, and everything else that the order and the decisions rest on, did not know what the models answer to "
+    "this table."
 )
 """Added where that is so: a seed that fits what is known beforehand can be searched for."""
 
@@ -278,7 +279,7 @@ def _lines(c: Certificate) -> list[str]:
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
         *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
         *(f"  note       {worded(note)}" for note in c.notes),
-        f"  assumes    {c.assumptions[0]}",
+        f"  assumes    {' '.join(each for each in c.assumptions if each in (ASSUMPTION, COMPANY))}",
         f"  plan       {c.plan_hash}",
         f"  before     {before(c.earlier_runs, c.earlier_runs_same_task, c.earlier_runs_in_ledger)}",
     ]

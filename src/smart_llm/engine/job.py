@@ -18,7 +18,7 @@ from smart_llm import procedures
 from smart_llm.certificates.seeds import lasting, order_seed
 from smart_llm.engine.given import Given
 from smart_llm.engine.spelled import FEWEST, different_texts, has_words
-from smart_llm.engine.ways import template_of
+from smart_llm.engine.ways import check_ways, template_of
 from smart_llm.errors import InputError
 from smart_llm.learned import closed
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
@@ -91,30 +91,12 @@ def check(job: Job) -> Job:
             f"--reference {job.reference.name}: it answers as the task says, one row a call, since its answers define "
             "the promise; pack=, prompt=, head= and the like are for candidates."
         )
-    if job.reference.name in names[1:]:
-        raise InputError(f"--candidate {job.reference.name} is the reference itself: name a cheaper model.")
-    _check_ways(job.candidates)
+    check_ways(job.task, job.reference, job.candidates)
     _check_learned(job)
     _check_functions(job)
     for model in job.models:
         template_of(job.task, model, job.table.columns)
     return replace(job, procedure=procedures.resolve(job.procedure))
-
-
-def _check_ways(candidates: Sequence[Model]) -> None:
-    """No two candidates are the same: model and way."""
-    known = dict[str, Model]()
-    for model in candidates:
-        other = known.setdefault(model.name, model)
-        if other is not model and other.way != model.way:
-            raise InputError(f"--candidate {model.name}: two files have this name; call one of them something else.")
-        if other is not model:
-            raise InputError(f"--candidate {model.name} is given twice.")
-    same = dict[tuple[object, ...], str]()
-    for model in candidates:
-        bare = (model.name.partition("?")[0], model.url, model.effort, model.thinking, model.draws, model.enforce)
-        if (name := same.setdefault((*bare, model.way), model.name)) != model.name:
-            raise InputError(f"--candidate {model.name} is the same way of answering as {name}: leave one out.")
 
 
 def of_words(job: Job) -> bool:
