@@ -225,6 +225,14 @@ async def test_prompts_of_their_own_and_parts_of_a_row(tmp_path: Path) -> None:
             [smart.Candidate("fake:b?in=1&out=1", prompt="{text}"), "fake:b?in=1&out=1&prompt=same.txt"],
             "is the same way of answering as",
         ),
+        (["fake:b?in=1&out=1", "fake:b?in=1&out=1&prompt=task.txt"], "is the same way of answering as fake:b"),
+        (
+            ["fake:b?in=1&out=1&pack=3", f"fake:b?in=1&out=1&pack=3&max_tokens={TASK.max_tokens}"],
+            "is the same way of answering as",
+        ),
+        (["fake:a?in=9&out=9&prompt=task.txt"], "is the reference itself"),
+        (["fake:b?in=1&out=1&prompt=a/x.txt", "fake:b?in=1&out=1&prompt=b/x.txt"], "two files have this name"),
+        (["fake:b?in=1&out=1&prompt="], "prompt= is empty; write the name of a file or a text"),
     ],
 )
 def test_ways_that_cannot_be_used(
@@ -232,7 +240,11 @@ def test_ways_that_cannot_be_used(
 ) -> None:
     """One line that says what to write, before anything is asked."""
     monkeypatch.chdir(tmp_path)
-    Path("same.txt").write_text("{text}")
+    Path("same.txt").write_text("{text}\n")
+    Path("task.txt").write_text(TASK.prompt + "\n")
+    for name in "ab":
+        Path(name).mkdir()
+        Path(name, "x.txt").write_text(f"{name} {{text}}")
     table = [{"text": "a", "other": "b"}] * 3
     with pytest.raises(InputError, match=why) as refused:
         smart.run(table, TASK, reference="fake:a?in=9&out=9", candidates=candidates, ledger="l.db")

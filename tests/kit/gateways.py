@@ -155,14 +155,18 @@ def serving(
         process.stderr.close()
 
 
-def asking(served: Served, texts: list[str]) -> list[Reply | None]:
-    """Ask all of this, eight at a time; None where the gateway was gone."""
+def asking(served: Served, texts: list[str], killed_after: int = 0) -> list[Reply | None]:
+    """Ask all of this, eight at a time; None where the gateway was gone. killed_after: so many answers."""
+    answered = itertools.count(1)
 
     def ask(text: str) -> Reply | None:
         try:
-            return served.chat(text)
+            reply = served.chat(text)
         except OSError:
             return None
+        if next(answered) == killed_after:
+            served.process.kill()
+        return reply
 
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(ask, texts))
@@ -182,9 +186,12 @@ def texts() -> list[str]:
     return [f"film {next(NUMBERS)}" for _ in range(16)]
 
 
+def counted(served: Served, name: str, label: str = "") -> int:
+    """A count in its metrics, by the name and a part of its labels; 0 where there is none."""
+    lines = served.get("/metrics").body.decode().splitlines()
+    return next((int(float(line.split()[-1])) for line in lines if line.startswith(name) and label in line), 0)
+
+
 def waiting(served: Served) -> int:
     """Audits of the newest window that are not back."""
-    for line in served.get("/metrics").body.decode().splitlines():
-        if line.startswith('smart_window{count="waiting"'):
-            return int(float(line.split()[-1]))
-    return 0
+    return counted(served, "smart_window{", 'count="waiting"')

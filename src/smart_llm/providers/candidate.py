@@ -162,6 +162,8 @@ def _check_pack(name: str, pack: int, options: Mapping[str, str]) -> None:
 
 def _text(name: str, option: str, said: str) -> tuple[str, str]:
     """What a file or the option itself says, and how that is called."""
+    if not said:
+        raise InputError(f"Model {name}: {option}= is empty; write the name of a file or a text, or leave it out.")
     if said.startswith(TEXT) or _TEXTS[option](said):
         text = said.removeprefix(TEXT)
         called = f"text-{blake2b(text.encode(), digest_size=4).hexdigest()}"
