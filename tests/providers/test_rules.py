@@ -150,5 +150,5 @@ def test_ordinary_rules_are_tried() -> None:
     """Many alternatives, each with a repetition, are no repetitions side by side; one that ends a rule finds its place
     anywhere."""
     rule = "regex:refund.*soon|money.*back|charge.*dispute|cancel.*order|r[eé]clam.*=complaint"
-    assert said(rule, "x" * 50_000 + " I want my money, all of it, back") == "complaint"
+    assert said(rule, "x" * 30_000 + " I want my money, all of it, back") == "complaint"
     assert said(r"regex:#(\d+)", "x" * 200_000 + " order #12") == "12"
