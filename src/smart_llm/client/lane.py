@@ -179,7 +179,9 @@ class Lane:
             return f"it answers with its rate limit. {self.limited} {then}"
         if not self.pace.in_flight and self.pace.waiting:
             return "by what its replies say, its limit of rates is used up; a call a minute asks whether it still is."
-        return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
+        out = self.pace.in_flight
+        many = "1 call is out and" if out == 1 else f"{out:,} calls are out, each"
+        return f"{many} is given up after {timeout:g} s and tried again."
 
 
 @dataclass(frozen=True, slots=True)
