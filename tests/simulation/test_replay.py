@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,11 +226,12 @@ def test_recorded_answers_are_read_as_tables_are(tmp_path: Path, encoding: str, 
         assert engine.replay(path, reference="big", agreement="0.9", encoding=encoding).rows == 200
 
 
-def test_the_command_reads_them_too(tmp_path: Path, command: Callable[..., tuple[int, str, str]]) -> None:
+def test_the_command_reads_them_too(tmp_path: Path) -> None:
     """`smart replay --encoding` of a semicolon-separated file in another encoding."""
     path = tmp_path / "r.csv"
     path.write_bytes(recorded().write_csv(separator=";").encode("cp1252"))
-    code, out, err = command("replay", path, "--reference", "big", "--encoding", "cp1252", "--json")
-    assert code == 0, err
-    assert json.loads(out)["rows"] == 200
-    assert err.splitlines() == ["smart: r.csv: cells are separated by ';'."]
+    words = ["replay", str(path), "--reference", "big", "--encoding", "cp1252", "--json"]
+    done = subprocess.run([sys.executable, "-m", "smart_llm", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 200
+    assert done.stderr.splitlines() == ["smart: r.csv: cells are separated by ';'."]
