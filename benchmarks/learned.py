@@ -18,9 +18,11 @@ import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from common import panels
 
 from smart_llm import procedures
 from smart_llm.learned.learner import Learner, Shelf
@@ -53,13 +55,22 @@ def costs(frame: pl.DataFrame, candidates: list[str], seeds: int, target: str) -
 
 
 def saving(seeds: int, alone: bool) -> None:
-    """At each target."""
-    frame = recorded()
+    """At each target; a plot of every seed's."""
+    frame, found = recorded(), dict[tuple[str, str], np.ndarray]()
     for candidates in [["learned"]] if alone else [["learned"], [*VENDORS, "learned"], VENDORS]:
         for target in TARGETS:
             ratios, broken = costs(frame, candidates, seeds, target)
             told = f"{ratios.mean():.4f} (worst {ratios.max():.4f}): saving {1 / ratios.mean():.1f} ×"
             print(f"{'+'.join(candidates):48} {target:5} {told}, {broken} of {seeds} broken", flush=True)
+            found["+".join(candidates), target] = ratios
+
+    def draw(axis: Any, title: str) -> None:
+        for name in dict.fromkeys(name for name, _ in found):
+            points = [(float(target), 1 / ratio) for target in TARGETS for ratio in found[name, target]]
+            axis.plot(*zip(*points, strict=True), "o", ms=4, alpha=0.6, label=name)
+        axis.set(yscale="log", xlabel="agreement", ylabel=title)
+
+    panels("learned", ["saving ×, one point a seed"], draw)
 
 
 def nothing(seeds: int) -> None:

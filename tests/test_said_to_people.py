@@ -199,6 +199,20 @@ def test_a_retry_counts_what_it_asked(tmp_path: Path) -> None:
     assert not left or "counted as evidence" in told
 
 
+def test_a_budget_smaller_than_one_pack_is_raised_to_what_the_pack_may_cost(command: Command, tmp_path: Path) -> None:
+    """Where twice the budget would not let the next call through, the command that is named has more."""
+    table = tmp_path / "t.csv"
+    table.write_text("text\n" + "".join(f"row {i} " + "word " * 50 + "\n" for i in range(300)))
+    given = usual(table, candidate="fake:small?in=1&out=1&pack=50", budget="0.0001")
+    code, _, said = command(*given, "--yes")
+    needed = re.search(r"the next may cost \$([\d.]+\d)", said)
+    assert code == 4
+    assert needed is not None
+    typed = shlex.split(said.splitlines()[-1].removeprefix("go on: "))
+    assert typed[-2] == "--budget"
+    assert float(typed[-1]) >= float(needed[1]) > 0.0002
+
+
 def test_a_stop_at_the_budget_says_how_to_go_on(command: Command, tmp_path: Path) -> None:
     """What is kept, where, what was written, and one command that goes on from there and reaches the end."""
     table = tmp_path / "t.csv"

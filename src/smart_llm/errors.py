@@ -123,9 +123,14 @@ class Refused(ProviderError):
 
 
 class BudgetExhausted(SmartError):
-    """The next call could exceed the budget; everything bought so far is kept."""
+    """The next call could exceed the budget; everything bought so far is kept. needed: USD that would let it through,
+    where that is known."""
 
     exit_code = 4
+
+    def __init__(self, message: str, *, needed: float = 0.0) -> None:
+        super().__init__(message)
+        self.needed = needed
 
 
 class LedgerError(SmartError):

@@ -142,3 +142,32 @@ async def test_patience_is_not_longer_than_it_was_said_to_be(ledger: Ledger, nam
     async with Scripted((429, {}, {"Retry-After": named} if named else {})) as url:
         with pytest.raises(Refused, match="nothing but rate limits for 1 s"):
             await asyncio.wait_for(seconds(ledger, url, 3, patience=1.0), 50)
+
+
+class Small(Scripted):
+    """Refuses requests that are larger than its whole limit, in words that nobody knows, and asks to wait a minute."""
+
+    def __init__(self) -> None:
+        super().__init__((200, DONE))
+
+    def handle(self, call: Call) -> Reply:
+        """A completion, or a 429."""
+        whole = super().handle(call)
+        return whole if len(call.body) < 4000 else Reply(reply(429, b'{"error": "no"}', {"Retry-After": "60"}))
+
+
+@pytest.mark.parametrize("others", [300, 0])
+async def test_a_request_far_larger_than_all_others_is_not_waited_for(ledger: Ledger, others: int) -> None:
+    """Where all others are answered, it gets a tenth of the patience, and is an error of its own row; also when it is
+    the only one left."""
+    async with Small() as url:
+        model = resolve(f"openai:m@{url}?in=1&out=1")
+        client = Client(ledger, [model], make_providers([model]), patience=20.0)
+        first = await client.ask(Request(model.name, "first", 8))
+        huge = asyncio.create_task(client.ask(Request(model.name, "far too long " * 1000, 8)))
+        answers = await asyncio.gather(*(client.ask(Request(model.name, str(row), 8)) for row in range(others)))
+        odd = await asyncio.wait_for(huge, 8)
+        later = await client.ask(Request(model.name, "one more", 8))
+        await client.close()
+    assert [each.error for each in (first, *answers, later)] == [None] * (others + 2)
+    assert str(odd.error).startswith("rate-limited for 2 s")

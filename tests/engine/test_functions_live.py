@@ -221,6 +221,14 @@ def two(text: str, other: str) -> str:
         ({"reference": "regex:a=yes", "candidates": ["fake:a?in=0&out=0"]}, "cannot define the promise"),
         ({"candidates": [classify]}, r"Write smart.Candidate\(classify\)"),
         ({"candidates": [smart.Candidate(classify), smart.Candidate(classify)]}, "is given twice"),
+        (
+            {"candidates": ["regex:broken=yess;=no"]},
+            "says 'yess', which is none of the labels yes, no. Did you mean yes",
+        ),
+        ({"candidates": ["regex:broken=yes;="]}, "says '', which is none of the labels yes, no"),
+        ({"candidates": [smart.Candidate({"broken": "complaint"})]}, "says 'complaint', which is none"),
+        ({"candidates": ["regex:(?P<yes>broken)|(?P<other>.)"]}, "says 'other', which is none"),
+        ({"candidates": ["regex:broken|refund"]}, "says 'broken', which is none"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_line(tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -229,6 +237,26 @@ def test_what_makes_no_sense_is_refused_in_a_line(tmp_path: Path, options: dict[
         smart.run(table(), TASK, **({"reference": "fake:ref?in=1&out=1", "ledger": tmp_path / "l.db"} | options))
     assert "\n" not in str(told.value)
     assert not (tmp_path / "l.db").exists()
+
+
+@pytest.mark.parametrize("said", ["regex:broken=YES;=no", "regex:(?P<yes>broken)|(?P<no>.)", r"regex:(\w+) thing"])
+def test_rules_that_may_say_a_label_are_run(tmp_path: Path, said: str) -> None:
+    """In other letters than the label's, by the name of a group, or by what stands in the row."""
+    assert run(tmp_path / "l.db", said).certificate.delivered.by["fake:ref"] > 0
+
+
+def odd(text: str) -> str:
+    """Says what is no label of every tenth row."""
+    return "perhaps" if text.endswith("0") else classify(text)
+
+
+def test_an_answer_that_is_no_label_breaks_the_contract_of_its_row(tmp_path: Path) -> None:
+    """A row of which a function says what is none of the labels goes on to the reference; no such answer is ever
+    delivered."""
+    done = run(tmp_path / "l.db", smart.Candidate(odd))
+    assert done.certificate.granted
+    assert {row["answered_by"] for row in done.table if row["text"].endswith("0")} == {"fake:ref"}
+    assert {row["answer"] for row in done.table} == {"yes", "no"}
 
 
 def test_no_text_is_kept_where_none_is_to_be(tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import smart_llm as smart
+from smart_llm.types import Request
 
 sys.path.append(str(Path(__file__).parent))
-from test_learned_live import run, shown
+from test_learned_live import reviews, run, shown
 
 OLD, NEW, LATER = 1500, 1650, 1800
+OTHER = {"positive": "negative", "negative": "positive"}
 
 
 def test_a_table_that_grew_costs_its_share_whatever_kills_the_run(tmp_path: Path) -> None:
@@ -42,6 +45,56 @@ def test_a_table_that_grew_costs_its_share_whatever_kills_the_run(tmp_path: Path
     assert smart.verify(third.certificate, ledger=ledger) == []
     _changed(ledger, first.run_id)
     assert any("is not the one that was named" in each for each in smart.verify(second.certificate, ledger=ledger))
+
+
+def turning(ledger: Path, rows: int, right: int, after: int = 0) -> smart.Run[Any]:
+    """A run whose reference says the contrary of the truth from row `right` on, and after so many calls."""
+    truth, calls = {row["text"]: row["truth"] for row in reviews(rows)}, [0]
+
+    def answer(request: Request) -> str:
+        text = request.prompt.split("Review: ")[1]
+        calls[0] += 1
+        turned = int(text.rsplit(" ", 1)[1]) >= right or (after and calls[0] > after)
+        return OTHER[truth[text]] if turned else truth[text]
+
+    return run(ledger, rows, providers={"fake:ref": smart.FakeProvider(answer, keep=True)})
+
+
+def test_rows_added_that_no_candidate_may_answer(tmp_path: Path) -> None:
+    """They are asked of the reference. What a candidate has answered of the rows there were is promised as before: the
+    certificate does not say that the reference was asked about every row. That run is the one that is continued."""
+    ledger = tmp_path / "l.db"
+    first = turning(ledger, OLD, OLD)
+    second = turning(ledger, NEW, OLD)
+    certificate, text = second.certificate, " ".join(second.certificate.text().split())
+    by_learned = first.certificate.delivered.by["learned"]
+    assert certificate.delivered.by["learned"] == by_learned
+    assert certificate.status == "certified"
+    assert "CERTIFIED" in text
+    assert "rows were asked of fake:ref itself" not in text
+    assert "fake:ref must answer all rows added" in text
+    assert sum(row["answer"] != row["truth"] for row in second.table[:OLD]) <= certificate.claim.allowance
+    assert all(by == "fake:ref" for _, by in shown(second)[OLD:])
+    assert smart.verify(certificate, ledger=ledger) == []
+    page = smart.report(second, path=tmp_path / "r.html").read_text()
+    assert "answers every row that was added" in page
+    third = turning(ledger, LATER, OLD)
+    assert third.certificate.plan.grown is not None
+    assert third.certificate.plan.grown.run == second.run_id
+    assert smart.verify(third.certificate, ledger=ledger) == []
+
+
+def test_a_run_whose_look_delivers_nothing_is_continued_too(tmp_path: Path) -> None:
+    """Else a run that broke its promise would be continued, and any other have a second chance to break it."""
+    ledger = tmp_path / "l.db"
+    first = turning(ledger, OLD, OLD, after=115)
+    assert first.certificate.status == "reference-only"
+    assert "looked" in first.certificate.evidence
+    second = turning(ledger, NEW, NEW)
+    assert second.certificate.plan.grown is not None
+    assert shown(second)[:OLD] == shown(first)
+    assert sum(row["answer"] != row["truth"] for row in second.table[OLD:]) <= second.certificate.claim.allowance
+    assert smart.verify(second.certificate, ledger=ledger) == []
 
 
 def _killed(ledger: Path, stop: int) -> None:

@@ -53,8 +53,8 @@ def run(ledger: Path, rows: int = 1500, stop: int = 0, **options: Any) -> smart.
     """A run with `learned` as its only candidate, unless told otherwise."""
     table = reviews(rows)
     given: dict[str, Any] = {"candidates": ["learned"], "agreement": 0.85, "seed": 3, "progress": False} | options
-    provider = reference(table, stop)
-    return smart.run(table, TASK, reference=REFERENCE, ledger=ledger, providers={"fake:ref": provider}, **given)
+    given = {"providers": {"fake:ref": reference(table, stop)}} | given
+    return smart.run(table, TASK, reference=REFERENCE, ledger=ledger, **given)
 
 
 def shown(done: smart.Run[Any]) -> list[tuple[str, str]]:

@@ -241,7 +241,7 @@ async def test_what_was_learned_is_kept(tmp_path: Path) -> None:
         other = await go(big, small, ledger, rows=[{"text": f"other {i}"} for i in range(120)])
         assert setting(other) == "schema"
         assert set(bodies(server)) == {"response_format"}
-        assert "enforce: schema" in (await smart.aplan(ROWS, LABELS, **options)).text(400)
+        assert "by a schema (?enforce=schema)" in (await smart.aplan(ROWS, LABELS, **options)).text(400)
 
 
 async def test_a_plan_never_changes_on_resume(tmp_path: Path) -> None:

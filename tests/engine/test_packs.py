@@ -225,6 +225,14 @@ async def test_prompts_of_their_own_and_parts_of_a_row(tmp_path: Path) -> None:
             [smart.Candidate("fake:b?in=1&out=1", prompt="{text}"), "fake:b?in=1&out=1&prompt=same.txt"],
             "is the same way of answering as",
         ),
+        (["fake:b?in=1&out=1", "fake:b?in=1&out=1&prompt=task.txt"], "is the same way of answering as fake:b"),
+        (
+            ["fake:b?in=1&out=1&pack=3", f"fake:b?in=1&out=1&pack=3&max_tokens={TASK.max_tokens}"],
+            "is the same way of answering as",
+        ),
+        (["fake:a?in=9&out=9&prompt=task.txt"], "is the reference itself"),
+        (["fake:b?in=1&out=1&prompt=a/x.txt", "fake:b?in=1&out=1&prompt=b/x.txt"], "two files have this name"),
+        (["fake:b?in=1&out=1&prompt="], "prompt= is empty; write the name of a file or a text"),
     ],
 )
 def test_ways_that_cannot_be_used(
@@ -232,7 +240,11 @@ def test_ways_that_cannot_be_used(
 ) -> None:
     """One line that says what to write, before anything is asked."""
     monkeypatch.chdir(tmp_path)
-    Path("same.txt").write_text("{text}")
+    Path("same.txt").write_text("{text}\n")
+    Path("task.txt").write_text(TASK.prompt + "\n")
+    for name in "ab":
+        Path(name).mkdir()
+        Path(name, "x.txt").write_text(f"{name} {{text}}")
     table = [{"text": "a", "other": "b"}] * 3
     with pytest.raises(InputError, match=why) as refused:
         smart.run(table, TASK, reference="fake:a?in=9&out=9", candidates=candidates, ledger="l.db")
@@ -292,6 +304,32 @@ def test_a_file_of_models_holds_ways(tmp_path: Path) -> None:
     assert (model.way.pack, model.way.head, model.way.prompt) == (20, 100, "Good? {text}")
     assert model.way.system == "Be brief."
     assert resolve("openai:x@http://127.0.0.1:1/v1", book=read_book(book)).way.plain
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("pack = [3]", "pack is a list; write one value"),
+        ("pack = true", "pack=True is not a number of rows"),
+        ("pack = 2.5", "pack=2.5 is not a number of rows"),
+        ("head = { a = 1 }", "head="),
+        ("prompt = 5", "prompt=5 cannot be read"),
+        ('pack = 3\npack_template = ""', "pack_template= is empty"),
+    ],
+)
+def test_a_file_of_models_with_ways_that_cannot_be_used(tmp_path: Path, line: str, why: str) -> None:
+    """Whatever TOML can say under a model is either a way or an error in one line."""
+    book = tmp_path / "models.toml"
+    book.write_text(f'[m]\nmodel = "openai:x@http://127.0.0.1:1/v1"\nin = 1\nout = 1\n{line}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=why):
+        resolve("m", book=read_book(book))
+
+
+@pytest.mark.parametrize("odd", [{"pack": True}, {"prompt": 5}, {"system": b"x"}, {"head": 2.5}])
+def test_what_is_no_way_in_python_is_an_error_of_ours(odd: dict[str, Any]) -> None:
+    """Values of another type than a way has are named, before anything is asked."""
+    with pytest.raises(InputError, match=next(iter(odd))):
+        resolve(str(smart.Candidate("fake:b?in=1&out=1", **odd)))
 
 
 @pytest.mark.parametrize("way", ["pack=0", "pack=900", "head=0", "prompt=nowhere.txt", "pack=3&pack_template=All"])

@@ -34,13 +34,18 @@ def requests(count: int) -> list[Request]:
     return [Request(MODEL.name, str(i), 1) for i in range(count)]
 
 
-async def test_a_stall_is_said_and_so_is_its_end(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("calls", "told"), [(3, "3 calls are out, each is given up"), (1, "1 call is out and is given")]
+)
+async def test_a_stall_is_said_and_so_is_its_end(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, calls: int, told: str
+) -> None:
     """A model that answers nothing is named, with how many calls are out; when it answers again, that is said."""
     monkeypatch.setattr(watch, "STALL", 0.06)
     said: list[Event] = []
     asking = client(ledger, FakeProvider(lambda _: "yes", latency=0.2), concurrency=3)
     async with watched(asking, Stop(), said.append):
-        await asyncio.gather(*map(asking.ask, requests(3)))
+        await asyncio.gather(*map(asking.ask, requests(calls)))
         asking._lanes[MODEL.name].provider._latency = 0.001  # type: ignore[attr-defined]
         async with asyncio.timeout(60):
             for number in itertools.count():
@@ -48,7 +53,7 @@ async def test_a_stall_is_said_and_so_is_its_end(ledger: Ledger, monkeypatch: py
                 texts = [event.text for event in said if isinstance(event, Said)]
                 if "Answers come again." in texts:
                     break
-    assert any("fake:m has answered nothing for" in text and "3 calls are out" in text for text in texts)
+    assert any("fake:m has answered nothing for" in text and told in text for text in texts)
 
 
 async def test_a_model_with_nothing_to_do_is_not_stalled(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import fsum
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ async def test_what_trying_ways_costs_is_shown(tmp_path: Path) -> None:
     assert f"{len(idle)} ways tried that answer no row cost ${fsum(idle):.6g}"[:40] in c.text()
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert f"{len(idle)} ways were tried that answer no row: $" in page
+    assert "of its call" in " ".join(c.text().split()).partition("assumes")[2]  # rows of a pack are neighbours
+    told = re.findall(r"not used: (.*?)</td>", page)
+    assert len(told) == len(idle)
+    assert all(re.search(r"(costs less|agreed more often|was expected to cost less)$", why) for why in told)
 
 
 def test_models_without_ways_are_said_nothing_of() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import resource
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,10 +15,22 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
-from gateways import REVIEWS, Reply, Served, mocking, serving
+from gateways import (
+    NUMBERS,
+    REVIEWS,
+    SMALL_WINDOWS,
+    Reply,
+    Served,
+    asking,
+    counted,
+    mocking,
+    serving,
+    texts,
+    verified,
+    waiting,
+)
 
 from smart_llm.gateway.book import asked_of, events_of
 from smart_llm.gateway.verify import verify_windows
@@ -33,25 +42,6 @@ from smart_llm.mock.server import MockServer
 from smart_llm.procedures.stream import Accepted, Deferred, Event, Restarted, Settled, Tossed
 
 Command = Callable[..., tuple[int, str, str]]
-NUMBERS = itertools.count()
-SMALL_WINDOWS = "window = 60\nagreement = 0.8\n"
-
-
-def asking(served: Served, texts: list[str], killed_after: int = 0) -> list[Reply | None]:
-    """Ask all of this, eight at a time; None where the gateway was gone. killed_after: so many answers."""
-    answered = itertools.count(1)
-
-    def ask(text: str) -> Reply | None:
-        try:
-            reply = served.chat(text)
-        except (URLError, OSError):
-            return None
-        if next(answered) == killed_after:
-            served.process.kill()
-        return reply
-
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(ask, texts))
 
 
 def recorded(folder: Path) -> list[Event]:
@@ -65,15 +55,6 @@ def all_events(reader: Reader) -> list[Any]:
     """Those that belong to a series."""
     runs = reader._db.execute("SELECT DISTINCT run FROM events WHERE kind = 'stream'").fetchall()
     return [event for (run,) in runs for event in reader.events(run)]
-
-
-def verified(command: Command, folder: Path) -> list[Any]:
-    """The windows as `smart verify` counts them; nothing may be wrong."""
-    code, out, err = command("verify", folder / "gateway.db", "--json")
-    assert code == 0, out + err
-    [route] = json.loads(out)["routes"]
-    windows: list[Any] = route["windows"]
-    return windows
 
 
 def test_a_killed_gateway_goes_on_where_it_was(tmp_path: Path, command: Command) -> None:
@@ -143,22 +124,6 @@ def until_it_is_gone(served: Served) -> None:
         pass
 
 
-def texts() -> list[str]:
-    """Sixteen that were never asked before."""
-    return [f"film {next(NUMBERS)}" for _ in range(16)]
-
-
-def counted(served: Served, name: str, label: str = "") -> int:
-    """A count in its metrics, by the name and a part of its labels; 0 where there is none."""
-    lines = served.get("/metrics").body.decode().splitlines()
-    return next((int(float(line.split()[-1])) for line in lines if line.startswith(name) and label in line), 0)
-
-
-def waiting(served: Served) -> int:
-    """Audits of the newest window that are not back."""
-    return counted(served, "smart_window{", 'count="waiting"')
-
-
 def under_way(served: Served) -> int:
     """Requests that wait for an answer."""
     return counted(served, "smart_requests_under_way ")
@@ -208,35 +173,6 @@ def test_it_goes_on_from_notes(tmp_path: Path, command: Command) -> None:
             base.execute("UPDATE events SET payload = replace(payload, 'stream/2', 'stream/1') WHERE id = ?", (series,))
         code, out, err = command("verify", ledger)
         assert (code, "another version" in out + err) == (5, True)
-
-
-def test_what_is_told_to_be_known_is_looked_up(tmp_path: Path, command: Command) -> None:
-    """`smart verify` finds a request recorded as answered from the ledger whose answer the ledger does not have."""
-    ledger = tmp_path / "gateway.db"
-    with mocking() as mock, serving(tmp_path, (REVIEWS + SMALL_WINDOWS).format(url=mock.url)) as served:
-        assert [served.chat("film again").status for _ in range(2)] == [200, 200]
-        assert served.stop() == 0
-    verified(command, tmp_path)
-    with closing(sqlite3.connect(ledger, isolation_level=None)) as base:
-        base.execute("DROP TRIGGER events_no_update")
-        for number, payload in base.execute("SELECT id, payload FROM events WHERE kind = 'asked'").fetchall():
-            asked = [each | ({"reference": "nothing"} if each["request"] == 2 else {}) for each in json.loads(payload)]
-            base.execute("UPDATE events SET payload = ? WHERE id = ?", (json.dumps(asked), number))
-    code, out, err = command("verify", ledger)
-    assert (code, "request 2: the reference's answer is not in the ledger" in out + err) == (5, True)
-
-
-def test_two_gateways_on_one_ledger_are_refused(tmp_path: Path) -> None:
-    """A second gateway on a ledger that is in use says so in a line, and ends with exit code 2."""
-    with mocking() as mock, serving(tmp_path, REVIEWS.format(url=mock.url)):
-        again = subprocess.run(
-            [sys.executable, "-m", "smart_llm", "serve", tmp_path / "gateway.toml", "--listen", "127.0.0.1:0"],
-            capture_output=True,
-            text=True,
-        )
-    assert again.returncode == 2
-    assert "is using the ledger" in again.stderr
-    assert len(again.stderr.splitlines()) == 1
 
 
 def test_a_candidate_that_is_down_costs_nobody_an_answer(tmp_path: Path, command: Command) -> None:

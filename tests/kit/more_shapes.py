@@ -49,6 +49,7 @@ CUT_SHORT: dict[str, Said] = {
     "DeepSeek, out of machines": (200, completion("y", finish="insufficient_system_resource")),
     "vLLM, aborted": (200, completion("y", finish="abort")),
     "GLM, its network": (200, completion("", finish="network_error")),
+    "TGI, its time": (200, completion("y", finish="timeout")),
     "Ollama, loaded and no more": (200, completion("", finish="load")),
     "half a body": (200, WHOLE[: len(WHOLE) // 2]),
     "half a packed body": (200, gzip.compress(WHOLE)[:-20], {"Content-Encoding": "gzip"}),
@@ -72,6 +73,9 @@ ODD_ROW: dict[str, Said] = {
         "result": None}),
     "an error in an error": (400, {"error": {"error": {"message": "the row is odd"}}}),
     "RFC 9457": (400, {"type": "about:blank", "title": "The row is odd", "status": 400}),
+    "too long, with status 500": (500, error("Prompt exceeds the number of tokens allowed")),
+    "too long, with status 503": (503, error("Input sequence of 9000 tokens exceeds 8192")),
+    "not made": (501, error("Images are not implemented")),
 }  # fmt: skip
 """Refusals of one request: its own error, with the server's words where there are any."""
 
@@ -86,6 +90,21 @@ SLOW_DOWN: dict[str, Said] = {
         "details": [{"reason": "RATE_LIMIT_EXCEEDED"}]}}),
 }  # fmt: skip
 """Limits of rates, with whatever status."""
+
+OUTSIZED: dict[str, Said] = {
+    "asked first, then the limit": (429, error("Tokens per minute: requested 50000 tokens but the limit is 10000")),
+    "with commas": (429, error("This request of 50,000 tokens is above your limit of 10,000 tokens per minute")),
+    "short": (429, error("Limit: 8000 TPM. Requested: 12000")),
+}
+"""One request that is larger than a whole limit: no waiting helps."""
+
+NO_KEY: dict[str, Said] = {
+    "in a detail": (200, {"detail": "Invalid API key"}),
+    "in a message": (200, {"message": "Unauthorized"}),
+    "in an error": (200, {"error": "No auth credentials found"}),
+    "of a proxy": (200, {"success": False, "msg": "API key is missing or expired"}),
+}
+"""The key is not accepted, said inside a 200 without a status."""
 
 NO_MONEY: dict[str, Said] = {
     "MiniMax": (200, {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}),

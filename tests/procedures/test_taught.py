@@ -113,7 +113,7 @@ def taught(cell: str, earlier: int = 0) -> tuple[Trial, int]:
 
     def broken(seed: int) -> bool:
         nonlocal looks
-        missed, _, looked = violations(cell, 1, 700, "0.9", "0.9", earlier, seed)
+        missed, _, looked = violations(cell, 1, 700, "0.9", "0.9", earlier, first=seed)
         looks += looked
         return missed > 0
 

@@ -7,7 +7,7 @@ import email.utils
 import time
 
 import pytest
-from more_shapes import CUT_SHORT, NO_MONEY, ODD_ROW, READ, SLOW_DOWN
+from more_shapes import CUT_SHORT, NO_KEY, NO_MONEY, ODD_ROW, OUTSIZED, READ, SLOW_DOWN
 from shapes import Said, Shaped, ask, completion, error, message, once, short_delays
 
 from smart_llm.errors import Refused
@@ -112,6 +112,48 @@ async def test_no_money_in_other_words(reply: Said, ledger: Ledger) -> None:
         await ask(Shaped({"odd": reply}), ledger, "one", "odd")
 
 
+@pytest.mark.parametrize("reply", OUTSIZED.values(), ids=OUTSIZED)
+async def test_one_request_larger_than_a_limit_in_other_words(reply: Said, ledger: Ledger) -> None:
+    """However the two numbers are told: that row's error, after one call."""
+    server = Shaped({"odd": reply})
+    first, odd, last = await ask(server, ledger, "one", "the odd row", "another")
+    assert (first.text, bool(odd.error), last.text, server.seen["the odd row"]) == ("yes", True, "yes", 1)
+
+
+@pytest.mark.parametrize("reply", NO_KEY.values(), ids=NO_KEY)
+async def test_a_key_refused_inside_a_200(reply: Said, ledger: Ledger) -> None:
+    """The run stops at once, and says that it is the key."""
+    server = Shaped({"odd": reply})
+    with pytest.raises(Refused, match="does not accept the key"):
+        await ask(server, ledger, "one", "odd")
+    assert server.seen["odd"] == 1
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        "max_output_tokens",
+        "max_completion_tokens",
+        "length_limit",
+        "token_limit",
+        "ERROR_LIMIT",
+        "incomplete",
+        "LENGTH",
+    ],
+)
+async def test_cut_off_in_other_words(finish: str, ledger: Ledger) -> None:
+    """Whatever a server calls it: half an answer is known to be half of one."""
+    (odd,) = await ask(Shaped({"odd": (200, completion("12", finish=finish))}), ledger, "odd")
+    assert (odd.text, odd.finish) == ("12", "length")
+
+
+@pytest.mark.parametrize("finish", ["IMAGE_SAFETY", "blocked_by_guardrail", "PROHIBITED_CONTENT", "content-filtered"])
+async def test_held_back_in_other_words(finish: str, ledger: Ledger) -> None:
+    """What a filter left of an answer is no answer."""
+    (odd,) = await ask(Shaped({"odd": (200, completion("12", finish=finish))}), ledger, "odd")
+    assert (odd.text, odd.finish) == (None, "content_filter")
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -130,7 +172,7 @@ async def test_no_money_in_other_words(reply: Said, ledger: Ledger) -> None:
     ids=map(str, range(11)),
 )
 async def test_times_to_wait_in_many_forms(headers: dict[str, str], ledger: Ledger) -> None:
-    """Seconds with a unit, milliseconds, dates of three kinds, seconds since 1970: all say to go on at once."""
+    """Seconds with a unit, milliseconds, dates of three kinds, seconds since 1970: all say to go on soon."""
     server, began = Shaped({"odd": once((429, error("slow down"), headers))}), time.monotonic()
     assert (await ask(server, ledger, "one", "odd"))[1].text == "yes"
     assert time.monotonic() - began < 60
@@ -166,6 +208,7 @@ async def test_usage_in_further_shapes_spoils_nothing(usage: object, ledger: Led
         ({"stop_reason": "tool_use", "content": [{"type": "tool_use", "id": "1", "input": {}}]}, "", "tool_use"),
         ({"content": [{"type": "thinking", "thinking": "no"}, {"type": "text", "text": "yes"}]}, "yes", "stop"),
         ({"stop_reason": None}, "yes", "stop"),
+        ({"content": "yes"}, "yes", "stop"),
         ({"usage": None}, "yes", "stop"),
         ({"usage": {"input_tokens": "many", "output_tokens": {}}}, "yes", "stop"),
     ],

@@ -86,6 +86,43 @@ def test_same_as_one_process(tmp_path: Path) -> None:
     assert not (tmp_path / "many.db.parts" / many.run_id).exists()
 
 
+def by_words(request: smart.Request) -> str:
+    """What a word of the review tells; of one row in ten nobody but the reference knows."""
+    if "odd" in request.prompt:
+        return "ab"[blake2b(request.prompt.encode(), digest_size=1).digest()[0] % 2]
+    return "a" if "good" in request.prompt else "b"
+
+
+def taught(ledger: Path, engine: str, **options: Any) -> smart.Run[Any]:
+    """A run whose only candidate is taught in it. Some rows are there twice."""
+    words = ("odd", *("good", "bad") * 5)
+    table = [{"text": f"{words[n % 980 % 11]} thing {n % 980}"} for n in range(1000)]
+    task = smart.Task("Which? {text}", labels=["a", "b"])
+    providers = {"fake:ref": smart.FakeProvider(by_words, keep=True)}
+    options = {"workers": 2, "partition": 150} | options if engine == "ray" else options
+    return smart.run(
+        table, task, reference="fake:ref?in=1&out=2", candidates=["learned"], agreement=0.9, seed=3, ledger=ledger,
+        engine=engine, providers=providers, progress=False, **options,
+    )  # fmt: skip
+
+
+def test_a_candidate_taught_in_the_run_answers_on_workers(tmp_path: Path) -> None:
+    """Workers have the model that the ledger keeps: rows, answers, money and certificate are those of one process, also
+    where a budget has stopped the run and it is resumed."""
+    pytest.importorskip("sklearn")
+    one = taught(tmp_path / "one.db", "local")
+    many = taught(tmp_path / "many.db", "ray")
+    assert one.certificate.delivered.by["learned"] > 500
+    assert many.table == one.table
+    assert asdict(many.certificate) == asdict(one.certificate)
+    assert smart.verify(many.certificate, ledger=tmp_path / "many.db") == []
+    with pytest.raises(smart.SmartError):
+        taught(tmp_path / "stopped.db", "ray", budget=0.9 * one.cost)
+    resumed = taught(tmp_path / "stopped.db", "ray")
+    assert resumed.table == one.table
+    assert resumed.certificate.evidence == one.certificate.evidence
+
+
 def in_a_way(ledger: Path, engine: str, table: Any = None, says: type[Says] = Says, **way: Any) -> smart.Run[Any]:
     """A run whose candidate is asked in a way of its own."""
     given = {"fake:ref": smart.FakeProvider(Says(1.0)), "fake:mini": smart.FakeProvider(says(0.99))}

@@ -1,8 +1,9 @@
 """The certificate: claim, assumptions, evidence, rule and cost in one frozen value that anyone can re-check.
 
-Status: `certified` (a rule that uses candidates was certified, every row is settled), `reference-only` (no such rule:
-the reference answered every row, so agreement holds by definition), `not-certified` (more rows ended without an answer
-than were set aside for it), `pending` (rows are left). `granted` is true for `certified` alone.
+Status: `certified` (a rule that uses candidates was certified, for this table or for the one it has grown from, and
+every row is settled), `reference-only` (no such rule: the reference answered every row, so agreement holds by
+definition), `not-certified` (more rows ended without an answer than were set aside for it), `pending` (rows are left).
+`granted` is true for `certified` alone.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from smart_llm.types import Json
 from smart_llm.types.plan import FrozenModel, FrozenPlan, frozen_plan
 from smart_llm.wording import worded
 
-FORMAT = "smart-certificate/2"
+FORMAT = "smart-certificate/3"
 LARGEST = 64 * 2**20
 """Bytes of a certificate: its evidence is counts, not rows."""
 ASSUMPTION = (
@@ -58,8 +59,9 @@ RANDOMNESS = (
 )
 
 CHOSEN = (
-    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it, and everything else "
-    "that the order is made from, did not know what the models answer to this table."
+    "The seed was given, not drawn by the program: it is taken for granted that whoever chose it, the prices of the "
+    "models, and everything else that the order and the decisions rest on, did not know what the models answer to "
+    "this table."
 )
 """Added where that is so: a seed that fits what is known beforehand can be searched for."""
 
@@ -95,6 +97,12 @@ class Certificate:
     self_agreement: SelfAgreement | None
     software: Software
     format: str = FORMAT
+
+    @property
+    def of_earlier(self) -> bool:
+        """Whether answers of candidates are delivered that the run which is continued has delivered."""
+        others = (rows for model, rows in self.delivered.by.items() if model != self.claim.reference)
+        return self.plan.grown is not None and any(others)
 
     @property
     def answered(self) -> int:
@@ -271,7 +279,7 @@ def _lines(c: Certificate) -> list[str]:
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
         *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
         *(f"  note       {worded(note)}" for note in c.notes),
-        f"  assumes    {c.assumptions[0]}",
+        f"  assumes    {' '.join(each for each in c.assumptions if each in (ASSUMPTION, COMPANY))}",
         f"  plan       {c.plan_hash}",
         f"  before     {before(c.earlier_runs, c.earlier_runs_same_task, c.earlier_runs_in_ledger)}",
     ]
@@ -291,7 +299,8 @@ def before(table: int, task: int, ledger: int) -> str:
 
 def _set_aside(c: Certificate) -> list[str]:
     if c.plan.grown is not None:
-        return [f"             {line}" for line in continued(c.plan.grown)]
+        nothing = [f"and show that {c.claim.reference} must answer all rows added"] * (not c.rule.models)
+        return [f"             {line}" for line in [*continued(c.plan.grown), *nothing]]
     if not (rows := c.claim.set_aside) or c.plan.known is not None:
         return [f"             {line}" for line in known_before(c.plan)]
     return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
@@ -308,7 +317,7 @@ def alone(c: Certificate) -> str:
 def given(c: Certificate) -> list[tuple[str, int, int]]:
     """(candidate, rows it agreed on, rows asked) of the rows profiled that are like those a candidate was given; none
     where nothing was granted."""
-    found = checks.given(c.procedure.name, c.evidence) if c.granted else []
+    found = checks.given(c.procedure.name, c.evidence) if c.granted and c.rule.models else []
     return [(model, agreed, agreed + bad) for model, agreed, bad in found]
 
 

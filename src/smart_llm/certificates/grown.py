@@ -17,6 +17,8 @@ from smart_llm.types.plan import Command
 
 Verified: TypeAlias = Callable[[Json], Sequence[str]]
 """What does not hold of a certificate, with the ledger."""
+CONTINUED = ("certified", "reference-only")
+"""Of a run that is continued once its table has grown: whether its look left anything to deliver does not matter."""
 
 
 def stated(c: Certificate) -> list[str]:
@@ -62,7 +64,7 @@ def _fits(c: Certificate, earlier: Certificate) -> list[str]:
         "rows": earlier.claim.rows == named.rows < c.claim.rows,
         "looks": (*(earlier.plan.grown.looks if earlier.plan.grown else ()), own) == named.looks,
         "tiers": (told.tiers, told.gate) == (before.tiers, before.gate),
-        "status": earlier.status == "certified" and not earlier.claim.errors and not before.errors,
+        "status": earlier.status in CONTINUED and not earlier.claim.errors and not before.errors,
     }
     return [f"ledger: the run that is continued does not fit: {name}" for name, fits in same.items() if not fits]
 

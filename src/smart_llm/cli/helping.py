@@ -5,18 +5,21 @@ Which option stands in which group is laid out here, like a page; an option that
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import current_thread, main_thread
 from typing import Any
 
+from typer import BadParameter
 from typer.core import TyperCommand, TyperGroup
 
-from smart_llm.errors import Interrupted
+from smart_llm.errors import InputError, Interrupted
 from smart_llm.text.commands import NOTHING_YET, go_on, typed
 
 OTHERS = "Other options"
+_WANTED = re.compile(r"should be a valid (integer|number)")
 FEW = 12
 """So many options need no groups."""
 GROUPS: Mapping[str, Sequence[str]] = {
@@ -143,6 +146,16 @@ class Verb(TyperCommand):
         for each in self.params:
             if getattr(each, "is_bool_flag", False) and each.default is False:
                 each.secondary_opts = []
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The options. A value that is no number is said in a line."""
+        try:
+            return super().parse_args(ctx, args)
+        except BadParameter as error:
+            if not error.param or not (wanted := _WANTED.search(error.message)):
+                raise
+            whole = " whole" if wanted[1] == "integer" else ""
+            raise InputError(f"{error.param.opts[0]}: give a{whole} number.") from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run it. Ctrl-C, which has ended the program at once while it was loading, is an exception from here on; it is

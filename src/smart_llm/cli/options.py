@@ -15,6 +15,7 @@ from smart_llm.client.batch.options import BatchOptions
 from smart_llm.engine.options import DEFAULT, OPTIONS, Options
 from smart_llm.errors import InputError
 from smart_llm.files import small_text, unreadable
+from smart_llm.text.numbers import dollars
 
 if TYPE_CHECKING:
     from smart_llm.tasks import Task
@@ -113,7 +114,7 @@ class RunOptions:
             "UTF-8, with the separator, line ends and byte order mark of the table."
         ),
     ] = None
-    budget: Annotated[float | None, typer.Option(help="The most the run may spend, in US dollars.")] = None
+    budget: Annotated[str | None, typer.Option(help="The most the run may spend, in US dollars.")] = None
     seed: Annotated[
         int | None,
         typer.Option(
@@ -180,9 +181,15 @@ class RunOptions:
     ] = None
     safe_csv: Annotated[bool, typer.Option(help="Write cells that look like formulas as text.")] = False
 
+    @property
+    def dollars(self) -> float | None:
+        """The budget, in US dollars."""
+        return None if self.budget is None else dollars("--budget", self.budget)
+
     def options(self, **more: Any) -> Options:
         """As `smart.run` knows them, checked; more: those that are not given as they are."""
         known = {field.name: getattr(self, field.name) for field in fields(self) if field.name in OPTIONS}
+        known["budget"] = self.dollars
         known["candidates"], known["store_text"] = self.candidate or [], not self.no_store_text
         if self.batch:
             known["batch"] = BatchOptions(poll=self.batch_poll, rows=self.batch_rows)

@@ -41,7 +41,7 @@ def plan(
     rows = max(pilot or 0, how.self_check)
     if rows and not yes and somebody_there():
         _confirm(source, asked, how, rows)
-    with to_go_on(how.budget), shown() as listener:
+    with to_go_on(how.dollars), shown() as listener:
         found = wait(execution.plan(source, asked, how.options(on_event=listener), pilot=pilot))
     if as_json:
         print_json(found.to_json())

@@ -27,7 +27,8 @@ def replay(
         str,
         typer.Argument(
             metavar="RECORDED",
-            help="A file of recorded answers with the columns item_id, model, answer, cost_usd and perhaps score.",
+            help="A table of answers that models have given: one line for every row and model, with the columns "
+            "item_id (which row), model, answer, cost_usd and perhaps score (how sure the model was).",
         ),
     ],
     *,

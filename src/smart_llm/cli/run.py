@@ -29,7 +29,7 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
     output = output_of(table, source, how)
     known = _confirm(source, asked, how) if not yes and somebody_there() else frozenset()
     # libraries print too: Ray, when a worker died
-    with to_go_on(how.budget), redirect_stdout(sys.stderr), shown(how.budget) as listener:
+    with to_go_on(how.dollars), redirect_stdout(sys.stderr), shown(how.dollars) as listener:
         told = unless(known, listener)
         done = wait(execution.run(source, asked, how.options(output=output, on_event=told)))
     _print(done, output, how.report, as_json)
@@ -75,6 +75,6 @@ def _confirm(source: Path | str, task: Task, how: RunOptions) -> frozenset[str]:
 
     plan = wait(execution.outline(source, task, how.options()))
     say(plan.short(width()))
-    limit = f"at most ${how.budget:g}" if how.budget is not None else "no budget set"
+    limit = f"at most ${how.dollars:g}" if how.dollars is not None else "no budget set"
     confirmed(f"Go on ({limit})?")
     return frozenset(said_already(plan))

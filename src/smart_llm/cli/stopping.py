@@ -26,8 +26,15 @@ def to_go_on(budget: float | None) -> Iterator[None]:
         stopped.add_note(
             go_on(
                 typed(),
-                budget=budget if isinstance(stopped, BudgetExhausted) else None,
+                budget=_enough(budget, stopped),
                 retry=asked_anew[1] if asked_anew else None,
             )
         )
         raise
+
+
+def _enough(budget: float | None, stopped: Exception) -> float | None:
+    """USD to go on with after a budget was reached: twice as much, and enough for the call that did not fit."""
+    if budget is None or not isinstance(stopped, BudgetExhausted):
+        return None
+    return max(2 * budget, float(f"{1.1 * stopped.needed:.2g}"))

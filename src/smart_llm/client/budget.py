@@ -86,7 +86,8 @@ class Budget:
     def _exhausted(self, bound: float) -> BudgetExhausted | Refused:
         return self.beyond or BudgetExhausted(
             f"The budget of ${self.limit:.6g} is reached: ${self.spent:.6g} spent, the next may cost ${bound:.6g}. "
-            "Everything bought is kept; run again with a larger --budget to go on."
+            "Everything bought is kept; run again with a larger --budget to go on.",
+            needed=self.spent + bound,
         )
 
 

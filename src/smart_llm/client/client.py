@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
 from smart_llm.client.books import Books
@@ -32,6 +33,11 @@ from smart_llm.types import Answer, Model, Request
 
 FIRST_DELAY, LONGEST_DELAY, LATER_DELAY = 0.2, 20.0, 5.0
 """Seconds between tries: doubles from the first to the longest, half of it at random; the same from the ninth on."""
+TURNED_DOWN = "turned down"
+"""How the answer of a request has finished that is an error because the model refused what it was asked: it does answer
+others."""
+OUTSIZED_SHARE = 0.1
+"""The share of the patience that a rate-limited request gets which is far larger than all that were answered."""
 
 
 class Client:
@@ -184,10 +190,11 @@ class Client:
             except Retryable as error:
                 if error.throttled:
                     throttled_since = throttled_since or _now()
-                    if _now() - throttled_since > self._patience:
-                        return await self._tired(lane, key, throttled_since, error, trials)
+                    patience = self._patience * (OUTSIZED_SHARE if lane.outsized(request) else 1.0)
+                    if _now() - throttled_since > patience and await self._tired(lane, request, throttled_since, error):
+                        return await self._failed(lane, key, f"rate-limited for {patience:g} s: {error}", trials)
                     trials.throttled, lane.named = trials.throttled + 1, error.retry_after
-                    left = throttled_since + self._patience - _now()
+                    left = max(0.0, throttled_since + patience - _now())
                     delay = min(left, held_back(error.retry_after, trials.throttled, self._random))
                     if not lane.pace.waiting:  # there is room for another row
                         with resting():
@@ -200,7 +207,8 @@ class Client:
                     delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
                 lane.trust.refused(error, others=lane.health.good is not None)  # raises what stops the run
-                return await self._failed(lane, key, str(error), trials)
+                failed = await self._failed(lane, key, str(error), trials)
+                return replace(failed, finish=TURNED_DOWN) if error.row_only or error.maybe_row else failed
             await lane.health.rest(delay)
 
     async def _attempt(self, lane: Lane, key: str, request: Request, trials: Trials) -> Answer:
@@ -247,11 +255,20 @@ class Client:
         longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1)) if failures <= 8 else LATER_DELAY
         return min(self._patience, max(capped(retry_after) or 0.0, longest * (0.5 + 0.5 * self._random.random())))
 
-    async def _tired(self, lane: Lane, key: str, since: float, error: Retryable, trials: Trials) -> Answer:
-        """Rate-limited for too long: this row alone, or all of them?"""
-        if lane.last_success < since:
+    async def _tired(self, lane: Lane, request: Request, since: float, error: Retryable) -> bool:
+        """Rate-limited for too long: whether it is this row alone. Raises what stops the run where nobody is
+        answered."""
+        if lane.last_success >= since:
+            return True
+        if (
+            lane.outsized(request)
+            and lane.health.good is not None
+            and await self._calls.answers(lane, lane.health.good)
+        ):
+            return True
+        if _now() - since > self._patience:
             raise lane.limited_for(self._patience, error)
-        return await self._failed(lane, key, f"rate-limited for {self._patience:g} s: {error}", trials)
+        return False
 
     async def _given_up(self, lane: Lane, key: str, error: Retryable, trials: Trials) -> Answer:
         lane.gave_up(error)  # raises what stops the run

@@ -24,6 +24,8 @@ LATEST = 16
 """Answers whose mean time counts as how long they take now."""
 FASTER, SLOWER = 0.1, 0.002
 """How far the time that answers take without a queue moves towards that of one which came faster, or slower."""
+OUTSIZED = 2.0
+"""Times the tokens of the largest request that was answered, from which on a request may be larger than a limit."""
 FRAME_TOKENS = 64
 """Tokens a provider may add around system and prompt (roles, separators): counted into the upper bound."""
 LONGEST_TOKEN = 16
@@ -34,7 +36,7 @@ class Lane:
     """Everything the client knows about one model. witness: held while a row asks whether it answers others; expected:
     the snapshots of it that may answer (None: any); asking: requests on their way, however they wait; limited: what the
     latest rate limit said, until an answer comes; named: the seconds that it said to wait; usual, recent: seconds that
-    answers take without a queue, and now."""
+    answers take without a queue, and now; largest: tokens of the largest request that was answered."""
 
     def __init__(self, model: Model, provider: Provider, pace: Gate, *, patience: float = PATIENCE) -> None:
         self.model = model
@@ -51,7 +53,7 @@ class Lane:
         self.asking = 0
         self.limited = ""
         self.answered, self.seconds = 0, 0.0
-        self.usual = self.recent = 0.0
+        self.usual = self.recent = self.largest = 0.0
         self.limits = Limits()
         self.named: float | None = None
         self.trust = Trust(model.name)
@@ -66,6 +68,7 @@ class Lane:
         """A call brought an answer."""
         self.last_success, self.limited = _now(), ""
         self.trust.answered()
+        self.largest = max(self.largest, turn.own)
         took = self.last_success - turn.at
         self.answered, self.seconds = self.answered + 1, self.seconds + took
         self.usual += ((FASTER if took < self.usual else SLOWER) if self.recent else 1.0) * (took - self.usual)
@@ -76,6 +79,11 @@ class Lane:
         """Whether a call whose time is over waited in the server's queue: others were answered meanwhile, and they had
         to wait for long too."""
         return self.last_success > turn.at and self.recent > timeout / 4
+
+    def outsized(self, request: Request) -> bool:
+        """Whether this is far larger than any request that was answered, so that it may be larger than a whole limit of
+        rates: no waiting helps it then."""
+        return guessed_tokens(request) > OUTSIZED * self.largest > 0
 
     def silent_for(self, now: float) -> float:
         """Seconds without an answer while there were calls to answer."""
@@ -171,7 +179,9 @@ class Lane:
             return f"it answers with its rate limit. {self.limited} {then}"
         if not self.pace.in_flight and self.pace.waiting:
             return "by what its replies say, its limit of rates is used up; a call a minute asks whether it still is."
-        return f"{self.pace.in_flight} calls are out, each is given up after {timeout:g} s and tried again."
+        out = self.pace.in_flight
+        many = "1 call is out and" if out == 1 else f"{out:,} calls are out, each"
+        return f"{many} is given up after {timeout:g} s and tried again."
 
 
 @dataclass(frozen=True, slots=True)

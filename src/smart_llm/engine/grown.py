@@ -5,6 +5,8 @@ taught model, down to where a look at them alone allows it (`procedures.ladder.g
 of its certificate and the sizes of its look, so that the certificate of the grown table is one about all of its rows.
 
 Only a run whose evidence was a look and which had an answer to every row is continued like this; any other begins anew.
+A run whose look left nothing to deliver is continued, too: were it begun anew, a run that broke its promise would be
+continued and any other have a second chance to break it, and the two together may break it twice as often.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from msgspec.structs import replace as changed
 
 from smart_llm.certificates.certificate import Certificate, stored
 from smart_llm.certificates.checks.ladder import CascadeEvidence, read
+from smart_llm.certificates.grown import CONTINUED
 from smart_llm.engine.job import Job, fixed, of_words
 from smart_llm.engine.live import Live
 from smart_llm.errors import LedgerError
@@ -63,7 +66,7 @@ class _Found:
 
 def _continued(run: RunRecord, c: Certificate) -> _Found | None:
     """None where its evidence was no look, or a row has no answer."""
-    told = read(c.evidence) if c.status == "certified" and not c.claim.errors else None
+    told = read(c.evidence) if c.status in CONTINUED and not c.claim.errors else None
     if not isinstance(told, CascadeEvidence) or told.errors or told.pilot_errors:
         return None
     return _Found(run, c, told)

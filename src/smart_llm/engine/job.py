@@ -18,7 +18,7 @@ from smart_llm import procedures
 from smart_llm.certificates.seeds import lasting, order_seed
 from smart_llm.engine.given import Given
 from smart_llm.engine.spelled import FEWEST, different_texts, has_words
-from smart_llm.engine.ways import template_of
+from smart_llm.engine.ways import check_ways, template_of
 from smart_llm.errors import InputError
 from smart_llm.learned import closed
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
@@ -27,7 +27,7 @@ from smart_llm.ledger.entries import GIVEN_UP
 from smart_llm.ledger.packing import PACKING
 from smart_llm.providers.enforced import AUTO, NONE, TOLD
 from smart_llm.providers.functions import Called
-from smart_llm.providers.rules import FUNCTION, REGEX
+from smart_llm.providers.rules import FUNCTION, REGEX, answerable
 from smart_llm.providers.specs import LEARNED
 from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
@@ -91,30 +91,12 @@ def check(job: Job) -> Job:
             f"--reference {job.reference.name}: it answers as the task says, one row a call, since its answers define "
             "the promise; pack=, prompt=, head= and the like are for candidates."
         )
-    if job.reference.name in names[1:]:
-        raise InputError(f"--candidate {job.reference.name} is the reference itself: name a cheaper model.")
-    _check_ways(job.candidates)
+    check_ways(job.task, job.reference, job.candidates)
     _check_learned(job)
     _check_functions(job)
     for model in job.models:
         template_of(job.task, model, job.table.columns)
     return replace(job, procedure=procedures.resolve(job.procedure))
-
-
-def _check_ways(candidates: Sequence[Model]) -> None:
-    """No two candidates are the same: model and way."""
-    known = dict[str, Model]()
-    for model in candidates:
-        other = known.setdefault(model.name, model)
-        if other is not model and other.way != model.way:
-            raise InputError(f"--candidate {model.name}: two files have this name; call one of them something else.")
-        if other is not model:
-            raise InputError(f"--candidate {model.name} is given twice.")
-    same = dict[tuple[object, ...], str]()
-    for model in candidates:
-        bare = (model.name.partition("?")[0], model.url, model.effort, model.thinking, model.draws, model.enforce)
-        if (name := same.setdefault((*bare, model.way), model.name)) != model.name:
-            raise InputError(f"--candidate {model.name} is the same way of answering as {name}: leave one out.")
 
 
 def of_words(job: Job) -> bool:
@@ -146,12 +128,13 @@ def _check_learned(job: Job) -> None:
 
 
 def _check_functions(job: Job) -> None:
-    """Functions of the user's own are candidates, and know columns of the prompt."""
+    """Functions of the user's own are candidates, know columns of the prompt, and say what may be an answer."""
     if job.reference.function is not None:
         raise InputError(f"--reference {job.reference.name}: a function cannot define the promise; name a model.")
     for model in job.candidates:
         if isinstance(model.function, Called):
             model.function.wants(job.task.columns(job.table.columns))
+            answerable(model, job.task)
 
 
 def _check_floor(job: Job) -> None:

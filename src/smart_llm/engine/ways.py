@@ -27,13 +27,12 @@ from smart_llm.ledger.packing import packed_entry, packing_order
 from smart_llm.providers.functions import request_of
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, packs
+from smart_llm.tasks.excerpts import part_of
 from smart_llm.tasks.template import Template, split
 from smart_llm.types import Answer, Floats, Ints, Json, Model, Part, Request
 
 KEPT = 2048
 """Calls whose requests are kept, with all their rows' text."""
-CUT = "[… {count:,} characters are left out here …]"
-"""What stands for the part of a text that is not shown."""
 
 Cells: TypeAlias = Mapping[str, str]
 Groups: TypeAlias = NDArray[np.int32]
@@ -283,6 +282,34 @@ def ways_of(
     return found | called
 
 
+def check_ways(task: Task, reference: Model, candidates: Sequence[Model]) -> None:
+    """No two candidates are the same model asked in the same way, and none is the reference. `InputError`."""
+    known, same = {reference.name: reference}, {_asked(task, reference): reference.name}
+    for model in candidates:
+        other, name = known.setdefault(model.name, model), same.setdefault(_asked(task, model), model.name)
+        if reference.name in (model.name, name):
+            raise InputError(f"--candidate {model.name} is the reference itself: name a cheaper model.")
+        if other is not model and other.way != model.way:
+            raise InputError(f"--candidate {model.name}: two files have this name; call one of them something else.")
+        if other is not model:
+            raise InputError(f"--candidate {model.name} is given twice.")
+        if name != model.name:
+            raise InputError(f"--candidate {model.name} is the same way of answering as {name}: leave one out.")
+
+
+def _asked(task: Task, model: Model) -> tuple[object, ...]:
+    """All that decides how a model is asked: what a way says that the task says as well counts as not said."""
+    told = {"prompt": task.prompt, "system": task.system, "max_tokens": task.max_tokens, "frame": packs.FRAME}
+    way = {name: _stripped(getattr(model.way, name)) for name in model.way.__slots__}
+    way |= {name: None for name in told if way[name] == _stripped(told[name])}
+    asked = model.name.partition("?")[0], model.url, model.effort, model.thinking, model.draws, model.enforce
+    return (*asked, *way.values())
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
 def template_of(task: Task, model: Model, columns: Sequence[str]) -> Template:
     """The prompt of one row by a model's way, split. `InputError`: it names no column, or one the task's does not."""
     if model.way.prompt is None:
@@ -298,18 +325,3 @@ def template_of(task: Task, model: Model, columns: Sequence[str]) -> Template:
             f"shows ({', '.join(known)}), or less."
         )
     return template
-
-
-def part_of(text: str, head: int, tail: int) -> str:
-    """The beginning and the end of a text, cut between words; what stands there says how much is left out."""
-    if len(text) <= head + tail:
-        return text
-    first, last = text[:head], text[len(text) - tail :]
-    if head and not text[head].isspace() and (place := max(first.rfind(" "), first.rfind("\n"))) > head // 2:
-        first = first[:place]
-    if tail and not text[-tail - 1].isspace():
-        places = [place for place in (last.find(" "), last.find("\n")) if 0 <= place < tail // 2]
-        last = last[min(places) :] if places else last
-    first, last = first.rstrip(), last.lstrip()
-    left_out = CUT.format(count=len(text) - len(first) - len(last))
-    return "\n".join(part for part in (first, left_out, last) if part)

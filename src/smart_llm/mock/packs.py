@@ -15,7 +15,7 @@ from typing import TypeAlias
 from smart_llm.errors import InputError
 from smart_llm.mock.answers import BROKEN, Said, uniform
 
-_ITEM = re.compile(r"^<item (\d+)>\n(.*?)\n</item \1>$", re.DOTALL | re.MULTILINE)
+_ITEM = re.compile(r"^<(item(?:-\d+)?) (\d+)>\n(.*?)\n</\1 \2>$", re.DOTALL | re.MULTILINE)
 _FRAME = re.compile(
     r"\A(?P<task>.*)\n\nThe text above is the same for \d+ items\. The text of an item stands for ", re.S
 )
@@ -60,7 +60,7 @@ def answered(model: str, prompt: str, alone: Alone, wrong: Packs, seed: int) -> 
         return Said(BROKEN)
     together = wrong.together > 0 and uniform(str(seed), "together", model, prompt) < wrong.together
     pieces = list[Piece]()
-    for number, text in items:
+    for _, number, text in items:
         said = alone(_row(prompt, text)) or Said(BROKEN)
         place = (str(seed), model, prompt, number)
         if uniform("omit", *place) < wrong.omit:

@@ -15,6 +15,7 @@ from smart_llm.engine.job import ENOUGH, Job, beforehand
 from smart_llm.engine.live import Live
 from smart_llm.procedures import described
 from smart_llm.scores.traits import answer_key
+from smart_llm.text.numbers import count
 from smart_llm.types.share import allowed
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def _thoughts(facts: Facts) -> Iterator[str]:
 
 def _allowance(facts: Facts) -> Iterator[str]:
     if not _allowed(facts):
-        rows = facts.job.table.rows
-        yield f"Agreement {facts.job.agreement} on {rows:,} rows allows no row to differ: the reference answers all."
+        rows = count(facts.job.table.rows, "row")
+        yield f"Agreement {facts.job.agreement} on {rows} allows no row to differ: the reference answers all."
 
 
 def _allowed(facts: Facts) -> int:

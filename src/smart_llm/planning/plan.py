@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from smart_llm.certificates.certificate import self_agreement
 from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.procedures import described
+from smart_llm.text.numbers import count, usd
 from smart_llm.text.rich_html import card
 from smart_llm.text.wrapping import USUAL, wrapped
 from smart_llm.types import Json
@@ -17,6 +18,15 @@ LONGEST = 400
 """Characters of a prompt that are shown."""
 FEW = 3
 """Warnings in the short form."""
+
+
+_KEPT = {
+    "auto": "whether its server can keep it to the answers allowed will be learned by one call",
+    "choice": "its server is told to keep it to the labels (?enforce=choice)",
+    "schema": "its server is told to keep it to the answers allowed, by a schema (?enforce=schema)",
+    "none": "nothing but the prompt tells it which answers are allowed (?enforce=none)",
+}
+"""How a model is kept to the answers allowed, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +133,8 @@ def head(plan: Plan) -> str:
 def brief(plan: Plan) -> str:
     """For a prompt: one line."""
     return (
-        f"<Plan: {plan.table}, {plan.rows:,} rows, agreement ≥ {plan.agreement}, expected ${_usd(plan.asked.cost)} "
-        f"(the reference alone ${_usd(plan.reference_only)})>"
+        f"<Plan: {plan.table}, {plan.rows:,} rows, agreement ≥ {plan.agreement}, expected {usd(plan.asked.cost)} "
+        f"(the reference alone {usd(plan.reference_only)})>"
     )
 
 
@@ -132,8 +142,8 @@ def html(plan: Plan) -> str:
     """For a notebook."""
     line = plan.asked
     figures = [
-        ("expected", f"${_usd(line.cost)}", f"${_usd(line.low)} … ${_usd(line.high)}"),
-        ("the reference on every row", f"${_usd(plan.reference_only)}", plan.models[0].name),
+        ("expected", usd(line.cost), f"{usd(line.low)} … {usd(line.high)}"),
+        ("the reference on every row", usd(plan.reference_only), plan.models[0].name),
         ("saving", f"{line.saving:.1f}×", f"{line.saving_low:.1f} … {line.saving_high:.1f}"),
     ]
     return card(head(plan), " ".join(plan.warnings), figures, text(plan))
@@ -191,12 +201,10 @@ def _cut(prompt: str) -> str:
 
 
 def _model(model: Planned) -> list[str]:
-    about = f"{model.name} ({model.role}): ${_usd(model.cost)} a row, {model.input_tokens:,.0f} tokens in, "
+    about = f"{model.name} ({model.role}): {usd(model.cost)} a row, {model.input_tokens:,.0f} tokens in, "
     lines = [f"{about}{model.output_tokens:,.0f} out; {_rate(model)}"]
-    if model.enforce == "auto":
-        lines.append("  enforce: whether its server can keep it to the answers allowed will be learned by one call")
-    elif model.enforce:
-        lines.append(f"  enforce: {model.enforce}")
+    if model.enforce:
+        lines.append(f"  {_KEPT[model.enforce]}")
     if model.seen and model.seen["rows"]:
         seen = model.seen
         deferred = f"; broke the contract on {seen['deferred']}" if seen["deferred"] else ""
@@ -220,7 +228,7 @@ def _rate(model: Planned) -> str:
 def _pilot(plan: Plan) -> list[str]:
     lines = []
     if plan.pilot:
-        lines.append(f"{plan.pilot['rows']:,} rows asked of every model for ${_usd(plan.pilot['cost'])}")
+        lines.append(f"{plan.pilot['rows']:,} rows asked of every model for {usd(plan.pilot['cost'])}")
     if plan.set_aside:
         lines.append(f"{plan.set_aside:,} rows piloted are no evidence: they get the reference's answers")
     if plan.self_agreement:
@@ -239,8 +247,8 @@ def _cost(plan: Plan) -> list[str]:
     if not described(plan.procedure).candidates:
         basis = "the reference answers every row"
     return [
-        f"expected ${_usd(line.cost)} (${_usd(line.low)} … ${_usd(line.high)}); the reference on every row "
-        f"${_usd(plan.reference_only)}",
+        f"expected {usd(line.cost)} ({usd(line.low)} … {usd(line.high)}); the reference on every row "
+        f"{usd(plan.reference_only)}",
         f"saving {_saving(line)}; {basis}",
         *_trials(plan),
     ]
@@ -251,7 +259,7 @@ def _trials(plan: Plan) -> list[str]:
     if plan.trials is None:
         return []
     ways = len(plan.models) - 1
-    return [f"of that, trying {'the way' if ways == 1 else f'{ways} ways'} of answering at most ${_usd(plan.trials)}"]
+    return [f"of that, trying {'the way' if ways == 1 else f'{ways} ways'} of answering at most {usd(plan.trials)}"]
 
 
 def _saving(line: Line) -> str:
@@ -266,8 +274,8 @@ def _table(plan: Plan) -> list[str]:
     rows += [
         (
             f"{line.agreement}{' *' if line is plan.asked or line.agreement == plan.asked.agreement else ''}",
-            f"${_usd(line.cost)}",
-            f"${_usd(line.low)} … ${_usd(line.high)}",
+            usd(line.cost),
+            f"{usd(line.low)} … {usd(line.high)}",
             _saving(line),
         )
         for line in plan.lines
@@ -286,9 +294,4 @@ def _duration(seconds: float) -> str:
     for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}"
-    return f"{max(1.0, seconds):.0f} seconds"
-
-
-def _usd(value: float) -> str:
-    """Two decimals from ten cents on, else three digits that matter."""
-    return f"{value:,.2f}" if value >= 0.1 else f"{value:.3g}"
+    return count(max(1, round(seconds)), "second")

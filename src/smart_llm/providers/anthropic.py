@@ -18,6 +18,8 @@ _FORMAT_WORDS = ("output_config", "output_format", "output format", "structured 
 class AnthropicProvider(HttpProvider):
     """Answers requests for the models of one address (ending in /v1). `key` goes to that address only."""
 
+    optional = ("temperature",)
+
     def __init__(
         self,
         url: str,
@@ -30,18 +32,18 @@ class AnthropicProvider(HttpProvider):
         headers = {"x-api-key": key} if key else {}
         super().__init__(HttpEndpoint(f"{url}/messages", headers, secret=key), models, prefix=prefix, told=told)
 
-    def body(self, request: Request) -> bytes:
+    def body(self, request: Request, also: frozenset[str] = frozenset()) -> bytes:
         """The body of one call, without the parameters this endpoint is known not to take (`params` in a batch)."""
         name = request.model
-        return messages.body(request, self._models[name], self._quirks[name], self._prefix)
+        return messages.body(request, self._models[name], self._quirks[name] | also, self._prefix)
 
     def decode(self, data: bytes) -> Answer:
         """The answer in a message."""
         return messages.answer(data)
 
-    def headers(self, model: str) -> Mapping[str, str]:
+    def headers(self, model: str, also: frozenset[str] = frozenset()) -> Mapping[str, str]:
         """The API version a model's requests are written in."""
-        sampled = messages.takes_temperature(self._models[model], self._quirks[model])
+        sampled = messages.takes_temperature(self._models[model], self._quirks[model] | also)
         return {"anthropic-version": messages.SAMPLING_VERSION if sampled else messages.VERSION}
 
     def known(self, model: Model) -> frozenset[str]:
@@ -53,4 +55,4 @@ class AnthropicProvider(HttpProvider):
         said = problem.message.lower()
         if any(word in said for word in _FORMAT_WORDS) and parameters.no_schema(problem):
             return frozenset({enforced.SCHEMA})
-        return parameters.unsupported(problem, ("temperature",))
+        return parameters.unsupported(problem, self.optional)

@@ -4,7 +4,9 @@ The key is in one header of requests to this address and nowhere else: redirects
 proxies and netrc are not read, cookies are not kept, and no message ever quotes a header.
 
 Models differ in the parameters they take. What is known of a model by its name is known beforehand; what an endpoint
-refuses with words that name the parameter is learnt, and the request sent again without it. What the user asked for
+refuses with words that say so is learnt, and the request sent again without it. Where its words are not clear, and the
+model has answered nothing yet, the request is tried once without what it may mean; an answer shows that it meant that.
+A limit of tokens that was taken once is known: whatever is said of it later is said of one row. What the user asked for
 (`effort`) is never left out; where the labels cannot be enforced although the user wants it (`enforced`), that is said.
 """
 
@@ -25,8 +27,9 @@ from smart_llm.types import Answer, Model, Request
 
 LONGEST_NAME = 200
 """Characters of the name that a model gives itself."""
-LEARNT_FROM = (200, 400, 403, 422)
+LEARNT_FROM = (200, 400, 403, 404, 422, 501)
 """Statuses that come with the name of a parameter that is not taken (200: with an error in the body)."""
+LIMITS = frozenset(parameters.LIMITS)
 
 
 class Spoilt(Refused):
@@ -119,14 +122,18 @@ class HttpProvider(ABC):
         self._models = {model.name: model for model in models}
         self._quirks = {name: self.known(model) for name, model in self._models.items()}
         self._enforcing = {name for name, model in self._models.items() if model.enforce in enforced.TOLD}
-        self._fixed = set[str]()  # of these, who has answered: what is asked of them stays as it is
+        self._answered = set[str]()
         self._prefix = prefix
         self.told = told
         self.lost: Callable[[str], None] = _warn
 
+    optional: tuple[str, ...]
+    """Parameters that we can do without, where a model does not take them."""
+
     @abstractmethod
-    def body(self, request: Request) -> bytes:
-        """The body of one call (or of one line of a batch), by what is known of the model so far."""
+    def body(self, request: Request, also: frozenset[str] = frozenset()) -> bytes:
+        """The body of one call (or of one line of a batch), by what is known of the model so far. also: what else is
+        left out."""
 
     @abstractmethod
     def decode(self, data: bytes) -> Answer:
@@ -140,17 +147,18 @@ class HttpProvider(ABC):
     def refused(self, problem: problems.Problem, quirks: frozenset[str]) -> frozenset[str]:
         """The parameters an endpoint says it does not take, of those we can do without. quirks: what was left out."""
 
-    def headers(self, model: str) -> Mapping[str, str] | None:
+    def headers(self, model: str, also: frozenset[str] = frozenset()) -> Mapping[str, str] | None:
         """Headers that go with this model's calls."""
         return None
 
     async def complete(self, request: Request) -> Answer:
         """One attempt, or a few where the endpoint first has to say which parameters it does not take. A row that the
         model fails to write by the schema is asked without it; the task checks the answer in any case."""
-        name, answer = request.model, None
+        name, also, refusal, answer = request.model, frozenset[str](), None, None
+        known = self._quirks[name]
         while answer is None:
-            quirks = self._quirks[name]
-            reply = await self._http.post(self.body(request), self.headers(name))
+            body, quirks = self.body(request, also), self._quirks[name] | also
+            reply = await self._http.post(body, self.headers(name, also))
             if self.told is not None:
                 self.told(name, reply.headers)
             try:
@@ -159,7 +167,23 @@ class HttpProvider(ABC):
                 if request.schema is None:
                     raise
                 request = replace(request, schema=None)
+            except Refused as error:
+                self._quirks[name] -= LIMITS - known  # refused without the limit, too
+                also = frozenset() if refusal else self._unclear(request, reply, error)
+                if self.body(request, also) == body or not also:
+                    raise refusal or error from None
+                refusal = error
+        if refusal is not None:
+            self._leave_out(name, also, refusal)
         return answer
+
+    def _unclear(self, request: Request, reply: HttpReply, error: Refused) -> frozenset[str]:
+        """What a model that has answered nothing yet may have refused, in words that do not say so clearly."""
+        foreseen = error.row_only or not (error.maybe_row or error.doubtful)
+        if foreseen or request.model in self._answered or reply.status not in LEARNT_FROM:
+            return frozenset()
+        schema = {enforced.SCHEMA} if request.schema is not None else ()
+        return parameters.named(problems.read(reply.data), self.optional).union(schema)
 
     def read(self, model: str, reply: HttpReply) -> Answer:
         """What a reply to such a body says, wherever it was found (in the results of a batch).
@@ -180,7 +204,8 @@ class HttpProvider(ABC):
         if 200 <= reply.status < 300:
             try:
                 answer = self._http.safe(self.decode(reply.data))
-                self._fixed |= {model} & self._enforcing
+                if model not in self._answered:
+                    self._answered.add(model)
                 return answer
             except lenient.UNREADABLE:
                 problem, error = self._http.inside(reply)
@@ -191,7 +216,10 @@ class HttpProvider(ABC):
         if learning and parameters.spoilt(problem):
             raise Spoilt(str(error), maybe_row=True)
         learnt = self.refused(problem, quirks) - quirks if learning else frozenset[str]()
-        if not learnt or (model in self._fixed and not learnt.isdisjoint(enforced.ALL)):
+        if model in self._answered:
+            settled = LIMITS | enforced.ALL if model in self._enforcing else LIMITS
+            learnt = frozenset() if learnt & settled else learnt
+        if not learnt:
             raise error
         self._leave_out(model, learnt, error)
         return None

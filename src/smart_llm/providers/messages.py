@@ -102,7 +102,7 @@ class Block(msgspec.Struct):
 class Reply(msgspec.Struct):
     """The body of a message. Unlike elsewhere, `input_tokens` leaves out what was read from the cache or written."""
 
-    content: list[Block | None] | msgspec.UnsetType | None = msgspec.UNSET
+    content: list[Block | None] | str | msgspec.UnsetType | None = msgspec.UNSET
     usage: msgspec.Raw = msgspec.Raw(b"")
     model: Any = None
     stop_reason: Any = None
@@ -156,7 +156,9 @@ def answer(data: bytes) -> Answer:
     )
 
 
-def _text(content: list[Block | None] | None) -> str:
+def _text(content: list[Block | None] | str | None) -> str:
+    if isinstance(content, str):  # as gateways write it
+        return content
     blocks = [block.text for block in content or () if block is not None and block.type == "text"]
     return "".join([text for text in blocks if isinstance(text, str)])
 

@@ -13,7 +13,8 @@ from smart_llm.providers.base import Told
 from smart_llm.providers.http import HttpEndpoint, HttpProvider
 from smart_llm.types import Answer, Model, Request
 
-_LEARNABLE = ("top_logprobs", "logprobs", "temperature", "max_tokens", "response_format")
+_OPTIONAL = ("top_logprobs", "logprobs", "temperature")
+_LEARNABLE = (*_OPTIONAL, "max_tokens", "response_format")
 _CACHE_WORDS = ("prompt_cache_options", "prompt_cache_breakpoint")
 _REASONING = frozenset({"max_tokens", "temperature", "logprobs"})
 _UNCHARGED = frozenset({"prompt_cache_options"})
@@ -34,6 +35,7 @@ class OpenAIProvider(HttpProvider):
 
     own = "api.openai.com"
     """The host where models are what their names say."""
+    optional = _OPTIONAL
 
     def __init__(
         self,
@@ -48,10 +50,10 @@ class OpenAIProvider(HttpProvider):
         headers = {} if not key else {key_header: key} if key_header else {"Authorization": f"Bearer {key}"}
         super().__init__(HttpEndpoint(f"{url}/chat/completions", headers, secret=key), models, prefix=prefix, told=told)
 
-    def body(self, request: Request) -> bytes:
+    def body(self, request: Request, also: frozenset[str] = frozenset()) -> bytes:
         """The body of one call, without the parameters this endpoint is known not to take (a line of a batch)."""
         name = request.model
-        return wire.body(request, self._models[name], self._quirks[name], self._prefix)
+        return wire.body(request, self._models[name], self._quirks[name] | also, self._prefix)
 
     def decode(self, data: bytes) -> Answer:
         """The answer in a completion."""

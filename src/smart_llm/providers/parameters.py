@@ -42,7 +42,9 @@ SPOILT = re.compile(
 )
 """What the model wrote this once does not keep to the schema (Groq): nothing is said of other rows."""
 LIMITS = ("max_tokens",)
-"""Parameters whose values are refused for one row alone: to leave them out takes words that say so."""
+"""Parameters whose values are refused for one row alone: to leave them out takes words that say so …"""
+OF_ONE_ROW = re.compile(r"\bvalue|prompt|input tokens|this (request|row)|smaller|lower|reduce", re.IGNORECASE)
+"""… and not such words."""
 
 
 def unsupported(problem: Problem, names: Sequence[str]) -> frozenset[str]:
@@ -57,8 +59,15 @@ def unsupported(problem: Problem, names: Sequence[str]) -> frozenset[str]:
         named = (named if NOT_TAKEN.search(said) and given else set()) | given
     elif not (NOT_TAKEN.search(said) or OUT_OF_RANGE.search(said)):
         named = set()
-    clearly = NOT_TAKEN.search(said) and not OUT_OF_RANGE.search(said)
+    clearly = NOT_TAKEN.search(said) and not OUT_OF_RANGE.search(said) and not OF_ONE_ROW.search(said)
     return frozenset(name for name in named if clearly or name not in LIMITS)
+
+
+def named(problem: Problem, names: Sequence[str]) -> frozenset[str]:
+    """Which of these a refusal speaks of at all; all of them, where it speaks of parameters and names none."""
+    said = f"{problem.param or ''} {problem.message}"
+    found = frozenset(name for name in names if re.search(rf"(?<!\w){name}(?!\w)", said, re.IGNORECASE))
+    return found or frozenset(names if "parameter" in said.lower() else ())
 
 
 def no_schema(problem: Problem) -> bool:

@@ -35,7 +35,7 @@ ROW_ONLY = re.compile(
     re.IGNORECASE,
 )
 """Refusals that concern this one prompt, by code or message."""
-TOO_LONG_AT_ALL = re.compile(TOO_LONG, re.IGNORECASE)
+TOO_LONG_AT_ALL = re.compile(rf"{TOO_LONG}|(prompt|input|context|sequence)\b.{{0,60}}\bexceed", re.IGNORECASE)
 """What old servers say with status 500."""
 
 UNPAID_CODES = re.compile(
@@ -54,13 +54,21 @@ OVERLOADED = re.compile(
 )
 """Of a 503: everybody is to wait, also while the model is loaded."""
 BAD_KEY = re.compile(r"API_KEY_INVALID|invalid_api_key|authentication_error", re.IGNORECASE)
+KEY_WORDS = re.compile(
+    r"\b(invalid|incorrect|missing|wrong|expired|no)\b.{0,20}\b(api.?key|credentials|access token)"
+    r"|\b(api.?key|access token)\b.{0,30}\b(invalid|incorrect|not valid|missing|required|expired)"
+    r"|unauthori[sz]ed|unauthenticated",
+    re.IGNORECASE,
+)
+"""The same in words, where no status is given."""
 WALL = re.compile(r"^\s*<(!doctype|html)", re.IGNORECASE)
 """A page where an error was expected: with 403, a firewall before the server, which looks at what is in the prompt."""
 PAGE = re.compile(rb"\s*<")
 RATES = re.compile(r"throttl|rate.?limit|too.?many.?requests|\b(qps|rpm|tpm)\b", re.IGNORECASE)
 """A limit of rates, in codes of any status (AWS: 400, Google: 403), and in words where no status is given."""
 OUTSIZED = re.compile(r"request (is )?too large|tokens must be reduced", re.IGNORECASE)
-ASKED_AND_LIMIT = re.compile(r"\blimit:?\s+([\d,]+).{0,80}?\brequested:?\s+([\d,]+)", re.IGNORECASE)
+LIMIT = re.compile(r"\blimit(?: of| is|ed to)?:?\s+([\d,]+)", re.IGNORECASE)
+ASKED = re.compile(r"\brequest(?:ed|s)?(?: of)?:?\s+([\d,]+)", re.IGNORECASE)
 """What a 429 says of one request that is larger than the whole limit: waiting will not make it smaller."""
 EPOCH = 1e9
 """More seconds than anybody is asked to wait; so many had passed since 1970 in 2001."""
@@ -73,6 +81,8 @@ STOPS = (401, 402)
 PASSES = (408, 409, 425, 429, 529)
 FINAL = (401, 402, 403, 404, 405, 407, 410)
 """Refusals of all requests, unless their words say otherwise; any other (a 424, a 451) may be of this one alone."""
+NOT_MADE = 501
+"""Of something in the request that the server does not do (vLLM, llama.cpp): it will not do it later either."""
 CODES = ("type", "code", "status", "__type", "error_code", "status_code")
 SAID = ("message", "detail", "error_msg", "status_msg", "msg", "title")
 """What the codes and the words of an error are called (OpenAI; FastAPI; Baidu; MiniMax; Zhipu; RFC 9457; AWS)."""
@@ -173,7 +183,9 @@ def _by_words(problem: Problem) -> int:
         return 400
     if RATES.search(said) or OVERLOADED.search(problem.message):
         return 429
-    return 402 if UNPAID_WORDS.search(problem.message) else 401 if BAD_KEY.search(said) else 400
+    if UNPAID_WORDS.search(problem.message):
+        return 402
+    return 401 if BAD_KEY.search(said) or KEY_WORDS.search(problem.message) else 400
 
 
 def _error_in(data: bytes) -> dict[str, Any] | None:
@@ -210,7 +222,7 @@ def meaning(host: str, status: int, problem: Problem, headers: Mapping[str, str]
         return Retryable(f"{host} asks to slow down (status {status}){said}.", retry_after=after, throttled=True)
     if status >= 500 and TOO_LONG_AT_ALL.search(problem.message):
         return Refused(f"{host} refuses the request (status {status}){said}.", row_only=True)
-    if status in (408, 409, 425) or status >= 500:
+    if status in (408, 409, 425) or (status >= 500 and status != NOT_MADE):
         paid = status in (502, 504, 524)
         return Retryable(f"{host} failed with status {status}{said}.", retry_after=after, paid=paid)
     if status == 401 or (status in (400, 403) and BAD_KEY.search(codes)):
@@ -239,17 +251,21 @@ def _elsewhere(status: int, headers: Mapping[str, str]) -> str:
 
 def _outsized(message: str) -> bool:
     """Whether a request asks for more than the whole limit of a minute."""
-    found = ASKED_AND_LIMIT.search(message)
-    if found and (limit := found[1].replace(",", "")) and (asked := found[2].replace(",", "")):
-        return len(asked) < 20 and len(limit) < 20 and int(asked) > int(limit)
-    return bool(OUTSIZED.search(message))
+    limit, asked = (_number(words.search(message)) for words in (LIMIT, ASKED))
+    return asked > limit if asked and limit else bool(OUTSIZED.search(message))
+
+
+def _number(found: re.Match[str] | None) -> int:
+    digits = found[1].replace(",", "") if found else ""
+    return int(digits) if 0 < len(digits) < 20 else 0
 
 
 def retry_after(headers: Mapping[str, str], problem: Problem | None = None) -> float | None:
-    """Seconds to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date, else what the body names."""
+    """Seconds to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date, else what the body names. A server
+    that says 0, or a time that is past, does not say how long."""
     for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0), ("ratelimit-reset", 1.0)):
         if (text := headers.get(name)) is not None and (named := _seconds(text, scale)) is not None:
-            return named
+            return named if named > 0 else None
     return problem.wait if problem else None
 
 

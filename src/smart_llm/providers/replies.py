@@ -28,9 +28,11 @@ FILTERED = re.compile(
     r"content.?filter|safety|prohibited|recitation|blocklist|spii|sensitive|moderation|guardrail", re.IGNORECASE
 )
 """Reasons to finish that mean that the answer was held back."""
-CUT = re.compile(r"(max|model)_?(length|tokens)|length", re.IGNORECASE)
+CUT = re.compile(r"length|max_?(\w+_)?tokens|limit|incomplete|truncated", re.IGNORECASE)
 """Reasons to finish that mean that it was cut off."""
-INTERRUPTED = re.compile(r"error|abort(ed)?|cancel+ed|network_error|insufficient_system_resource|load", re.IGNORECASE)
+INTERRUPTED = re.compile(
+    r"error|abort(ed)?|cancel+ed|time(d_)?out|network_error|insufficient_system_resource|load", re.IGNORECASE
+)
 """Reasons to finish that mean that the server broke off, or had not begun (OpenRouter, vLLM, GLM, DeepSeek, Ollama)."""
 SPOKEN = ("text", "output_text", None)
 """Types of parts of a message that are said aloud; others are thoughts."""
@@ -258,9 +260,9 @@ def _finish(choice: Choice, message: ReplyMessage) -> str:
     said = choice.finish_reason if isinstance(choice.finish_reason, str) else "stop"
     if message.refusal:
         return "refusal"
-    if FILTERED.match(said) or (not message.content and _filtered(choice.content_filter_results)):
+    if FILTERED.search(said) or (not message.content and _filtered(choice.content_filter_results)):
         return "content_filter"
-    if CUT.fullmatch(said):
+    if CUT.search(said):
         return "length"
     nothing = choice.message is None and choice.text is None
     return EMPTY if nothing and said.lower() == "stop" else said

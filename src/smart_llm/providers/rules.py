@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl
 from smart_llm.errors import InputError, meant
 from smart_llm.ledger import tagged
 from smart_llm.providers.functions import Called, Row, model_of
-from smart_llm.tasks import patterns
+from smart_llm.tasks import Task, patterns
 from smart_llm.types import Model
 
 FUNCTION, REGEX = "function:", "regex:"
@@ -34,6 +34,8 @@ _LAST = re.compile(r"(?<!\\)=(?=(?:[^=\\]|\\.)*$)")
 """The = that separates an expression from its answer."""
 _BACK = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=|\(\?\(")
 """A reference to a group, on which Python's engine may try more ways than can be tried, and cannot be interrupted."""
+_SPECIAL = re.compile(r"[\\.^$*+?{}\[\]()]")
+"""What a regular expression has in it that finds more than itself."""
 _NAME = re.compile(r"[\w.<>+-][\w.<>+ -]*")
 
 
@@ -48,6 +50,11 @@ class Rules:
         """All that decides what they say."""
         return repr([(pattern.pattern, pattern.flags, answer) for pattern, answer in self.rules]).encode()
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Everything that they may say, as far as that does not depend on the row."""
+        return tuple(dict.fromkeys(said for pattern, answer in self.rules for said in _may_say(pattern, answer)))
+
     def __call__(self, row: Row, /) -> Any:
         """What they say of a row; None where none is found."""
         text = "\n".join(row.values())
@@ -55,6 +62,15 @@ class Rules:
             if found := pattern.search(text):
                 return said_by(found) if answer is None else answer
         return None
+
+
+def _may_say(pattern: re.Pattern[str], answer: str | None) -> Sequence[str]:
+    if answer is not None:
+        return [answer]
+    if pattern.groups:
+        return list(pattern.groupindex)
+    plain = not _SPECIAL.search(pattern.pattern) and not pattern.flags & ~re.UNICODE
+    return pattern.pattern.split("|") if plain else []
 
 
 def said_by(found: re.Match[str]) -> Any:
@@ -126,6 +142,17 @@ def _short(rules: Rules) -> str:
     told = "-".join(pattern.pattern + f"-{answer}" * (answer is not None) for pattern, answer in rules.rules)
     words = re.sub(r"\W+", "-", told)[:SHOWN].strip("-")
     return "-".join(part for part in (words, blake2b(rules.told, digest_size=3).hexdigest()) if part)
+
+
+def answerable(model: Model, task: Task) -> None:
+    """`InputError` where regular expressions say what is no answer of the task: that is a slip of the pen, which would
+    otherwise show only once rows are paid for."""
+    rules = model.function.function if isinstance(model.function, Called) else None
+    for said in rules.answers if isinstance(rules, Rules) else ():
+        if task.parse(said) is None:
+            labels = task.contract.labels
+            known = f"none of the labels {', '.join(labels)}.{meant(said, labels)}" if labels else "no such answer."
+            raise InputError(f"Candidate {model.name} says {said!r:.60}, which is {known}")
 
 
 # --------------------------------------------------------------------------- specs

@@ -43,9 +43,9 @@ class Here:
 
 
 def check_ways(models: Sequence[Model]) -> None:
-    """`InputError` for a candidate that is taught in the run: workers do not have it."""
-    if any(model.provider == "learned" for model in models):
-        raise InputError("learned: it answers in the process of the run for now; leave --engine ray out, or learned.")
+    """`InputError` for what workers do not have: vectors bought for the evidence, and functions of the user's own."""
+    if any(model.embed is not None for model in models):
+        raise InputError("learned: embed= goes without --engine ray for now; leave one of them out.")
     if own := [model.name for model in models if model.function is not None]:
         raise InputError(f"{own[0]}: it answers in the process of the run; leave --engine ray out, or the function.")
 

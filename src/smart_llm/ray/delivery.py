@@ -25,6 +25,7 @@ from smart_llm.engine.session import Session
 from smart_llm.errors import Interrupted, SmartError
 from smart_llm.events import Delivering
 from smart_llm.ledger import RunRecord, tagged
+from smart_llm.ledger.entries import TAUGHT
 from smart_llm.providers.base import Provider
 from smart_llm.ray import RayOptions
 from smart_llm.ray.governor import Failure
@@ -146,6 +147,7 @@ class RayDelivery:
             added=self.table.added,
             layouts=_layouts(live, routing),
             texts=None,
+            learned=session.ledger.latest(record.run_id, TAUGHT),
         )
 
     async def _hand_out(

@@ -73,7 +73,8 @@ class Orders:
     nobody has asked about in this run. limited: whether there is a budget. providers: those the caller brought. output:
     where whole rows go (None: answers go back to the driver). added: what the columns
     of a run are called (None: as usual). layouts: by candidate asked about several rows in a call, which of the table's
-    rows share one; texts: the table's rows, as far as prompts show them, where there is such a candidate."""
+    rows share one; texts: the table's rows, as far as prompts show them, where there is such a candidate. learned: the
+    model of a candidate that was taught in the run, as the ledger keeps it."""
 
     task: Task
     models: tuple[Model, ...]
@@ -103,6 +104,7 @@ class Orders:
     added: tuple[str, ...] | None
     layouts: Mapping[int, Layout]
     texts: Source | None
+    learned: Json
 
     def routing(self, part: Part) -> Routing:
         """The rule for the rows of one partition."""

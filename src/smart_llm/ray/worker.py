@@ -22,8 +22,11 @@ from smart_llm.engine.delivering import deliver
 from smart_llm.engine.live import Live
 from smart_llm.engine.opening import brought
 from smart_llm.events import Delivering, Event, Stop
+from smart_llm.learned.model import kept_model
 from smart_llm.providers.base import Provider
 from smart_llm.providers.making import make_providers
+from smart_llm.providers.specs import LEARNED
+from smart_llm.providers.taught import Taught
 from smart_llm.ray.governor import Failure, Message, Reply
 from smart_llm.ray.leases import Asker, Governed, LeasedBudget, LeasedLedger, LeasedPace
 from smart_llm.ray.parts import Delivered, Orders, Part, account, added
@@ -33,6 +36,7 @@ from smart_llm.tables import Table
 from smart_llm.tables.cells import hash_of
 from smart_llm.tables.output_folder import to_bytes
 from smart_llm.tables.writing import with_added
+from smart_llm.types import Model
 
 BEAT = 15.0
 """Seconds between signs of life to the ledger."""
@@ -86,6 +90,7 @@ class Worker:
     def __init__(self, orders: Orders, desk: Desk) -> None:
         self._orders, self._desk = orders, desk
         self._providers: Mapping[str, Provider] | None = None
+        self._taught: Taught | None = None
         self._texts: Table | None = None
         self._reading = asyncio.Lock()
 
@@ -120,6 +125,8 @@ class Worker:
         ways = orders.ways(part, await self._whole()) if orders.layouts else {}
         live = Live(table, orders.task, orders.models, client, stop=Stop(), ways=ways)
         live.client.hold(orders.failed)
+        if self._taught is not None and self._taught.fitted is not None:
+            live.questions.settle_learned(_number(orders.models, LEARNED), self._taught.fitted.name)
         live.rows.proven, live.covered, live.before = True, dict(orders.covered), orders.before
         live.elsewhere = orders.elsewhere
         for row in range(part.rows):
@@ -189,6 +196,10 @@ class Worker:
             given = brought(orders.models, orders.providers)
             wanted = [model for model in orders.models if model.name not in given]
             self._providers = {**make_providers(wanted, prefix=orders.task.prefix(orders.columns)), **given}
+            taught = self._providers.get(LEARNED)
+            if isinstance(taught, Taught) and orders.learned is not None:
+                self._taught, taught.fitted = taught, kept_model(orders.learned)
+                taught.around = orders.learned["around"][0], orders.learned["around"][1]
         return self._providers
 
     async def _beat(self, owner: str) -> None:
@@ -196,6 +207,10 @@ class Worker:
             await asyncio.sleep(BEAT)
             with contextlib.suppress(Exception):
                 await self._desk.drop(owner, [])
+
+
+def _number(models: Sequence[Model], name: str) -> int:
+    return next(k for k, model in enumerate(models) if model.name == name)
 
 
 def _teller(governed: Governed, live: Live) -> Any:

@@ -50,7 +50,7 @@ def _in_words(facts: Facts) -> str:
         return (gate if rule.gate else "") + tiers + f" All other rows go to {reference}."
     shares = [each for each in rule.shares or () if each.rows]
     if not shares:
-        return f"{reference} answers every row."
+        return f"{reference} answers every row{' that was added' * c.of_earlier}."
     order = "in the order of the file" if rule.order == "file" else "picked at random beforehand"
     parts = ", ".join(f"{each.rows:,} rows go to {each.model}" for each in shares)
     return (
@@ -67,6 +67,8 @@ def why(facts: Facts) -> str:
             "The rule was chosen on the pilot, whose rows are no evidence, because it was expected to cost least; then "
             "all the evidence was spent on this one rule. Trying several would have needed more rows for each."
         )
+    if c.of_earlier and not c.rule.models:
+        return "What the look at the rows added has shown leaves none of them to a candidate."
     if c.granted or c.status == "not-certified":
         return "Of the rules that are certified, the one that costs least is used."
     if not described(c.plan.procedure).candidates:
@@ -80,7 +82,8 @@ def ways(facts: Facts) -> list[Way]:
     if c is None or c.status == "pending":
         return []
     cost, reference = c.cost, c.plan.reference
-    names = list(dict.fromkeys(c.rule.models))
+    names = [name for name, rows in c.delivered.by.items() if rows and name != reference] if c.of_earlier else []
+    names = list(dict.fromkeys([*c.rule.models, *names]))
     rows = sum(c.delivered.by.get(name, 0) for name in names)
     found = [*_finalists(facts, c)]
     if names:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from math import floor
+from math import floor, inf
 
 import numpy as np
 
@@ -157,7 +157,7 @@ def _line(facts: Facts, seen: Seen) -> tuple[str, ...]:
         return name, price, "0", "–", "–", "–", cost, "not asked"
     n, share, low, high = _limits(seen.curve[-1:])[0]
     broken = f"{seen.deferred:,}"
-    return name, price, f"{n:,}", f"{share:.3f}", f"{low:.3f} … {high:.3f}", broken, cost, _role(facts, seen.model)
+    return name, price, f"{n:,}", f"{share:.3f}", f"{low:.3f} … {high:.3f}", broken, cost, _part(facts, seen)
 
 
 def _role(facts: Facts, model: str) -> str:
@@ -167,6 +167,22 @@ def _role(facts: Facts, model: str) -> str:
     if model in c.rule.models:
         return "answers rows"
     return "asked along" if any(model in each.peers for each in c.rule.tiers or ()) else "not used"
+
+
+def _part(facts: Facts, seen: Seen) -> str:
+    """Its part in the rule, and of one that has none what speaks for those that have."""
+    role, profiling, c = _role(facts, seen.model), facts.profiling, facts.certificate
+    if role != "not used" or profiling is None or c is None:
+        return role
+    for other in profiling.candidates:
+        if other.model in c.rule.models and other.curve:
+            name, (rows, agreeing), (n, k) = facts.short(other.model), other.curve[-1], seen.curve[-1]
+            cheaper = profiling.call.get(other.model, inf) < profiling.call.get(seen.model, 0.0)
+            better = k * rows < agreeing * n
+            if cheaper or better:
+                reasons = ["costs less"] * cheaper + ["agreed more often"] * better
+                return f"{role}: {name} {' and '.join(reasons)}"
+    return f"{role}: a rule without it was expected to cost less"
 
 
 def _standings(facts: Facts) -> Iterator[Block]:

@@ -193,7 +193,11 @@ def _typed(lines: pl.DataFrame) -> pl.DataFrame:
     needed = [*TEXT, "cost_usd"]
     missing = [name for name in needed if name not in lines.columns]
     if missing:
-        raise InputError(f"recorded table: no column {', '.join(missing)}; it has {', '.join(lines.columns)}.")
+        raise InputError(
+            f"recorded table: no column {', '.join(missing)}; it has {', '.join(lines.columns)}. A replay reads "
+            "answers that models have given, one line for every row and model: item_id (which row), model, answer, "
+            "cost_usd and perhaps score (how sure it was)."
+        )
     if "score" not in lines.columns:
         lines = lines.with_columns(score=pl.lit(None, pl.Float64))
     if "input" not in lines.columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from smart_llm.errors import InputError
 
@@ -36,6 +37,25 @@ def _not_an_array(path: Path, data: bytes) -> bytes:
     if not isinstance(whole, dict):
         raise InputError(f"{path}: the file must be a JSON array of objects, [{{…}}, {{…}}]")
     lists = [name for name, value in whole.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    if not lists:
+    if lists:
+        raise InputError(f"{path} holds one object: take the rows out of it: jq -c '.{lists[0]}[]' {path} > rows.jsonl")
+    orient = _of_pandas(whole)
+    if orient is None:
         return data
-    raise InputError(f"{path} holds one object: take the rows out of it: jq -c '.{lists[0]}[]' {path} > rows.jsonl")
+    read = f"pandas.read_json('{path}', orient='{orient}')"
+    code = f"import pandas; {read}.to_json('rows.jsonl', orient='records', lines=True)"
+    raise InputError(f'{path} holds one object of {orient}: write its rows one a line: python -c "{code}"')
+
+
+def _of_pandas(whole: dict[str, Any]) -> str | None:
+    """How a table is turned into one object, in the words of `DataFrame.to_json`; None where it is an object like any
+    other."""
+    if isinstance(whole.get("columns"), list) and isinstance(whole.get("data"), list):
+        return "split"
+    values = list(whole.values())
+    if values and all(isinstance(value, list) for value in values) and len(set(map(len, values))) == 1:
+        return "columns"
+    if not values or not all(isinstance(value, dict) and value for value in values):
+        return None
+    inner = [name for value in values for name in value]
+    return "columns" if all(map(str.isdecimal, inner)) or not all(map(str.isdecimal, whole)) else "index"

@@ -16,8 +16,6 @@ from smart_llm.tables.large import Scratch
 
 PACKINGS = {".gz": "gz", ".zst": "zst"}
 """Suffix → how a file is compressed."""
-OTHERS = {".bz2": "bunzip2 -k", ".xz": "unxz -k", ".zip": "unzip", ".7z": "7z x", ".rar": "unrar x"}
-"""Suffixes of packings that are not read, and the command that unpacks them."""
 
 
 @contextmanager

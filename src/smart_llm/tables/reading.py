@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from smart_llm.errors import InputError
 from smart_llm.files import private
-from smart_llm.tables import excel
+from smart_llm.tables import excel, foreign
 from smart_llm.tables import large as stored
 from smart_llm.tables.arrays import lines_of
 from smart_llm.tables.cells import value_text
@@ -34,7 +34,7 @@ from smart_llm.tables.delimited import read_delimited
 from smart_llm.tables.encodings import LOOKED_AT, MARKS, encoding_of
 from smart_llm.tables.large import Scratch, Stored
 from smart_llm.tables.manner import USUAL, Manner
-from smart_llm.tables.packed import OTHERS, PACKINGS, unpacked
+from smart_llm.tables.packed import PACKINGS, unpacked
 from smart_llm.tables.table import Table
 from smart_llm.tables.twice import doubtful, single
 
@@ -83,8 +83,7 @@ def input_format(path: Path | str) -> tuple[str, str | None]:
     suffix = Path(path).suffix.lower()
     if suffix in PACKINGS:
         return input_format(Path(path).with_suffix(""))[0], PACKINGS[suffix]
-    if suffix in OTHERS:
-        raise InputError(f"{path}: {suffix} is not read: unpack it first: {OTHERS[suffix]} {path}")
+    foreign.check_name(path)
     return READ_AS.get(suffix) or format_of(path), None
 
 
@@ -116,6 +115,8 @@ def _read(path: Path, file: Path, manner: Manner) -> Table:
         return _parse(path, _bytes(file), manner)
     if kind == "parquet":
         return _large_parquet(path, file)
+    with _opened(file) as begun:
+        foreign.check_start(path, begun.read(foreign.LOOKED_AT))
     if kind == "jsonl":
         return _large_jsonl(path, file, manner)
     return _delimited(path, file.absolute(), manner)
@@ -136,6 +137,7 @@ def _parse(path: Path, data: bytes, manner: Manner) -> Table:
         return _parquet(path, data)
     if kind == "xlsx":
         return excel.read_excel(path, data)
+    foreign.check_start(path, data[: foreign.LOOKED_AT])
     if kind == "jsonl":
         return _jsonl(path, _text(path, data, manner))
     if kind == "json":

@@ -2,9 +2,8 @@
 
 What is sent: the task's own text once, its places left as they are written, then the items, each with its number and
 the text of the columns in those places. What is wanted: one JSON object, the number of the item → its answer. A
-provider that can is made to keep to that by a schema; what comes is read leniently all the same (an object anywhere in
-the reply, a list of objects, lines with numbers in front). An item that is missing, or stands there twice, has no
-answer: a broken contract of its row.
+provider that can is made to keep to that by a schema; what comes is read leniently all the same (`pack_replies`). An
+item that is missing, or stands there twice, has no answer: a broken contract of its row.
 
 Which rows share a call is cut from an order that the caller gives. A call holds a limited number of rows, of bytes to
 read and of tokens to write; a row that is too long to share one goes alone.
@@ -17,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from math import floor, frexp, ldexp
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from smart_llm.errors import InputError
+from smart_llm.tasks import pack_replies
 from smart_llm.tasks.contracts import Contract
 from smart_llm.tasks.template import Template
 from smart_llm.types import Answer, Ints, Part, Request, Usage
@@ -56,24 +56,6 @@ Reply with one JSON object and nothing else. Its keys are the numbers of the {co
 the answer to that item: {"1": …, "2": …}"""
 """What a pack's prompt is, unless the user gives another one."""
 _PLACE = re.compile(r"\{(instructions|items|count|places)\}")
-
-_THOUGHT_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
-_NUMBER = re.compile(r'\s*"\s*(?:item\s*)?(\d{1,3})\s*"\s*:\s*', re.IGNORECASE)
-_NAME = re.compile(r'\s*"(?:[^"\\]|\\.)*"\s*:\s*')
-_COMMA = re.compile(r"\s*,?")
-_LINE = re.compile(r"^[^\S\n]*(?:item\s*)?[\[(*]*(\d{1,3})[\])*]*\s*[.:)\]—-]\s*(\S[^\n]*?)[^\S\n]*$", re.I | re.M)
-_TRIES = 16  # braces in a reply where the object may begin
-_NUMBERS, _ANSWERS = ("item", "number", "id", "index", "key"), ("answer", "value", "label", "result", "output")
-_decode = json.JSONDecoder().raw_decode
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a reply says of one item. start, end: where that stands in the reply (0, 0: nowhere by itself)."""
-
-    text: str
-    start: int = 0
-    end: int = 0
 
 
 # --------------------------------------------------------------------------- what is sent
@@ -117,14 +99,22 @@ def prompt(template: Template, frame: str | None, items: Sequence[Mapping[str, s
         "instructions": instructions.strip(),
         "places": " and ".join([*([", ".join(places[:-1])] if places[1:] else []), places[-1]]),
         "count": str(len(items)),
-        "items": "\n\n".join(_item(number, item, template.columns) for number, item in enumerate(items, 1)),
+        "items": _items([_text(item, template.columns) for item in items]),
     }
     return _PLACE.sub(lambda found: told[found[1]], frame or FRAME)
 
 
-def _item(number: int, item: Mapping[str, str], columns: Sequence[str]) -> str:
-    text = item[columns[0]] if len(columns) == 1 else "\n".join(f"{column}: {item[column]}" for column in columns)
-    return f"<item {number}>\n{text}\n</item {number}>"
+def _items(texts: Sequence[str]) -> str:
+    """The texts, each between marks with its number; the marks are such that no text can hold one of them."""
+    whole, mark, further = "\n".join(texts).casefold(), "item", 1
+    while f"<{mark} " in whole or f"</{mark} " in whole:
+        further += 1
+        mark = f"item-{further}"
+    return "\n\n".join(f"<{mark} {number}>\n{text}\n</{mark} {number}>" for number, text in enumerate(texts, 1))
+
+
+def _text(item: Mapping[str, str], columns: Sequence[str]) -> str:
+    return item[columns[0]] if len(columns) == 1 else "\n".join(f"{column}: {item[column]}" for column in columns)
 
 
 def max_tokens(room: int, count: int) -> int:
@@ -180,13 +170,13 @@ def _references(value: Any) -> Iterator[str]:
 
 def readable(answer: Answer, count: int) -> bool:
     """Whether anything can be read in the reply to this number of items."""
-    return bool(_read(answer.text, count, cut=answer.finish == "length"))
+    return bool(pack_replies.read(answer.text, count, cut=answer.finish == "length"))
 
 
 def item(answer: Answer, number: int, count: int) -> Answer:
     """The answer to one item, counted from 1, with its share of what the call used and cost. One that is missing, or
     given twice, is empty."""
-    said = _read(answer.text, count, cut=answer.finish == "length").get(number)
+    said = pack_replies.read(answer.text, count, cut=answer.finish == "length").get(number)
     usage = Usage(**{name: _part(getattr(answer.usage, name), number, count) for name in Usage.__slots__})
     own = replace(answer, usage=usage, cost=shares(answer.cost, count)[number - 1], logprobs=(), listed=())
     if said is None:
@@ -225,7 +215,7 @@ def _part(amount: float, number: int, count: int) -> Any:
     return amount // count + (number <= amount % count)
 
 
-def _tokens(answer: Answer, said: Said) -> tuple[tuple[str, float], ...]:
+def _tokens(answer: Answer, said: pack_replies.Said) -> tuple[tuple[str, float], ...]:
     """The tokens that spell an item's answer, cut at its ends, with their log-probabilities."""
     if not answer.logprobs or said.end <= said.start or answer.text is None:
         return ()
@@ -239,87 +229,3 @@ def _tokens(answer: Answer, said: Said) -> tuple[tuple[str, float], ...]:
             found.append((token[begin - place : end - place], logp))
         place += len(token)
     return tuple(found)
-
-
-@lru_cache(maxsize=4096)
-def _read(text: str | None, count: int, *, cut: bool) -> Mapping[int, Said]:
-    """What a reply says, by item. cut: it was cut off, so its last line may be half of one."""
-    if text is None:
-        return {}
-    ends = [found.end() for found in _THOUGHT_END.finditer(text)]
-    begin = ends[-1] if ends else 0
-    for pairs in (*_objects(text, begin), _listed(text, begin, count), _lines(text, begin, cut=cut)):
-        within = [(number, said) for number, said in pairs if 1 <= number <= count]
-        if within:
-            numbers = [number for number, _ in within]
-            return {number: said for number, said in within if said is not None and numbers.count(number) == 1}
-    return {}
-
-
-def _objects(text: str, begin: int) -> Iterator[list[tuple[int, Said | None]]]:
-    """Every object that may be the reply's, the outermost first."""
-    for brace in list(re.finditer(r"\{", text[begin:]))[:_TRIES]:
-        yield _members(text, begin + brace.end())
-
-
-def _members(text: str, place: int) -> list[tuple[int, Said | None]]:
-    """The numbered members of an object, as far as it can be read."""
-    found = list[tuple[int, Said | None]]()
-    while True:
-        named = _NUMBER.match(text, place)
-        other = named or _NAME.match(text, place)
-        if other is None:
-            return found
-        try:
-            value, end = _decode(text, other.end())
-        except (ValueError, RecursionError):
-            return found
-        if named:
-            found.append((int(named[1]), _said(value, text, named.end(), end)))
-        comma = _COMMA.match(text, end)
-        place = comma.end() if comma else end
-
-
-def _said(value: Any, text: str, begin: int, end: int) -> Said | None:
-    """A value of the object: text as it is meant, everything else as it is written."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        return Said(text[begin:end], begin, end)
-    plain = text[begin + 1 : end - 1]
-    return Said(value, begin + 1, end - 1) if plain == value else Said(value)
-
-
-def _listed(text: str, begin: int, count: int) -> list[tuple[int, Said | None]]:
-    """A list: of objects that give number and answer, or of as many answers as there are items."""
-    start = text.find("[", begin)
-    if start < 0:
-        return []
-    try:
-        values, _ = _decode(text, start)
-    except (ValueError, RecursionError):
-        return []
-    if all(isinstance(value, dict) for value in values):
-        return [pair for value in values if (pair := _numbered(value)) is not None]
-    plain = len(values) == count and not any(isinstance(value, dict | list) for value in values)
-    return list(enumerate([_value(value) for value in values], 1)) if plain and count > 1 else []
-
-
-def _numbered(value: Mapping[str, Any]) -> tuple[int, Said | None] | None:
-    number = next((value[name] for name in _NUMBERS if name in value), None)
-    answers = [value[name] for name in _ANSWERS if name in value]
-    if len(answers) != 1 or isinstance(number, bool) or not str(number).isdecimal():
-        return None
-    return int(str(number)), _value(answers[0])
-
-
-def _value(value: Any) -> Said | None:
-    if value is None:
-        return None
-    return Said(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def _lines(text: str, begin: int, *, cut: bool) -> list[tuple[int, Said | None]]:
-    """Lines with a number in front."""
-    found = [match for match in _LINE.finditer(text, begin) if not (cut and match.end() == len(text))]
-    return [(int(match[1]), Said(match[2], *match.span(2))) for match in found]

@@ -125,6 +125,8 @@ def _none(prompt: str, columns: Sequence[str]) -> str:
 def _literal(text: str, columns: Sequence[str]) -> str:
     bare = _ESCAPED.sub("", text)
     unknown = _WORD.search(bare) or next((m for m in _BRACED.finditer(bare) if _looks_like(m[1], columns)), None)
+    if unknown and len(same := [name for name in columns if re.fullmatch(rf"{re.escape(unknown[1])}_\d+", name)]) > 1:
+        raise InputError(f"the prompt names {unknown[0]}, and there are several: write {_either(same)}.")
     if unknown:
         raise InputError(
             f"the prompt names {unknown[0]}, but there is no such column; {_listed(columns)}."
@@ -132,6 +134,10 @@ def _literal(text: str, columns: Sequence[str]) -> str:
             f"Use one of them, or write {{{unknown[0]}}} if the braces are meant as text."
         )
     return _ESCAPED.sub(r"\1", text)
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(f"{{{name}}}" for name in names)
 
 
 def _by_place(name: str) -> str:

@@ -17,10 +17,11 @@ def typed() -> list[str]:
 
 
 def go_on(arguments: list[str], *, budget: float | None = None, retry: str | None = None) -> str:
-    """The line that says which command goes on. budget: USD, where it was reached; retry: what is to be asked again."""
+    """The line that says which command goes on. budget: USD that may be enough, where one was reached; retry: what is
+    to be asked again."""
     command = list(arguments)
     if budget is not None:
-        command = _with(command, "--budget", f"{2 * budget:g}")
+        command = _with(command, "--budget", f"{budget:g}")
     if retry is not None:
         command = _with(command, "--retry", retry)
     line = join(command)
