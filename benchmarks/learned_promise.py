@@ -134,13 +134,13 @@ def grown(first: Outcome, problem: Problem, share: float) -> tuple[int, Problem]
 
 
 def violations(
-    cell: str, runs: int, rows: int, agreement: str, confidence: str, earlier: int = 0, share: float = 0
+    cell: str, runs: int, rows: int, agreement: str, confidence: str, earlier: int = 0, share: float = 0, first: int = 0
 ) -> tuple[int, int, int]:
     """Runs whose table breaks the promise; those that were granted; those that had a look. earlier: labels known.
-    share: by which the table grows then."""
+    share: by which the table grows then. first: the first seed."""
     target, trust = Fraction(agreement), Fraction(confidence)
     broken = granted = looked = 0
-    for seed in range(runs):
+    for seed in range(first, first + runs):
         problem = Problem(rows, target, trust, "r", ("learned",), (1.0, 0.0), seed, learned=1, earlier=earlier)
         adversary = Adversary(rows, cell, seed + 10**6, earlier)
         outcome = simulate(LADDER, problem, adversary.population, adversary)

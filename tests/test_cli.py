@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,16 +33,17 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_help_is_quick() -> None:
-    """`smart --help` answers in under 0.4 s of work, and imports none of the heavy libraries."""
+    """`smart --help` answers in under 0.6 s of work, and imports none of the heavy libraries."""
     code = "import sys; sys.argv = ['smart', '--help']\nfrom smart_llm import cli\n"
     code += "try: cli.main()\nexcept SystemExit: pass\n"
     heavy = (
         "print([m for m in ('scipy', 'polars', 'numpy', 'aiohttp', 'genai_prices', 'rich.live') if m in sys.modules])"
     )
-    start = time.perf_counter()
+    heavy += "; import time; print(time.process_time())"
     done = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, check=True)
-    assert done.stdout.rstrip().endswith("[]")
-    assert time.perf_counter() - start < 4, "an order of magnitude more than it takes: something heavy crept in"
+    loaded, took = done.stdout.splitlines()[-2:]
+    assert loaded == "[]"
+    assert float(took) < 0.6, "something heavy crept in"
     for verb in ("run", "report", "runs", "replay", "verify", "models", "demo", "doctor", "mock-provider"):
         assert verb in done.stdout
 

@@ -75,7 +75,7 @@ async def test_addresses_that_do_not_answer(tmp_path: Path) -> None:
     nobody = "http://127.0.0.1:9/v1"
     start = asyncio.get_running_loop().time()
     found = await examine([model(each) for each in (hush, noise, away, nobody)], folder=tmp_path, seconds=0.5)
-    assert asyncio.get_running_loop().time() - start < 10
+    assert asyncio.get_running_loop().time() - start < 60
     assert found.exit_code == 3
     said = {name: state(found, name) for name in (hush, noise, away, nobody)}
     assert {each for each, _ in said.values()} == {BAD}

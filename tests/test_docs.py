@@ -147,6 +147,30 @@ def test_links_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_claim_names_its_code_and_what_shows_it() -> None:
+    """Each claim of docs/claims.md has a mark and names tests, or benchmarks; these and its code are there."""
+    page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8").partition("\n## Lemmas")[0]
+    claims = re.split(r"\n\*\*(?=.*\*\* \()", page.partition("\n## The random order")[2])[1:]
+    assert len(claims) > 40
+    for claim in claims:
+        assert re.search(r"\*\* \((proved|tested|measured|false)\b", claim), claim
+        shown = re.findall(r"`((?:tests|benchmarks)/[\w/]+\.py)`", claim)
+        assert shown, claim
+        code = re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\* Code: .*", claim, re.MULTILINE)))
+        assert code or "(false)" in claim, claim
+        assert [path for path in shown if not (ROOT / path).exists()] == []
+        assert [name for name in code if not _is_there(name)] == []
+
+
+def _is_there(name: str) -> bool:
+    """Whether this is a room, a module, or something that a module defines, below the package."""
+    path = (ROOT / "src" / "smart_llm").joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").exists():
+        return True
+    module = path.parent.with_suffix(".py")
+    return module.exists() and bool(re.search(rf"^(def|class) {path.name}\b", module.read_text(), re.MULTILINE))
+
+
 def test_public_names_are_documented() -> None:
     """Every public name has a docstring."""
     for name in smart_llm.__all__:

@@ -135,7 +135,7 @@ def test_a_pilot_is_a_whole_number() -> None:
     [
         ({"budget": -1}, "budget=-1: give USD"),
         ({"agreement": 95}, "agreement=95: must lie"),
-        ({"retry": "all"}, "retry='all': errors or broken"),
+        ({"retry": "all"}, "retry='all': give errors or broken"),
         ({"batch": True, "engine": "ray"}, "batch=True and engine='ray'"),
         ({"id_column": "nr"}, "id_column='nr': there is no such column"),
         ({"candidates": []}, "candidates: name at least one cheaper model (or use procedure='reference-only')"),

@@ -99,6 +99,17 @@ def server(**settings: Any) -> MockServer:
     return MockServer(rule="label:yes,no", batches=BatchSettings(**settings, faults=BatchFaults(**faults)), seed=3)
 
 
+ENDLESS = 1e9
+"""Seconds that a batch works which does not end until `work_ends`: no machine is too slow, or too fast, for that."""
+
+
+def work_ends(mock: MockServer) -> None:
+    """From now on batches end, those under way, too."""
+    assert mock._mount is not None
+    for store in (mock._mount.openai_store, mock._mount.anthropic_store):
+        store.settings = replace(store.settings, working=0.0)
+
+
 async def left_waiting(ledger: Ledger, it: Model, rows: int) -> None:
     """A session that submits a batch and is stopped before its results are there."""
     stop = Stop()
@@ -395,13 +406,13 @@ async def test_the_budget_holds_and_batches_grow_into_it(ledger: Ledger, dialect
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_batch_left_behind_counts_at_its_bound_until_it_is_taken_up(ledger: Ledger, dialect: str) -> None:
     """Stopped while a batch runs: its bound counts as spent; the next session takes it up, and then its cost does."""
-    mock, stop = server(working=0.6), Stop()
+    mock, stop = server(working=ENDLESS), Stop()
     async with mock as url:
         it = model(dialect, url)
         async with asking(ledger, [it], budget=1.0, stop=stop) as (client, _):
             waiting = asyncio.gather(*(client.ask(r) for r in requests(it, 10)), return_exceptions=True)
-            await until_submitted(mock, dialect)
-            await asyncio.sleep(0.1)
+            while not any(record.remote for record in BatchBook(ledger).unsettled()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             stop.request()
             results = await waiting
         assert all(isinstance(result, Interrupted) for result in results)
@@ -411,6 +422,7 @@ async def test_a_batch_left_behind_counts_at_its_bound_until_it_is_taken_up(ledg
         told: list[Event] = []
         tell_of_batches(ledger, [it], told.append)
         assert "10 requests" in str(told)
+        work_ends(mock)
         async with asking(ledger, [it], budget=1.0) as (client, means):
             answers = await asked(client, requests(it, 14))
             assert client.budget.spent == pytest.approx(sum(answer.cost for answer in answers))
@@ -442,10 +454,11 @@ async def test_sessions_cut_off_before_they_submitted_say_nothing_of_the_provide
 
 async def test_answers_of_a_batch_nobody_asks_for_are_kept(ledger: Ledger) -> None:
     """A batch taken up for the sake of some of its requests brings the answers of all; none is bought again."""
-    mock = server(working=0.3)
+    mock = server(working=ENDLESS)
     async with mock as url:
         it = model("openai", url)
         await left_waiting(ledger, it, 10)
+        work_ends(mock)
         async with asking(ledger, [it], run="another") as (client, _):
             await asked(client, requests(it, 3))
             answers = await asked(client, requests(it, 10))
@@ -458,10 +471,11 @@ async def test_answers_of_a_batch_nobody_asks_for_are_kept(ledger: Ledger) -> No
 
 async def test_a_batch_that_is_gone_counts_as_lost_and_is_asked_again(ledger: Ledger) -> None:
     """Results that the provider no longer has may have been paid: they count at their bound."""
-    mock = server(working=0.2)
+    mock = server(working=ENDLESS)
     async with mock as url:
         it = model("openai", url)
         await left_waiting(ledger, it, 5)
+        work_ends(mock)
         (left,) = BatchBook(ledger).unsettled()
         mock._mount._openai._made.clear()  # type: ignore[union-attr]  as after thirty days
         mock._mount._openai._ids.clear()  # type: ignore[union-attr]
@@ -621,7 +635,7 @@ async def test_rows_bought_ahead_are_delivered_with_the_reference_s_answer(tmp_p
 async def test_the_command_line_asks_by_batch_and_takes_up_what_a_signal_left(tmp_path: Path) -> None:
     """--batch; SIGINT while a batch runs ends with 130 and says how to go on; the same command goes on."""
     (tmp_path / "t.csv").write_text("text\n" + "".join(f"row {i}\n" for i in range(60)))
-    mock = server(working=1.0)
+    mock = server(working=ENDLESS)
     async with mock as url:
         command = [
             *(sys.executable, "-m", "smart_llm.cli", "run", str(tmp_path / "t.csv"), "--prompt", "? {text}"),
@@ -631,11 +645,14 @@ async def test_the_command_line_asks_by_batch_and_takes_up_what_a_signal_left(tm
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
         await until_submitted(mock, "openai")
-        await asyncio.sleep(0.2)
+        looked = stats(mock, "openai")["calls"]["GET /batches"]
+        while stats(mock, "openai")["calls"]["GET /batches"] == looked:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # until it has written down that the batch was taken, and asks after it
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
         assert process.returncode == 130, err
         assert b"1 batch with 60 requests go on" in err
+        work_ends(mock)
         again = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
         out, err = await again.communicate()
         done = stats(mock, "openai")

@@ -37,18 +37,26 @@ async def seconds(ledger: Ledger, url: str, rows: int, **options: float) -> floa
     return loop.time() - start
 
 
+async def undisturbed(ledger: Ledger, rows: int) -> float:
+    """The same by a server that refuses nothing: a measure of how busy this machine is."""
+    async with MockServer(latency=0.02) as url:
+        return await seconds(ledger, url, rows)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.2])
 async def test_random_refusals_hold_back_their_own_calls(ledger: Ledger, share: float) -> None:
     """Refused now and then with a time to wait, a fleet takes little longer than the unlucky rows have to wait."""
+    plain = await undisturbed(ledger, 600)
     server = MockServer(faults=Faults(throttle=share), latency=0.02, pause=0.5, seed=3)
     async with server as url:
         took = await seconds(ledger, url, 600)
     assert server.stats()["faults"]["throttle"] > 20
-    assert took < 4.0
+    assert took < 2 * plain + 3.0
 
 
 async def test_rows_that_wait_leave_their_place_to_others(ledger: Ledger) -> None:
     """Where a few rows are asked at a time, those that have to wait for long do not keep others from being asked."""
+    plain = await undisturbed(ledger, 400)
     server = MockServer(faults=Faults(throttle=0.1), latency=0.02, pause=2.0, seed=3)
     async with server as url:
         model = resolve(f"openai:m@{url}?in=1&out=1")
@@ -63,7 +71,7 @@ async def test_rows_that_wait_leave_their_place_to_others(ledger: Ledger) -> Non
         took = asyncio.get_running_loop().time() - start
         await client.close()
     assert [answer.text is None for answer in answered] == [False] * 400
-    assert took < 7.0  # 400 · .1 · 2 s / 8 = 10 s of waiting if they kept their places
+    assert took < 2 * plain + 5.0  # 400 · .1 · 2 s / 8 = 10 s of waiting if they kept their places
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.2])
@@ -108,8 +116,9 @@ class Bad(Scripted):
 
 async def test_random_refusals_without_a_time(ledger: Ledger) -> None:
     """The same where a 429 does not say for how long."""
+    plain = await undisturbed(ledger, 600)
     async with Bad() as url:
-        assert await seconds(ledger, url, 600) < 6.0
+        assert await seconds(ledger, url, 600) < 2 * plain + 5.0
 
 
 @pytest.mark.parametrize("named", ["1e300", "inf", "9" * 400, "nan", "-5", "Fri, 31 Dec 9999 23:59:59 GMT"])
@@ -124,7 +133,7 @@ async def test_no_time_to_wait_is_too_long_to_try_again(
     monkeypatch.setattr(pace, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(pace, "FIRST_PAUSE", 0.05)
     async with Scripted((429, {}, {"Retry-After": named}), (503, {}, {"Retry-After": named}), (200, DONE)) as url:
-        assert await asyncio.wait_for(seconds(ledger, url, 3, patience=0.5), 10) < 5.0
+        assert await asyncio.wait_for(seconds(ledger, url, 3, patience=0.5), 60) < 30.0
 
 
 @pytest.mark.parametrize("named", ["60", "1e300", None])
@@ -132,7 +141,7 @@ async def test_patience_is_not_longer_than_it_was_said_to_be(ledger: Ledger, nam
     """A server that does nothing but refuse, and names a minute: after `--patience` seconds the run stops."""
     async with Scripted((429, {}, {"Retry-After": named} if named else {})) as url:
         with pytest.raises(Refused, match="nothing but rate limits for 1 s"):
-            await asyncio.wait_for(seconds(ledger, url, 3, patience=1.0), 20)
+            await asyncio.wait_for(seconds(ledger, url, 3, patience=1.0), 50)
 
 
 class Small(Scripted):

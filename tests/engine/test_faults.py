@@ -88,13 +88,15 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
         process = await start(command(source, url))
         while server.stats()["requests"] < 20:  # noqa: ASYNC110  the server has no event to wait for
             await asyncio.sleep(0.01)
-        server._latency = 60.0
-        await asyncio.sleep(0.5)
+        server._latency, before = 600.0, server.stats()["requests"]
+        while server.stats()["requests"] == before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # until one is in flight that does not end by itself
         process.send_signal(signal.SIGINT)
-        await asyncio.sleep(0.3)
+        assert process.stderr is not None
+        await asyncio.wait_for(process.stderr.readuntil(b"Stopping"), 60)  # it has heard the first one
         assert process.returncode is None
         process.send_signal(signal.SIGINT)
-        _, err = await asyncio.wait_for(process.communicate(), 20)
+        _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 130
     assert b"again" in err
     with Reader.open(tmp_path / "t.csv.ledger.db") as reader:

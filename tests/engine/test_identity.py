@@ -94,8 +94,10 @@ def said() -> tuple[list[str], Callable[[object], None]]:
     return lines, lambda event: lines.append(event.text) if isinstance(event, smart.Said) else None
 
 
-@pytest.mark.parametrize("kind", RELATIONS)
-@pytest.mark.parametrize("again", ["same task", "made again"])
+@pytest.mark.parametrize(
+    ("kind", "again"),
+    [*((kind, "same task") for kind in RELATIONS), ("object", "made again"), ("global", "made again")],
+)
 def test_a_relation_whose_state_changed_is_another_task(tmp_path: Path, kind: str, again: str) -> None:
     """What a relation refers to belongs to it: once that has changed a new run begins, in a new order, and counts the
     earlier one; and it certifies what holds by then, not what the old marks say."""
@@ -106,9 +108,9 @@ def test_a_relation_whose_state_changed_is_another_task(tmp_path: Path, kind: st
         return smart.Task(PROMPT, labels=["yes", "no"], equivalence=RELATIONS[kind](accepted))
 
     made = task()
-    first = run(tmp_path, made)
+    first = run(tmp_path, made, 200)
     accepted |= {("yes", "no"), ("no", "yes")}
-    second = run(tmp_path, made if again == "same task" else task())
+    second = run(tmp_path, made if again == "same task" else task(), 200)
     assert second.run_id != first.run_id
     assert second.certificate.seed != first.certificate.seed
     assert profiled(second)[:20] != profiled(first)[:20]

@@ -7,7 +7,6 @@ import os
 import pty
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,19 @@ TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
 BIG, SMALL = "fake:big?in=10&out=10", "fake:small?in=1&out=1"
 
 
-def providers(latency: float = 0.0) -> dict[str, smart.FakeProvider]:
-    """Two models that agree."""
+def providers(latency: float = 0.0, interrupted_at: int = 0) -> dict[str, smart.FakeProvider]:
+    """Two models that agree. interrupted_at: the call of the reference during which somebody presses Ctrl-C."""
 
     def answer(request: Request) -> str:
         return "yes" if len(request.prompt) % 2 else "no"
 
-    return {"fake:big": smart.FakeProvider(answer, latency=latency), "fake:small": smart.FakeProvider(answer)}
+    def big(request: Request) -> str:
+        nonlocal interrupted_at
+        if (interrupted_at := interrupted_at - 1) == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return answer(request)
+
+    return {"fake:big": smart.FakeProvider(big, latency=latency), "fake:small": smart.FakeProvider(answer)}
 
 
 def usual(path: Path, **options: Any) -> dict[str, Any]:
@@ -129,8 +134,9 @@ async def test_handlers_stay_while_another_run_goes_on() -> None:
         with stopping() as second:
             pass
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.sleep(0.01)
-        assert (first.requested, second.requested) == (True, False)
+        while not first.requested:  # noqa: ASYNC110  a signal comes when it comes
+            await asyncio.sleep(0.01)
+        assert not second.requested
     assert signal.getsignal(signal.SIGINT) == before
 
 
@@ -154,9 +160,8 @@ def test_a_loop_that_takes_no_signals_stops_all_the_same(tmp_path: Path) -> None
 
     async def work() -> None:
         outside = before()
-        asyncio.get_running_loop().call_later(0.4, os.kill, os.getpid(), signal.SIGINT)
         try:
-            await smart.arun(rows(4000), TASK, **usual(tmp_path, providers=providers(0.01)))
+            await smart.arun(rows(4000), TASK, **usual(tmp_path, providers=providers(0.01, interrupted_at=20)))
         finally:
             assert before() == outside
 
@@ -173,14 +178,11 @@ async def test_inside_a_running_loop(tmp_path: Path) -> None:
 
 async def test_a_run_in_a_thread_is_stopped_by_the_notebooks_interrupt(tmp_path: Path) -> None:
     """The interrupt that reaches the waiting thread becomes a clean stop of the run beside it."""
-    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer.start()
     try:
         with pytest.raises(smart.Interrupted):
-            smart.run(rows(4000), TASK, **usual(tmp_path, providers=providers(0.01)))
+            smart.run(rows(4000), TASK, **usual(tmp_path, providers=providers(0.01, interrupted_at=20)))
     finally:
-        timer.join()
         signal.signal(signal.SIGINT, before)
     assert paid(tmp_path)
 
@@ -215,9 +217,9 @@ async def test_ctrl_c_on_a_terminal(tmp_path: Path) -> None:
             env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
         )
         os.close(theirs)
-        seen = await asyncio.to_thread(read, ours, until=b"profiled", seconds=30)
+        seen = await asyncio.to_thread(read, ours, until=b"profiled", seconds=120)
         process.send_signal(signal.SIGINT)
-        seen += await asyncio.to_thread(read, ours, until=None, seconds=30)
+        seen += await asyncio.to_thread(read, ours, until=None, seconds=120)
         assert await process.wait() == 130, seen.decode()
     assert b"rows answered and $" in seen
     assert b"again" in seen

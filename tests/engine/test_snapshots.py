@@ -108,11 +108,13 @@ def test_another_snapshot_of_the_reference_stops_the_run(tmp_path: Path) -> None
     assert run(tmp_path, small()).table == whole.table
 
 
-@pytest.mark.parametrize("calls", [1, 3, 5, 10, 20, 40, 60, 90, 120, 160, 250, 400, 800])
-@pytest.mark.parametrize("sure", [False, True], ids=["mix", "cascade"])
+@pytest.mark.parametrize(
+    ("sure", "calls"),
+    [(False, each) for each in (1, 5, 20, 60, 160, 400)] + [(True, each) for each in (3, 10, 40, 120, 250, 800)],
+)
 def test_a_model_that_changes_in_mid_run_breaks_no_promise(tmp_path: Path, calls: int, sure: bool) -> None:
-    """After so many calls, while profiling or while delivering, another snapshot answers, which is wrong on 40 %: the
-    run stops, or what it delivers keeps the promise."""
+    """After so many calls, while profiling or while delivering, another snapshot answers, which is wrong on 40 %: a
+    mix, or a cascade where the candidate has a score, stops, or what it delivers keeps the promise."""
     small = Changing(lambda done: "s-1" if done <= calls else "s-2", {"s-1": 0.01, "s-2": 0.4}, sure=sure)
     try:
         done = run(tmp_path, small)

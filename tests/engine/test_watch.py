@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -46,11 +47,13 @@ async def test_a_stall_is_said_and_so_is_its_end(
     async with watched(asking, Stop(), said.append):
         await asyncio.gather(*map(asking.ask, requests(calls)))
         asking._lanes[MODEL.name].provider._latency = 0.001  # type: ignore[attr-defined]
-        for request in [Request(MODEL.name, f"more {i}", 1) for i in range(60)]:
-            await asking.ask(request)
-    texts = [event.text for event in said if isinstance(event, Said)]
+        async with asyncio.timeout(60):
+            for number in itertools.count():
+                await asking.ask(Request(MODEL.name, f"more {number}", 1))
+                texts = [event.text for event in said if isinstance(event, Said)]
+                if "Answers come again." in texts:
+                    break
     assert any("fake:m has answered nothing for" in text and told in text for text in texts)
-    assert "Answers come again." in texts
 
 
 async def test_a_model_with_nothing_to_do_is_not_stalled(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,17 +81,18 @@ async def test_a_stop_does_not_wait_for_a_rate_limit(ledger: Ledger) -> None:
     async with watched(asking, stop, lambda _: None):
         asyncio.get_running_loop().call_later(0.05, stop.request)
         with pytest.raises(Interrupted):
-            await asyncio.wait_for(each(requests(9), work, workers=9, stop=stop), 5)
+            await asyncio.wait_for(each(requests(9), work, workers=9, stop=stop), 60)
 
 
 async def test_silence_begins_with_the_first_request(ledger: Ledger) -> None:
     """A run that has just begun has been waiting since its first request, not since this machine was switched on."""
-    asking = client(ledger, FakeProvider(lambda _: "yes", latency=0.3))
+    asking = client(ledger, FakeProvider(lambda _: "yes", latency=3600.0))
     waiting = asyncio.create_task(asking.ask(requests(1)[0]))
     await asyncio.sleep(0.1)
-    assert asking.silence(2.0) == []
+    assert asking.silence(60.0) == []
     assert len(asking.silence(0.05)) == 1
-    await waiting
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def test_a_rate_limit_is_called_so_with_the_providers_reason(ledger: Ledger) -> None:

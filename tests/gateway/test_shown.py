@@ -54,7 +54,9 @@ def test_a_clock_set_back_gives_no_second_budget() -> None:
     for moment in (2 * 86_400.0 - 60, 2 * 86_400.0 + 120):
         now[0] = moment
         assert not purse.fits(0.9)
+    assert purse.today == 0.9
     now[0] = 3 * 86_400.0 + 1
+    assert purse.today == 0.0  # also where nothing was asked since midnight
     assert purse.fits(0.9)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -13,12 +14,15 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from smart_llm.mock import MockServer
 
+NUMBERS = itertools.count()
+SMALL_WINDOWS = "window = 60\nagreement = 0.8\n"
 REVIEWS = """
 [route.reviews]
 labels = ["positive", "negative"]
@@ -149,3 +153,45 @@ def serving(
         reading.join(10)
         process.stdout.close()
         process.stderr.close()
+
+
+def asking(served: Served, texts: list[str], killed_after: int = 0) -> list[Reply | None]:
+    """Ask all of this, eight at a time; None where the gateway was gone. killed_after: so many answers."""
+    answered = itertools.count(1)
+
+    def ask(text: str) -> Reply | None:
+        try:
+            reply = served.chat(text)
+        except OSError:
+            return None
+        if next(answered) == killed_after:
+            served.process.kill()
+        return reply
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(ask, texts))
+
+
+def verified(command: Callable[..., tuple[int, str, str]], folder: Path) -> list[Any]:
+    """The windows as `smart verify` counts them; nothing may be wrong."""
+    code, out, err = command("verify", folder / "gateway.db", "--json")
+    assert code == 0, out + err
+    [route] = json.loads(out)["routes"]
+    windows: list[Any] = route["windows"]
+    return windows
+
+
+def texts() -> list[str]:
+    """Sixteen that were never asked before."""
+    return [f"film {next(NUMBERS)}" for _ in range(16)]
+
+
+def counted(served: Served, name: str, label: str = "") -> int:
+    """A count in its metrics, by the name and a part of its labels; 0 where there is none."""
+    lines = served.get("/metrics").body.decode().splitlines()
+    return next((int(float(line.split()[-1])) for line in lines if line.startswith(name) and label in line), 0)
+
+
+def waiting(served: Served) -> int:
+    """Audits of the newest window that are not back."""
+    return counted(served, "smart_window{", 'count="waiting"')

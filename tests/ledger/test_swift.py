@@ -75,7 +75,7 @@ async def test_what_is_written_is_there(path: Path, opened: Callable[[], Swift])
     writer.hold(told(4))
     writer.write([told(5)])
     assert read(path) == [1, 2, 3, 4, 5]
-    await asyncio.wait_for(writer.within(3), 10)
+    await asyncio.wait_for(writer.within(3), 60)
     assert writer.synced == 3
     while not folded(path):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
@@ -209,7 +209,7 @@ def test_two_writers_of_a_ledger_are_noticed(path: Path, opened: Callable[[], Sw
             await asyncio.sleep(0.05)
         return str(failures[0])
 
-    assert "another process writes this ledger" in asyncio.run(asyncio.wait_for(both(), 20))
+    assert "another process writes this ledger" in asyncio.run(asyncio.wait_for(both(), 60))
     assert read(path) == [1]
 
 

@@ -16,7 +16,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from chance import compositions, orders
+from chance import worst
 from scipy.stats import hypergeom
 
 from smart_llm import procedures
@@ -95,32 +95,20 @@ def worst_miss(task: Problem, choices: Sequence[Kind], *, traits: bool) -> float
         for script, candidate, share in ends(task, choices, traits=traits)
         if share
     )
-    worst = 0.0
-    for composition in compositions(task.rows, len(choices)):
-        chance = 0.0
-        for (seen, candidate, share), ways in found.items():
-            rest = [a - b for a, b in zip(composition, seen, strict=True)]
-            if min(rest) >= 0:
-                chance += (
-                    ways * orders(rest) / orders(composition) * missed(task, choices, (seen, rest), candidate, share)
-                )
-        worst = max(worst, chance)
-    return worst
+    return worst(task.rows, len(choices), found, lambda *end: missed(task, choices, *end))
 
 
 def missed(
-    task: Problem, choices: Sequence[Kind], rows: tuple[Sequence[int], Sequence[int]], candidate: int, share: int
-) -> float:
-    """P(more misses than allowed) when so many of the rows left, drawn at random, go to the candidate. Rows the
-    reference has no answer for that are not handed over are misses, too; the run is withdrawn where they are more than
-    were reserved (here none), so it is then no broken promise."""
-    seen, rest = rows
-    late = sum(count for kind, count in zip(choices, rest, strict=True) if kind.lost)
-    if late:
-        return 0.0
-    before = sum(count for kind, count in zip(choices, seen, strict=True) if kind.lost)
-    bad = sum(count for kind, count in zip(choices, rest, strict=True) if kind.misses(candidate))
-    return float(hypergeom.sf(task.promised - before, sum(rest), bad, share))
+    task: Problem, choices: Sequence[Kind], seen: np.ndarray, rest: np.ndarray, candidate: int, share: int
+) -> np.ndarray:
+    """P(more misses than allowed) when so many of the rows left, drawn at random, go to the candidate; one number for
+    each line of `rest`. Rows the reference has no answer for that are not handed over are misses, too; the run is
+    withdrawn where they are more than were reserved (here none), so it is then no broken promise."""
+    lost = np.array([kind.lost for kind in choices])
+    misses = np.array([kind.misses(candidate) for kind in choices])
+    left, bad = int(rest[0].sum()), rest @ misses
+    tail = hypergeom.sf(task.promised - int(seen @ lost), left, np.arange(left + 1), share)
+    return np.where(rest @ lost > 0, 0.0, tail[bad])
 
 
 NESTED = [Kind((BAD,) * bad + (AGREE,) * (2 - bad)) for bad in range(3)]

@@ -1,10 +1,7 @@
 """Tables on which `ladder/3` broke its promise, through the public `replay`: nothing is replaced, what ships is tested.
 
-Every cell has a sequential test (Wald 1945). Its evidence is the likelihood of the violations seen so far, if they come
-at the rate `ladder/3` had, divided by that at the rate allowed. By Ville's inequality a procedure that keeps its
-promise reaches `GUILTY` with probability at most 1 / 1,000, whatever its rate, and one that is as bad as `ladder/3`
-falls to `CLEARED` with probability at most 1 / 1,000: the old fault would be found with probability .999. Seeds are
-fixed, so that the outcome is the same every time; the better a promise is kept, the sooner its test ends.
+Every cell has a sequential test (kit/trials.py). The fault to be found is the rate that `ladder/3` had there, and it
+would be found with probability .999.
 """
 
 from __future__ import annotations
@@ -16,10 +13,11 @@ from math import log
 import numpy as np
 import polars as pl
 import pytest
+from trials import GUILTY, Trial
 
 from smart_llm import replay
 
-GUILTY, CLEARED = log(1000), log(1 / 1000)
+CLEARED = log(1 / 1000)
 BATCH = 50
 ENOUGH = 20_000
 """Runs after which a procedure that is neither counts as keeping its promise: one close to the line, on its good side
@@ -50,9 +48,9 @@ SLIGHT = [
     Cell(200, "0.9", "0.95", (25,), (0.3,), 0.0654),
     Cell(300, "0.9", "0.95", (36,), (0.3,), 0.066),
     Cell(100, "0.8", "0.95", (31,), (0.3,), 0.062),
-    Cell(1000, "0.9", "0.95", (112,), (0.3,), 0.057),
-    Cell(1000, "0.9", "0.95", (118,), (0.3,), 0.058),
 ]
+"""Of two more cells, of 1,000 rows at .057 and .058, a run tells half as much and takes longer. Leaving them out
+changes how long the test takes, not what it finds: it goes on until its evidence is at one of its two limits."""
 SEVERAL = [
     Cell(80, "0.8", "0.9", (21, 48), (0.4, 0.36), 0.145, scores=True),
     Cell(80, "0.8", "0.9", (21, 48, 48), (0.4, 0.36, 0.38), 0.145, scores=True),
@@ -83,28 +81,14 @@ def test_alpha_spent_three_times_is_found_out() -> None:
     assert tried(SLIGHT[:1], run_at="0.7").evidence >= GUILTY
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Runs so far, how many broke the promise, and the log-likelihood ratio. The counts are for whoever reads a
-    failure."""
-
-    runs: int = 0
-    broken: int = 0
-    evidence: float = 0.0
-
-    def after(self, cell: Cell, broken: int) -> Trial:
-        """With another batch of a cell."""
-        more = broken * log(cell.rate / cell.allowed) + (BATCH - broken) * log((1 - cell.rate) / (1 - cell.allowed))
-        return Trial(self.runs + BATCH, self.broken + broken, self.evidence + more)
-
-
 def tried(cells: Sequence[Cell], *, run_at: str | None = None) -> Trial:
     """The cells in turn, until it is settled. run_at: a confidence other than the one they are judged by."""
     tables, trial = [table(cell) for cell in cells], Trial()
     while CLEARED < trial.evidence < GUILTY and trial.runs < ENOUGH:
         seed = trial.runs
         for cell, answers in zip(cells, tables, strict=True):
-            trial = trial.after(cell, violations(cell, answers, seed, run_at or cell.confidence))
+            broken = violations(cell, answers, seed, run_at or cell.confidence)
+            trial = trial.after(BATCH, broken, cell.allowed, cell.rate)
     return trial
 
 

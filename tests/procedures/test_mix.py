@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from chance import compositions, orders
+from chance import worst
 from scipy.stats import hypergeom
 
 from smart_llm import procedures
@@ -81,17 +81,12 @@ def worst_miss(task: Problem) -> float:
     """The largest probability, over all populations (rows of each pattern), that more is missed than allowed."""
     choices = 2 ** len(task.candidates)
     ends = Counter((tuple(np.bincount(s, minlength=choices)), j, r) for s, j, r in leaves(task, choices) if r)
-    worst = 0.0
-    for composition in compositions(task.rows, choices):
-        chance = 0.0
-        for (seen, candidate, share), ways in ends.items():
-            rest = [a - b for a, b in zip(composition, seen, strict=True)]
-            if min(rest) >= 0:
-                bad = sum(n for pattern, n in enumerate(rest) if pattern >> (candidate - 1) & 1)
-                missed = hypergeom.sf(task.allowance, sum(rest), bad, share)
-                chance += ways * orders(rest) / orders(composition) * missed
-        worst = max(worst, chance)
-    return worst
+
+    def missed(seen: np.ndarray, left: np.ndarray, candidate: int, share: int) -> np.ndarray:
+        bad = left @ (np.arange(choices) >> (candidate - 1) & 1)
+        return hypergeom.sf(task.allowance, left[0].sum(), np.arange(left[0].sum() + 1), share)[bad]
+
+    return worst(task.rows, choices, ends, missed)
 
 
 @pytest.mark.parametrize(("rows", "confidence"), [(15, "0.5"), (13, "0.3")])

@@ -26,7 +26,7 @@ PRICES = st.sampled_from([0.0, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.3, 1.0, 2.0])
 """Of a call, mostly such that even a small table can afford a pilot."""
 SHARES = st.sampled_from(["0.01", "0.3", "0.5", "0.7", "0.9", "0.95", "0.99"])
 SCORES = st.sampled_from([float("nan"), 0.0, 1.0, 0.0, -1e300])
-ODD = settings(max_examples=300)
+ODD = settings(max_examples=150)
 
 
 @st.composite
@@ -116,14 +116,14 @@ def test_per_label(case: tuple[Problem, Population], share: str, least: int) -> 
     examined("per-label", *with_labels(*case, share, least))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(cases(most=150))
 def test_the_default_on_more_rows(case: tuple[Problem, Population]) -> None:
     """Enough rows that most runs get beyond a pilot."""
     examined("ladder", *case)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(cases(most=150), SHARES, st.integers(0, 60))
 def test_per_label_on_more_rows(case: tuple[Problem, Population], share: str, least: int) -> None:
     """The same with two labels."""
@@ -135,9 +135,9 @@ def test_per_label_on_more_rows(case: tuple[Problem, Population], share: str, le
 def test_many_tables_of_every_sort(name: str) -> None:
     """Made-up tables of one to twelve rows, and larger ones, with candidates that are like each other in nothing."""
     made = {"ladder": odd, "per-label": labelled}[name]
-    for seed in range(300):
+    for seed in range(150):
         examined(name, *made(seed, 12))
-    for seed in range(60):
+    for seed in range(40):
         examined(name, *made(seed, 250))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trials import GUILTY, Trial, tried
 
 from smart_llm import procedures
 from smart_llm.procedures.ladder.look import cascade
@@ -106,20 +107,34 @@ def test_every_learner_that_has_seen_its_rows_keeps_the_promise(credit: int, agr
     assert worst > 0 or level < 1e-9
 
 
+def taught(cell: str, earlier: int = 0) -> tuple[Trial, int]:
+    """Runs until it is settled whether they keep their promise, and how many had a look."""
+    looks = 0
+
+    def broken(seed: int) -> bool:
+        nonlocal looks
+        missed, _, looked = violations(cell, 1, 700, "0.9", "0.9", earlier, first=seed)
+        looks += looked
+        return missed > 0
+
+    return tried(broken, 0.1), looks
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_an_adversary_who_teaches_it_does_not_break_the_promise(cell: str) -> None:
-    """The shipped procedure, from its first row, with bad rows where they hurt most: at most its share of runs fail."""
-    broken, _, looked = violations(cell, 60, 700, "0.9", "0.9")
-    assert looked == 60
-    assert broken <= 13  # of 60 at .1: more has probability .004
+    """The shipped procedure, from its first row, with bad rows where they hurt most: at most its share of runs fail.
+    Three times as many would be found with probability .99 (kit/trials.py)."""
+    trial, looked = taught(cell)
+    assert trial.evidence < GUILTY, trial
+    assert looked == trial.runs
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_labels_known_before_do_not_break_the_promise(cell: str) -> None:
     """The same where labels were known before, and rows that are said to be like those left make it look good."""
-    broken, _, looked = violations(cell, 60, 700, "0.9", "0.9", 900)
-    assert looked >= 55
-    assert broken <= 13  # of 60 at .1: more has probability .004
+    trial, looked = taught(cell, earlier=900)
+    assert trial.evidence < GUILTY, trial
+    assert looked >= 0.9 * trial.runs
 
 
 def test_rows_it_was_taught_with_are_never_evidence() -> None:

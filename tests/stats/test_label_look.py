@@ -6,6 +6,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations, product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,19 +59,17 @@ def test_a_common_label_shows_often_enough(rows: int, data: st.DataObject) -> No
 def broken_together(rows: int, n: int, misses: tuple[int, int], credits: tuple[int, int], *, paid: bool) -> float:
     """How often at most, over every delivery order of rows that are bad for promise A, for B, or good, more than its
     misses stand before the earliest stopping row for either. paid: labelled bad rows do not count among them."""
-    looks, worst = [frozenset(look) for look in combinations(range(rows), n)], 0
-    for marks in product("AB.", repeat=rows):
-        bad = [[i for i, mark in enumerate(marks) if mark == kind] for kind in "AB"]
-        if all(len(each) <= most for each, most in zip(bad, misses, strict=True)):
-            continue
-        count = 0
-        for look in looks:
-            seen = [[i for i in each if i in look] for each in bad]
-            stop = min(each[c] if len(each) > c else rows for each, c in zip(seen, credits, strict=True))
-            gone = [sum(i < stop and not (paid and i in look) for i in each) for each in bad]
-            count += any(each > most for each, most in zip(gone, misses, strict=True))
-        worst = max(worst, count)
-    return worst / len(looks)
+    marks = np.array(list(product("AB.", repeat=rows)))
+    bad = [marks == kind for kind in "AB"]
+    over = np.any([each.sum(axis=1) > most for each, most in zip(bad, misses, strict=True)], axis=0)
+    bad = [each[over] for each in bad]
+    looks, count = list(combinations(range(rows), n)), np.zeros(over.sum(), np.int64)
+    for look in looks:
+        seen = np.isin(np.arange(rows), look)
+        ahead = np.all([(each & seen).cumsum(axis=1) <= c for each, c in zip(bad, credits, strict=True)], axis=0)
+        gone = [(each & ahead & ~(paid & seen)).sum(axis=1) for each in bad]
+        count += np.any([each > most for each, most in zip(gone, misses, strict=True)], axis=0)
+    return float(count.max() / len(looks))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
 from smart_llm.client.books import Books
@@ -32,6 +33,9 @@ from smart_llm.types import Answer, Model, Request
 
 FIRST_DELAY, LONGEST_DELAY, LATER_DELAY = 0.2, 20.0, 5.0
 """Seconds between tries: doubles from the first to the longest, half of it at random; the same from the ninth on."""
+TURNED_DOWN = "turned down"
+"""How the answer of a request has finished that is an error because the model refused what it was asked: it does answer
+others."""
 OUTSIZED_SHARE = 0.1
 """The share of the patience that a rate-limited request gets which is far larger than all that were answered."""
 
@@ -203,7 +207,8 @@ class Client:
                     delay = self._delay(trials.all, error.retry_after)
             except Refused as error:
                 lane.trust.refused(error, others=lane.health.good is not None)  # raises what stops the run
-                return await self._failed(lane, key, str(error), trials)
+                failed = await self._failed(lane, key, str(error), trials)
+                return replace(failed, finish=TURNED_DOWN) if error.row_only or error.maybe_row else failed
             await lane.health.rest(delay)
 
     async def _attempt(self, lane: Lane, key: str, request: Request, trials: Trials) -> Answer:

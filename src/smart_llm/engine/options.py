@@ -174,9 +174,9 @@ _RANGES: Sequence[tuple[str, Callable[[Any], bool], str]] = (
     ("timeout", lambda value: value > 0, "give seconds, more than 0"),
     ("patience", lambda value: value > 0, "give seconds, more than 0"),
     ("self_check", lambda value: value >= 0, "give a number of rows"),
-    ("ways", lambda value: value in ("auto", "given"), "auto or given"),
-    ("retry", lambda value: value in ("errors", "broken"), "errors or broken"),
-    ("concurrency", lambda value: value >= 1, "at least 1 call in flight"),
+    ("ways", lambda value: value in ("auto", "given"), "give auto or given"),
+    ("retry", lambda value: value in ("errors", "broken"), "give errors or broken"),
+    ("concurrency", lambda value: value >= 1, "give at least 1 call in flight"),
 )
 
 

@@ -60,11 +60,10 @@ def resuming(record: RunRecord, ledger: Ledger) -> str:
     head, rows = f"Resuming run {record.run_id}", record.plan.rows
     if record.state == DONE:
         return f"{head}: it is finished, and all its {rows:,} rows are settled."
+    if record.certificate is not None and not (answered := stored(record.certificate).answered):
+        return f"{head}: none of its {rows:,} rows is answered yet; nothing is paid for twice."
     if record.certificate is not None:
-        return (
-            f"{head}: {stored(record.certificate).answered:,} of {rows:,} rows are already answered, and are not paid "
-            "for again."
-        )
+        return f"{head}: {answered:,} of {rows:,} rows are already answered, and are not paid for again."
     bought = sum(each.calls for each in ledger.account(record.run_id) if each.outcome == "answered")
     return f"{head}: {bought:,} answers are already bought, and are not paid for again."
 

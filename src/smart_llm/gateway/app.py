@@ -12,7 +12,6 @@ import secrets
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
 from functools import lru_cache
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -35,6 +34,8 @@ Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 ARRIVING = 30.0
 """Seconds that a request may take to come, or the time there is for an answer, where that is shorter."""
+LONGEST = 100
+"""Letters of a name that is looked for among those of the routes."""
 MOST = 2000
 """Requests on their way at once; more are told to come again."""
 _JSON, _STREAM = (b"content-type", b"application/json"), (b"content-type", b"text/event-stream; charset=utf-8")
@@ -83,7 +84,8 @@ class Endpoint:
         if name not in allowed:
             if name in self._gateway.routes:
                 self._doors.check(name, scope)
-            raise spoken.unknown(f"{spoken.PREFIX}{name}", meant(name, allowed))
+            near = meant(name, allowed) if len(name) <= LONGEST else ""  # it is compared with all, letter by letter
+            raise spoken.unknown(f"{spoken.PREFIX}{name}", near)
         return name
 
     def _reply(self, given: Given, *, stream: bool, usage: bool) -> tuple[bytes, list[tuple[bytes, bytes]]]:
@@ -96,19 +98,13 @@ class Endpoint:
 
 
 class Application:
-    """The gateway as an ASGI application, which closes it at the end. What is asked most goes to its endpoint at once;
-    starlette has the rest."""
+    """The gateway as an ASGI application. What is asked most goes to its endpoint at once; starlette has the rest."""
 
     def __init__(self, gateway: Gateway) -> None:
         doors, metrics = Doors(gateway.config.routes), Metrics(gateway)
         views = Views(gateway, doors, metrics)
         dialects = [(chat.PATH, chat), (messages.PATH, messages)]
         self._endpoints = {at: Endpoint(how, gateway, doors, metrics) for at, how in dialects}
-
-        @asynccontextmanager
-        async def lifespan(_: Starlette) -> Any:
-            yield
-            await gateway.close()
 
         self._others = Starlette(
             routes=[
@@ -117,12 +113,11 @@ class Application:
                 Address("/healthz", views.health),
                 Address("/metrics", views.metrics),
                 Address("/", views.page),
-            ],
-            lifespan=lifespan,
+            ]
         )
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """One request, or the life of the application."""
+        """One request."""
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._endpoints:
             await self._endpoints[scope["path"]](scope, receive, send)
         else:
@@ -134,30 +129,27 @@ async def _body(scope: Scope, receive: Receive, most: int, seconds: float) -> by
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise Denied(415, "Send the body as it is, not packed (content-encoding).")
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > most:
+    length = headers.get(b"content-length", b"0").lstrip(b"0") or b"0"
+    if not length.isdigit() or len(length) > 18 or int(length) > most:
         raise _large(most)
-    message = await receive()
-    if not message.get("more_body"):
-        data = bytes(message.get("body", b""))
-    else:
-        try:
-            async with asyncio.timeout(seconds):
-                data = await _rest(message, receive, most)
-        except TimeoutError:
-            raise Denied(408, f"The body did not come within {seconds:g} s.") from None
+    try:
+        async with asyncio.timeout(seconds):
+            data = await _whole(receive, most)
+    except TimeoutError:
+        raise Denied(408, f"The body did not come within {seconds:g} s.") from None
     if len(data) > most:
         raise _large(most)
     return data
 
 
-async def _rest(message: Any, receive: Receive, most: int) -> bytes:
-    whole = bytearray(message["body"])
-    while message.get("more_body") and len(whole) <= most:
+async def _whole(receive: Receive, most: int) -> bytes:
+    whole, more = bytearray(), True
+    while more and len(whole) <= most:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Denied(400, "The body ended early.")
         whole += message.get("body", b"")
+        more = message.get("more_body", False)
     return bytes(whole)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from smart_llm.client.client import Client
+from smart_llm.client.client import TURNED_DOWN, Client
 from smart_llm.errors import BudgetExhausted, ProviderError
 from smart_llm.gateway.breaker import Breaker
 from smart_llm.types import Answer, Model, Request
@@ -14,10 +14,10 @@ LIMITED = "rate-limited for"
 
 
 class Failed(Exception):
-    """No answer. why: "budget", "limited" (rate limits), "late", "resting" (it has failed lately) or "failed".
-    retry_after: seconds."""
+    """No answer. why: "budget", "limited" (rate limits), "late", "resting" (it has failed lately), "refused" (what was
+    asked: it answers others) or "failed". retry_after: seconds, where asking again may help."""
 
-    def __init__(self, why: str, message: str, retry_after: float) -> None:
+    def __init__(self, why: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.why, self.retry_after = why, retry_after
 
@@ -49,6 +49,8 @@ class Asker:
             self.failed += 1
             if failed.why == "budget":
                 self.breaker.dropped()
+            elif failed.why == "refused":
+                self.breaker.answered()
             else:
                 self.breaker.failed()
             raise
@@ -70,6 +72,8 @@ class Asker:
             limited = "rate limit" in str(error)
             raise Failed("limited" if limited else "failed", str(error), 10.0) from None
         if answer.error is not None:
+            if answer.finish == TURNED_DOWN:
+                raise Failed("refused", answer.error)
             limited = answer.error.startswith(LIMITED)
             raise Failed("limited" if limited else "failed", answer.error, 5.0 if limited else 1.0)
         return answer

@@ -36,8 +36,10 @@ UNSYNCED = 8
 """Accepted answers that may have left before the disk has what was decided about them."""
 _KINDS = {_PUT: ANSWER, _ATTEMPT: ATTEMPT, _EVENT: EVENT}
 _EVENTS = "SELECT payload FROM events WHERE run = ? AND kind = ? AND id > ? AND id < ? ORDER BY id"
+_BOUGHT = "SELECT model, request FROM answers WHERE key = ?"
 _BACKWARDS = "SELECT payload FROM events WHERE run = ? AND kind = ? ORDER BY id DESC"
 _json = msgspec.json.Decoder().decode
+_request = msgspec.json.Decoder(Request).decode
 
 
 class Book(Ledger):
@@ -149,6 +151,14 @@ def asked_of(reader: Reader, series: str) -> Iterator[Json]:
     """What was asked for the requests of a series, the newest first."""
     for (payload,) in reader._db.execute(_BACKWARDS, (series, ASKED)):
         yield from reversed(_json(payload))
+
+
+def bought(reader: Reader, key: str) -> tuple[str, Request | None]:
+    """Which model's answer a key stands for ("": none is recorded), and to what, where texts are stored."""
+    found = reader._db.execute(_BOUGHT, (key,)).fetchone()
+    if found is None:
+        return "", None
+    return found[0], None if found[1] is None else _request(found[1])
 
 
 def all_series(reader: Reader) -> dict[str, Json]:

@@ -18,7 +18,16 @@ from smart_llm.gateway.config import RouteConfig
 from smart_llm.gateway.spoken import Denied
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
-_PASSED_ON = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
+_PASSED_ON = (
+    b"forwarded",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-real-ip",
+    b"via",
+    b"cf-connecting-ip",
+)
+"""Headers by which proxies say that they pass a request on."""
 
 
 class Doors:

@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-import msgspec
-
 from smart_llm.client.client import Client
 from smart_llm.client.pace import Pace
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.gateway.asker import Asker
-from smart_llm.gateway.book import SERIES, Book, asked_of
+from smart_llm.gateway.book import SERIES, Book, asked_of, bought
 from smart_llm.gateway.breaker import Breaker
 from smart_llm.gateway.config import Config, RouteConfig
 from smart_llm.gateway.purse import DAY, Purse
@@ -32,8 +30,6 @@ CONCURRENCY = 256
 TRIES, CANDIDATE_TRIES = 4, 2
 DRAINING = 20.0
 """Seconds that audits behind answers are waited for when the gateway stops."""
-_REQUEST = "SELECT request FROM answers WHERE key = ?"
-_read_request = msgspec.json.Decoder(Request).decode
 
 
 class Gateway:
@@ -41,7 +37,7 @@ class Gateway:
 
     def __init__(self, config: Config, providers: dict[str, Provider], book: Book) -> None:
         self.config, self.book, self._providers = config, book, providers
-        self.began = time.time()
+        self.began, self._draining = time.time(), DRAINING
         self._paces: dict[str, Pace] = {}
         self._random = Random(0)
         self._clients: list[Client] = []
@@ -70,9 +66,15 @@ class Gateway:
             raise
         return gateway
 
+    def hurry(self) -> None:
+        """Do not wait for audits, also where `close` waits for them already."""
+        self._draining = 0.0
+        for route in self.routes.values():
+            route.hurry()
+
     async def close(self) -> None:
         """Wait for audits, take back what was announced, close everything."""
-        await asyncio.gather(*(route.drain(DRAINING) for route in self.routes.values()))
+        await asyncio.gather(*(route.drain(self._draining) for route in self.routes.values()))
         if self.broken is None:
             for client in self._clients:
                 await client.settle()
@@ -141,9 +143,9 @@ class Gateway:
     def _again(self, route: Route, asked: Any) -> Iterator[tuple[Request, dict[int, Any]]]:
         keys = {int(way): key for way, key in asked["keys"].items()}
         values = {way: route.config.task.read(self.book.get(key)) for way, key in keys.items()}
-        row = self.book._db.execute(_REQUEST, (next(iter(keys.values())),)).fetchone()
-        if row is not None and row[0] is not None:
-            yield route.questions.as_reference(_read_request(row[0])), values
+        _, request = bought(self.book, next(iter(keys.values())))
+        if request is not None:
+            yield route.questions.as_reference(request), values
 
 
 def account_of(config: RouteConfig) -> str:

@@ -16,9 +16,15 @@ class Purse(Budget):
 
     def __init__(self, a_day: float | None, today: float = 0.0, clock: Callable[[], float] = time.time) -> None:
         super().__init__(None)  # calls are announced together, not one by one
-        self.a_day, self.today, self._clock = a_day, today, clock
+        self.a_day, self._today, self._clock = a_day, today, clock
         self._day = int(clock() // DAY)
         self.refused = 0
+
+    @property
+    def today(self) -> float:
+        """USD spent on this day."""
+        self._turn()
+        return self._today
 
     @property
     def left(self) -> float:
@@ -27,7 +33,6 @@ class Purse(Budget):
 
     def fits(self, bound: float) -> bool:
         """Whether a call of this bound can be paid today."""
-        self._turn()
         return self.a_day is None or self.today + self._reserved[0] + bound <= self.a_day
 
     async def reserve(self, bound: float) -> None:
@@ -39,11 +44,10 @@ class Purse(Budget):
 
     def settle(self, bound: float, cost: float) -> None:
         """A call set aside at `bound` has cost `cost`."""
-        self._turn()
-        self.today += cost
+        self._today = self.today + cost
         super().settle(bound, cost)
 
     def _turn(self) -> None:
         day = int(self._clock() // DAY)
         if day > self._day:  # a clock that is set back begins no new day: what was spent stays spent
-            self._day, self.today = day, 0.0
+            self._day, self._today = day, 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from math import isnan, log1p
 from typing import Any
@@ -61,8 +62,7 @@ class Questions:
 
     def as_reference(self, request: Request) -> Request:
         """The same for the reference, of what a candidate was asked."""
-        settings: dict[str, Any] = {"thinking": 0, "at": None, "enforce": "", **self._settings[0]}
-        return replace(request, model=self._models[0].name, logprobs=False, **settings)
+        return as_reference(request, self._models[0].name, self._settings[0])
 
     def key(self, request: Request) -> str:
         """Its key in the ledger; `Denied` for text that is none."""
@@ -86,3 +86,9 @@ class Questions:
             cost=answer.cost,
             traits=(log1p(len(answer.text or "")), length),
         )
+
+
+def as_reference(request: Request, name: str, settings: Mapping[str, Any]) -> Request:
+    """What the reference is asked where a candidate is asked this. name, settings: the reference's."""
+    changed: dict[str, Any] = {"thinking": 0, "at": None, "enforce": "", **settings}
+    return replace(request, model=name, logprobs=False, **changed)

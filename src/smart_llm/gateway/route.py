@@ -36,7 +36,15 @@ CANDIDATES = 1 / 4
 AUDIT_PAUSES = (2.0, 15.0, 60.0)
 """Seconds until an audit whose reference fails is asked for again."""
 
-
+NO_ANSWER = {
+    "budget": (429, "rate_limit_error", "The budget of this day is used up; it begins anew at midnight UTC."),
+    "limited": (429, "rate_limit_error", "The reference, {name}, is at its rate limit."),
+    "late": (503, "api_error", "The reference, {name}, did not answer in time."),
+    "refused": (400, "invalid_request_error", "The reference, {name}, turns this request down."),
+    "resting": (503, "api_error", "The reference, {name}, has failed repeatedly and is tried again soon."),
+    "failed": (502, "api_error", "The reference, {name}, gave no answer."),
+}
+"""What a client is told, by why there is no answer."""
 EARLY = "smart/%s: windows %d and %d stopped early, or could hardly use the candidates; the reference answers."
 """What the log says of two windows in a row."""
 _log = logging.getLogger("smart_llm.gateway")
@@ -122,9 +130,13 @@ class Route:
         """Wait for audits behind answers; those that are not back are asked for again when the gateway next begins."""
         if self._audits:
             await asyncio.wait(set(self._audits), timeout=seconds)
+        self.hurry()
+        await asyncio.gather(*self._audits, return_exceptions=True)
+
+    def hurry(self) -> None:
+        """Wait for no audit."""
         for each in self._audits:
             each.cancel()
-        await asyncio.gather(*self._audits, return_exceptions=True)
 
     async def resume(self, requests: Mapping[int, tuple[Request, dict[int, Any]]]) -> None:
         """Ask again for the audits that were not back. requests: by number, what the reference is asked, and what the
@@ -231,7 +243,7 @@ class Route:
                 answer = await self._reference.ask(key, reference, self._seconds)
                 break
             except Failed as failed:
-                if failed.why == "budget":
+                if failed.why in ("budget", "refused"):
                     break
         self._settle(accepted, answer, values)
         if answer is not None:
@@ -284,8 +296,11 @@ class Route:
 
     def _back(self, task: asyncio.Task[None]) -> None:
         self._audits.discard(task)
-        if not task.cancelled() and isinstance(error := task.exception(), LedgerError):
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, LedgerError):
             self.break_(error)
+        elif error is not None:  # it stays one that is awaited, and so one that was caught
+            _log.error("A fault of the gateway's own in an audit: %s", type(error).__name__)
 
     def break_(self, error: LedgerError) -> None:
         """Nothing is answered any more: what would be decided now could not be recorded."""
@@ -298,15 +313,9 @@ class Route:
 
     def _no_answer(self, failed: Failed) -> Denied:
         """What a client is told that gets none. No text of a provider: it may quote the prompt."""
-        name = self.config.models[0].name
-        status, kind, said = {
-            "budget": (429, "rate_limit_error", "The budget of this day is used up; it begins anew at midnight UTC."),
-            "limited": (429, "rate_limit_error", f"The reference, {name}, is at its rate limit."),
-            "late": (503, "api_error", f"The reference, {name}, did not answer in time."),
-            "resting": (503, "api_error", f"The reference, {name}, has failed repeatedly and is tried again soon."),
-            "failed": (502, "api_error", f"The reference, {name}, gave no answer."),
-        }[failed.why]
+        status, kind, said = NO_ANSWER[failed.why]
         wait = self.purse.left if failed.why == "budget" else failed.retry_after
+        said = said.format(name=self.config.models[0].name)
         return Denied(status, said, kind=kind, code=failed.why, retry_after=wait)
 
     def _given(

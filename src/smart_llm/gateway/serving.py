@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.gateway.config import Config
@@ -22,6 +23,8 @@ FINISHING = 30.0
 KEPT = 75
 """Seconds that an idle connection is kept: longer than clients keep theirs, so that none is closed under a request."""
 BACKLOG, CONNECTIONS = 2048, 4096
+AT_ONCE = 32
+"""Connections that are accepted in one turn of the event loop: each takes a file before it can give way."""
 
 
 def serve(config: Config, ready: Callable[[str], None]) -> None:
@@ -39,36 +42,53 @@ async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]
 
     from smart_llm.gateway.app import ARRIVING, Application
     from smart_llm.gateway.gateway import Gateway
-    from smart_llm.gateway.whole import protocol
+    from smart_llm.gateway.wire import protocol, room
 
     gateway = await Gateway.open(config)
     gc.collect()
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again
+    most = room(CONNECTIONS)
     settings = uvicorn.Config(
         Application(gateway),
-        http=protocol(min(ARRIVING, config.timeout)),
-        lifespan="on",
+        http=protocol(min(ARRIVING, config.timeout), most),
+        lifespan="off",
         log_config=None,
+        log_level="error",  # what strangers send is no news
         access_log=False,
         server_header=False,
         proxy_headers=False,
         ws="none",
-        backlog=BACKLOG,
-        limit_concurrency=CONNECTIONS,
+        backlog=AT_ONCE,
+        limit_concurrency=most + 1,  # idle ones give way before
         timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=int(config.timeout + FINISHING),
     )
     server = _quiet(uvicorn.Server)(settings)
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(each, server.handle_exit, each, None)
+    under_way = server.server_state.tasks
+    _on_signals(server, gateway)
     gateway.stop = lambda: setattr(server, "should_exit", True)
     host, port = wire.getsockname()[:2]
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     await server.serve(sockets=[wire])
+    await asyncio.gather(*under_way, return_exceptions=True)
+    await gateway.close()
     if gateway.broken is not None:
         raise LedgerError(f"The gateway has stopped, because its ledger cannot be written: {gateway.broken}")
+
+
+def _on_signals(server: Any, gateway: Any) -> None:
+    """Stop at the first signal; the second one ends every wait."""
+
+    def signalled(number: int) -> None:
+        if server.should_exit:
+            gateway.hurry()
+            for task in server.server_state.tasks:
+                task.cancel()
+        server.handle_exit(number, None)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(each, signalled, each)
 
 
 def _quiet(server: type) -> type:
@@ -76,6 +96,13 @@ def _quiet(server: type) -> type:
 
     class Quiet(server):  # type: ignore[misc]
         should_exit: bool
+
+        async def startup(self, sockets: list[socket.socket]) -> None:
+            await super().startup(sockets)
+            for wire in sockets:
+                wire.listen(
+                    BACKLOG
+                )  # it was told how many are accepted in a turn, and takes that for how many may wait
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:

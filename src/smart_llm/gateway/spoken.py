@@ -16,6 +16,8 @@ PREFIX = "smart/"
 NESTED = 64
 """Objects and lists within one another in a request, at most; a schema may need some."""
 MOST_TOKENS = 10**6
+SHOWN = 80
+"""Letters of a name that is not known, where it is said that it is not."""
 
 
 class Denied(Exception):
@@ -115,8 +117,8 @@ def check_fields(
         what = "tools are not supported" if name in ("tools", "functions", "tool_choice") else "it is not supported"
         raise Denied(
             400,
-            f"{name}: {what if known else 'there is no such field here'}; leave it out.",
-            param=name,
+            f"{name:.{SHOWN}}: {what if known else 'there is no such field here'}; leave it out.",
+            param=name[:SHOWN],
             code="unsupported_parameter",
         )
 
@@ -133,7 +135,7 @@ def route_of(body: Mapping[str, Any]) -> str:
 
 def unknown(model: str, near: str = "") -> Denied:
     """There is no such route, or not for whoever asks."""
-    shown = model[:80]
+    shown = model[:SHOWN]
     return Denied(
         404,
         f"There is no model {shown!r} here: ask for smart/ROUTE.{near}",
@@ -161,7 +163,7 @@ def _turn(number: int, message: object, roles: Mapping[str, str]) -> tuple[str, 
         raise Denied(400, f"{where}: its role must be one of {', '.join(roles)}; tools are not supported.", param=where)
     for name, value in message.items():
         if name not in ("role", "content") and value:
-            raise Denied(400, f"{where}.{name}: it is not supported; leave it out.", param=where)
+            raise Denied(400, f"{where}.{name:.{SHOWN}}: it is not supported; leave it out.", param=where)
     return roles[role], text_of(message.get("content"), f"{where}.content")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ import msgspec
 from smart_llm.certificates.checks.stream import check
 from smart_llm.certificates.recount import rebuilt
 from smart_llm.errors import LedgerError
-from smart_llm.gateway.book import all_series, asked_of, events_of
+from smart_llm.gateway.book import all_series, asked_of, bought, events_of
 from smart_llm.gateway.config import FORMAT
+from smart_llm.gateway.questions import as_reference
 from smart_llm.gateway.resuming import summaries_of
 from smart_llm.gateway.tally import Standing
-from smart_llm.ledger import Reader
+from smart_llm.ledger import Reader, request_key
 from smart_llm.procedures.stream import (
     Accepted,
     Deferred,
@@ -113,6 +114,8 @@ def _counted(reader: Reader, name: str, told: Mapping[str, Json], events: Iterab
         yield "the task has functions of its own, so that no answer can be read again"
         return
     asked, ways = {each["request"]: each for each in asked_of(reader, name)}, dict[int, int]()
+    for each in asked.values():
+        yield from _paired(reader, told["models"], each)
     for event in events:
         if isinstance(event, Accepted | Deferred) and event.request not in asked:
             yield f"request {event.request}: what was asked for it is not recorded"
@@ -125,6 +128,20 @@ def _counted(reader: Reader, name: str, told: Mapping[str, Json], events: Iterab
             yield f"request {event.request}: the accepted answer is not in the ledger"
         elif isinstance(event, Settled) and event.answered:
             yield from _settled(reader, task, event, asked.get(event.request, {}))
+
+
+def _paired(reader: Reader, models: Sequence[Mapping[str, Json]], asked: Mapping[str, Json]) -> Iterator[str]:
+    """Every answer is by the model that it is said to be by, and to the same request; that is known where texts are
+    stored."""
+    reference, number = asked["reference"], asked["request"]
+    name, settings = models[0]["name"], {key: value for key, value in models[0].items() if key != "name"}
+    said = {0: reference, **{1 + int(way): key for way, key in asked["keys"].items()}}
+    for model, key in said.items():
+        by, request = bought(reader, key)
+        if by and by != models[model]["name"]:
+            yield f"request {number}: an answer of {models[model]['name']} is recorded that {by} has given"
+        elif model and request is not None and request_key(as_reference(request, name, settings)) != reference:
+            yield f"request {number}: the candidate was asked something else than the reference"
 
 
 def _settled(reader: Reader, task: Task, event: Settled, asked: Mapping[str, Json]) -> Iterator[str]:

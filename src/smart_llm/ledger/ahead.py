@@ -12,7 +12,8 @@ then both files must be there. Every piece ends in a mark, which the next record
 it are written; so a killed process leaves whole pieces. Where the machine itself went down, the disk may hold less:
 there a record that is torn ends its piece; those after it were never synced.
 
-Events of one run and kind that are written as parts become one row of the ledger, whose payload lists them.
+The first file is locked as long as there is a writer. Events of one run and kind that are written as parts become one
+row of the ledger, whose payload lists them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from smart_llm.errors import LedgerError
+from smart_llm.errors import InputError, LedgerError
 
 FORMAT = "smart-ahead/2"
 ANSWER, ATTEMPT, EVENT, PART = range(4)
@@ -73,6 +74,7 @@ class Ahead:
         flags = os.O_CREAT | os.O_RDWR | os.O_TRUNC | getattr(os, "O_BINARY", 0)
         self._paths = files(path)
         self._files = [os.open(each, flags, 0o600) for each in self._paths]
+        _mine(self._files[0])
         _sync_folder(self._paths[0].parent)
         self._begin()
         self.turn()
@@ -100,8 +102,7 @@ class Ahead:
         for each in self._files:
             os.close(each)
         if remove:
-            for path in self._paths:
-                path.unlink(missing_ok=True)
+            _remove(self._paths)
 
     def _begin(self) -> None:
         """What the file held before is written over: that spares the disk much. Its checksums do not fit this piece."""
@@ -131,11 +132,15 @@ def boot_of() -> str | None:
 
 
 def pieces(path: Path) -> list[Piece]:
-    """What the files beside a ledger hold, oldest first, as far as it can be read."""
+    """What the files beside a ledger hold, oldest first, as far as it is whole. `LedgerError`: one may not be read."""
     found = list[Piece]()
     for each in files(path):
-        with suppress(FileNotFoundError):
+        try:
             found += _piece(each.read_bytes(), each)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LedgerError(f"{each}, a part of {path}, cannot be read: {error.strerror}.") from None
     return sorted(found, key=lambda piece: piece.number)
 
 
@@ -194,17 +199,17 @@ def fold(connection: sqlite3.Connection, number: int, entries: Iterable[Entry], 
 
 
 def settle(connection: sqlite3.Connection, path: Path) -> None:
-    """Fold in what a writer that was stopped has left, and remove its files."""
+    """Fold in what a writer that was stopped has left, and remove its files. `InputError`: it was not stopped."""
+    _check_stopped(path)
     for piece in _missing(connection, path):
         fold(connection, piece.number, piece.entries)
     if _told(connection, WRITTEN) is not None:
         _note(connection, WRITTEN, None)
-    for each in files(path):
-        each.unlink(missing_ok=True)
+    _remove(files(path))
 
 
 def begin(connection: sqlite3.Connection, path: Path) -> Ahead:
-    """Files for a ledger that is settled."""
+    """Files for a ledger that is settled. `OSError`, `sqlite3.Error`: there is no room for them."""
     name = _told(connection, NAME)
     if name is None:
         name = os.urandom(8).hex()
@@ -316,6 +321,38 @@ def _told(connection: sqlite3.Connection, kind: str) -> Any:
 def _note(connection: sqlite3.Connection, kind: str, value: object) -> None:
     told = msgspec.json.encode(value).decode()
     connection.execute("INSERT INTO events VALUES (NULL, ?, ?, ?, ?)", (RUN, kind, told, time.time()))
+
+
+def _check_stopped(path: Path) -> None:
+    """`LEDGER.lock` says so in a better way; but a lock that somebody has removed holds nobody up."""
+    with suppress(OSError):
+        handle = os.open(files(path)[0], os.O_RDWR)
+        try:
+            if not _mine(handle):
+                raise InputError(f"Another process writes the ledger {path}. Wait for it to end, or name another one.")
+        finally:
+            os.close(handle)
+
+
+def _mine(handle: int) -> bool:
+    """Lock an open file until it is closed; False: somebody else has. Where there are no such locks, `LEDGER.lock`
+    cannot be removed either."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    """What they hold is folded in: that they are left, where a folder cannot be written any more, does no harm."""
+    for each in paths:
+        with suppress(OSError):
+            each.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -20,12 +20,12 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
-from smart_llm.errors import InputError, LedgerError
+from smart_llm.errors import InputError, LedgerError, SmartError
 from smart_llm.ledger import ahead, lock
 from smart_llm.ledger.key_filter import Seen
 from smart_llm.ledger.keys import answer_json, canonical, request_json, seal, tagged
@@ -68,15 +68,14 @@ class Ledger(Reader):
         _check_place(path)
         self._lock = lock.acquire(path)
         try:
-            connection = _writable(path)
+            self._connection = _writable(path)
             Reader.__init__(self, path)
+            self._writer = _begun(path, self._connection, self._writer_of)
         except BaseException:
             self._lock.release()
             raise
         self._answer_ids = self._ids("answers", "set_apart")
         self._attempt_ids = self._ids("attempts")
-        self._connection = connection
-        self._writer = self._writer_of(connection)
         self._seen = Seen(key for (key,) in self._db.execute("SELECT key FROM answers"))
 
     @classmethod
@@ -222,21 +221,36 @@ def _writable(path: Path) -> sqlite3.Connection:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
-        os.chmod(path, 0o600)
+        with suppress(OSError):  # it belongs to somebody else
+            os.chmod(path, 0o600)
+    connection = None
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise LedgerError(f"{path} is not a ledger: {error}.") from error
-    try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 16000")
         migrate(connection)
         ahead.settle(connection, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise LedgerError(f"{path} is not a ledger: {error}.") from error
-    except LedgerError:
-        connection.close()
-        raise
+    except (sqlite3.Error, SmartError) as error:
+        if connection is not None:
+            connection.close()
+        raise _unusable(path, error) from error
     return connection
+
+
+def _begun(path: Path, connection: sqlite3.Connection, writer_of: Callable[[sqlite3.Connection], Writer]) -> Writer:
+    """Its writer."""
+    try:
+        return writer_of(connection)
+    except (OSError, sqlite3.Error) as error:
+        connection.close()
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError | sqlite3.Error | SmartError) -> SmartError:
+    """Why a ledger cannot be opened."""
+    if isinstance(error, SmartError):
+        return error
+    if isinstance(error, OSError | sqlite3.OperationalError):  # no room, no permission, somebody else's
+        return LedgerError(f"The ledger {path} cannot be written: {getattr(error, 'strerror', error)}.")
+    return LedgerError(f"{path} is not a ledger: {error}.")

@@ -261,10 +261,11 @@ def _number(found: re.Match[str] | None) -> int:
 
 
 def retry_after(headers: Mapping[str, str], problem: Problem | None = None) -> float | None:
-    """Seconds to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date, else what the body names."""
+    """Seconds to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date, else what the body names. A server
+    that says 0, or a time that is past, does not say how long."""
     for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0), ("ratelimit-reset", 1.0)):
         if (text := headers.get(name)) is not None and (named := _seconds(text, scale)) is not None:
-            return named
+            return named if named > 0 else None
     return problem.wait if problem else None
 
 

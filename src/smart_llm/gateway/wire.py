@@ -1,0 +1,164 @@
+"""Connections: replies sent in one piece, and none kept open for a client that neither asks nor listens.
+
+Head and body of a small reply are two writes of the server, and would be two packets. The server itself would wait for
+ever for a head that never ends, or for a client that does not read what it is sent; so such connections are cut here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+SMALL = 2**16
+"""Bytes that are kept until the end of a turn of the event loop."""
+HEAD = 2**16
+"""Bytes in a row that are no part of a body: a head, most of all."""
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Whole:
+    """A transport that sends what is written in one turn of the event loop together. seconds: see `watch`."""
+
+    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
+        self._transport, self._seconds = transport, seconds
+        self._kept, self._written = list[bytes](), 0
+        self._watching: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it, soon."""
+        self._written += len(data)
+        if len(data) > SMALL:
+            self._send()
+            self._transport.write(data)
+            return
+        if not self._kept:
+            self._loop.call_soon(self._send)
+        self._kept.append(data)
+
+    def close(self) -> None:
+        """Send what is kept, and close."""
+        self._send()
+        self._transport.close()
+        self.watch()
+
+    def watch(self) -> None:
+        """Cut the connection where something is to be sent, and none of it is taken for so many seconds."""
+        if left := self._transport.get_write_buffer_size():
+            self._watching = self._watching or self._loop.call_later(self._seconds, self._look, self._written - left)
+
+    def _look(self, taken: int) -> None:
+        self._watching = None
+        if self._written - self._transport.get_write_buffer_size() == taken:
+            self._transport.abort()
+        else:
+            self.watch()
+
+    def _send(self) -> None:
+        kept, self._kept = self._kept, []
+        if kept and not self._transport.is_closing():
+            self._transport.write(b"".join(kept))
+
+
+class Patient(HttpToolsProtocol):
+    """uvicorn's protocol on such a transport. seconds: within which a request has to begin once something of it has
+    come, or the connection was made, and within which a client has to take something of what it is sent. most:
+    connections at once."""
+
+    seconds: float
+    most: int
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection: its first request has to come."""
+        super().connection_made(Whole(transport, self.seconds))  # type: ignore[arg-type]
+        if len(self.connections) > self.most:  # one goes on which nothing is asked: whoever wants it connects again
+            idle = (each for each in self.connections if each is not self and each._idle)  # type: ignore[union-attr]
+            spared = next(idle, self)
+            self.connections.discard(spared)  # it is no longer there to be spared
+            spared.transport.abort()
+        self._loose = 0
+        self._late: asyncio.TimerHandle | None = self.loop.call_later(self.seconds, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._in_time()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Something of a request, or of nothing."""
+        self._loose += len(data)
+        super().data_received(data)
+        if self._loose > HEAD:
+            self._refuse()
+        elif self._late is None:
+            if self._idle:
+                self._late = self.loop.call_later(self.seconds, self._give_up)
+        elif not self._idle:
+            self._in_time()
+
+    def pause_writing(self) -> None:
+        """The client does not read fast enough."""
+        super().pause_writing()
+        self.transport.watch()  # type: ignore[attr-defined]
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._loose = 0
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        self._loose = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        self._loose = 0
+        super().on_message_complete()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self) -> None:
+        self._late = None
+        if self._idle:
+            self.transport.close()
+
+    def _refuse(self) -> None:
+        if self._idle:
+            self.transport.write(_TOO_LARGE)
+        self.transport.close()
+
+
+def protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
+    """A protocol of so much patience, for so many connections."""
+    return type("Protocol", (Patient,), {"seconds": seconds, "most": most})
+
+
+def room(most: int) -> int:
+    """How many connections there may be, most at the most: this process may open as many files again, to ask providers.
+    What the system allows it is made use of."""
+    try:
+        import resource
+    except ImportError:
+        return most
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * most if hard == resource.RLIM_INFINITY else min(2 * most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return most if soft == resource.RLIM_INFINITY else min(most, soft // 2)
