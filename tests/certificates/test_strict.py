@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import smart_llm as smart
 from smart_llm.ledger import Reader, canonical, tagged
 from smart_llm.types.plan import FrozenPlan, frozen_plan
 from tests.engine.test_run import rows, run
+
+Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +29,6 @@ def told(done: smart.Run[Any]) -> dict[str, Any]:
     """Its certificate, as a file has it."""
     fields: dict[str, Any] = json.loads(done.certificate.to_json())
     return fields
-
-
-def smart_command(*words: str) -> subprocess.CompletedProcess[str]:
-    """`smart`, as from a shell."""
-    return subprocess.run([sys.executable, "-m", "smart_llm", *words], capture_output=True, text=True, check=False)
 
 
 def test_a_certificate_comes_back_as_it_was(done: smart.Run[Any]) -> None:
@@ -62,16 +58,18 @@ def test_an_unknown_field_is_refused(done: smart.Run[Any], part: str) -> None:
     ("name", "more"),
     [("agreement", '"agreement": "0.9999"'), ("words", '"words": "At most 0 of the answers differ."'), ("pilot", "")],
 )
-def test_a_name_that_stands_twice_is_refused(done: smart.Run[Any], tmp_path: Path, name: str, more: str) -> None:
+def test_a_name_that_stands_twice_is_refused(
+    done: smart.Run[Any], tmp_path: Path, command: Command, name: str, more: str
+) -> None:
     """In whatever order, at whatever depth: what people and other readers of JSON see first is not what was checked."""
     text, path = done.certificate.to_json(), tmp_path / "forged.json"
     at = text.index(f'"{name}"')
     path.write_text(f"{text[:at]}{more or json.dumps(name) + ': [0]'}, {text[at:]}", encoding="utf-8")
     (problem,) = smart.verify(path, done.ledger)
     assert f"{name} twice" in problem
-    told = smart_command("verify", str(path))
-    assert (told.returncode, told.stdout) == (5, "")
-    assert f"{name} twice" in told.stderr
+    code, out, err = command("verify", path)
+    assert (code, out) == (5, "")
+    assert f"{name} twice" in err
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), "\ud800", [[[float("nan")]]]], ids=ascii)
@@ -114,14 +112,14 @@ def test_what_is_no_certificate_is_named(certificate: dict[str, Any]) -> None:
     assert "certificate" in problem
 
 
-def test_a_file_without_a_status_is_no_traceback(done: smart.Run[Any], tmp_path: Path) -> None:
+def test_a_file_without_a_status_is_no_traceback(done: smart.Run[Any], tmp_path: Path, command: Command) -> None:
     """`smart verify --json` answers, with exit code 5 and a problem."""
     certificate = told(done)
     del certificate["status"]
     (tmp_path / "c.json").write_text(json.dumps(certificate))
-    said = smart_command("verify", str(tmp_path / "c.json"), "--json")
-    assert said.returncode == 5, said.stderr
-    (problem,) = json.loads(said.stdout)["problems"]
+    code, out, err = command("verify", tmp_path / "c.json", "--json")
+    assert code == 5, err
+    (problem,) = json.loads(out)["problems"]
     assert "`status`" in problem
 
 
@@ -140,7 +138,7 @@ def test_a_plan_of_another_version_is_named(done: smart.Run[Any]) -> None:
     assert isinstance(done.certificate.plan, FrozenPlan)
 
 
-def test_runs_of_another_version_do_not_hide_others(tmp_path: Path) -> None:
+def test_runs_of_another_version_do_not_hide_others(tmp_path: Path, command: Command) -> None:
     """`smart runs` lists what it can read and says what it cannot; a report of the other run is refused in one line."""
     done = run(rows(60), tmp_path)
     with sqlite3.connect(done.ledger) as ledger:
@@ -149,13 +147,13 @@ def test_runs_of_another_version_do_not_hide_others(tmp_path: Path) -> None:
         ledger.execute(
             "INSERT INTO runs SELECT 'older', 'older', ?, plan_hash, seed, started, state, NULL FROM runs", (older,)
         )
-    said = smart_command("runs", "--ledger", str(done.ledger))
-    assert said.returncode == 0, said.stderr
-    assert done.run_id in said.stdout
-    assert "older was made by another version" in said.stderr
-    said = smart_command("report", "older", "--ledger", str(done.ledger))
-    assert said.returncode == 2
-    assert "another version" in said.stderr
+    code, out, err = command("runs", "--ledger", done.ledger)
+    assert code == 0, err
+    assert done.run_id in out
+    assert "older was made by another version" in err
+    code, out, err = command("report", "older", "--ledger", done.ledger)
+    assert code == 2
+    assert "another version" in err
     again = run(rows(60), tmp_path, seed=9)
     assert again.certificate.earlier_runs == 2
 

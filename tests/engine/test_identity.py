@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -317,19 +318,26 @@ def by_procedure_one(path: Path, **options: Any) -> smart.Run:
     return usual(table, path, **{"procedure": "ladder", "candidates": [SMALL], "providers": given, **options})
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> smart.Run:
+    """The run that the others are compared with."""
+    return by_procedure_one(tmp_path_factory.mktemp("one"))
+
+
 @pytest.mark.parametrize("what", OTHERS)
-def test_whatever_decides_answers_decides_the_order(tmp_path: Path, what: str) -> None:
-    """The same seed with another prompt, table, model or target is another order; with the same ones, the same order,
-    in whatever ledger."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    one = by_procedure_one(tmp_path / "a")
-    assert profiled(by_procedure_one(tmp_path / "b")) == profiled(one)
-    other = by_procedure_one(tmp_path / "a", **OTHERS[what])
+def test_whatever_decides_answers_decides_the_order(one: smart.Run, tmp_path: Path, what: str) -> None:
+    """The same seed with another prompt, table, model or target is another order, in the same ledger."""
+    shutil.copy(one.ledger, tmp_path / "ledger.db")
+    other = by_procedure_one(tmp_path, **OTHERS[what])
     assert profiled(other)[:10] != profiled(one)[:10]
     assert other.certificate.seed != one.certificate.seed
     for done in (one, other):
-        assert smart.verify(done.certificate, done.ledger) == []
+        assert smart.verify(done.certificate, tmp_path / "ledger.db") == []
+
+
+def test_the_same_run_has_the_same_order_in_whatever_ledger(one: smart.Run, tmp_path: Path) -> None:
+    """Where nothing that decides answers is different, and the seed is given."""
+    assert profiled(by_procedure_one(tmp_path)) == profiled(one)
 
 
 def test_a_seed_that_was_not_derived_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from chance import draw
 
 import smart_llm as smart
@@ -65,10 +66,15 @@ def deferred(done: smart.Run) -> list[int]:
     return [i for i, row in enumerate(done.table) if row["answered_by"] == "fake:big" and i not in profiled]
 
 
-def test_what_the_pilot_has_used_of_the_reserve_is_gone(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> smart.Run:
+    """The run in which every row has an answer."""
+    return run(tmp_path_factory.mktemp("calm") / "calm")
+
+
+def test_what_the_pilot_has_used_of_the_reserve_is_gone(calm: smart.Run, tmp_path: Path) -> None:
     """Two rows of the pilot without an answer use the reserve up: one more, lost while delivering, and nothing is
     claimed any more. A certificate that claims it all the same is refused."""
-    calm = run(tmp_path / "calm")
     assert calm.certificate.claim["reserve"] == RESERVE
     pilot = asked(calm)[0][:RESERVE]
     used = run(tmp_path / "used", pilot)
@@ -87,9 +93,8 @@ def test_what_the_pilot_has_used_of_the_reserve_is_gone(tmp_path: Path) -> None:
     assert any("than the evidence covers" in problem for problem in smart.verify(forged))
 
 
-def test_what_is_left_of_the_reserve_covers_late_errors(tmp_path: Path) -> None:
+def test_what_is_left_of_the_reserve_covers_late_errors(calm: smart.Run, tmp_path: Path) -> None:
     """Without errors in the pilot the whole reserve is there."""
-    calm = run(tmp_path / "calm")
     for lost, status in ((RESERVE, "certified"), (RESERVE + 1, "not-certified")):
         done = run(tmp_path / str(lost), deferred(calm)[:lost])
         assert done.certificate.errors["rows"] == lost

@@ -306,6 +306,32 @@ def test_a_file_of_models_holds_ways(tmp_path: Path) -> None:
     assert resolve("openai:x@http://127.0.0.1:1/v1", book=read_book(book)).way.plain
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("pack = [3]", "pack is a list; write one value"),
+        ("pack = true", "pack=True is not a number of rows"),
+        ("pack = 2.5", "pack=2.5 is not a number of rows"),
+        ("head = { a = 1 }", "head="),
+        ("prompt = 5", "prompt=5 cannot be read"),
+        ('pack = 3\npack_template = ""', "pack_template= is empty"),
+    ],
+)
+def test_a_file_of_models_with_ways_that_cannot_be_used(tmp_path: Path, line: str, why: str) -> None:
+    """Whatever TOML can say under a model is either a way or an error in one line."""
+    book = tmp_path / "models.toml"
+    book.write_text(f'[m]\nmodel = "openai:x@http://127.0.0.1:1/v1"\nin = 1\nout = 1\n{line}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=why):
+        resolve("m", book=read_book(book))
+
+
+@pytest.mark.parametrize("odd", [{"pack": True}, {"prompt": 5}, {"system": b"x"}, {"head": 2.5}])
+def test_what_is_no_way_in_python_is_an_error_of_ours(odd: dict[str, Any]) -> None:
+    """Values of another type than a way has are named, before anything is asked."""
+    with pytest.raises(InputError, match=next(iter(odd))):
+        resolve(str(smart.Candidate("fake:b?in=1&out=1", **odd)))
+
+
 @pytest.mark.parametrize("way", ["pack=0", "pack=900", "head=0", "prompt=nowhere.txt", "pack=3&pack_template=All"])
 def test_the_command_line_says_what_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], way: str

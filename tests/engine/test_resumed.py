@@ -56,9 +56,7 @@ class Stopping:
             raise TimeoutError("stopped")
 
 
-@pytest.mark.parametrize(
-    ("procedure", "seed"), [("ladder", 0), ("ladder", 1), ("ladder", 2), ("smart/2024", 0), ("per-label", 1)]
-)
+@pytest.mark.parametrize(("procedure", "seed"), [("ladder", 0), ("smart/2024", 1), ("per-label", 2)])
 def test_stopped_again_and_again_among_failures(tmp_path: Path, procedure: str, seed: int) -> None:
     """However often a run is stopped while both models fail by chance, no recorded ask, row or mark is ever rewritten,
     in the end every row has an answer, and each certificate on the way verifies with the ledger."""
@@ -75,19 +73,22 @@ def test_stopped_again_and_again_among_failures(tmp_path: Path, procedure: str, 
         (7, smart.Profiling),
         (60, smart.Profiling),
         (250, smart.Profiling),
+        (7, smart.Profiling),
         (90, smart.Delivering),
-    ] * 2:
+    ]:
         with suppress(TimeoutError):
             usual(rows(900), tmp_path, on_event=Stopping(after, kind), **options)
         now = record(tmp_path)
         assert now[: len(before)] == before
         before = now
+    lost = 900
     for _ in range(6):
-        done = usual(rows(900), tmp_path, **options)
-        assert record(tmp_path)[: len(before)] == before
-        before = record(tmp_path)
-        assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
-    assert all(row["status"] == "ok" for row in done.table)
+        if lost:
+            done = usual(rows(900), tmp_path, **options)
+            assert record(tmp_path)[: len(before)] == before
+            before, lost = record(tmp_path), sum(row["status"] != "ok" for row in done.table)
+            assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
+    assert lost == 0
     quiet = usual(rows(900), tmp_path, **{**options, "providers": (silent := providers())})
     assert sum(each.calls for each in silent.values()) == 0
     assert (quiet.certificate, quiet.table) == (done.certificate, done.table)
@@ -307,13 +308,14 @@ def test_a_record_that_does_not_follow_from_the_answers_is_refused(tmp_path: Pat
         ledger.execute("DROP TRIGGER events_no_update")
         asks = ledger.execute("SELECT id, payload FROM events WHERE kind = 'ask' ORDER BY id").fetchall()
     assert len(asks) > 2
-    for number, payload in asks:
-        ask = json.loads(payload)
-        FORGERIES[what](ask, min(3, len(ask["marks"]) - 1))
-        for stored, refused in ((json.dumps(ask), True), (payload, False)):
-            with sqlite3.connect(tmp_path / "ledger.db") as ledger:
-                ledger.execute("UPDATE events SET payload = ? WHERE id = ?", (stored, number))
-            assert (smart.verify(done.certificate, done.ledger) != []) == refused
+    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as ledger:
+        for number, payload in asks:
+            ask = json.loads(payload)
+            FORGERIES[what](ask, min(3, len(ask["marks"]) - 1))
+            ledger.execute("UPDATE events SET payload = ? WHERE id = ?", (json.dumps(ask), number))
+            assert smart.verify(done.certificate, done.ledger) != []
+            ledger.execute("UPDATE events SET payload = ? WHERE id = ?", (payload, number))
+    assert smart.verify(done.certificate, done.ledger) == []
 
 
 def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:

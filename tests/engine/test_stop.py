@@ -91,8 +91,7 @@ async def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Pat
         assert stats["answered"] == sum(model["distinct"] for model in stats["models"].values())
 
 
-@pytest.mark.parametrize("named", ["1e300", "60"])
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("named", "how"), [("60", signal.SIGINT), ("1e300", signal.SIGTERM)])
 async def test_a_stop_does_not_wait_for_what_a_server_asks(tmp_path: Path, named: str, how: signal.Signals) -> None:
     """All calls wait because a server names a time without end, or a minute: Ctrl-C ends the run before that minute is
     over."""

@@ -12,7 +12,7 @@ import pytest
 from ledgers import Told, told
 from numpy.typing import NDArray
 from runs import of_look
-from trials import GUILTY, tried
+from scipy.stats import binomtest
 
 from smart_llm import procedures
 from smart_llm.certificates import checks as verifying
@@ -92,22 +92,18 @@ def test_choosing_a_ladder_by_its_look_breaks_the_level() -> None:
 @pytest.mark.parametrize("split", [0, 20])
 def test_a_trap_for_every_tier_does_not_break_the_promise(split: int) -> None:
     """Bad rows just over the allowance stand where the candidates of two tiers are surest, so many of them in the
-    first: no more violations of the look with these tiers than 5 % explains, and some. Three times as many would be
-    found with probability .99 (kit/trials.py)."""
-    rows, bad = 400, 46
+    first: no more violations of the look with these tiers than 5 % explains, and some."""
+    rows, bad, runs, missed = 400, 46, 300, 0
     marks = np.zeros((rows, 3), np.int8)
     marks[: bad - split, 1], marks[rows - 2 * split :, 2] = BAD, BAD
     score = np.stack([np.full(rows, np.nan), -np.arange(rows), np.arange(rows)], axis=1)
     population = Population(marks, np.broadcast_to((1.0, 0.01, 0.02), marks.shape), score)
     procedure = of_look((Tier(1, OWN, (-200.0, 0)), SECOND), None, 3)
-
-    def broken(seed: int) -> bool:
+    for seed in range(runs):
         task = Problem(rows, Fraction("0.9"), Fraction("0.95"), "r", ("a", "b"), (1.0, 0.01, 0.02), seed)
-        return simulate(procedure, task, population).misses > task.allowance
-
-    trial = tried(broken, 0.05)
-    assert trial.evidence < GUILTY, trial
-    assert trial.broken > 0
+        missed += simulate(procedure, task, population).misses > task.allowance
+    assert binomtest(missed, runs, 0.05, alternative="greater").pvalue > 0.001
+    assert missed > 0
 
 
 # --------------------------------------------------------------------------- where they pay

@@ -1,8 +1,7 @@
 """`smart replay --candidate learned`: a recorded table with texts is enough, the reference's lines alone."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,29 +70,18 @@ def test_what_cannot_be_learned_from_is_refused(change: dict[str, str | None], m
         replay(lines, reference="ref", candidates=["learned"])
 
 
-def test_the_command_line_says_the_same(tmp_path: Path) -> None:
+def test_the_command_line_says_the_same(tmp_path: Path, command: Callable[..., tuple[int, str, str]]) -> None:
     """`--candidate learned` and `--text` on the command line; bad input ends with 2 and one line."""
     path = tmp_path / "recorded.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in table(1200)))
-    told = [
-        sys.executable,
-        "-m",
-        "smart_llm",
-        "replay",
-        str(path),
-        "--reference",
-        "ref",
-        "--candidate",
-        "learned",
-        "--agreement",
-        "0.8",
-    ]
-    done = subprocess.run([*told, "--json"], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["candidates"] == ["learned"]
-    done = subprocess.run([*told, "--text", "nothing"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "--text nothing: no such column" in done.stderr
-    assert done.stderr.count("\n") <= 2
+    told = ["replay", path, "--reference", "ref", "--candidate", "learned", "--agreement", "0.8"]
+    code, out, err = command(*told, "--json")
+    assert code == 0, err
+    assert json.loads(out)["candidates"] == ["learned"]
+    code, out, err = command(*told, "--text", "nothing")
+    assert code == 2
+    assert "--text nothing: no such column" in err
+    assert err.count("\n") <= 2
 
 
 @pytest.mark.parametrize("name", ["function:rules.py:classify", "regex:great=yes", "learned?embed=static"])

@@ -123,7 +123,7 @@ class Application:
 
 
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
-    """The body of a request, up to this number of bytes; how long it may take to come is the server's affair (`wire`)."""
+    """The body of a request, up to this number of bytes. The connection sees to it that it comes in time (`wire`)."""
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise Denied(415, "Send the body as it is, not packed (content-encoding).")

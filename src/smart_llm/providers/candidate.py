@@ -70,8 +70,8 @@ class Candidate:
         version: str | None = None,
     ) -> None:
         texts = {"prompt": prompt, "system": system, "pack_template": pack_template}
-        told: dict[str, Any] = {name: _given(text) for name, text in texts.items() if text is not None}
-        told |= {"pack": pack} if pack != 1 else {}
+        told: dict[str, Any] = {name: _given(name, text) for name, text in texts.items() if text is not None}
+        told |= {"pack": pack} if pack != 1 or isinstance(pack, bool) else {}
         told |= {"draws": draws} if draws else {}
         plain = {"head": head, "tail": tail, "max_tokens": max_tokens, "effort": effort}
         told |= {name: value for name, value in plain.items() if value is not None}
@@ -105,10 +105,12 @@ def _function(given: Any, told: Mapping[str, Any], own: Mapping[str, Any]) -> Mo
     return rules.of_given(given, **own)
 
 
-def _given(said: str | os.PathLike[str]) -> str:
+def _given(name: str, said: str | os.PathLike[str]) -> str:
     """A path as the name of its file, a text as text: in Python nobody's text is taken for a name."""
     if isinstance(said, str):
         return TEXT + said
+    if not isinstance(said, os.PathLike):
+        raise InputError(f"Candidate: {name}= is {type(said).__name__}; give a text, or a pathlib.Path of a file.")
     return os.fspath(said)
 
 

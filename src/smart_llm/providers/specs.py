@@ -347,7 +347,11 @@ def _default_rate(name: str, provider: str, model: str, url: str | None) -> Rate
 def _book_spec(path: str, name: str, table: object) -> str:
     if not isinstance(table, dict):
         raise InputError(f"{path}: {name} is not a table; write [{name}] and under it in = …, out = …")
-    fields = {field: ",".join(value) if isinstance(value, list) else str(value) for field, value in table.items()}
+    if listed := next((field for field, value in table.items() if isinstance(value, list) and field != "also"), None):
+        raise InputError(f"{path}: [{name}]: {listed} is a list; write one value.")
+    fields = {
+        field: ",".join(map(str, value)) if isinstance(value, list) else str(value) for field, value in table.items()
+    }
     model, url = fields.pop("model", name), fields.pop("url", None)
     if ":" not in model:
         raise InputError(f'{path}: [{name}] does not say which model it is; add model = "provider:model".')
