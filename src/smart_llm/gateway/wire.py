@@ -77,8 +77,7 @@ class Whole:
 class Patient(HttpToolsProtocol):
     """uvicorn's protocol on such a transport. seconds: within which a request has to be whole once something of it has
     come, or the connection was made, and within which a client has to take something of what it is sent. most:
-    connections at once. Only what is not whole gets a timer: one for every request would cost a
-    twentieth of what it takes in all."""
+    connections at once. Only what is not whole gets a timer."""
 
     seconds: float
     most: int
