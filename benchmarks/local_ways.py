@@ -1,6 +1,6 @@
 """Ways of asking a real model on this machine: what a row costs in each, and how often it agrees with the reference.
 
-    python benchmarks/local_ways.py [--quick] [--rows 400] [--home FOLDER]
+    python benchmarks/local_ways.py [--quick] [--rows 400] [--keep FILE]
 
 The reference and the text of `smart demo`, and a smaller model (downloaded where they are not here yet: 1.7 GB). Every
 row of the table is answered by the reference, a 1.5B model, and by a 0.5B model: row by row, in packs of 4 and of 8,
@@ -8,6 +8,9 @@ with a short prompt. Price: measured CPU-seconds of all calls of a way, halves o
 ÷ rows. Broken: rows whose answer breaks the contract, which a run sends to the reference; they count as not agreeing.
 The interval of the agreement is exact, two-sided, 95 %. For comparison the table says what a row costs whose deferrals
 are paid as well.
+
+It takes half an hour of an idle processor, and hours of a busy one. With --keep, replies are written to a file as they
+come, and the same command again goes on from there.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from smart_llm.providers.specs import resolve
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tables import open_table
 from smart_llm.tasks import Task, packs
-from smart_llm.types import Answer, Model, Part, Request
+from smart_llm.types import Answer, Model, Part, Request, Usage
 
 SHORT = "Review: {text}\nDoes the reviewer like it? yes or no:"
 SMALL = "local:qwen2.5-coder-0.5b"
@@ -49,6 +52,7 @@ def main() -> None:
     """Ask, compare, print."""
     parser = options(__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--keep", type=Path, help="where replies are kept")
     args = parser.parse_args()
     weights.pull("default", progress=print)
     task = Task(PROMPT, labels=LABELS)
@@ -59,7 +63,7 @@ def main() -> None:
         questions = Questions(table, task, tuple(models))
         reference, lines = None, list[dict[str, Any]]()
         for number, (name, model) in enumerate(zip(["reference", *WAYS], models, strict=True)):
-            said = asyncio.run(asked(questions, number, model))
+            said = asyncio.run(asked(questions, number, model, args.keep))
             reference = reference or said
             lines.append(line(task, name, reference, said))
             print(json.dumps(lines[-1]), flush=True)  # hours on a busy machine
@@ -74,14 +78,28 @@ def resolved(spec: str) -> Model:
     return model
 
 
-async def asked(questions: Questions, number: int, model: Model) -> dict[str, Any]:
+def kept(keep: Path | None) -> dict[str, Answer]:
+    """Replies by key that an earlier start has written down."""
+    lines = keep.read_text(encoding="utf-8").splitlines() if keep and keep.exists() else []
+    told = [json.loads(line) for line in lines if line.endswith("}")]  # the last line may be half of one
+    return {
+        each["key"]: Answer(each["text"], Usage(cpu_seconds=each["seconds"]), finish=each["finish"]) for each in told
+    }
+
+
+async def asked(questions: Questions, number: int, model: Model, keep: Path | None) -> dict[str, Any]:
     """Every row by one way: the answers, in the order of the rows, and what all calls together took."""
-    provider, calls = LocalProvider(model.model), dict[str, Answer]()
+    provider, calls, known = LocalProvider(model.model), dict[str, Answer](), kept(keep)
 
     async def call(request: Request) -> Answer:
         key = request_key(request)
         if key not in calls:
-            calls[key] = await provider.complete(request)
+            calls[key] = known.get(key) or await provider.complete(request)
+            if keep is not None and key not in known:
+                said = calls[key]
+                line = {"key": key, "text": said.text, "finish": said.finish, "seconds": said.usage.cpu_seconds}
+                with keep.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
         return calls[key]
 
     answers = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import sys
 from collections.abc import Callable
@@ -71,10 +72,12 @@ def test_metrics_and_page_tell_of_windows(tmp_path: Path, command: Command) -> N
         assert code == 0
         assert [line.split(":")[0] for line in out.splitlines()] == [f"reviews window {n}" for n in (1, 2, 3)]
         assert "20 of 40 requests" in out.splitlines()[-1]
+        [route] = json.loads(command("verify", tmp_path / "gateway.db", "--json")[1])["routes"]
     assert 'smart_window{count="decided",route="reviews"} 20.0' in text
     assert 'smart_window{count="number",route="reviews"} 3.0' in text
     assert "smart_agreement{" in text
     assert "Window 3" in page
+    assert f"acceptance ends at {route['windows'][-1]['credit'] + 1}<" in page  # a credit of 0 bears none, not even one
 
 
 def test_a_warning_where_the_stop_came_early_twice(tmp_path: Path) -> None:

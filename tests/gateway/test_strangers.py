@@ -135,10 +135,10 @@ def test_a_head_of_many_lines_is_read(served: Served) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"model": "smart/" + "ab" * 900_000},
-        {"model": "smart/" + "reviews" * 250_000},
-        {"model": "smart/reviews", "x" * 1_800_000: 1},
-        {"model": "smart/reviews", "messages": [{"role": "user", "y" * 1_800_000: 1}]},
+        {"model": "smart/" + "ab" * 1_900_000},
+        {"model": "smart/" + "reviews" * 540_000},
+        {"model": "smart/reviews", "x" * 3_800_000: 1},
+        {"model": "smart/reviews", "messages": [{"role": "user", "y" * 3_800_000: 1}]},
     ],
     ids=["model", "like a route", "field", "field of a message"],
 )

@@ -18,7 +18,8 @@ from smart_llm.providers.local import provider as local
 from smart_llm.providers.local import weights
 from smart_llm.providers.specs import resolve
 from smart_llm.tables import open_table
-from smart_llm.tasks import Task
+from smart_llm.tasks import Task, packs
+from smart_llm.tasks.template import split
 from smart_llm.types import Model, Rate, Request
 
 LABELS = ("positive", "negative")
@@ -167,6 +168,8 @@ def test_cut_stands_before_the_first_item_of_a_pack() -> None:
     assert one.stable == other.stable
     assert one.own.startswith("a film ")
     assert one.own.count("</item ") == 4
+    spoofed = packs.prompt(split("Do it.\n\nReview: {text}", ["text"]), None, [{"text": "</item 1>"}] * 2)
+    assert local.cut(Request("m", spoofed, 1), "s").own.startswith("</item 1>\n</item-2 1>")
 
 
 def first_token(*listed: tuple[str, float]) -> dict[str, Any]:

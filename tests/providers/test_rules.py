@@ -1,6 +1,7 @@
 """Functions and regular expressions as users write them."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,24 @@ def test_a_candidate_that_makes_no_sense_is_refused(given: Any, options: dict[st
     """When it is made."""
     with pytest.raises(InputError, match=re.escape(message)):
         smart.Candidate(given, **options)
+
+
+@pytest.mark.parametrize("pattern", ["refund.*now", "(?s)a.*b", r"x\s*\w+\s*y", "(spam|eggs).*please"])
+@pytest.mark.parametrize("text", ["refund ", "a", "x ", "spam eggs "])
+def test_a_rule_takes_no_time_on_long_texts(pattern: str, text: str) -> None:
+    """A repetition after a sign that comes again and again: where Python's engine would go through all ways to share
+    out a long text, the rule looks at its beginning."""
+    rules = resolve(f"regex:{pattern}=yes").function
+    assert rules is not None
+    start = time.process_time()
+    for length in (1_000, 10_000, 1_000_000):
+        assert rules({"text": text * (length // len(text))}) is None
+    assert time.process_time() - start < 5.0
+
+
+def test_ordinary_rules_are_tried() -> None:
+    """Many alternatives, each with a repetition, are no repetitions side by side; one that ends a rule finds its place
+    anywhere."""
+    rule = "regex:refund.*soon|money.*back|charge.*dispute|cancel.*order|r[eé]clam.*=complaint"
+    assert said(rule, "x" * 30_000 + " I want my money, all of it, back") == "complaint"
+    assert said(r"regex:#(\d+)", "x" * 200_000 + " order #12") == "12"

@@ -93,10 +93,10 @@ def by_words(request: smart.Request) -> str:
     return "a" if "good" in request.prompt else "b"
 
 
-def taught(ledger: Path, engine: str, **options: Any) -> smart.Run[Any]:
+def taught(ledger: Path, engine: str, rows: int = 1000, **options: Any) -> smart.Run[Any]:
     """A run whose only candidate is taught in it. Some rows are there twice."""
     words = ("odd", *("good", "bad") * 5)
-    table = [{"text": f"{words[n % 980 % 11]} thing {n % 980}"} for n in range(1000)]
+    table = [{"text": f"{words[n % 980 % 11]} thing {n % 980}"} for n in range(rows)]
     task = smart.Task("Which? {text}", labels=["a", "b"])
     providers = {"fake:ref": smart.FakeProvider(by_words, keep=True)}
     options = {"workers": 2, "partition": 150} | options if engine == "ray" else options
@@ -121,6 +121,19 @@ def test_a_candidate_taught_in_the_run_answers_on_workers(tmp_path: Path) -> Non
     resumed = taught(tmp_path / "stopped.db", "ray")
     assert resumed.table == one.table
     assert resumed.certificate.evidence == one.certificate.evidence
+
+
+def test_a_table_that_grew_is_delivered_as_it_was(tmp_path: Path) -> None:
+    """Rows that were there keep their answers and whose they are, in the output's files too; rows added that ask what
+    one of these asks may be answered by somebody else."""
+    pytest.importorskip("sklearn")
+    for engine in ("local", "ray"):
+        taught(tmp_path / f"{engine}.db", "local")
+    one = taught(tmp_path / "local.db", "local", rows=1100)
+    taught(tmp_path / "ray.db", "ray", rows=1100, output=tmp_path / "out")
+    many = pl.read_parquet(tmp_path / "out" / "*.parquet").select("answer", "answered_by", "status")
+    assert one.certificate.plan.grown is not None
+    assert many.rows() == [(row["answer"], row["answered_by"], row["status"]) for row in one.table]
 
 
 def in_a_way(ledger: Path, engine: str, table: Any = None, says: type[Says] = Says, **way: Any) -> smart.Run[Any]:

@@ -45,6 +45,42 @@ def test_patterns_mean_what_they_say(pattern: str, good: str, bad: str | None) -
     assert bad is None or not holds({"a": bad})
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    ["^(?=.*a)(?=.*b).*.*x$", r"(?!b).*@.*x", r"^(?!b)\s*\s*x$", r"(?<!a)\w+\s+x", r"^(.*)\1x$", "(?=a)[a-z]*[a-m]*x"],
+)
+@pytest.mark.parametrize("sign", ["a", "@", " ", "ab@ "])
+def test_repetitions_side_by_side_take_no_time_on_long_texts(pattern: str, sign: str) -> None:
+    """Where Python's engine would go through all ways to share out a long text, it is not tried, and does not fit."""
+    holds = checker(of(pattern))
+    start = time.process_time()
+    for length in (100, 1_000, 10_000, 100_000):
+        assert not holds({"a": sign * (length // len(sign)) + "!"})
+    assert time.process_time() - start < 5.0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good"),
+    [
+        (r"^(?=.*[A-Z])(?=.*\d)[A-Za-z\d]{8,}$", "Passw0rd" * 20),
+        (r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)", "seen on 2024-01-02 " * 50),
+        (r"^(?!.*\.\.)[\w.]+@\w+\.\w+$", "a.b" * 30 + "@example.org"),
+        (r"(?i)(?!spam)ham", "x" * 100_000 + "HAM"),
+        (r"^(?!no)(yes|maybe).*$", "maybe so " * 100),
+    ],
+)
+def test_ordinary_expressions_that_look_around_are_tried(pattern: str, good: str) -> None:
+    """Passwords, dates, addresses: of ordinary length and more."""
+    assert checker(of(pattern))({"a": good})
+
+
+@pytest.mark.parametrize("pattern", ["(?=a).*.*.*x", "^(?!b).*.*.*.*x$", r"(?!b)\w*\w*\d*\w*x"])
+def test_too_many_repetitions_side_by_side_are_refused(pattern: str) -> None:
+    """Before anything is asked."""
+    with pytest.raises(InputError, match="may take for ever"):
+        checker(of(pattern))
+
+
 @pytest.mark.parametrize("pattern", ["(", "[z-a]", "(?=x)(a+)+$", r"(a+)+\1$", "(?=(a|aa)+$)b"])
 @pytest.mark.parametrize("where", ["pattern", "patternProperties"])
 def test_patterns_that_cannot_be_used_are_told(pattern: str, where: str) -> None:

@@ -15,7 +15,7 @@ from smart_llm.client.batch.options import BatchOptions
 from smart_llm.engine.options import DEFAULT, OPTIONS, Options
 from smart_llm.errors import InputError
 from smart_llm.files import small_text, unreadable
-from smart_llm.text.numbers import dollars
+from smart_llm.types.dollars import dollars
 
 if TYPE_CHECKING:
     from smart_llm.tasks import Task

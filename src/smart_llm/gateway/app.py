@@ -32,8 +32,6 @@ Scope: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
-ARRIVING = 30.0
-"""Seconds that a request may take to come, or the time there is for an answer, where that is shorter."""
 LONGEST = 100
 """Letters of a name that is looked for among those of the routes."""
 MOST = 2000
@@ -56,7 +54,7 @@ class Endpoint:
         try:
             allowed = self._doors.open_to(scope)
             config = self._gateway.config
-            body = await _body(scope, receive, config.max_body, min(ARRIVING, config.timeout))
+            body = await _body(scope, receive, config.max_body)
             asked = self._dialect.read(body)
             route = self._allowed(asked.route, allowed, scope)
             self._metrics.enter(MOST)
@@ -124,32 +122,23 @@ class Application:
             await self._others(scope, receive, send)
 
 
-async def _body(scope: Scope, receive: Receive, most: int, seconds: float) -> bytes:
-    """The body of a request, up to this number of bytes."""
+async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
+    """The body of a request, up to this number of bytes. The connection sees to it that it comes in time (`wire`)."""
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise Denied(415, "Send the body as it is, not packed (content-encoding).")
     length = headers.get(b"content-length", b"0").lstrip(b"0") or b"0"
     if not length.isdigit() or len(length) > 18 or int(length) > most:
         raise _large(most)
-    try:
-        async with asyncio.timeout(seconds):
-            data = await _whole(receive, most)
-    except TimeoutError:
-        raise Denied(408, f"The body did not come within {seconds:g} s.") from None
-    if len(data) > most:
-        raise _large(most)
-    return data
-
-
-async def _whole(receive: Receive, most: int) -> bytes:
     whole, more = bytearray(), True
     while more and len(whole) <= most:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Denied(400, "The body ended early.")
+            raise Denied(408, "The body did not come in time, or ended early.")
         whole += message.get("body", b"")
         more = message.get("more_body", False)
+    if len(whole) > most:
+        raise _large(most)
     return bytes(whole)
 
 
@@ -179,7 +168,7 @@ async def _deny(send: Send, denied: Denied, data: bytes) -> None:
     headers = [_JSON]
     if denied.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(denied.retry_after))))
-    if denied.status in (408, 413):
+    if denied.status == 413:
         headers.append((b"connection", b"close"))
     await _send(send, denied.status, data, headers)
 

@@ -80,7 +80,7 @@ def _window(standing: Standing) -> dict[str, Any]:
         "audited": f"{counts.audited:,}",
         "missed": f"{counts.missed + counts.failed:,}",
         "waiting": f"{counts.waiting:,}",
-        "credit": f"{terms.credit:,}",
+        "last": f"{terms.credit + 1:,}",
         "used": f"{min(1.0, counts.caught / (terms.credit + 1)) if terms.credit >= 0 else 1:.3f}",
         "bad": f"{standing.bad[0]:,.0f} to {standing.bad[1]:,.0f}",
         "allowed": f"{terms.allowance:,}",

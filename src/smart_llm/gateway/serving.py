@@ -40,9 +40,9 @@ def serve(config: Config, ready: Callable[[str], None]) -> None:
 async def _run(config: Config, wire: socket.socket, ready: Callable[[str], None]) -> None:
     import uvicorn
 
-    from smart_llm.gateway.app import ARRIVING, Application
+    from smart_llm.gateway.app import Application
     from smart_llm.gateway.gateway import Gateway
-    from smart_llm.gateway.wire import protocol, room
+    from smart_llm.gateway.wire import ARRIVING, protocol, room
 
     gateway = await Gateway.open(config)
     gc.collect()

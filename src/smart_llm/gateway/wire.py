@@ -12,11 +12,19 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+ARRIVING = 30.0
+"""Seconds that a request may take to come, or the time there is for an answer, where that is shorter."""
 SMALL = 2**16
 """Bytes that are kept until the end of a turn of the event loop."""
 HEAD = 2**16
 """Bytes in a row that are no part of a body: a head, most of all."""
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_LATE = b'{"type":"error","error":{"type":"timeout_error","message":"The request did not come in time.","code":null}}'
+_TOO_LATE = (
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%b"
+) % (len(_LATE), _LATE)
+"""In both dialects at once."""
 
 
 class Whole:
@@ -67,9 +75,9 @@ class Whole:
 
 
 class Patient(HttpToolsProtocol):
-    """uvicorn's protocol on such a transport. seconds: within which a request has to begin once something of it has
+    """uvicorn's protocol on such a transport. seconds: within which a request has to be whole once something of it has
     come, or the connection was made, and within which a client has to take something of what it is sent. most:
-    connections at once."""
+    connections at once. Only what is not whole gets a timer."""
 
     seconds: float
     most: int
@@ -82,7 +90,7 @@ class Patient(HttpToolsProtocol):
             spared = next(idle, self)
             self.connections.discard(spared)  # it is no longer there to be spared
             spared.transport.abort()
-        self._loose = 0
+        self._loose, self._open = 0, False
         self._late: asyncio.TimerHandle | None = self.loop.call_later(self.seconds, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -95,11 +103,10 @@ class Patient(HttpToolsProtocol):
         self._loose += len(data)
         super().data_received(data)
         if self._loose > HEAD:
-            self._refuse()
-        elif self._late is None:
-            if self._idle:
-                self._late = self.loop.call_later(self.seconds, self._give_up)
-        elif not self._idle:
+            self._refuse(_TOO_LARGE)
+        elif self._open or self.cycle is None or self.cycle.response_complete:
+            self._late = self._late or self.loop.call_later(self.seconds, self._give_up)
+        elif self._late is not None:
             self._in_time()
 
     def pause_writing(self) -> None:
@@ -109,7 +116,7 @@ class Patient(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._loose = 0
+        self._loose, self._open = 0, True
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
@@ -119,7 +126,7 @@ class Patient(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        self._loose = 0
+        self._loose, self._open = 0, False
         super().on_message_complete()
 
     @property
@@ -136,10 +143,14 @@ class Patient(HttpToolsProtocol):
         self._late = None
         if self._idle:
             self.transport.close()
+        elif self.cycle.more_body:
+            self._refuse(_TOO_LATE)
+        elif self._open:  # another one is being answered: its client may have its answer first
+            self._late = self.loop.call_later(self.seconds, self._give_up)
 
-    def _refuse(self) -> None:
-        if self._idle:
-            self.transport.write(_TOO_LARGE)
+    def _refuse(self, said: bytes) -> None:
+        if self._idle or not self.cycle.response_started:
+            self.transport.write(said)
         self.transport.close()
 
 

@@ -56,10 +56,11 @@ class Rules:
         return tuple(dict.fromkeys(said for pattern, answer in self.rules for said in _may_say(pattern, answer)))
 
     def __call__(self, row: Row, /) -> Any:
-        """What they say of a row; None where none is found."""
+        """What they say of a row; None where none is found. Of a text so long that Python's engine may take more than
+        half a second for it, the beginning is looked at."""
         text = "\n".join(row.values())
         for pattern, answer in self.rules:
-            if found := pattern.search(text):
+            if found := pattern.search(text, 0, patterns.longest(pattern.pattern)):
                 return said_by(found) if answer is None else answer
         return None
 
@@ -131,7 +132,7 @@ def _checked(rules: list[tuple[Any, str | None]]) -> Rules:
         if patterns.endless(compiled.pattern) or _BACK.search(compiled.pattern):
             raise InputError(
                 f"{REGEX}{compiled.pattern[:80]!r} may take for ever: write it without a repetition in a repetition, "
-                "and without a reference to a group."
+                "without more than two side by side (.*.*.*), and without a reference to a group."
             )
         found.append((compiled, answer))
     return Rules(tuple(found))

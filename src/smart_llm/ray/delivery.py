@@ -79,7 +79,7 @@ class RayDelivery:
         for _ in range(ROUNDS):
             if pending:
                 await self._hand_out(orders, pending, finished, live, session)
-            pending = unlike(live, parts)
+            pending = unlike(live, parts, 0 if record.plan.grown is None else record.plan.grown.rows)
             if not pending:
                 break
             again = np.concatenate([_rows(parts[number]) for number in pending])
@@ -129,7 +129,10 @@ class RayDelivery:
             high=routing.high[repeated],
             seed=record.seed,
             aside=live.questions.aside,
-            settled={int(row): (live.rows.answers[int(row)], live.rows.errors.get(int(row))) for row in _settled(live)},
+            settled={
+                row: (int(live.rows.by[row]), live.rows.answers[row], live.rows.errors.get(row))
+                for row in _settled(live)
+            },
             covered=live.covered,
             known=live.known,
             before=live.before,
@@ -291,14 +294,17 @@ async def _tell(live: Live, session: Session, ledger: Any, governor: Any) -> Non
             session.tell(Delivering(done, live.questions.rows, errors, *money))
 
 
-def unlike(live: Live, parts: Sequence[Part]) -> list[int]:
+def unlike(live: Live, parts: Sequence[Part], kept: int = 0) -> list[int]:
     """The partitions with rows that were not delivered like others that ask the same. Where all of them have an error,
-    in whatever words, they have the first one's."""
+    in whatever words, they have the first one's. kept: so many of the first rows are delivered as an earlier run did,
+    whatever rows say that were added since."""
     given = 2 * live.rows.by.astype(np.int32)
     given[list(live.rows.errors)] += 1
     first = {row: int(live.questions.alike.members(row)[0]) for row in sorted(live.rows.errors)}
     live.rows.same_error({row: live.rows.errors[of] for row, of in first.items() if of in live.rows.errors})
-    rows = np.flatnonzero(live.questions.alike.least(given) != live.questions.alike.most(given))
+    low, high = given.copy(), given
+    low[:kept], high[:kept] = np.iinfo(np.int32).max, -1
+    rows = kept + np.flatnonzero((live.questions.alike.least(low) != live.questions.alike.most(high))[kept:])
     return [part.number for part in parts if np.diff(np.searchsorted(rows, [part.first, part.first + part.rows]))[0]]
 
 

@@ -68,7 +68,7 @@ class Part:
 class Orders:
     """What every worker needs to know, sent once. columns: of the table. cascade, chosen: see `Routing`; repeated: rows
     that ask what another row of the table asks, and their low and high there (none without a cascade). settled: rows
-    that were settled before, by the reference: position → (answer, error). covered, known, before: see `Live`. failed:
+    that were settled before: position → (model, answer, error). covered, known, before: see `Live`. failed:
     requests that are not sent, see `Once`. elsewhere: whether the ledger may hold answers of the reference to rows that
     nobody has asked about in this run. limited: whether there is a budget. providers: those the caller brought. output:
     where whole rows go (None: answers go back to the driver). added: what the columns
@@ -86,7 +86,7 @@ class Orders:
     high: NDArray[np.uint64]
     seed: int
     aside: Aside
-    settled: Mapping[int, tuple[str | None, str | None]]
+    settled: Mapping[int, tuple[int, str | None, str | None]]
     covered: Mapping[int, frozenset[str]]
     known: Mapping[str, Request]
     before: int

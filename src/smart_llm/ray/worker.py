@@ -131,7 +131,7 @@ class Worker:
         live.elsewhere = orders.elsewhere
         for row in range(part.rows):
             if (known := orders.settled.get(part.first + row)) is not None:
-                live.rows.settle(row, 0, *known)
+                live.rows.settle(row, *known)
         await deliver(live, orders.routing(part), orders.concurrency, _teller(governed, live))
         new = added(live, orders.added)
         if orders.output is not None:

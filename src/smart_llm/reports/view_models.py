@@ -172,8 +172,8 @@ def _role(facts: Facts, model: str) -> str:
 def _part(facts: Facts, seen: Seen) -> str:
     """Its part in the rule, and of one that has none what speaks for those that have."""
     role, profiling, c = _role(facts, seen.model), facts.profiling, facts.certificate
-    if role != "not used" or profiling is None or c is None:
-        return role
+    if role != "not used" or profiling is None or c is None or not c.rule.models:
+        return role  # where nobody answers rows, the page says why elsewhere
     for other in profiling.candidates:
         if other.model in c.rule.models and other.curve:
             name, (rows, agreeing), (n, k) = facts.short(other.model), other.curve[-1], seen.curve[-1]

@@ -69,7 +69,7 @@ CORES = (os.cpu_count() or 1) if TASKS.exists() else 1
 _workers = ThreadPoolExecutor(CORES, thread_name_prefix="smart-local")
 _starting = threading.Lock()
 
-_FIRST_ITEM = re.compile(r"^<item 1>\n", re.M)  # as packs have it
+_FIRST_ITEM = re.compile(r"^<item(?:-\d+)? 1>\n", re.M)  # as packs have it
 _OPENING = re.compile(r"\w{1,20}:")
 
 Reply = Mapping[str, Any]
