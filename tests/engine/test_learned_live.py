@@ -169,7 +169,6 @@ def test_a_model_that_was_changed_in_the_ledger_is_found_out(
         ({"candidates": ["learned?pack=3"]}, "unknown option .pack."),
         ({"candidates": ["learned", "learned"]}, "given twice"),
         ({"procedure": "smart/2024"}, "goes with the default procedure"),
-        ({"engine": "ray"}, "in the process of the run"),
     ],
 )
 def test_what_it_cannot_do_is_said_before_anything_is_asked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import resource
 import signal
 import sqlite3
@@ -46,6 +47,11 @@ def opened(path: Path) -> Iterator[Callable[[], Swift]]:
 def told(number: int) -> Entry:
     """An event."""
     return EVENT, ("run", "told", str(number), 0.0)
+
+
+def unlocked(writer: Swift) -> None:
+    """Nobody holds the writer's files any more: as a killed process leaves them, or where there are no such locks."""
+    fcntl.flock(writer._ahead._files[0], fcntl.LOCK_UN)
 
 
 def part(number: int) -> Entry:
@@ -184,6 +190,7 @@ def test_what_is_lost_beside_a_ledger_is_said(
         writer._ahead.turn()
         for number in range(5, 9):
             writer._ahead.append([told(number)])
+    unlocked(writer)
     file = ahead.files(path)[which]
     data = file.read_bytes()
     spoil(file, data)
@@ -195,13 +202,14 @@ def test_what_is_lost_beside_a_ledger_is_said(
 
 
 def test_two_writers_of_a_ledger_are_noticed(path: Path, opened: Callable[[], Swift]) -> None:
-    """Where a second writer got past the lock, the first cannot fold in what nobody would find, and says so."""
+    """Where a second writer got past both locks, the first cannot fold in what nobody would find, and says so."""
 
     async def both() -> str:
         first, failures = opened(), list[LedgerError]()
         first.failed = failures.append
         first.write([told(1)])
         path.with_name("a.db.lock").unlink()
+        unlocked(first)
         Ledger.open(path).close()
         while not failures:
             with contextlib.suppress(LedgerError):
@@ -218,8 +226,10 @@ def test_a_link_to_a_ledger_is_the_ledger(path: Path, opened: Callable[[], Swift
     link = path.parent / "elsewhere" / "link.db"
     link.parent.mkdir()
     link.symlink_to(path)
-    opened().write([told(1)])
+    writer = opened()
+    writer.write([told(1)])
     assert read(link) == [1]
+    unlocked(writer)
     with contextlib.closing(Ledger.open(path)), pytest.raises(InputError, match="is using the ledger"):
         Ledger.open(link)
 

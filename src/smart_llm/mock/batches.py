@@ -205,5 +205,5 @@ class BatchStore:
         if status == 200:
             self.billed[asked.model, asked.prompt] += 1
             if self.goes_wrong("odd"):
-                data = b'{"choices":[],"content":"?"}'
+                data = b'{"choices":[],"content":{}}'
         return Said(asked, status, data)
