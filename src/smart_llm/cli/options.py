@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smart_llm.cli.dollars import dollars
 from smart_llm.client.batch.options import BatchOptions
 from smart_llm.engine.options import DEFAULT, OPTIONS, Options
 from smart_llm.errors import InputError
 from smart_llm.files import small_text, unreadable
-from smart_llm.types.dollars import dollars
 
 if TYPE_CHECKING:
     from smart_llm.tasks import Task
