@@ -57,7 +57,7 @@ class Whole:
         self.watch()
 
     def watch(self) -> None:
-        """Cut the connection where something is to be sent, and none of it is taken for so many seconds."""
+        """Cut the connection if the client takes nothing of what is waiting to be sent within the time limit."""
         if left := self._transport.get_write_buffer_size():
             self._watching = self._watching or self._loop.call_later(self._seconds, self._look, self._written - left)
 
@@ -155,7 +155,7 @@ class Patient(HttpToolsProtocol):
 
 
 def protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
-    """A protocol of so much patience, for so many connections."""
+    """The protocol class with these limits."""
     return type("Protocol", (Patient,), {"seconds": seconds, "most": most})
 
 

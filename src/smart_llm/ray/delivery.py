@@ -296,7 +296,7 @@ async def _tell(live: Live, session: Session, ledger: Any, governor: Any) -> Non
 
 def unlike(live: Live, parts: Sequence[Part], kept: int = 0) -> list[int]:
     """The partitions with rows that were not delivered like others that ask the same. Where all of them have an error,
-    in whatever words, they have the first one's. kept: so many of the first rows are delivered as an earlier run did,
+    in whatever words, they have the first one's. kept: how many of the first rows are delivered as an earlier run did,
     whatever rows say that were added since."""
     given = 2 * live.rows.by.astype(np.int32)
     given[list(live.rows.errors)] += 1
