@@ -242,7 +242,7 @@ def fake(path: Path, big: Model, small: Model, rows: int = 300, **options: Any) 
 @pytest.mark.parametrize(("concurrency", "few"), [(1, 2), (4, 2), (64, 2), (64, 30)])
 def test_rows_that_fail_by_themselves_are_errors(tmp_path: Path, concurrency: int, few: int) -> None:
     """The reference fails on some rows whatever is done, first and last among them: they are errors, the run ends, and
-    ends again when only they are left to be asked, in moments."""
+    ends again when only they are left to be asked, in moments: 8 calls without a judge, 33 where no share is known."""
     lost = {f"row {i}" for i in (0, 7, *range(300 - few, 300))}
     big = Model(0.0, lambda prompt, calls: prompt.split("\n")[1] in lost)
     for _ in range(2):
@@ -250,7 +250,7 @@ def test_rows_that_fail_by_themselves_are_errors(tmp_path: Path, concurrency: in
         done = fake(tmp_path / "l.db", big, Model(0.0), procedure="reference-only", concurrency=concurrency)
         assert {row["text"] for row in done.table if row["status"] != "ok"} == lost
         assert time.monotonic() - started < 60
-    assert big.calls - calls <= 40 * len(lost)
+    assert big.calls - calls <= 42 * len(lost)
 
 
 @pytest.mark.usefixtures("quick")

@@ -2,9 +2,10 @@
 
 A call that fails says one of two things: something is wrong with this request, or with the model. Only other calls can
 tell which. So a failure counts against its row only where the model has reacted to another call since the row began to
-fail, and has not failed on everybody since (`Trials`); and it counts the less, the more of all requests fail at their
-first try. Where nobody else is there to compare with, a witness is called: a request that the model has answered before
-is sent once more.
+fail, and has not failed on everybody since (`Trials`). The row is given up once it has used up its tries and once that
+many failures would hardly happen by chance to a request like the others: the more of all requests fail at their first
+try, the longer it is tried. Where nobody else is there to compare with, a witness is called: a request that the model
+has answered before is sent once more.
 
 A model that has failed many times in a row is taken to be down. Calls to it are held back; every few seconds one of
 them leaves as a probe, and the first one that is answered lets all others go. A model that is down for longer than the
@@ -16,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from math import log, log1p
+from math import log, log1p, sqrt
 
 from smart_llm.errors import Refused
 from smart_llm.types import Request
@@ -34,9 +35,10 @@ NEVER = 30.0
 """Seconds that a model is waited for which has not reacted to anything yet: it may not be there at all."""
 
 
-MEMORY, FINE, LEAST = 64, 0.999, 1 / 4
-"""So many requests back it is remembered how many are answered at their first try; what stands for all of them; and
-what a failure counts for at least."""
+MEMORY, FINE, LEAST, CAUTION, LUCK = 64, 0.999, 1 / 4, 2.0, 1e-4
+"""So many requests back it is remembered how many are answered at their first try; what stands for all of them; what
+share of them is taken to be answered at least; how many standard errors below the observed share is believed; and how
+improbable a row's failures must be, if it were like the others, to be its own."""
 MOST_QUEUED, LONGER = 16, 4
 """Calls of a row that may be late in a server's queue without being counted; and how many times as long as others the
 later ones may take."""
@@ -44,14 +46,15 @@ later ones may take."""
 
 @dataclass(slots=True)
 class Trials:
-    """The failures of one row. all: how many; counted: what those count that are its own; alone: those since then that
-    nobody can judge; first: when the call left that failed first; since: the same of those that nobody can judge;
-    vouched: whether the model was seen to answer others after as many of them as there are tries; cost: USD that its
-    calls may have cost; throttled, queued: how often it met a rate
-    limit, and was late in a server's queue: no failures."""
+    """The failures of one row. all: how many; counted: those that are its own; luck: the logarithm of the chance that
+    a request like the others fails so often; alone: those since then that nobody can judge; first: when the call left
+    that failed first; since: the same of those that nobody can judge; vouched: whether the model was seen to answer
+    others after as many of them as there are tries; cost: USD that its calls may have cost; throttled, queued: how
+    often it met a rate limit, and was late in a server's queue: no failures."""
 
     all: int = 0
-    counted: float = 0.0
+    counted: int = 0
+    luck: float = 0.0
     alone: int = 0
     first: float | None = None
     since: float | None = None
@@ -76,7 +79,8 @@ class Trials:
             health.began(answered=False)
         self.all += 1
         if self.vouched or (health.proof > self.first and not health.down):
-            self.counted += max(LEAST, health.share)
+            self.counted += 1
+            self.luck += log1p(-health.believed)
         else:
             self.since = self.since if self.alone else left
             self.alone += 1
@@ -86,7 +90,7 @@ class Trials:
         all."""
         if not health.alive:
             return self.all >= tries
-        return self.counted >= tries or (self.vouched and self.counted > 0)
+        return (self.counted >= tries or self.vouched) and self.luck <= log(LUCK)
 
     def judged(self, vouched: bool) -> None:
         """Whether the model answers others is known now."""
@@ -116,6 +120,11 @@ class Health:
     def alive(self) -> bool:
         """Whether it has ever reacted to a request, in this session or by what the ledger holds."""
         return self.good is not None or self.proof > float("-inf")
+
+    @property
+    def believed(self) -> float:
+        """The share of requests that are answered at their first try, as low as it may be by what was seen."""
+        return max(LEAST, self.share - CAUTION * sqrt(self.share * (1 - self.share) / self._begun))
 
     @property
     def down(self) -> bool:
