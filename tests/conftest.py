@@ -6,11 +6,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
-from ports import kept
+from ports import kept, usual
 
 from smart_llm import cli
 from smart_llm.ledger import Ledger
@@ -39,10 +38,9 @@ def _own_folder_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    """A free port, the same every time a test runs, if nobody else on this machine has it: addresses are part of
-    models' names, and names of a run's order. It is kept for the test, also while no server of the test listens."""
-    first = crc32(request.node.nodeid.encode())
-    with kept(*(20_000 + (first + 7919 * k) % 10_000 for k in range(1000))) as found:
+    """A free port, the same every time a test runs, if nobody else on this machine has it. It is kept for the test,
+    also while no server of the test listens."""
+    with kept(*usual(request.node.nodeid)) as found:
         yield found
 
 

@@ -1,4 +1,7 @@
-"""What is announced is never less than what is in flight, by few notes, however calls come and go. On a clock that jumps."""
+"""What is announced is never less than what is in flight, by few notes, however calls come and go.
+
+On a clock that jumps.
+"""
 
 from __future__ import annotations
 

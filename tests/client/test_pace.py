@@ -1,4 +1,7 @@
-"""How many calls a model bears: fewer after a rate limit, more after successes, none during a pause. On a clock that jumps."""
+"""How many calls a model bears: fewer after a rate limit, more after successes, none during a pause.
+
+On a clock that jumps.
+"""
 
 from __future__ import annotations
 

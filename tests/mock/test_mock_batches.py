@@ -102,7 +102,7 @@ async def test_too_many_queued_tokens_fail_a_batch() -> None:
         second, _ = await ended(sdk, lines(20))
         assert server._mount is not None
         server._mount.openai_store.settings = BatchSettings(queue_tokens=300, working=0.0)
-        while (await sdk.batches.retrieve(first.id)).status != "completed":
+        while (await sdk.batches.retrieve(first.id)).status != "completed":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         third, _ = await ended(sdk, lines(20))
     assert (second.status, second.errors.data[0].code) == ("failed", "token_limit_exceeded")
@@ -139,7 +139,7 @@ async def test_a_cancelled_batch_ends() -> None:
     ):
         batch = await submitted(sdk, lines(4))
         assert (await sdk.batches.cancel(batch.id)).status == "cancelling"
-        while (status := (await sdk.batches.retrieve(batch.id)).status) == "cancelling":
+        while (status := (await sdk.batches.retrieve(batch.id)).status) == "cancelling":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert status == "cancelled"
 
