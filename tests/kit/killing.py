@@ -15,21 +15,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from smart_llm.mock.server import MockServer
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["smart_llm.cli", "smart_llm.execution", "polars", "aiohttp"])
+_FORKS.set_forkserver_preload(["smart_llm.cli", "smart_llm.execution", "smart_llm.learned.model", "polars", "pytest"])
 
 
 def _run(arguments: list[str], env: dict[str, str], folder: str, written: str) -> None:
-    """As the interpreter would: a module (-m NAME) or a file, and what it is given."""
+    """As the interpreter would: a module (-m NAME), code (-c CODE) or a file, and what it is given."""
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{written}/{name}", os.O_WRONLY), number)
-    sys.argv = arguments[arguments[0] == "-m" :]
-    if arguments[0] == "-m":
+    sys.path[:0] = env.get("PYTHONPATH", "").split(os.pathsep)
+    sys.argv = arguments[arguments[0] in ("-m", "-c") :]
+    if arguments[0] == "-c":
+        exec(arguments[1], {"__name__": "__main__"})
+    elif arguments[0] == "-m":
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(arguments[0], run_name="__main__")
@@ -61,6 +66,15 @@ class Command:
         out, err = (Path(self._folder.name, name).read_bytes() for name in ("out", "err"))  # noqa: ASYNC240
         self._folder.cleanup()
         return out, err
+
+
+def ended(code: str, folder: str) -> tuple[int | None, str]:
+    """Run this code, which may import what is in a folder: exit code and what it has written to stderr."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", folder)
+        command = Command([sys.executable, "-c", code])
+    _, err = asyncio.run(command.communicate())
+    return command.returncode, err.decode()
 
 
 async def finished(arguments: list[str]) -> dict[str, Any]:
