@@ -206,8 +206,8 @@ async def _execute(
     live = _live(job, record, models, client, session)
     stands, start = Stands.of(record, session.ledger), session.ledger.last_number()
     await _continue(job, record, live, session)
-    if session.retry == "broken" and (count := set_apart(live, record, session.ledger)):
-        session.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
+    for sentence in set_apart(live, record, session.ledger) if session.retry == "broken" else ():
+        session.tell(Said(sentence))
     try:
         verdict = await profiled(job, record, live, stands, session, ahead)
         if verdict.granted:
