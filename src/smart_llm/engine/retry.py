@@ -27,6 +27,8 @@ from smart_llm.types import DEFER, ERROR, Json
 
 DELIVERY = "delivery"
 """Kind of the event that records the beginning of a run's delivery."""
+ASKED = ("prompt", "system", "labels", "schema", "max_tokens")
+"""What a task says of a request."""
 ROWS = 4096
 """Rows looked at together."""
 
@@ -93,10 +95,22 @@ def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> list[str]:
 
 
 def _resting(record: RunRecord, reader: Reader) -> dict[str, str]:
-    """By the name of a candidate: another run that has it, and was not given up."""
+    """By the name of a candidate: another run that asks it the same of a row, and was not given up."""
     others = [run for run in reader.runs() if run.run_id != record.run_id]
     kept = [run for run in others if reader.latest(run.run_id, GIVEN_UP) is None]
-    return {name: run.run_id for run in kept for name in run.recorded.get("candidates", ())}
+    return {
+        name: run.run_id
+        for run in kept
+        for name in run.recorded.get("candidates", ())
+        if _asked_alike(run.recorded, record.recorded, name)
+    }
+
+
+def _asked_alike(one: Json, other: Json, name: str) -> bool:
+    """Whether two plans may ask a candidate the same: by the same task, or in a way of its own."""
+    if any(name in plan.get("ways", {}) for plan in (one, other)):
+        return True
+    return all(one["task"].get(part) == other["task"].get(part) for part in ASKED)
 
 
 async def outcome(retry: Retry, record: RunRecord, live: Live, start: int) -> str | None:
