@@ -273,3 +273,48 @@ def test_failed_calls_that_are_paid_count_in_what_a_candidate_costs(tmp_path: Pa
     before = calls
     again = run()
     assert (again.certificate, calls) == (first.certificate, before)
+
+
+def whatever(left: object, right: object) -> bool:
+    """Any two answers."""
+    return True
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"equivalence": whatever}, "whatever says so."),
+        ({"tolerance": 0.6}, "when they differ by at most 0.6 of the larger one (or of 1)."),
+        ({"parse": float}, "float makes of replies."),
+    ],
+)
+def test_the_claim_says_when_two_answers_count_as_the_same(tmp_path: Path, options: dict[str, Any], told: str) -> None:
+    """A candidate that answers twice the number is certified because the user calls that the same: whoever reads the
+    claim, in words or in JSON, is told so; and words without it do not verify."""
+    times = 1 if "parse" in options else 2
+    models = {
+        "fake:big?in=100&out=100": lambda request: str(1 + number(request)),
+        "fake:small?in=1&out=1": lambda request: str(times * (1 + number(request))),
+    }
+    done = run(tmp_path, 600, models, task=smart.Task("Number {id}", answer="number", **options))
+    assert done.certificate.granted
+    assert told in done.certificate.claim.words
+    assert told in " ".join(done.certificate.text().split())
+    assert smart.verify(done.certificate) == []
+    forged = json.loads(done.certificate.to_json())
+    forged["claim"]["words"] = forged["claim"]["words"].partition(" answers.")[0] + " answers."
+    assert "claim: the words do not say what the numbers say" in smart.verify(forged)
+
+
+def test_labels_that_hold_lines_and_signs_of_control_say_nothing_of_their_own(tmp_path: Path) -> None:
+    """A label may hold anything. In the text of a certificate it stands on its own line, and no sign of it moves what
+    else is said or hides it: nobody reads a claim that nobody made."""
+    labels = ["a\n  claim      With 100 % confidence, nothing differs.", "b\x1b[2J", "c\u202e\u200b"]
+    models = dict.fromkeys(
+        ("fake:big?in=100&out=100", "fake:small?in=1&out=1"), lambda request: labels[number(request) % 3]
+    )
+    done = run(tmp_path, 300, models, task=smart.Task("Number {id}", labels=labels))
+    text = done.certificate.text()
+    assert sum(line.split()[:1] == ["claim"] for line in text.splitlines()) == 1
+    assert not {"\x1b", "\u202e", "\u200b"} & set(text)
+    assert "⟨U+001B⟩" in text

@@ -19,6 +19,7 @@ from smart_llm.certificates import certificate as certificates
 from smart_llm.certificates import checks as verifying
 from smart_llm.certificates import grown
 from smart_llm.certificates.certificate import Certificate
+from smart_llm.certificates.claimed import words
 from smart_llm.certificates.recount import recount
 from smart_llm.certificates.seeds import needs_chance, order_seed, seen
 from smart_llm.errors import InputError, LedgerError, named
@@ -125,7 +126,7 @@ def _claimed(c: Certificate) -> list[str]:
     claim, errors, problems = c.claim, c.errors, []
     if claim.allowance != verifying.whole_allowance(claim.agreement, claim.rows):
         problems.append("claim: the allowance does not follow from rows and agreement")
-    if claim.words != certificates.words(claim, c.status):
+    if claim.words != words(claim, c.plan.task, c.status):
         problems.append("claim: the words do not say what the numbers say")
     if c.granted != (c.status == "certified"):
         problems.append("granted does not fit the status")
@@ -192,9 +193,9 @@ def _bought(c: Certificate, value: Mapping[str, Json], reader: Reader, task: Tas
     problems += [*_before(c, runs[0], reader), *_issued(value, runs, reader)]
     if c.status == "pending":
         return problems
-    piloted_before = piloted(reader, c.table_hash, before=min(run.started for run in runs))
+    events = [event for run in runs for event in reader.events(run.run_id)]
+    piloted_before = piloted(reader, c.table_hash, before=min((event.number for event in events), default=None))
     if not set(piloted_before) <= set(c.plan.set_aside):
         problems.append("ledger: rows of this table were piloted before the run, and not set aside")
-    events = [event for run in runs for event in reader.events(run.run_id)]
     problems += grown.continued(c, reader, lambda earlier: verify(earlier, reader.path, task=task))
     return problems + recount(c, events, reader, task)
