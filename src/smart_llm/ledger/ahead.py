@@ -82,7 +82,7 @@ class Ahead:
     def append(self, entries: Sequence[Entry]) -> None:
         """One record more: it survives this process when this returns. `OSError` where there is no room."""
         data, place = _encode(entries), self._length
-        self._write(place + _FRAME.size, data + _mark(self._seed))
+        self._write(place + _FRAME.size, data + self._end)
         self._write(place, _FRAME.pack(len(data), zlib.crc32(data, self._seed)))
         self._length += _FRAME.size + len(data)
 
@@ -109,12 +109,20 @@ class Ahead:
         self._file = self._files[self.number % 2]
         head = _encode([FORMAT, self._ledger, self.number, self._length])
         self._seed, self._length = zlib.crc32(head), _FRAME.size + len(head)
-        self._write(0, _FRAME.pack(len(head), self._seed) + head + _mark(self._seed))
+        self._end = _mark(self._seed)
+        self._write(0, _FRAME.pack(len(head), self._seed) + head + self._end)
 
     def _write(self, place: int, data: bytes) -> None:
-        os.lseek(self._file, place, os.SEEK_SET)
-        if os.write(self._file, data) != len(data):
+        if _write_at(self._file, data, place) != len(data):
             raise OSError("there is no room for it")
+
+
+def _moved(file: int, data: bytes, place: int) -> int:
+    os.lseek(file, place, os.SEEK_SET)
+    return os.write(file, data)
+
+
+_write_at = getattr(os, "pwrite", _moved)
 
 
 def files(path: Path) -> list[Path]:
