@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 Reply: TypeAlias = Callable[[int, list[bytes], bytes], Coroutine[Any, Any, None]]
@@ -99,7 +100,7 @@ class Patient(HttpToolsProtocol):
             spared = next(idle, self)
             self.connections.discard(spared)  # it is no longer there to be spared
             spared.transport.abort()
-        self._loose, self._open = 0, False
+        self._loose, self._open, self._told = 0, False, False
         self._late: asyncio.TimerHandle | None = self.loop.call_later(self.seconds, self._give_up)
         self._keeping: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
@@ -114,13 +115,32 @@ class Patient(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Something of a request, or of nothing."""
         self._loose += len(data)
-        super().data_received(data)
+        rest: bytes | memoryview = data
+        try:
+            while rest:
+                rest = self._read(rest)
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
         if self._loose > HEAD:
             self._refuse(_TOO_LARGE)
         elif self._open or self.cycle is None or self.cycle.response_complete:
             self._late = self._late or self.loop.call_later(self.seconds, self._give_up)
         elif self._late is not None:
             self._in_time()
+
+    def _read(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Read on; what is left after a head that offers to speak another protocol. The parser takes that for the other
+        protocol, and has told of no body: another parser reads on as if nothing had been offered."""
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            framing = (b"content-length", b"transfer-encoding")
+            lines = [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name in framing]
+            self.parser, self._told = HttpRequestParser(self), True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
+            return memoryview(data)[offer.args[0] :]
+        return b""
 
     def pause_writing(self) -> None:
         """The client does not read fast enough."""
@@ -130,8 +150,25 @@ class Patient(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         self._loose, self._open = 0, True
-        super().on_message_begin()
-        self.scope[REPLY] = self.reply  # type: ignore[literal-required]
+        if not self._told:
+            super().on_message_begin()
+            self.scope[REPLY] = self.reply  # type: ignore[literal-required]
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the address."""
+        if not self._told:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of a head."""
+        if not self._told:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """A head is whole. Of one that was told before, the body comes after all."""
+        if not self._told:
+            super().on_headers_complete()
+        self.cycle.more_body, self._told = True, False
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
