@@ -64,7 +64,7 @@ def test_labels_that_hold_lines_and_signs_of_control_say_nothing_of_their_own(tm
 
 def continued(looks: list[Any]) -> dict[str, Any]:
     """In a plan: that the other 1,000 rows are delivered as in an earlier run."""
-    return {"grown": {"run": "20260101-000000-abcdef", "certificate": "b2:" + "0" * 32, "rows": 1000, "looks": looks}}
+    return {"grown": {"run": "20260101-000000-abcdef", "design": "b2:" + "0" * 32, "rows": 1000, "looks": looks}}
 
 
 @pytest.mark.parametrize(

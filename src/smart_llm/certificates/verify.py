@@ -168,7 +168,7 @@ def _proved(c: Certificate) -> list[str]:
         problems.append("rule: not the one the evidence certifies")
     if c.status == "certified" and c.errors.late > verifying.covered(c.procedure.name, c.evidence, c.claim.reserve):
         problems.append("certified, yet more rows have no answer than the evidence covers")
-    if not (c.rule.shares or c.rule.tiers) and c.status == "certified" and c.errors.rows > c.claim.reserve:
+    if c.plan.grown is not None and c.status == "certified" and c.errors.rows > c.claim.reserve:
         problems.append("certified, yet more rows have no answer than were set aside")
     if (c.status in ("certified", "not-certified")) != bool(c.rule.shares or c.rule.tiers or c.of_earlier):
         problems.append("status: does not fit the rule")
