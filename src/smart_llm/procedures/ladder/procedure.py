@@ -97,9 +97,9 @@ def worth_routing(pilot: Pilot, ways: Sequence[Way]) -> bool:
     if not ways:
         return False
     own = min((way for way in ways if way.score == OWN), key=lambda way: way.cost, default=None)
-    if own is not None and own.useless <= forecast.OWN.useless:
-        if not many(pilot.problem) or may_beat_none(pilot, ways, own):
-            return True
+    knows = own is not None and own.useless <= forecast.OWN.useless
+    if own is not None and knows and (not many(pilot.problem) or may_beat_none(pilot, ways, own)):
+        return True
     best = min(ways, key=lambda way: way.cost)
     rows = max(int(np.ceil(PILOT * pilot.problem.rows ** (1 / 3))), have + have // 2) - have
     late = [j for j in pilot.problem.by_price if j not in pilot.asked and pilot.price((j,)) < LATE]
