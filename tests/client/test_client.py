@@ -146,7 +146,8 @@ async def test_retry_after_is_obeyed_by_all(ledger: Ledger) -> None:
 
     asking = client(ledger, react)
     first = asyncio.ensure_future(asking.ask(request("a")))
-    await asyncio.sleep(0.01)
+    while not asking._lanes[MODEL.name].pace.resume_at:  # noqa: ASYNC110  until it has been told to wait
+        await asyncio.sleep(0.001)
     await asyncio.gather(first, *(asking.ask(request(str(i))) for i in range(5)))
     assert len(times) == 7
     assert min(times[1:]) - times[0] >= 0.099

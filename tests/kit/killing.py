@@ -32,4 +32,4 @@ async def killed(arguments: list[str], server: MockServer, answered: int) -> Non
         await asyncio.sleep(0.01)
         assert process.returncode is None, "it ended before it could be killed"
     process.kill()
-    await process.wait()
+    await process.communicate()

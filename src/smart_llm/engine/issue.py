@@ -8,7 +8,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from smart_llm.certificates import checks
-from smart_llm.certificates.certificate import Certificate, assumed, words
+from smart_llm.certificates.certificate import Certificate, assumed
+from smart_llm.certificates.claimed import words
 from smart_llm.certificates.labels import per_label
 from smart_llm.certificates.parts import (
     Claim,
@@ -44,7 +45,7 @@ def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None
     return Certificate(
         status=status,
         granted=status == "certified",
-        claim=replace(claim, words=words(claim, status)),
+        claim=replace(claim, words=words(claim, plan.task, status)),
         assumptions=assumed(plan),
         procedure=NamedProcedure(job.procedure, job.procedure.rpartition("/")[2]),
         plan_hash=record.plan_hash,

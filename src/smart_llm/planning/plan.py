@@ -10,6 +10,7 @@ from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.procedures import described
 from smart_llm.text.numbers import count, usd
 from smart_llm.text.rich_html import card
+from smart_llm.text.safe import on_a_line
 from smart_llm.text.wrapping import USUAL, wrapped
 from smart_llm.types import Json
 from smart_llm.wording import worded
@@ -119,7 +120,7 @@ class Plan:
 
 def text(plan: Plan, width: int = USUAL) -> str:
     """All of it."""
-    return "\n".join(wrapped(_lines(plan), width))
+    return "\n".join(wrapped(map(on_a_line, _lines(plan)), width))
 
 
 def head(plan: Plan) -> str:
@@ -174,7 +175,7 @@ def short(plan: Plan, width: int = USUAL) -> str:
         *(f"! {warning}" for warning in first),
         *([f"! {more + 1} more: see smart plan"] if more > 0 else []),
     ]
-    return "\n".join(wrapped(lines, width))
+    return "\n".join(wrapped(map(on_a_line, lines), width))
 
 
 def shown(plan: Plan) -> tuple[str, ...]:
