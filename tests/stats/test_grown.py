@@ -56,6 +56,15 @@ def test_no_table_that_grew_breaks_the_promise_more_often(first: Look, second: L
         assert stated == pytest.approx(_beyond((first, second), allowed), abs=1e-12)
 
 
+def test_a_table_may_grow_again_and_again() -> None:
+    """The level of a dozen looks takes no longer than that of two, and is what an independent count finds."""
+    looks = ((1392, 6, 68), *((100 + part, 2, 30) for part in range(12)))
+    for parts in (3, 5, 13):
+        stated, exact = float(beyond(looks[:parts], np.array([300]))[0]), _beyond(looks[:parts], 300)
+        assert exact * (1 - 1e-7) <= stated <= exact + 6 / POINTS
+    assert look(looks, 200, 500, 0.05, 0.1) is not None
+
+
 def test_to_count_the_second_look_alone_is_found_out() -> None:
     """Looks that keep a level each, for the misses allowed in their own part, break it together, and the level that is
     stated says so."""
