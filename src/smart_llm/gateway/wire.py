@@ -62,6 +62,12 @@ class Whole:
             self._loop.call_soon(self._send)
         self._kept.append(data)
 
+    def write_now(self, data: bytes) -> None:
+        """Send it at once: it is whole."""
+        self._written += len(data)
+        self._send()
+        self._transport.write(data)
+
     def close(self) -> None:
         """Send what is kept, and close."""
         self._send()
@@ -208,7 +214,7 @@ class Patient(HttpToolsProtocol):
         own = [part for name, value in self.server_state.default_headers for part in (name, b": ", value, b"\r\n")]
         own += [CLOSE] if closes and CLOSE not in lines else []
         size = b"content-length: %d\r\n\r\n" % len(data)
-        self.transport.write(b"".join([STATUS_LINE[status], *own, *lines, size, data]))
+        self.transport.write_now(b"".join([STATUS_LINE[status], *own, *lines, size, data]))  # type: ignore[attr-defined]
         cycle.message_event.set()
         if closes:
             self.transport.close()
