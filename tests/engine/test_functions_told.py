@@ -31,22 +31,22 @@ def run(folder: Path, *candidates: Any, **options: Any) -> tuple[smart.Run[Any],
     return done, said
 
 
-def seldom(Text: str) -> str | None:  # noqa: N803
+def seldom(Text: str) -> str | None:
     """Right where it says anything, which is one row in three."""
     return "yes" if "odd" in Text else None
 
 
-def wrong(Text: str) -> str | None:  # noqa: N803
+def wrong(Text: str) -> str | None:
     """Says what is no label in two rows of three, and nothing of the others."""
     return None if "odd" in Text else "perhaps"
 
 
-def raises(Text: str) -> str:  # noqa: N803
+def raises(Text: str) -> str:
     """Fails in every row."""
     return str(len(Text) / 0)
 
 
-def never(Text: str) -> str | None:  # noqa: N803
+def never(Text: str) -> str | None:
     """Has nothing to say."""
     return None
 
