@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -44,10 +45,10 @@ class Command:
     """A command of this interpreter, begun."""
 
     def __init__(self, arguments: list[str]) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.mkdtemp()
         for name in ("out", "err"):
-            Path(self._folder.name, name).touch()  # it may be killed before it has begun
-        told = (arguments[1:], dict(os.environ), str(Path.cwd()), self._folder.name)
+            Path(self._folder, name).touch()  # it may be killed before it has begun
+        told = (arguments[1:], dict(os.environ), str(Path.cwd()), self._folder)
         self._process = _FORKS.Process(target=_run, args=told, daemon=True)
         self._process.start()
 
@@ -63,8 +64,8 @@ class Command:
     async def communicate(self) -> tuple[bytes, bytes]:
         """Wait for its end: all that it has written."""
         await asyncio.to_thread(self._process.join)
-        out, err = (Path(self._folder.name, name).read_bytes() for name in ("out", "err"))  # noqa: ASYNC240
-        self._folder.cleanup()
+        out, err = (Path(self._folder, name).read_bytes() for name in ("out", "err"))  # noqa: ASYNC240
+        shutil.rmtree(self._folder)
         return out, err
 
 
