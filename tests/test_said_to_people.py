@@ -120,7 +120,7 @@ def test_a_certificate_without_a_candidates_answer_says_why(tmp_path: Path) -> N
     [
         ({"fake:far": rarely, "fake:none": lambda _: "?"}, {}, ["fake:far came"]),
         ({"fake:none": lambda _: "?"}, {}, ["fake:none agreed on none"]),
-        ({"fake:small": well}, {"rows": ROWS[:5]}, ["lets none of 5 rows differ"]),
+        ({"fake:small": well}, {"rows": ROWS[:5]}, ["lets no row of 5 differ"]),
         ({"fake:small": well}, {"procedure": "reference-only"}, ["asked for"]),
     ],
 )

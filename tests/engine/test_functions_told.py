@@ -1,4 +1,4 @@
-"""What is said of a function of the user's own: what it does in normal use is no fault, what helps is about functions."""
+"""What is said of a function of the user's own: normal use is no fault, and what helps is about functions."""
 
 import re
 from collections.abc import Callable
@@ -31,22 +31,22 @@ def run(folder: Path, *candidates: Any, **options: Any) -> tuple[smart.Run[Any],
     return done, said
 
 
-def seldom(Text: str) -> str | None:  # noqa: N803
+def seldom(Text: str) -> str | None:
     """Right where it says anything, which is one row in three."""
     return "yes" if "odd" in Text else None
 
 
-def wrong(Text: str) -> str | None:  # noqa: N803
+def wrong(Text: str) -> str | None:
     """Says what is no label in two rows of three, and nothing of the others."""
     return None if "odd" in Text else "perhaps"
 
 
-def raises(Text: str) -> str:  # noqa: N803
+def raises(Text: str) -> str:
     """Fails in every row."""
     return str(len(Text) / 0)
 
 
-def never(Text: str) -> str | None:  # noqa: N803
+def never(Text: str) -> str | None:
     """Has nothing to say."""
     return None
 
@@ -58,7 +58,7 @@ def misspelt(text: str) -> str:
 
 @pytest.mark.parametrize("candidate", [seldom, {"odd": "yes"}])
 def test_a_row_it_cannot_say_is_no_fault(tmp_path: Path, candidate: Any) -> None:
-    """None, and an expression that is not found, are neither scolded nor counted as breaches, in certificate and page."""
+    """None, and an expression that is not found, are neither scolded nor counted as breaches."""
     done, said = run(tmp_path, candidate, report=tmp_path / "r.html")
     assert not [text for text in [*said, *done.certificate.notes] if "proper answer" in text]
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
@@ -100,7 +100,9 @@ def test_what_it_raised_is_said_once_and_where(tmp_path: Path) -> None:
     """The exception and its line, in a sentence that ends once."""
     _, said = run(tmp_path, raises)
     (told,) = [text for text in said if "gave no proper answer" in text]
-    assert re.search(r"every call failed: function:raises raised ZeroDivisionError \(\w+\.py, line \d+\)\. The ref", told)
+    assert re.search(
+        r"every call failed: function:raises raised ZeroDivisionError \(\w+\.py, line \d+\)\. The ref", told
+    )
 
 
 def test_one_that_never_says_anything_is_named_without_blame(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_one_that_never_says_anything_is_named_without_blame(tmp_path: Path) -> 
     [(misspelt, "Text"), (lambda _text: "yes", "Text"), (lambda row: "yes", None), (seldom, None)],
 )
 def test_a_parameter_spelt_like_a_column(tmp_path: Path, function: Callable[..., Any], near: str | None) -> None:
-    """Plan and run say that it is given a dict, and which column it may mean; of a parameter called otherwise, nothing."""
+    """Plan and run say that it is given a dict, and which column it may mean; else nothing."""
     _, said = run(tmp_path, function)
     plan = smart.plan(ROWS, TASK, reference="fake:ref?in=1&out=1", candidates=[smart.Candidate(function)])
     for text in ("\n".join(said), re.sub(r"\s+", " ", plan.text())):
@@ -124,7 +126,9 @@ def test_a_parameter_spelt_like_a_column(tmp_path: Path, function: Callable[...,
         assert near is None or f"Did you mean {near}?" in text
 
 
-@pytest.mark.parametrize("reply", [smart.Answer(""), smart.Answer("<think>hm</think>"), smart.Answer("", finish="empty")])
+@pytest.mark.parametrize(
+    "reply", [smart.Answer(""), smart.Answer("<think>hm</think>"), smart.Answer("", finish="empty")]
+)
 def test_an_empty_reply_of_a_server_is_a_whole_sentence(tmp_path: Path, reply: smart.Answer) -> None:
     """Also of a model: what was wrong, then what to do."""
     said: list[str] = []
@@ -136,4 +140,6 @@ def test_an_empty_reply_of_a_server_is_a_whole_sentence(tmp_path: Path, reply: s
     )  # fmt: skip
     told = [text for text in [*said, *done.certificate.notes] if "gave no proper answer" in text]
     assert told
-    assert all(re.search(r"asked about: [^.]+\. The reference answers instead: .+, or leave it out\.$", t) for t in told)
+    assert all(
+        re.search(r"asked about: [^.]+\. The reference answers instead: .+, or leave it out\.$", t) for t in told
+    )

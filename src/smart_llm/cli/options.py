@@ -55,7 +55,9 @@ Procedure = Annotated[
     str, typer.Option(help="How to certify: ladder, per-label, smart/2024[:VARIANT] or reference-only.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Do not ask before spending. Without a terminal, nobody is asked anyway.")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
+from smart_llm.text.numbers import count
 from smart_llm.types import Grown, LongPrices, Model, Problem, Rate, SidePromise
 from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan, GrownFrom, KnownLabels
 from smart_llm.types.share import decimal, floor_share, share
@@ -61,6 +62,7 @@ class Job:
     batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
     run_id: str | None = None  # of a run that something was bought for before it began
     given: tuple[Given, ...] = ()  # labels that a taught candidate learns from beforehand
+    remarks: tuple[str, ...] = ()  # what its options came to, where that may surprise
 
     @property
     def reference(self) -> Model:
@@ -120,7 +122,8 @@ def _check_learned(job: Job) -> None:
         raise InputError(f"--candidate learned goes with the default procedure, not with {job.procedure}.")
     if (different := different_texts(job.task, job.table)) < FEWEST:
         raise InputError(
-            f"--candidate learned: {different:,} different rows are too few to learn from; it needs {FEWEST}."
+            f"--candidate learned: {count(different, 'different row is', 'different rows are')} too few to learn from; "
+            f"it needs {FEWEST}."
         )
     if len(job.candidates) == 1 and not has_words(job.task, job.table):
         shown = ", ".join(job.task.columns(job.table.columns))
@@ -381,4 +384,4 @@ def beforehand(job: Job) -> list[str]:
     columns = job.task.columns(job.table.columns)
     functions = [each.function for each in job.candidates if isinstance(each.function, Called)]
     misread = [doubt for each in functions if (doubt := each.doubt(columns)) is not None]
-    return [*job.table.notes, *job.task.doubts(job.table.columns), *misread]
+    return [*job.remarks, *job.table.notes, *job.task.doubts(job.table.columns), *misread]
