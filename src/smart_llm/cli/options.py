@@ -138,9 +138,10 @@ class RunOptions:
     models: Annotated[Path | None, typer.Option(help="A TOML file of models and prices.")] = None
     concurrency: Annotated[int, typer.Option(help="The most calls in flight per model.")] = DEFAULT["concurrency"]
     timeout: Annotated[float, typer.Option(help="How long a call may take.")] = DEFAULT["timeout"]
-    patience: Annotated[float, typer.Option(help="How long to wait for a model that answers no call.")] = DEFAULT[
-        "patience"
-    ]
+    patience: Annotated[
+        float,
+        typer.Option(help="How long to wait for a model that answers no call; one that never has, half a minute."),
+    ] = DEFAULT["patience"]
     batch: Annotated[bool, typer.Option(help="Ask by batch: at the batch price, with answers within a day.")] = False
     batch_poll: Annotated[float, typer.Option(help="How long to wait, at first, between checks of a batch.")] = (
         BatchOptions().poll

@@ -129,8 +129,8 @@ class _Kept:
         if self.grown is not None:
             added = job.table.rows - self.grown.rows
             first = "" if self.finished else ", which is brought to its end first"
-            known = count(self.grown.rows, "row is", "rows are")
-            yield f"{known} delivered as in run {self.grown.run}{first}; {count(added, 'was', 'were')} added"
+            there = count(self.grown.rows, "row is", "rows are")
+            yield f"{there} delivered as in run {self.grown.run}{first}; {count(added, 'was', 'were')} added"
         elif self.labels is not None:
             plan = frozen(job, fixed(job), None, range(self.rows), known=self.labels)
             yield from known_before(plan)

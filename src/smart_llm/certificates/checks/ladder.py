@@ -167,8 +167,9 @@ def delivered(tiers: Sequence[StatedTier], stop: tuple[int, Number, int] | None)
 
 def profiled(evidence: Evidence) -> int:
     """Rows of pilot and look."""
-    mixed = isinstance(evidence, MixInstead)
-    return mix.profiled(evidence.mix) if mixed else evidence.pilot + evidence.looked
+    if isinstance(evidence, MixInstead):
+        return mix.profiled(evidence.mix)
+    return evidence.pilot + evidence.looked
 
 
 def given(evidence: Evidence) -> list[Given]:
