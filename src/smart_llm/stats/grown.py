@@ -81,19 +81,19 @@ def _reached(before: tuple[Look, ...], counts: tuple[int, ...]) -> Floats:
     """How likely the earlier parts have at least so many bad rows delivered."""
     if len(before) == 1:
         return _one(*before[0], np.array(counts, np.int64) - 1)
-    return _summed(before, max(counts))[list(counts)]
+    return np.asarray(_summed(before, max(counts))[list(counts)])
 
 
 @lru_cache(maxsize=64)
 def _summed(before: tuple[Look, ...], most: int) -> Floats:
     """Shape (most + 1,): how likely parts have at least 0, 1, … bad rows delivered together. The sum above for all of
     these at once, by a Fourier transform, whose rounding is far below `ROUNDING`."""
-    own = np.r_[1.0, _one(*before[-1], np.arange(most))]
+    own: Floats = np.r_[1.0, _one(*before[-1], np.arange(most))]
     if len(before) == 1:
         return own
     steps, earlier, size = np.maximum(0.0, own[:-1] - own[1:]), _summed(before[:-1], most)[1:], 2 * most
     added = np.fft.irfft(np.fft.rfft(steps, size) * np.fft.rfft(earlier, size), size)[:most]
-    return np.r_[1.0, np.minimum(1.0, own[1:] + np.maximum(0.0, added) + ROUNDING)]
+    return np.asarray(np.r_[1.0, np.minimum(1.0, own[1:] + np.maximum(0.0, added) + ROUNDING)])
 
 
 @lru_cache(maxsize=256)
