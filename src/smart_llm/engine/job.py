@@ -18,7 +18,7 @@ from smart_llm import procedures
 from smart_llm.certificates.seeds import lasting, order_seed
 from smart_llm.engine.given import Given
 from smart_llm.engine.spelled import FEWEST, different_texts, has_words
-from smart_llm.engine.ways import check_ways, template_of
+from smart_llm.engine.ways import check_ways, one_of_each_size, template_of
 from smart_llm.errors import InputError
 from smart_llm.learned import closed
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
@@ -61,6 +61,7 @@ class Job:
     batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
     run_id: str | None = None  # of a run that something was bought for before it began
     given: tuple[Given, ...] = ()  # labels that a taught candidate learns from beforehand
+    notes: tuple[str, ...] = ()  # what of it is left out, and why
 
     @property
     def reference(self) -> Model:
@@ -96,7 +97,9 @@ def check(job: Job) -> Job:
     _check_functions(job)
     for model in job.models:
         template_of(job.task, model, job.table.columns)
-    return replace(job, procedure=procedures.resolve(job.procedure))
+    candidates, notes = one_of_each_size(job.table, job.task, job.candidates)
+    models = (job.reference, *candidates)
+    return replace(job, models=models, notes=notes, procedure=procedures.resolve(job.procedure))
 
 
 def of_words(job: Job) -> bool:
@@ -376,6 +379,9 @@ def _side(plan: FrozenPlan) -> SidePromise | None:
 
 
 def beforehand(job: Job) -> list[str]:
-    """What is to be known of a job before anything is asked: guesses made when its table was read, and a prompt that
-    may be meant otherwise."""
-    return [*job.table.notes, *job.task.doubts(job.table.columns)]
+    """What is to be known of a job before anything is asked: guesses made when its table was read, a prompt that
+    may be meant otherwise, and a function that may be."""
+    columns = job.task.columns(job.table.columns)
+    functions = [each.function for each in job.candidates if isinstance(each.function, Called)]
+    misread = [doubt for each in functions if (doubt := each.doubt(columns)) is not None]
+    return [*job.table.notes, *job.notes, *job.task.doubts(job.table.columns), *misread]

@@ -8,8 +8,9 @@ miss of the promise, s + m > B, has probability at most f(s) = H(B − s), and 1
     P(s + m > B) ≤ E f(s) ≤ f(0) + Σ (f(j) − f(j − 1)) · P(s ≥ j),    j = 1 … B + 1.
 
 Errors of several parts add up like independent ones: a few rows of a part that was added are enough, where the first
-part's look was precise. The sum is taken over a grid of blocks; f is evaluated at the upper end of each block, so the
-result is rounded up.
+part's look was precise. For the last part, whose look is searched for, the sum is taken over a grid of blocks; f is
+evaluated at the upper end of each block, so the result is rounded up. However many parts there were before, they are
+summed up once, part by part, for every number of bad rows.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ Look: TypeAlias = tuple[int, int, int]
 """Rows of a part, credit, rows looked at."""
 POINTS = 400
 """Of the grid."""
+ROUNDING = 1e-12
+"""What a sum of probabilities may be off by."""
 CREDITS = tuple(np.unique(np.round(np.r_[0:12, 1.2 ** np.arange(14, 26)]).astype(int)).tolist())
 """What may be chosen."""
 SHAPE = 3.0
@@ -76,7 +79,22 @@ def _sum(before: tuple[Look, ...], rows: int, credit: int, looked: int, allowed:
 @lru_cache(maxsize=64)
 def _reached(before: tuple[Look, ...], counts: tuple[int, ...]) -> Floats:
     """How likely the earlier parts have at least so many bad rows delivered."""
-    return beyond(before, np.array(counts, np.int64) - 1)
+    if len(before) == 1:
+        return _one(*before[0], np.array(counts, np.int64) - 1)
+    return _summed(before, max(counts))[list(counts)]
+
+
+@lru_cache(maxsize=64)
+def _summed(before: tuple[Look, ...], most: int) -> Floats:
+    """Shape (most + 1,): how likely parts have at least 0, 1, … bad rows delivered together. The sum above for all of
+    these at once, by a Fourier transform, whose rounding is far below `ROUNDING`."""
+    own: Floats = np.r_[1.0, _one(*before[-1], np.arange(most))]
+    if len(before) == 1:
+        return own
+    steps, earlier, size = np.maximum(0.0, own[:-1] - own[1:]), _summed(before[:-1], most)[1:], 2 * most
+    added = np.fft.irfft(np.fft.rfft(steps, size) * np.fft.rfft(earlier, size), size)[:most]
+    together: Floats = np.r_[1.0, np.minimum(1.0, own[1:] + np.maximum(0.0, added) + ROUNDING)]
+    return together
 
 
 @lru_cache(maxsize=256)
