@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
+import smart_llm as smart
 from smart_llm.client.client import Client
 from smart_llm.engine import watch
 from smart_llm.engine.pool import each
@@ -133,3 +137,31 @@ async def test_a_rate_limit_is_called_so_with_the_providers_reason(ledger: Ledge
     assert "rate limit" in said
     assert "Rate limit reached" in said, "the provider's own reason"
     assert 0 < int(said.partition("Calls leave again in ")[2].partition(" s")[0]) <= 30
+
+
+async def test_a_server_that_is_not_there_is_said_within_seconds(tmp_path: Path, port: int) -> None:
+    """Where every call is refused, the reason is told long before anybody is given up, by the run as it ships."""
+    said = asyncio.Queue[str]()
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Said):
+            said.put_nowait(event.text)
+
+    running = asyncio.create_task(
+        smart.arun(
+            [{"text": f"row {i}"} for i in range(50)],
+            smart.Task("Good? {text}", labels=["yes", "no"]),
+            reference=f"openai:big@http://127.0.0.1:{port}/v1?in=1&out=1",
+            candidates=[f"openai:small@http://127.0.0.1:{port}/v1?in=.1&out=.1&enforce=none"],
+            ledger=tmp_path / "l.db",
+            on_event=heard,
+        )
+    )
+    running.add_done_callback(lambda _: said.put_nowait("It has answered nothing for ever: ended"))
+    while "has answered nothing for" not in (told := await said.get()):
+        pass
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Interrupted):
+        await running
+    assert "refused" in told.lower() or "connect" in told.lower()
+    assert re.search(r"nothing for \d s: ", told)

@@ -62,3 +62,28 @@ def test_other_procedures_try_no_ways(procedure: str) -> None:
         [{"text": "a"}] * 50, TASK, reference="fake:a?in=9&out=9", candidates=candidates, procedure=procedure
     )
     assert plan.trials is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "text", "room", "sizes", "kept", "holds"),
+    [
+        (50, "short", 1000, (50, 100), (50,), 7),  # room for seven answers in a reply
+        (50, "word " * 1100, 16, (50, 20, 100), (50,), 8),  # eight texts fit
+        (12, "short", 16, (50, 8, 100), (50, 8), 12),  # there are no more
+        (50, "short", 16, (8, 20), (8, 20), None),
+        (50, "short", 1000, (3, 50), (3, 50), None),
+    ],
+)
+def test_sizes_that_come_to_the_same_are_one_way(
+    rows: int, text: str, room: int, sizes: tuple[int, ...], kept: tuple[int, ...], holds: int | None
+) -> None:
+    """Packs that are cut to the same number of rows by what fits into a call are tried once, which a note says."""
+    table = [{"text": f"{i} {text}"} for i in range(rows)]
+    task = smart.Task(TASK.prompt, labels=["yes", "no"], max_tokens=room)
+    small = [f"fake:b?in=1&out=1&pack={size}" for size in sizes]
+    plan = smart.plan(table, task, reference="fake:a?in=9&out=9", candidates=small)
+    assert [model.name for model in plan.models[1:]] == [f"fake:b?pack={size}" for size in kept]
+    told = [note for note in plan.warnings if "is not tried" in note]
+    assert len(told) == len(sizes) - len(kept)
+    if holds is not None:
+        assert f"its calls hold {holds} rows at most, as those of fake:b?pack={sizes[0]} do" in told[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -195,3 +196,45 @@ def test_what_is_told_to_be_known_is_looked_up(tmp_path: Path, command: Command)
             base.execute("UPDATE events SET payload = ? WHERE id = ?", (json.dumps(asked), number))
     code, out, err = command("verify", ledger)
     assert (code, "request 2: the reference's answer is not in the ledger" in out + err) == (5, True)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a gateway that has ended in order, in its second window."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with mocking() as mock, serving(folder, (REVIEWS + SMALL_WINDOWS).format(url=mock.url)) as served:
+        asking(served, [f"film {number}" for number in range(70)])
+        assert served.stop() == 0
+    return folder
+
+
+READ_AT_THE_START = ("series", "stream", "summary", "folded", "written")
+
+
+@pytest.mark.parametrize("kind", ["asked", *READ_AT_THE_START])
+@pytest.mark.parametrize("damage", ["garbage", "", '"text"', '[{"request": 1}]'])
+def test_a_damaged_record_is_said_to_be(
+    recorded: Path, tmp_path: Path, command: Command, kind: str, damage: str
+) -> None:
+    """Where an event holds something else than a gateway writes, `smart verify` says so and ends with exit code 5; a
+    gateway does not begin on what it has to read and cannot."""
+    for name in ("gateway.db", "gateway.toml"):
+        shutil.copy(recorded / name, tmp_path / name)
+    with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as base:
+        base.execute("DROP TRIGGER events_no_update")
+        base.execute("UPDATE events SET payload = ? WHERE kind = ?", (damage, kind))
+    code, out, err = command("verify", tmp_path / "gateway.db")
+    assert (code, "Traceback" in err, err.startswith("smart")) == (5, False, True), out + err
+    if kind in READ_AT_THE_START and (kind != "series" or not damage.startswith(("[", '"'))):
+        code, out, err = command("serve", tmp_path / "gateway.toml", "--listen", "127.0.0.1:0")
+        assert (code, out, len(err.splitlines())) == (5, "", 1), err
+
+
+def test_requests_without_a_record_are_found(recorded: Path, tmp_path: Path, command: Command) -> None:
+    """Where it is not recorded what was asked, `smart verify` says so of every request."""
+    shutil.copy(recorded / "gateway.db", tmp_path / "gateway.db")
+    with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as base:
+        base.execute("DROP TRIGGER events_no_update")
+        base.execute("UPDATE events SET payload = '[]' WHERE kind = 'asked'")
+    code, out, err = command("verify", tmp_path / "gateway.db")
+    assert (code, "request 1: what was asked for it is not recorded" in out + err) == (5, True), out + err

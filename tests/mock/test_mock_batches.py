@@ -7,9 +7,8 @@ import io
 import json
 from typing import Any
 
-import anthropic
-import openai
 import pytest
+from later import anthropic, openai
 
 from smart_llm.mock import MockServer
 from smart_llm.mock.batches import BatchFaults, BatchSettings

@@ -249,7 +249,7 @@ def _lines(c: Certificate) -> list[str]:
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
         *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
         *(f"  note       {worded(note)}" for note in c.notes),
-        f"  assumes    {' '.join(each for each in c.assumptions if each in (ASSUMPTION, COMPANY))}",
+        f"  assumes    {' '.join(each for each in c.assumptions if each != RANDOMNESS)}",
         f"  plan       fixed before the evidence was bought; its hash is {c.plan_hash}",
         f"  before     {before(c.earlier_runs, c.earlier_runs_same_task, c.earlier_runs_in_ledger)}",
     ]

@@ -131,8 +131,8 @@ def _claimed(c: Certificate) -> list[str]:
         problems.append("claim: the words do not say what the numbers say")
     if c.granted != (c.status == "certified"):
         problems.append("granted does not fit the status")
-    if c.status == "certified" and claim.unsettled:
-        problems.append("certified, yet rows are not settled")
+    if c.status != "pending" and claim.unsettled:
+        problems.append(f"{c.status}, yet rows are not settled")
     if claim.errors != errors.rows:
         problems.append("errors: claim and count differ")
     if sum(c.delivered.by.values()) + claim.unsettled != claim.rows:
@@ -143,6 +143,20 @@ def _claimed(c: Certificate) -> list[str]:
         problems.append("errors: those while profiling do not fit")
     if c.status == "certified" and (errors.late > claim.reserve or claim.errors > claim.allowance):
         problems.append("certified, yet more rows have no answer than were set aside")
+    return problems + _by_reference(c)
+
+
+def _by_reference(c: Certificate) -> list[str]:
+    """Rows set aside are rows of the table, and the reference answers them like those profiled; all rows, where it is
+    said to be alone."""
+    aside, problems = list(c.plan.set_aside), []
+    if aside != sorted(set(aside)) or not all(0 <= row < c.claim.rows for row in aside):
+        problems.append("plan: the rows set aside are not some of the table's, in order")
+    by_reference = c.delivered.by.get(c.claim.reference, 0)
+    if c.status != "pending" and by_reference < c.delivered.profiled + len(aside):
+        problems.append("delivered: fewer rows by the reference than were profiled and set aside")
+    if c.status == "reference-only" and by_reference != c.claim.rows:
+        problems.append("delivered: not every row by the reference, though it is said to be")
     return problems
 
 

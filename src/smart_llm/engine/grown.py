@@ -33,6 +33,8 @@ from smart_llm.types.values import Number
 
 AT_MOST = Fraction(1, 2)
 """Of the rows there were: rows that may be added; for more it pays to look, and to learn, anew."""
+LOOKS = 20
+"""Behind one table, at most: each of its runs is walked again."""
 
 
 def grown(job: Job, reader: Reader | None, reserve: int) -> GrownFrom | None:
@@ -63,12 +65,15 @@ class _Found:
 
 
 def _continued(run: RunRecord, reader: Reader) -> _Found | None:
-    """None where it has no look, where rows of its pilot have no answer, or where it is still asked by batch."""
+    """None where it has no look, where rows of its pilot have no answer, where it is still asked by batch, or where
+    there were too many looks already: an older run may be continued then."""
     decided = design(reader, run.run_id)
     if decided is None or decided[0].pilot_errors or (run.state != DONE and planned_batches(run.plan)):
         return None
     told, named = decided
     looks = (*(run.plan.grown.looks if run.plan.grown else ()), (told.rows_left, told.credit, told.looked))
+    if len(looks) >= LOOKS:
+        return None
     return _Found(GrownFrom(run=run.run_id, design=named, rows=run.plan.rows, looks=looks), shape(run, told, looks))
 
 

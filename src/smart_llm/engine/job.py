@@ -18,7 +18,7 @@ from smart_llm import procedures
 from smart_llm.certificates.seeds import lasting, order_seed
 from smart_llm.engine.given import Given
 from smart_llm.engine.spelled import FEWEST, different_texts, has_words
-from smart_llm.engine.ways import check_ways, template_of
+from smart_llm.engine.ways import check_ways, one_of_each_size, template_of
 from smart_llm.errors import InputError
 from smart_llm.learned import closed
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
@@ -62,7 +62,7 @@ class Job:
     batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
     run_id: str | None = None  # of a run that something was bought for before it began
     given: tuple[Given, ...] = ()  # labels that a taught candidate learns from beforehand
-    remarks: tuple[str, ...] = ()  # what its options came to, where that may surprise
+    notes: tuple[str, ...] = ()  # what of it is left out or came to nothing, and why
 
     @property
     def reference(self) -> Model:
@@ -98,7 +98,9 @@ def check(job: Job) -> Job:
     _check_functions(job)
     for model in job.models:
         template_of(job.task, model, job.table.columns)
-    return replace(job, procedure=procedures.resolve(job.procedure))
+    candidates, notes = one_of_each_size(job.table, job.task, job.candidates)
+    models = (job.reference, *candidates)
+    return replace(job, models=models, notes=(*job.notes, *notes), procedure=procedures.resolve(job.procedure))
 
 
 def of_words(job: Job) -> bool:
@@ -384,4 +386,4 @@ def beforehand(job: Job) -> list[str]:
     columns = job.task.columns(job.table.columns)
     functions = [each.function for each in job.candidates if isinstance(each.function, Called)]
     misread = [doubt for each in functions if (doubt := each.doubt(columns)) is not None]
-    return [*job.remarks, *job.table.notes, *job.task.doubts(job.table.columns), *misread]
+    return [*job.table.notes, *job.notes, *job.task.doubts(job.table.columns), *misread]

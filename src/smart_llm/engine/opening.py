@@ -70,7 +70,7 @@ def job_of(table: Any, task: Task, options: Options) -> Job:
             str(per_label) if per_label is not None else None,
             str(options.floor),
             given=labels_of(options.taught_by, task, source, models),
-            remarks=tuple(remarks),
+            notes=tuple(remarks),
         )
     )
 

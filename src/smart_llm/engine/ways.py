@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.engine.layout import FIRST, SECOND, WHOLE, Layout
+from smart_llm.engine.spelled import different_texts
 from smart_llm.errors import InputError
 from smart_llm.ledger import request_key
 from smart_llm.ledger.packing import packed_entry, packing_order
@@ -33,6 +34,8 @@ from smart_llm.types import Answer, Floats, Ints, Json, Model, Part, Request
 
 KEPT = 2048
 """Calls whose requests are kept, with all their rows' text."""
+SAMPLE = 200
+"""Rows that say how many fit into a call, before any is cut."""
 
 Cells: TypeAlias = Mapping[str, str]
 Groups: TypeAlias = NDArray[np.int32]
@@ -155,6 +158,14 @@ class Way:
     def rows_a_call(self) -> float:
         """How many rows share a call, in the mean."""
         return len(self.layout.first) / max(1, len(self.layout.ends)) if self.packed else 1.0
+
+    def most(self, different: int) -> int:
+        """How many rows a call holds at most, by some rows of the table. different: rows that can be told apart."""
+        rows = np.unique(np.linspace(0, self._table.rows - 1, min(SAMPLE, self._table.rows)).astype(np.int64))
+        texts = map("".join, (self._shown(row).values() for row in self._table.cells_at(rows, self._template.columns)))
+        sizes = [size for text in texts if (size := len(text.encode("utf-8", "surrogatepass"))) <= packs.ALONE]
+        by_bytes = packs.ITEM_BYTES // max(1.0, float(np.mean(sizes))) if sizes else 1
+        return int(max(1, min(packs.fitting(self._way.pack, self._room), by_bytes, different)))
 
     def in_order(self, rows: Ints) -> Ints:
         """These rows in an order in which few calls' texts are held at a time and many calls are on their way: a
@@ -297,10 +308,32 @@ def check_ways(task: Task, reference: Model, candidates: Sequence[Model]) -> Non
             raise InputError(f"--candidate {model.name} is the same way of answering as {name}: leave one out.")
 
 
-def _asked(task: Task, model: Model) -> tuple[object, ...]:
-    """All that decides how a model is asked: what a way says that the task says as well counts as not said."""
+def one_of_each_size(
+    table: Table, task: Task, candidates: Sequence[Model]
+) -> tuple[tuple[Model, ...], tuple[str, ...]]:
+    """The candidates without those that differ from another one in `pack=` alone and whose calls hold no other number
+    of rows, since no more fit or there are no more; and for each of them a sentence that says so."""
+    kept, notes, known = list[Model](), list[str](), dict[tuple[object, ...], Model]()
+    packed = [_asked(task, model, "pack") for model in candidates if model.way.pack > 1]
+    several = {key for key in packed if packed.count(key) > 1}
+    different = different_texts(task, table) if several else 0
+    for model in candidates:
+        if (key := _asked(task, model, "pack")) in several and model.way.pack > 1:
+            most = Way(table, task, model).most(different)
+            same = known.setdefault((*key, most), model)
+            if same is not model:
+                each = f"{most} rows" if most > 1 else "one row"
+                notes.append(f"{model.name} is not tried: its calls hold {each} at most, as those of {same.name} do.")
+                continue
+        kept.append(model)
+    return tuple(kept), tuple(notes)
+
+
+def _asked(task: Task, model: Model, without: str = "") -> tuple[object, ...]:
+    """All that decides how a model is asked: what a way says that the task says as well counts as not said. without: a
+    part of a way that is left out."""
     told = {"prompt": task.prompt, "system": task.system, "max_tokens": task.max_tokens, "frame": packs.FRAME}
-    way = {name: _stripped(getattr(model.way, name)) for name in model.way.__slots__}
+    way = {name: _stripped(getattr(model.way, name)) for name in model.way.__slots__ if name != without}
     way |= {name: None for name in told if way[name] == _stripped(told[name])}
     asked = model.name.partition("?")[0], model.url, model.effort, model.thinking, model.draws, model.enforce
     return (*asked, *way.values())

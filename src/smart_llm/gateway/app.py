@@ -37,6 +37,8 @@ LONGEST = 100
 """Letters of a name that is looked for among those of the routes."""
 MOST = 2000
 """Requests on their way at once; more are told to come again."""
+PLAIN = {b"content-encoding": (b"", b"identity"), b"transfer-encoding": (b"chunked",)}
+"""Headers that say how a body is packed, and what they say of one that is not."""
 _NO_STORE = b"cache-control: no-store\r\n"
 _JSON = b"content-type: application/json\r\n" + _NO_STORE
 _STREAM = b"content-type: text/event-stream; charset=utf-8\r\n" + _NO_STORE
@@ -125,12 +127,13 @@ class Application:
 
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
     """The body of a request, up to this number of bytes. The connection sees to it that it comes in time (`wire`)."""
-    headers = dict(scope["headers"])
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise Denied(415, "Send the body as it is, not packed (content-encoding).")
-    length = headers.get(b"content-length", b"0").lstrip(b"0") or b"0"
-    if not length.isdigit() or len(length) > 18 or int(length) > most:
-        raise _large(most)
+    for name, value in scope["headers"]:
+        if name in PLAIN and value.strip().lower() not in PLAIN[name]:
+            raise Denied(415, f"Send the body as it is, not packed ({name.decode()}).")
+        if name == b"content-length":
+            length = value.lstrip(b"0") or b"0"
+            if not length.isdigit() or len(length) > 18 or int(length) > most:
+                raise _large(most)
     whole, more = bytearray(), True
     while more and len(whole) <= most:
         message = await receive()

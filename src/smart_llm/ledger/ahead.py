@@ -41,6 +41,7 @@ Entry: TypeAlias = "tuple[int, Sequence[Any]]"
 RUN, NAME, FOLDED, WRITTEN = "ahead", "ledger", "folded", "written"
 """Events of this run say whose the files beside a ledger are, which piece was folded in last, and whether there is a
 writer: on which start of the machine, [] where that is not known, null for none."""
+_TYPES: dict[str, Any] = {NAME: str, FOLDED: int, WRITTEN: list[str] | None}
 COLUMNS = {"answers": 10, "attempts": 8, "events": 5}
 TOGETHER = 50
 """Rows that one statement inserts: SQLite gives Python's lock up for every statement, and takes it again."""
@@ -323,7 +324,10 @@ def _rows(entries: Iterable[Entry]) -> dict[str, list[Sequence[Any]]]:
 
 def _told(connection: sqlite3.Connection, kind: str) -> Any:
     row = connection.execute(_HEAD, (RUN, kind)).fetchone()
-    return None if row is None else msgspec.json.decode(row[0])
+    try:
+        return None if row is None else msgspec.json.decode(row[0], type=_TYPES[kind])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise LedgerError(f"the ledger is damaged: its newest event {RUN}/{kind} cannot be read") from None
 
 
 def _note(connection: sqlite3.Connection, kind: str, value: object) -> None:

@@ -144,8 +144,8 @@ def _kept(job: Job, reader: Reader | None, aside: Sequence[int]) -> _Kept:
     if found is not None and reader is not None:
         run = next(run for run in reader.runs() if run.run_id == found.run)
         told = None if run.certificate is None else stored(run.certificate)
-        rows, paid = (0, 0.0) if told is None else (told.claim.rows - told.claim.unsettled, told.cost.total)
-        return _Kept(rows, paid, found, finished=run.state == DONE)
+        settled, cost = (0, 0.0) if told is None else (told.claim.rows - told.claim.unsettled, told.cost.total)
+        return _Kept(settled, cost, found, finished=run.state == DONE)
     there = before(job, reader)
     rows = sorted({*aside, *there.rows})
     paid = sum(answer.cost for answer in reader.get_many(there.keys).values()) if reader is not None else 0.0
