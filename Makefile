@@ -21,7 +21,7 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 unit: $(VENV)/ready
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 docs: $(VENV)/ready            ## the documentation site, strictly, into site/
 	$(BIN)/python scripts/cli_reference.py

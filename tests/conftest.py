@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from zlib import crc32
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+from ports import kept, usual
 
 from smart_llm import cli
 from smart_llm.ledger import Ledger
 from smart_llm.providers.specs import ENDPOINTS
 
-settings.register_profile("house", deadline=None, derandomize=True)  # same examples each time, however busy the machine
+settings.register_profile(  # the same examples each time, however busy the machine is
+    "house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("house")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell, in the background; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,21 +37,11 @@ def _own_folder_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def port(request: pytest.FixtureRequest) -> int:
-    """A free port, the same every time a test runs, if nobody else on this machine has it: addresses are part of
-    models' names, and names of a run's order."""
-    first = crc32(request.node.nodeid.encode())
-    return next(port for k in range(1000) if _is_free(port := 20_000 + (first + 7919 * k) % 10_000))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A free port, the same every time a test runs, if nobody else on this machine has it. It is kept for the test,
+    also while no server of the test listens."""
+    with kept(*usual(request.node.nodeid)) as found:
+        yield found
 
 
 @pytest.fixture

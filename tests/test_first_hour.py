@@ -280,7 +280,7 @@ def test_a_run_counts_no_more_rows_without_an_answer_than_rows(tmp_path: Path) -
 def test_money_for_failed_calls_is_named_apart() -> None:
     """What a saving leaves out is not in the sum beside it."""
     line = told(Ended("certified", 600, 0, 4.05, 0.02002, 0.0, 0.00752))
-    assert "$0.0125 spent and at most $0.00752 for calls that failed, 4.05× cheaper" in line
+    assert "$0.0125 spent and at most $0.00752 for calls without an answer, 4.05× cheaper" in line
     assert re.search(r"\$0\.0200 spent, 4", told(Ended("certified", 600, 0, 4.05, 0.02002)))
 
 

@@ -22,7 +22,7 @@ from smart_llm.engine.run import Finished, Unfinished, execute
 from smart_llm.engine.session import Session
 from smart_llm.engine.signals import stopping
 from smart_llm.errors import InputError
-from smart_llm.events import nobody
+from smart_llm.events import Said, nobody
 from smart_llm.garbage import rarely
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.planning.draw_up import QUICK, THOROUGH, Scope, draw_up
@@ -97,6 +97,8 @@ async def run(table: Any, task: Task, options: Options) -> Run[Any]:
         _working(path, providers, options) as session,
     ):
         finished = await _execute(job, replace(session, deliver=delivery), output, options.report)
+        if there := outputs.make_way(finished.certificate, output):
+            session.tell(Said(there))
     done = _delivered(job, finished, output, path, options)
     delivery.written(finished.certificate)
     if options.report:
@@ -223,6 +225,8 @@ async def _execute(job: Job, session: Session, output: Output, page: Place | Non
         return await execute(job, session)
     except Unfinished as stopped:
         if output is not None and stopped.certificate.status == "pending":  # a finished run's stands there
+            if there := outputs.make_way(stopped.certificate, output):
+                stopped.reason.add_note(there)
             outputs.keep(stopped.certificate, output)
         run = next(run for run in session.ledger.runs() if run.plan_hash == stopped.certificate.plan_hash)
         if page is not None:

@@ -105,7 +105,7 @@ def test_whatever_is_missing_or_mistyped_is_refused(done: smart.Run[Any]) -> Non
             assert smart.verify(with_value(certificate, path[:-1], fewer)), path
 
 
-@pytest.mark.parametrize("certificate", [{}, {"format": 3}, {"format": "smart-certificate/3"}, {"plan": []}])
+@pytest.mark.parametrize("certificate", [{}, {"format": 3}, {"format": "smart-certificate/4"}, {"plan": []}])
 def test_what_is_no_certificate_is_named(certificate: dict[str, Any]) -> None:
     """In one line."""
     (problem,) = smart.verify(certificate)

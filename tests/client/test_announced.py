@@ -1,4 +1,7 @@
-"""What is announced is never less than what is in flight, by few notes, however calls come and go."""
+"""What is announced is never less than what is in flight, by few notes, however calls come and go.
+
+On a clock that jumps.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import asyncio
 from random import Random
 
 import pytest
+import virtual
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual import virtually
 
 from smart_llm.client.budget import Announced
 
@@ -53,11 +58,12 @@ def test_nothing_leaves_that_is_not_covered(bounds: list[float], seed: int) -> N
     async def calls() -> None:
         await asyncio.gather(*map(call, bounds))
 
-    asyncio.run(calls())
+    virtual.run(calls())
     assert sorted(announced.settled()) == list(range(1, notes.count + 1))
     assert announced.settled() == []
 
 
+@virtually
 async def test_few_notes_cover_many_calls() -> None:
     """A thousand calls, sixty-four at a time, need a handful of notes; nothing much is announced beyond them."""
     notes, announced, turns = Notes(), Announced(), asyncio.Semaphore(64)
@@ -77,6 +83,7 @@ async def test_few_notes_cover_many_calls() -> None:
     assert notes.durable <= 1.25 * 64 + 2 * Announced.AHEAD
 
 
+@virtually
 async def test_a_note_that_cannot_be_written_covers_nothing() -> None:
     """The call does not leave; the next one tries again. Who is cancelled while a note is written leaves it counted."""
     notes, announced = Notes(fails=1), Announced()

@@ -1,4 +1,7 @@
-"""How many calls a model bears: fewer after a rate limit, more after successes, none during a pause."""
+"""How many calls a model bears: fewer after a rate limit, more after successes, none during a pause.
+
+On a clock that jumps.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 from random import Random
 
 import pytest
+from virtual import virtually
 
 from smart_llm.client.pace import DECREASE, FIRST_CALLS, Pace, Turn
 
@@ -20,6 +24,7 @@ async def pace(ceiling: int) -> Pace:
     return warm
 
 
+@virtually
 async def test_few_calls_leave_before_the_first_answer() -> None:
     """What is not known yet is not overrun; every answer lets one more through, up to the ceiling."""
     new = Pace(64, Random(0))
@@ -49,6 +54,7 @@ async def refuse_all(pace: Pace, calls: int) -> None:
     await asyncio.sleep(0.001)
 
 
+@virtually
 async def test_one_rate_limit_is_one_decrease() -> None:
     """A burst of rate limits for calls of the same moment counts once; a later one counts again, and for more where
     nearly all of the latest calls were refused."""
@@ -60,6 +66,7 @@ async def test_one_rate_limit_is_one_decrease() -> None:
     assert await admitted(both, 60) == pytest.approx(first * DECREASE, abs=1)
 
 
+@virtually
 async def test_a_refusal_among_many_answers_takes_hardly_anything() -> None:
     """A single 429 after many answers neither stops other calls nor makes them fewer."""
     gate = await pace(64)
@@ -68,6 +75,7 @@ async def test_a_refusal_among_many_answers_takes_hardly_anything() -> None:
     assert await admitted(gate, 100) == 64
 
 
+@virtually
 async def test_successes_raise_it_to_the_ceiling_and_no_further() -> None:
     """What was taken comes back with successes."""
     recovering = await pace(8)
@@ -79,6 +87,7 @@ async def test_successes_raise_it_to_the_ceiling_and_no_further() -> None:
     assert await admitted(recovering, 20) == 8
 
 
+@virtually
 async def test_it_never_falls_below_one() -> None:
     """However many rate limits, one call at a time goes on."""
     slow = Pace(4, Random(0))  # without answers there is no rate to be found out
@@ -89,6 +98,7 @@ async def test_it_never_falls_below_one() -> None:
 
 
 @pytest.mark.parametrize("cancelled", [0, 2, 4])
+@virtually
 async def test_cancelled_waiters_lose_no_turn(cancelled: int) -> None:
     """Whoever is cancelled, waiting or just admitted, blocks nobody else."""
     gate = await pace(1)
@@ -105,6 +115,7 @@ async def test_cancelled_waiters_lose_no_turn(cancelled: int) -> None:
         assert turn.done() or turn.cancelling(), number
 
 
+@virtually
 async def test_the_longest_pause_holds() -> None:
     """Where all calls are refused, a shorter Retry-After does not cut a longer one short."""
     gate = Pace(2, Random(0))
@@ -114,4 +125,4 @@ async def test_the_longest_pause_holds() -> None:
     gate.throttled(Turn(), 0.001)
     gate.leave()
     await gate.enter()
-    assert loop.time() - start >= 0.049
+    assert loop.time() - start == pytest.approx(0.05, abs=0.001)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Callable
@@ -55,9 +56,7 @@ def run(folder: Path, rows: int, models: dict[str, Callable[[smart.Request], Any
         usual.pop("task"),
         reference=reference,
         candidates=candidates,
-        providers=given,
-        ledger=folder / "l.db",
-        **usual,
+        **{"providers": given, "ledger": folder / "l.db", **usual},
     )
 
 
@@ -273,3 +272,56 @@ def test_failed_calls_that_are_paid_count_in_what_a_candidate_costs(tmp_path: Pa
     before = calls
     again = run()
     assert (again.certificate, calls) == (first.certificate, before)
+
+
+def test_many_candidates_that_are_paid_by_time_keep_to_the_ceiling(tmp_path: Path) -> None:
+    """Six providers of the user's own, whose prices nobody can guess, are wrong on every row, and every call of theirs
+    costs a hundredth of what the reference costs on all rows: they are not all tried."""
+    reference = smart.Usage(10, 1)  # at 100 USD a million: 0.33 USD for all rows
+
+    def big(request: smart.Request) -> smart.Answer:
+        return smart.Answer("a", usage=reference)
+
+    def small(request: smart.Request) -> smart.Answer:
+        return smart.Answer("b", usage=smart.Usage(10, 1, cpu_seconds=0.0033 * 3600))
+
+    models = {"fake:big?in=100&out=100": big} | {f"fake:small{k}?cpu_hour=1": small for k in range(6)}
+    done = run(tmp_path, 300, models)
+    assert done.certificate.cost.total <= 1.05 * done.certificate.cost.reference_only
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_a_run_rests_on_is_not_asked_again_by_another(tmp_path: Path, stopped: bool) -> None:
+    """A candidate breaks the contract on a third of the rows, which is harmless: they go to the reference. Asked again
+    it says something wrong there, and a run at another agreement does ask again, with --retry broken. The first run,
+    finished or stopped while it delivered, has no evidence about what is said then: it delivers what it would have."""
+    truth, asked = truths(600), set[int]()
+
+    def small(request: smart.Request) -> str:
+        i = number(request)
+        if i % 3:
+            return truth[i]
+        again = i in asked
+        asked.add(i)
+        return other(truth[i], 0) if again else "who knows"
+
+    models = {"fake:big?in=100&out=100": lambda request: truth[number(request)], "fake:small?in=1&out=1": small}
+    lasting = {name.partition("?")[0]: smart.FakeProvider(answer, keep=True) for name, answer in models.items()}
+    cost = run(tmp_path, 600, models, providers=lasting, ledger=tmp_path / "whole.db").cost
+    asked.clear()
+    with contextlib.suppress(smart.BudgetExhausted):
+        run(tmp_path, 600, models, providers=lasting, budget=0.6 * cost if stopped else None)
+    said: list[str] = []
+    options: dict[str, Any] = {
+        "agreement": "0.95",
+        "seed": 2,
+        "retry": "broken",
+        "on_event": lambda e: said.append(str(e)),
+    }
+    run(tmp_path, 600, models, providers=lasting, **options)
+    done = run(tmp_path, 600, models, providers=lasting)
+    missed = sum(row["answer"] != letter for row, letter in zip(done.table, truth, strict=True))
+    assert done.certificate.granted
+    assert missed <= done.certificate.claim.allowance
+    assert smart.verify(done.certificate, done.ledger) == []
+    assert any("rest on them" in each for each in said)

@@ -46,7 +46,7 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     shares=st.lists(st.floats(0.01, 1.2), min_size=1, max_size=3),
     prices=st.tuples(PRICES, PRICES),

@@ -184,7 +184,7 @@ def test_accepting_what_was_profiled_certifies_nothing_false(tmp_path: Path, mon
     file = Path("accepted.txt")
     task = smart.Task(PROMPT, answer="text", equivalence=reading(file))
     options: dict[str, Any] = {"reference": BIG, "candidates": [SMALL], "agreement": 0.9, "providers": given}
-    for seed in range(4):
+    for seed in range(3):
         file.write_text("")
         for _ in range(3):
             done = smart.run(table, task, ledger=f"{seed}.db", seed=seed, **options)
@@ -216,7 +216,7 @@ def test_disagreements_put_into_the_prompt_do_not_help(tmp_path: Path) -> None:
 
     given = {"fake:big": smart.FakeProvider(lambda r: f"t{number(r):04}"), "fake:small": smart.FakeProvider(small)}
     table, broken = [{"text": f"row {i:04}"} for i in range(700)], 0
-    for seed in range(5):
+    for seed in range(3):
         known = set[int]()
         for _ in range(3):
             task = smart.Task(f"Examples: {' '.join(f'[{i}]' for i in sorted(known))}\n{{text}}", answer="text")

@@ -42,7 +42,7 @@ async def go(
     big: str, small: str, ledger: Path, task: smart.Task = LABELS, rows: Any = ROWS, query: str = "", **options: Any
 ) -> smart.Run[Any]:
     """One run of a reference and a candidate at these addresses."""
-    options = {"agreement": "0.8", "seed": 1, "timeout": 2.0, "patience": 4.0} | options
+    options = {"agreement": "0.8", "seed": 1} | options
     return await smart.arun(
         rows,
         task,
@@ -244,17 +244,16 @@ async def test_what_was_learned_is_kept(tmp_path: Path) -> None:
         assert "by a schema (?enforce=schema)" in (await smart.aplan(ROWS, LABELS, **options)).text(400)
 
 
-async def test_a_plan_never_changes_on_resume(tmp_path: Path) -> None:
+async def test_a_plan_never_changes_on_resume(tmp_path: Path, port: int) -> None:
     """A server that learns to keep its model to labels between two sessions of a run is told nothing all the same; nor
     does it ask for anything that a run stopped by its budget has taken."""
     ledger = tmp_path / "ledger.db"
     old, new = Shaped({}, text=CHAT), Enforcing("schema")
+    old._address = new._address = ("127.0.0.1", port)
     async with Shaped({}, text="yes") as big:
         async with old as small:
             with pytest.raises(BudgetExhausted):
                 await go(big, small, ledger, budget=0.006)
-            port = int(small.partition("127.0.0.1:")[2].partition("/")[0])
-        new._address = ("127.0.0.1", port)
         async with new as small:
             done = await go(big, small, ledger)
     assert setting(done) == ""
@@ -358,21 +357,16 @@ async def test_a_pilot_learns_for_the_run(tmp_path: Path) -> None:
     assert done.certificate.cost["learning"] == 0
 
 
-async def test_a_server_that_was_not_there_is_asked_again(tmp_path: Path) -> None:
+async def test_a_server_that_was_not_there_is_asked_again(tmp_path: Path, port: int) -> None:
     """A run that could not learn it and has bought nothing does not decide for ever."""
-    ledger, server = tmp_path / "ledger.db", Enforcing("schema")
-    async with Shaped({"": (500, error("down"))}) as big:
-        async with Shaped({}) as small:
-            pass  # its address is free again
-        with pytest.raises(smart.ProviderError):
-            await go(big, small, ledger, patience=0.5)
-        port = int(small.partition("127.0.0.1:")[2].partition("/")[0])
-        big_port = int(big.partition("127.0.0.1:")[2].partition("/")[0])
+    ledger, server, reference = tmp_path / "ledger.db", Enforcing("schema"), Shaped({"": (500, error("down"))})
     server._address = ("127.0.0.1", port)
-    mended = Shaped({}, text="yes")
-    mended._address = ("127.0.0.1", big_port)
-    async with mended as big, server as small:
-        done = await go(big, small, ledger)
+    async with reference as big:
+        with pytest.raises(smart.ProviderError):
+            await go(big, f"http://127.0.0.1:{port}/v1", ledger, patience=0.5)
+        reference._reactions = {}
+        async with server as small:
+            done = await go(big, small, ledger)
     assert setting(done) == "schema"
 
 

@@ -148,6 +148,32 @@ def test_answers_of_an_earlier_run_by_another_snapshot_are_not_mixed_in(tmp_path
         run(tmp_path, Changing(lambda _: "s-2", SECOND))
 
 
+@pytest.mark.parametrize("seed", [1, 4, 5])
+def test_a_reference_that_answered_some_rows_as_another_snapshot_stops_the_run(tmp_path: Path, seed: int) -> None:
+    """A few of its answers are in the ledger, of a run on fewer rows, and none of them is evidence now: what it said
+    then is not what the reference says, so it is not delivered as that."""
+    run(tmp_path, Changing(lambda _: "s-1", FIRST), reference("r-0"), rows=ROWS[:12])
+    with pytest.raises(Refused, match=r"(?s)r-0.*r-1"):
+        run(tmp_path, Changing(lambda _: "s-1", FIRST), reference("r-1"), seed=seed)
+
+
+def test_rows_that_were_piloted_by_another_snapshot_stop_the_run(tmp_path: Path) -> None:
+    """They are set aside and never evidence, but their answers would be delivered as the reference's."""
+    for name in ("r-0", "r-1"):
+        smart.plan(
+            ROWS,
+            TASK,
+            pilot=40,
+            reference="fake:big?in=10&out=10",
+            candidates=["fake:small?in=1&out=1"],
+            ledger=tmp_path / name,
+            providers={"fake:big": reference(name), "fake:small": Changing(lambda _: "s-1", FIRST)},
+        )
+    with pytest.raises(Refused, match=r"(?s)r-0.*r-1"):
+        run(tmp_path, Changing(lambda _: "s-1", FIRST), reference("r-1"), ledger=tmp_path / "r-0")
+    assert run(tmp_path, Changing(lambda _: "s-1", FIRST), reference("r-1"), ledger=tmp_path / "r-1")
+
+
 def test_an_answer_by_a_snapshot_without_evidence_is_not_delivered(tmp_path: Path) -> None:
     """A few answers by another snapshot are in the ledger from elsewhere: those rows go to the reference."""
     import sqlite3
@@ -266,7 +292,7 @@ def _folders(tmp_path: Path) -> None:
 
 def test_a_change_is_told_from_taking_turns() -> None:
     """In random order hardly ever a change, with the old before the new always one, also where a few came late."""
-    from smart_llm.engine.snapshots import changed
+    from smart_llm.engine.snapshots import changed, overtaken
 
     random = Random(1)
     for count in (2, 5, 20, 100, 400):
@@ -284,4 +310,6 @@ def test_a_change_is_told_from_taking_turns() -> None:
         at = random.randrange(199)
         names[at], names[at + 1] = names[at + 1], names[at]
     assert changed(names) == ("a", "b")
+    assert overtaken(["a", "a", *["b"] * 9]) == ("a", "b")
+    assert overtaken(["a"] * 9 + ["b"]) is overtaken(["a"] * 9) is overtaken([]) is None
     assert changed([]) is changed(["a"]) is changed(["a", "b"]) is changed(["a"] * 9) is None

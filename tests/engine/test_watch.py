@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
+import smart_llm as smart
 from smart_llm.client.client import Client
 from smart_llm.engine import watch
 from smart_llm.engine.pool import each
@@ -34,6 +38,19 @@ def requests(count: int) -> list[Request]:
     return [Request(MODEL.name, str(i), 1) for i in range(count)]
 
 
+class HeldBack(FakeProvider):
+    """Answers nothing until it may."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: "yes")
+        self.may = asyncio.Event()
+
+    async def complete(self, request: Request) -> Answer:
+        """Once it may."""
+        await self.may.wait()
+        return await super().complete(request)
+
+
 @pytest.mark.parametrize(
     ("calls", "told"), [(3, "3 calls are out, each is given up"), (1, "1 call is out and is given")]
 )
@@ -42,28 +59,35 @@ async def test_a_stall_is_said_and_so_is_its_end(
 ) -> None:
     """A model that answers nothing is named, with how many calls are out; when it answers again, that is said."""
     monkeypatch.setattr(watch, "STALL", 0.06)
-    said: list[Event] = []
-    asking = client(ledger, FakeProvider(lambda _: "yes", latency=0.2), concurrency=3)
-    async with watched(asking, Stop(), said.append):
-        await asyncio.gather(*map(asking.ask, requests(calls)))
-        asking._lanes[MODEL.name].provider._latency = 0.001  # type: ignore[attr-defined]
-        async with asyncio.timeout(60):
-            for number in itertools.count():
-                await asking.ask(Request(MODEL.name, f"more {number}", 1))
-                texts = [event.text for event in said if isinstance(event, Said)]
-                if "Answers come again." in texts:
-                    break
-    assert any("fake:m has answered nothing for" in text and told in text for text in texts)
+    said: list[str] = []
+    provider = HeldBack()
+    asking = client(ledger, provider, concurrency=3)
+
+    def tell(event: Event) -> None:
+        assert isinstance(event, Said)
+        said.append(event.text)
+
+    async with watched(asking, Stop(), tell), asyncio.timeout(60):
+        waiting = asyncio.gather(*map(asking.ask, requests(calls)))
+        while not any("fake:m has answered nothing for" in text and told in text for text in said):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert "Answers come again." not in said
+        provider.may.set()
+        await waiting
+        for number in itertools.count():
+            await asking.ask(Request(MODEL.name, f"more {number}", 1))
+            if "Answers come again." in said:
+                break
 
 
 async def test_a_model_with_nothing_to_do_is_not_stalled(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is worth a word only while there is something to answer."""
-    monkeypatch.setattr(watch, "STALL", 0.2)
+    monkeypatch.setattr(watch, "STALL", 0.05)
     said: list[Event] = []
     asking = client(ledger, FakeProvider(lambda _: "yes"))
+    await asking.ask(requests(1)[0])
     async with watched(asking, Stop(), said.append):
-        await asking.ask(requests(1)[0])
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.2)
     assert said == []
 
 
@@ -112,4 +136,32 @@ async def test_a_rate_limit_is_called_so_with_the_providers_reason(ledger: Ledge
             await asking.close()
     assert "rate limit" in said
     assert "Rate limit reached" in said, "the provider's own reason"
-    assert "Calls leave again in 30 s" in said
+    assert 0 < int(said.partition("Calls leave again in ")[2].partition(" s")[0]) <= 30
+
+
+async def test_a_server_that_is_not_there_is_said_within_seconds(tmp_path: Path, port: int) -> None:
+    """Where every call is refused, the reason is told long before anybody is given up, by the run as it ships."""
+    said = asyncio.Queue[str]()
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Said):
+            said.put_nowait(event.text)
+
+    running = asyncio.create_task(
+        smart.arun(
+            [{"text": f"row {i}"} for i in range(50)],
+            smart.Task("Good? {text}", labels=["yes", "no"]),
+            reference=f"openai:big@http://127.0.0.1:{port}/v1?in=1&out=1",
+            candidates=[f"openai:small@http://127.0.0.1:{port}/v1?in=.1&out=.1&enforce=none"],
+            ledger=tmp_path / "l.db",
+            on_event=heard,
+        )
+    )
+    running.add_done_callback(lambda _: said.put_nowait("It has answered nothing for ever: ended"))
+    while "has answered nothing for" not in (told := await said.get()):
+        pass
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Interrupted):
+        await running
+    assert "refused" in told.lower() or "connect" in told.lower()
+    assert re.search(r"nothing for \d s: ", told)

@@ -10,10 +10,9 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 from gateways import REVIEWS, Served, mocking, serving
+from later import anthropic, openai
 
 CHAT: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Good film?"}]
 TALK: list[Any] = [

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import openai
 import pydantic
 import pytest
 from gateways import Served, mocking, serving
+from later import openai
 
 from smart_llm.mock.scripted import Scripted
 

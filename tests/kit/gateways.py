@@ -8,9 +8,11 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -190,6 +192,32 @@ def counted(served: Served, name: str, label: str = "") -> int:
     """A count in its metrics, by the name and a part of its labels; 0 where there is none."""
     lines = served.get("/metrics").body.decode().splitlines()
     return next((int(float(line.split()[-1])) for line in lines if line.startswith(name) and label in line), 0)
+
+
+def under_way(served: Served) -> int:
+    """Requests that wait for an answer."""
+    return counted(served, "smart_requests_under_way ")
+
+
+def until(there: Callable[[], bool]) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def hurried(served: Served, how: signal.Signals = signal.SIGTERM) -> None:
+    """A signal, and another one once the first has been heard."""
+    place = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+
+    def heard() -> bool:
+        with socket.socket() as wire:
+            return wire.connect_ex(place) != 0
+
+    served.process.send_signal(how)
+    until(heard)
+    served.process.send_signal(how)
 
 
 def waiting(served: Served) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-T = TypeVar("T")
+P, T = ParamSpec("P"), TypeVar("T")
 
 
 class _Jumping(selectors.SelectSelector):
@@ -36,6 +37,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run it on a loop of its own."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)
+
+
+def virtually(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """A test that runs on a loop of its own."""
+
+    @wraps(work)
+    def test(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run(work(*args, **kwargs))
+
+    return test
 
 
 async def crowd(work: Callable[[], Coroutine[Any, Any, None]], workers: int, seconds: float) -> None:

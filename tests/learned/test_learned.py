@@ -106,6 +106,13 @@ def test_one_label_or_many(kinds: int) -> None:
     assert np.isfinite(fresh.odds).all()
 
 
+def test_more_labels_than_half_the_rows_are_no_reason_to_warn() -> None:
+    """A table with hundreds of labels is an ordinary one: whoever runs it is told nothing of the library inside."""
+    said = [f"word{row % 60} and word{row % 7}" for row in range(300)]
+    learner = Learner(Shelf(300, lambda at: [said[k] for k in at]))
+    assert learner.teach(np.arange(100), [f"label {row % 60}" for row in range(100)]) is not None
+
+
 def test_rows_without_an_answer_teach_nothing() -> None:
     """Of them nothing is said, and where there is no answer at all there is no model."""
     said, labels = texts(300)

@@ -286,3 +286,17 @@ def test_what_is_no_file_is_no_ledger(tmp_path: Path) -> None:
             Ledger.open(tmp_path / name)
         assert "\n" not in str(caught.value)
     assert {each.name: each.lstat().st_mode for each in tmp_path.iterdir()} == before
+
+
+def test_a_ledger_of_two_names_is_not_written(tmp_path: Path) -> None:
+    """By a hard link two writers would not see each other's locks: it is refused under either name until one is gone;
+    reading does no harm."""
+    path, other = tmp_path / "a.db", tmp_path / "b.db"
+    Ledger.open(path).close()
+    other.hardlink_to(path)
+    for each in (path, other):
+        with pytest.raises(InputError, match="hard link"):
+            Ledger.open(each)
+        Reader.open(each).close()
+    other.unlink()
+    Ledger.open(path).close()

@@ -7,9 +7,8 @@ import io
 import json
 from typing import Any
 
-import anthropic
-import openai
 import pytest
+from later import anthropic, openai
 
 from smart_llm.mock import MockServer
 from smart_llm.mock.batches import BatchFaults, BatchSettings
@@ -96,14 +95,14 @@ async def test_what_is_wrong_is_found_while_validating(data: bytes, code: str) -
 
 async def test_too_many_queued_tokens_fail_a_batch() -> None:
     """While one is running there is no room for another; afterwards there is."""
-    async with (
-        MockServer(batches=BatchSettings(queue_tokens=300)) as url,
-        openai.AsyncOpenAI(base_url=url, api_key="k") as sdk,
-    ):
+    server = MockServer(batches=BatchSettings(queue_tokens=300, working=1e9))
+    async with server as url, openai.AsyncOpenAI(base_url=url, api_key="k") as sdk:
         first = await submitted(sdk, lines(20))
         second, _ = await ended(sdk, lines(20))
-        await asyncio.sleep(0.2)
-        assert (await sdk.batches.retrieve(first.id)).status == "completed"
+        assert server._mount is not None
+        server._mount.openai_store.settings = BatchSettings(queue_tokens=300, working=0.0)
+        while (await sdk.batches.retrieve(first.id)).status != "completed":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         third, _ = await ended(sdk, lines(20))
     assert (second.status, second.errors.data[0].code) == ("failed", "token_limit_exceeded")
     assert third.status == "completed"
@@ -139,8 +138,9 @@ async def test_a_cancelled_batch_ends() -> None:
     ):
         batch = await submitted(sdk, lines(4))
         assert (await sdk.batches.cancel(batch.id)).status == "cancelling"
-        await asyncio.sleep(0.05)
-        assert (await sdk.batches.retrieve(batch.id)).status == "cancelled"
+        while (status := (await sdk.batches.retrieve(batch.id)).status) == "cancelling":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert status == "cancelled"
 
 
 async def test_the_official_anthropic_client_is_served() -> None:

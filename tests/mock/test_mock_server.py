@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import openai
 import polars as pl
 import pytest
+from later import openai
 
 from smart_llm.errors import InputError
 from smart_llm.mock import Faults, Limits, MockServer

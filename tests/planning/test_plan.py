@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chance import draw
+from msgspec import structs
 
 import smart_llm as smart
 from smart_llm.engine.options import Options
@@ -111,6 +114,8 @@ def test_it_shows_what_would_be_asked(tmp_path: Path) -> None:
         ("fake:tiny", "candidate"),
     ]
     assert [model.rate["input"] for model in plan.models] == [10, 1, 0.1]
+    odd = planned(tmp_path, table=[{"id": 1, "text": "a\x1b[2J\u202e"}, *rows(600)[1:]])
+    assert "⟨U+001B⟩[2J⟨U+202E⟩" in odd.text()
     text = plan.text()
     for piece in ("Yes or no?", "row 599", "fake:tiny", "a guess", "agreement", "0.99"):
         assert piece in text
@@ -238,6 +243,24 @@ def test_a_pilot_after_the_run_changes_nothing_of_it(tmp_path: Path) -> None:
     second = smart.run(rows(600), TASK, **usual(tmp_path))
     assert second.certificate == first.certificate
     assert smart.verify(second.certificate, second.ledger) == []
+
+
+@pytest.mark.parametrize(("before", "clock"), [(False, 0.0), (True, 9e9)])
+def test_the_clock_does_not_say_what_was_piloted_before_the_run(tmp_path: Path, before: bool, clock: float) -> None:
+    """A pilot after the run with the clock set back is none before it, and one before it with a clock that was ahead
+    is: the ledger knows in which order it was written."""
+    if before:
+        outlined(tmp_path, pilot=40)
+    done = smart.run(rows(600), TASK, **usual(tmp_path))
+    if not before:
+        outlined(tmp_path, pilot=40)
+    with sqlite3.connect(done.ledger) as base:
+        base.execute("DROP TRIGGER events_no_update")
+        base.execute("UPDATE events SET created = ? WHERE kind = 'pilot'", (clock,))
+    hidden = "rows of this table were piloted before the run, and not set aside"
+    other = replace(done.certificate, plan=structs.replace(done.certificate.plan, set_aside=()))
+    assert smart.verify(done.certificate, done.ledger) == []
+    assert before == any(hidden in each for each in smart.verify(other, done.ledger))
 
 
 def test_a_certificate_that_hides_a_pilot_is_refused(tmp_path: Path) -> None:

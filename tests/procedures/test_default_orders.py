@@ -53,10 +53,6 @@ def kinds(candidates: int, marks: Sequence[int] = (AGREE, BAD), *, errors: bool 
     return [*found, Kind((BAD,) * candidates, lost=True)] if errors else found
 
 
-class Unscripted(Exception):
-    """The run asks about more rows than were decided on."""
-
-
 def told(task: Problem, at: np.ndarray, rows: list[Kind], *, traits: bool) -> Answers:
     """The answers to these rows; with traits every reference answer is different, so that there is nothing to learn."""
     marks = np.array([[ERROR if row.lost else AGREE, *row.marks] for row in rows], np.int8)
@@ -67,25 +63,24 @@ def told(task: Problem, at: np.ndarray, rows: list[Kind], *, traits: bool) -> An
 
 
 def ends(task: Problem, choices: Sequence[Kind], *, traits: bool) -> Iterator[tuple[tuple[int, ...], int, int]]:
-    """Every way a run can go: (kinds of the profiled rows in order, candidate, rows handed over)."""
+    """Every way a run can go: (kinds of the profiled rows in order, candidate, rows handed over). Where a run asks
+    about more rows than were decided on, it goes on with the first of all ways they can be; the others stay open."""
     place = np.argsort(permutation(task.seed, "order", task.rows))
-    open_: list[tuple[int, ...]] = [()]
+    script, open_ = tuple[int, ...](), [tuple[int, ...]()]
+
+    def answer(ask: Ask) -> Answers:
+        nonlocal script
+        at = place[ask.positions]
+        ways = product(range(len(choices)), repeat=max(0, int(at.max()) + 1 - len(script)))
+        script, *others = [(*script, *end) for end in ways]
+        open_.extend(others)
+        return told(task, at, [choices[script[i]] for i in at], traits=traits)
+
     while open_:
         script = open_.pop()
-
-        def answer(ask: Ask, script: tuple[int, ...] = script) -> Answers:
-            at = place[ask.positions]
-            if at.max() >= len(script):
-                raise Unscripted(int(at.max()) + 1)
-            return told(task, at, [choices[script[i]] for i in at], traits=traits)
-
-        try:
-            verdict = drive(DEFAULT, task, answer)
-        except Unscripted as more:
-            open_ += [(*script, *end) for end in product(range(len(choices)), repeat=more.args[0] - len(script))]
-        else:
-            assert isinstance(verdict.rule, Mix), "a cascade is enumerated elsewhere: its ties depend on the seed"
-            yield script, *(verdict.rule.shares[0] if verdict.rule.shares else (0, 0))
+        verdict = drive(DEFAULT, task, answer)
+        assert isinstance(verdict.rule, Mix), "a cascade is enumerated elsewhere: its ties depend on the seed"
+        yield script, *(verdict.rule.shares[0] if verdict.rule.shares else (0, 0))
 
 
 def worst_miss(task: Problem, choices: Sequence[Kind], *, traits: bool) -> float:

@@ -45,36 +45,31 @@ def drawn(rows: int, rates: tuple[float, ...], seed: int) -> np.ndarray:
     return np.stack(bad, axis=1).astype(np.int8)
 
 
-class Unscripted(Exception):
-    """The run asks about more rows than were decided on."""
-
-
 def leaves(task: Problem, choices: int) -> Iterator[tuple[tuple[int, ...], int, int]]:
     """Every way a run can go, whatever the answers: (patterns of the profiled rows in order, candidate, rows handed
-    over). A pattern is a bit per candidate: bad or not. Rows never profiled are not decided on."""
+    over). A pattern is a bit per candidate: bad or not. Rows never profiled are not decided on. Where a run asks about
+    more rows than were, it goes on with the first of all ways they can be, and the others are still open."""
     order = permutation(task.seed, "order", task.rows)
     place = np.argsort(order)
-    open_: list[tuple[int, ...]] = [()]
+    script, open_ = tuple[int, ...](), [tuple[int, ...]()]
+
+    def answer(ask: Ask) -> Answers:
+        nonlocal script
+        at = place[ask.positions]
+        ways = product(range(choices), repeat=max(0, int(at.max()) + 1 - len(script)))
+        script, *others = [(*script, *end) for end in ways]
+        open_.extend(others)
+        marks = np.zeros((len(at), len(task.rates)), np.int8)
+        for k, pattern in enumerate(script[i] for i in at):
+            marks[k, 1:] = [pattern >> j & 1 for j in range(len(task.candidates))]
+        cost = np.broadcast_to(np.array(task.rates, float), marks.shape)
+        return Answers(marks, cost, np.full(marks.shape, np.nan))
+
     while open_:
         script = open_.pop()
-
-        def answer(ask: Ask, script: tuple[int, ...] = script) -> Answers:
-            at = place[ask.positions]
-            if at.max() >= len(script):
-                raise Unscripted(int(at.max()) + 1)
-            marks = np.zeros((len(at), len(task.rates)), np.int8)
-            for k, pattern in enumerate(script[i] for i in at):
-                marks[k, 1:] = [pattern >> j & 1 for j in range(len(task.candidates))]
-            cost = np.broadcast_to(np.array(task.rates, float), marks.shape)
-            return Answers(marks, cost, np.full(marks.shape, np.nan))
-
-        try:
-            verdict = drive(procedure, task, answer)
-        except Unscripted as more:
-            open_ += [(*script, *end) for end in product(range(choices), repeat=more.args[0] - len(script))]
-        else:
-            assert len(verdict.profiled) == len(script)
-            yield script, *(verdict.rule.shares[0] if verdict.rule.shares else (0, 0))
+        verdict = drive(procedure, task, answer)
+        assert len(verdict.profiled) == len(script)
+        yield script, *(verdict.rule.shares[0] if verdict.rule.shares else (0, 0))
 
 
 def worst_miss(task: Problem) -> float:

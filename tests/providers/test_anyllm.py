@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-import openai
 import pytest
+from later import openai
 from making import make_provider
 
 from smart_llm.errors import InputError, ProviderError, Refused, Retryable

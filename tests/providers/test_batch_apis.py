@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anthropic
-import openai
 import pytest
+from later import anthropic, openai
 from making import make_provider
 
 from smart_llm.errors import Refused, Retryable

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import anthropic
 import msgspec
-import openai
 import pytest
-from anthropic.types import Message
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion
+from later import anthropic, openai
 
 from smart_llm.mock.scripted import Scripted
 from smart_llm.providers import messages, replies
@@ -218,7 +215,7 @@ async def test_anthropic_sdk_and_we_send_the_same(model: str, means: Given, fiel
 
 def test_chat_completions_read_alike() -> None:
     """What OpenAI's own types hold after reading a reply, our decoder reads of it, before and after a round trip."""
-    theirs = ChatCompletion.model_validate(CHAT)
+    theirs = openai.types.chat.ChatCompletion.model_validate(CHAT)
     for data in (msgspec.json.encode(CHAT), theirs.model_dump_json().encode(), theirs.to_json().encode()):
         ours = replies.answer(data)
         choice, usage = theirs.choices[0], theirs.usage
@@ -237,7 +234,7 @@ def test_chat_completions_read_alike() -> None:
 
 def test_messages_read_alike() -> None:
     """What Anthropic's own types hold after reading a reply, our decoder reads of it, before and after a round trip."""
-    theirs = Message.model_validate(MESSAGE)
+    theirs = anthropic.types.Message.model_validate(MESSAGE)
     for data in (msgspec.json.encode(MESSAGE), theirs.model_dump_json().encode(), theirs.to_json().encode()):
         ours = messages.answer(data)
         usage = theirs.usage
@@ -262,7 +259,7 @@ def test_what_servers_leave_out(field: str) -> None:
 @pytest.mark.parametrize("reason", ["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal"])
 def test_every_stop_reason_of_the_sdk_is_read(reason: str) -> None:
     """Each stop reason the SDK's types accept gives an answer; only a refusal has no text."""
-    theirs = Message.model_validate({**MESSAGE, "stop_reason": reason})
+    theirs = anthropic.types.Message.model_validate({**MESSAGE, "stop_reason": reason})
     ours = messages.answer(theirs.model_dump_json().encode())
     assert (ours.text is None) == (reason == "refusal")
 
@@ -329,7 +326,7 @@ said_messages = st.fixed_dictionaries(
 @given(chats)
 def test_any_completion_the_sdk_accepts_is_read(reply: dict[str, Any]) -> None:
     """Whatever optional parts are there or not, what the SDK holds of a completion is what we read of it."""
-    theirs = ChatCompletion.model_validate(reply)
+    theirs = openai.types.chat.ChatCompletion.model_validate(reply)
     choice, usage = theirs.choices[0], theirs.usage
     for data in (msgspec.json.encode(reply), theirs.model_dump_json().encode()):
         ours = replies.answer(data)
@@ -345,7 +342,7 @@ def test_any_completion_the_sdk_accepts_is_read(reply: dict[str, Any]) -> None:
 @given(said_messages)
 def test_any_message_the_sdk_accepts_is_read(reply: dict[str, Any]) -> None:
     """Whatever optional parts are there or not, what the SDK holds of a message is what we read of it."""
-    theirs = Message.model_validate(reply)
+    theirs = anthropic.types.Message.model_validate(reply)
     for data in (msgspec.json.encode(reply), theirs.model_dump_json().encode()):
         ours = messages.answer(data)
         text = "".join(block.text for block in theirs.content if block.type == "text")

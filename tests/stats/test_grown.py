@@ -1,5 +1,7 @@
 """Looks at the parts of a table that grew: one level for all, exact, whatever the parts hold."""
 
+from collections.abc import Iterator
+from functools import lru_cache
 from itertools import combinations, product
 from math import comb
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from smart_llm.certificates.checks.ladder import _beyond
+from smart_llm.stats.first_bad import credit_left, rows_needed
 from smart_llm.stats.grown import POINTS, Look, beyond, look
 
 
@@ -53,6 +56,25 @@ def test_no_table_that_grew_breaks_the_promise_more_often(first: Look, second: L
         assert stated == pytest.approx(_beyond((first, second), allowed), abs=1e-12)
 
 
+def test_one_row_is_looked_at() -> None:
+    """Where a look at some of the rows added would not pay, one at all of them adds no chance of a miss. It is no look
+    where the earlier one alone does not keep the level any more."""
+    before = ((1392, 6, 68),)
+    alone, one = (float(beyond(looks, np.array([223]))[0]) for looks in (before, (*before, (1, 0, 1))))
+    assert look(before, 1, 223, 0.05, 0.15) == (0, 1)
+    assert one == pytest.approx(alone, abs=1e-12)
+    assert look(before, 1, 200, 0.05, 0.15) is None
+
+
+def test_a_table_may_grow_again_and_again() -> None:
+    """The level of a dozen looks takes no longer than that of two, and is what an independent count finds."""
+    looks = ((1392, 6, 68), *((100 + part, 2, 30) for part in range(12)))
+    for parts in (3, 5, 13):
+        stated, exact = float(beyond(looks[:parts], np.array([300]))[0]), _beyond(looks[:parts], 300)
+        assert exact * (1 - 1e-7) <= stated <= exact + 6 / POINTS
+    assert look(looks, 200, 500, 0.05, 0.1) is not None
+
+
 def test_to_count_the_second_look_alone_is_found_out() -> None:
     """Looks that keep a level each, for the misses allowed in their own part, break it together, and the level that is
     stated says so."""
@@ -60,6 +82,78 @@ def test_to_count_the_second_look_alone_is_found_out() -> None:
     alone = float(beyond((part,), np.array([own]))[0])
     assert worst(part, part, both) > alone
     assert float(beyond((part, part), np.array([both]))[0]) > alone
+
+
+def outcomes(bad: tuple[bool, ...], looked: tuple[int, ...], credit: int, reserve: int) -> Iterator[tuple[int, int]]:
+    """(bad rows delivered, rows without an answer) for every choice of at most `reserve` rows that the reference is
+    asked about and has no answer for: first some of those looked at, then some of those that the look leaves to it."""
+    for count in range(reserve + 1):
+        for lost in combinations(looked, count):
+            spare = credit_left(credit, count, reserve)
+            seen, wrong, asked = -1 if spare < 0 else 0, 0, 0
+            for row, bad_one in enumerate(bad):
+                if row in looked:
+                    seen += bad_one and row not in lost
+                elif 0 <= seen <= spare:
+                    wrong += bad_one
+                else:
+                    asked += 1
+            yield from ((wrong, count + more) for more in range(min(asked, reserve - count) + 1))
+
+
+def settled(part: Look, bad: tuple[bool, ...], reserve: int) -> Iterator[tuple[list[tuple[int, int]], float]]:
+    """Of every draw of a look: what the adversary may choose from, and its probability."""
+    rows, credit, size = part
+    for looked in combinations(range(rows), size):
+        yield sorted(set(outcomes(bad, looked, credit, reserve))), 1 / comb(rows, size)
+
+
+@lru_cache
+def later(part: Look, left: int, reserve: int) -> float:
+    """The chance, in the worst table, that a part delivers more than `left` bad rows and rows without an answer, with
+    at most `reserve` of the latter."""
+    return max(
+        sum(weight * (max(sum(each) for each in choices) > left) for choices, weight in settled(part, bad, reserve))
+        for bad in product((False, True), repeat=part[0])
+    )
+
+
+def with_rows_lost(first: Look, second: Look, allowed: int, reserve: int) -> float:
+    """The chance that more rows than `allowed` are delivered wrongly or without an answer, and no more than `reserve`
+    have none: in the worst tables, with the worst choice of rows without an answer after every look."""
+    return max(
+        sum(
+            weight * max(later(second, allowed - wrong - lost, reserve - lost) for wrong, lost in choices)
+            for choices, weight in settled(first, bad, reserve)
+        )
+        for bad in product((False, True), repeat=first[0])
+    )
+
+
+@pytest.mark.parametrize(("first", "second"), [((6, 0, 3), (5, 0, 2)), ((6, 1, 3), (5, 0, 3)), ((5, 1, 3), (6, 1, 4))])
+@pytest.mark.parametrize("reserve", [1, 2])
+def test_whichever_rows_have_no_answer(first: Look, second: Look, reserve: int) -> None:
+    """An adversary who sees both looks chooses which rows the reference has no answer for, up to the reserve: the
+    promise, from which the reserve was taken, is broken with at most the probability that is stated; had it not been
+    taken from it, more often."""
+    for allowed in range(reserve + 1, first[0] + second[0]):
+        stated = float(beyond((first, second), np.array([allowed - reserve]))[0])
+        assert with_rows_lost(first, second, allowed, reserve) <= stated + 1e-12
+    least = reserve + 1
+    assert with_rows_lost(first, second, least, reserve) > float(beyond((first, second), np.array([least]))[0])
+
+
+def test_to_begin_anew_where_rows_have_no_answer_is_found_out() -> None:
+    """Were a run begun anew because a row has no answer, the adversary would let one have none wherever the first look
+    has kept the promise: the two runs together break it more often than either may."""
+    rows, allowed, alpha = 8, 1, 0.3
+    size = rows_needed(rows, allowed, 0, alpha)
+    assert size is not None
+    part = (rows, 0, size)
+    bad = tuple(row < allowed + 1 for row in range(rows))
+    broken = sum(weight * (choices[-1][0] > allowed) for choices, weight in settled(part, bad, 0))
+    assert broken <= alpha
+    assert broken + (1 - broken) * broken > alpha  # the rows added are like these, and as many
 
 
 @pytest.mark.parametrize(("before", "rows", "allowed"), [(((19600, 45, 545),), 2000, 2200), (((400, 3, 80),), 60, 40)])

@@ -75,7 +75,7 @@ def written(table: Table, path: Path) -> Table:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(frame=tables)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=25)
 def test_every_cell_survives_every_format(suffix: str, frame: pl.DataFrame, tmp_path: Path) -> None:
     """What is written is read back: same rows, same order, same cells, plus the three columns."""
     table = Table(frame, "frame")
@@ -90,7 +90,7 @@ def test_every_cell_survives_every_format(suffix: str, frame: pl.DataFrame, tmp_
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(frame=tables)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=15)
 def test_identity_does_not_depend_on_the_format(suffix: str, frame: pl.DataFrame, tmp_path: Path) -> None:
     """The table's hash is that of its cells, whatever file they came from."""
     table = Table(frame, "frame").frame
@@ -105,7 +105,7 @@ def test_identity_does_not_depend_on_the_format(suffix: str, frame: pl.DataFrame
     end=st.sampled_from(["\n", "\r\n"]),
     bom=st.booleans(),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_csv_is_read_as_the_standard_library_reads_it(
     rows: list[tuple[str, str]], end: str, bom: bool, tmp_path: Path
 ) -> None:

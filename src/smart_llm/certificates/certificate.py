@@ -34,14 +34,15 @@ from smart_llm.certificates.why import why_alone
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.ledger import canonical
 from smart_llm.text.names import in_short
-from smart_llm.text.numbers import percents, usd
+from smart_llm.text.numbers import usd
 from smart_llm.text.rich_html import card
+from smart_llm.text.safe import on_a_line
 from smart_llm.text.wrapping import USUAL, wrapped
 from smart_llm.types import Json
 from smart_llm.types.plan import FrozenModel, FrozenPlan, frozen_plan
 from smart_llm.wording import worded
 
-FORMAT = "smart-certificate/3"
+FORMAT = "smart-certificate/4"
 LARGEST = 64 * 2**20
 """Bytes of a certificate: its evidence is counts, not rows."""
 ASSUMPTION = (
@@ -124,7 +125,7 @@ class Certificate:
         """The certificate for people: about a dozen lines of at most `width` columns. Models go by their short names;
         the JSON has their addresses."""
         names = self.plan.names
-        return "\n".join(wrapped([in_short(line, names) for line in _lines(self)], width))
+        return "\n".join(wrapped([on_a_line(in_short(line, names)) for line in _lines(self)], width))
 
     def __repr__(self) -> str:
         return f"<Certificate: {head(self)}>"
@@ -211,37 +212,6 @@ def assumed(plan: FrozenPlan) -> tuple[str, ...]:
     more = [COMPANY] if packed else []
     more += [RANDOMNESS, *([CHOSEN] if plan.drawn is None else []), *([ADDED] if plan.grown else [])]
     return (ASSUMPTION, *more)
-
-
-def words(claim: Claim, status: str) -> str:
-    """The claim in words, as counts."""
-    rows, differ, errors = claim.rows, claim.allowance, claim.errors
-    percent = percents(claim.confidence)
-    lost = f" {errors} rows have no answer and count among them." if errors else ""
-    if status == "certified":
-        return (
-            f"With {percent} confidence, at most {differ:,} of the {rows:,} delivered answers differ from what "
-            f"{claim.reference} answers.{lost}{_per_label(claim)}"
-        )
-    if status == "reference-only" and errors > differ:
-        return (
-            f"Nothing is claimed: {errors:,} of {rows:,} rows have no answer from {claim.reference} itself, more "
-            f"than the {differ:,} that may differ."
-        )
-    if status == "reference-only":
-        return f"All {rows:,} rows were asked of {claim.reference} itself: agreement holds by definition.{lost}"
-    if status == "pending":
-        return f"Nothing is claimed yet: {claim.unsettled:,} of {rows:,} rows are not settled."
-    return f"Nothing is claimed: {errors:,} rows have no answer, more than the {claim.reserve:,} set aside for that."
-
-
-def _per_label(claim: Claim) -> str:
-    if claim.per_label is None:
-        return ""
-    return (
-        f" The same confidence covers: for every label that it gives to {claim.label_rows:,} rows or more, at least "
-        f"{percents(claim.per_label)} of these rows are delivered that label."
-    )
 
 
 HEADS = {

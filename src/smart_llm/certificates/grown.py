@@ -1,32 +1,46 @@
-"""A run that continues an earlier one, looked at again: the earlier certificate is the one named, and holds."""
+"""A run that continues an earlier one, looked at again: that one had decided what is named, and its certificate holds.
+
+What is continued is named by what it had decided before its look. Its certificate may still change: rows without an
+answer may be asked again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from msgspec import ValidationError, convert
 from msgspec.structs import replace
 
 from smart_llm.certificates.certificate import Certificate, stored
-from smart_llm.certificates.checks.ladder import CascadeEvidence, read
+from smart_llm.certificates.checks.ladder import CascadeEvidence, FixedLook, read
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import Reader, canonical, tagged
+from smart_llm.ledger.entries import FIXED
 from smart_llm.procedures import DEFAULT
 from smart_llm.types import Json
 from smart_llm.types.plan import Command
 
 Verified: TypeAlias = Callable[[Json], Sequence[str]]
 """What does not hold of a certificate, with the ledger."""
-CONTINUED = ("certified", "reference-only")
-"""Of a run that is continued once its table has grown: whether its look left anything to deliver does not matter."""
+
+
+def design(reader: Reader, run_id: str) -> tuple[FixedLook, str] | None:
+    """What a run had decided before its look, and the hash of it; None where it has decided on none (yet)."""
+    fixed = [each.payload["fixed"] for each in reader.events(run_id) if each.kind == FIXED]
+    told = next((each for each in fixed if each is not None), None)
+    try:
+        return None if told is None else (convert(told, FixedLook), tagged(canonical(told)))
+    except ValidationError:
+        return None  # it is a mix
 
 
 def stated(c: Certificate) -> list[str]:
-    """The looks behind the rows that are delivered again are those that the plan names."""
-    told = _look(c)
-    if told is not None and told.before != (c.plan.grown.looks if c.plan.grown else ()):
-        return ["evidence: the earlier looks are not those of the plan"]
-    return []
+    """The looks behind the rows that are delivered again are those that the plan names; there are some."""
+    told, named = _look(c), c.plan.grown.looks if c.plan.grown else ()
+    shown = told.before if told is not None else ()
+    unseen = c.plan.grown is not None and c.status != "pending" and not shown
+    return ["evidence: the earlier looks are not those of the plan"] * (unseen or (told is not None and shown != named))
 
 
 def _look(c: Certificate) -> CascadeEvidence | None:
@@ -43,7 +57,8 @@ def continued(c: Certificate, reader: Reader, verified: Verified) -> list[str]:
     if named is None:
         return []
     run = next((run for run in reader.runs() if run.run_id == named.run), None)
-    if run is None or run.certificate is None or tagged(canonical(run.certificate)) != named.certificate:
+    decided = None if run is None else design(reader, run.run_id)
+    if run is None or run.certificate is None or decided is None or decided[1] != named.design:
         return [f"ledger: run {named.run}, which is continued, is not the one that was named"]
     try:
         earlier = stored(run.certificate)
@@ -64,7 +79,7 @@ def _fits(c: Certificate, earlier: Certificate) -> list[str]:
         "rows": earlier.claim.rows == named.rows < c.claim.rows,
         "looks": (*(earlier.plan.grown.looks if earlier.plan.grown else ()), own) == named.looks,
         "tiers": (told.tiers, told.gate) == (before.tiers, before.gate),
-        "status": earlier.status in CONTINUED and not earlier.claim.errors and not before.errors,
+        "pilot": not before.pilot_errors,
     }
     return [f"ledger: the run that is continued does not fit: {name}" for name, fits in same.items() if not fits]
 

@@ -19,6 +19,7 @@ from smart_llm.certificates import certificate as certificates
 from smart_llm.certificates import checks as verifying
 from smart_llm.certificates import grown
 from smart_llm.certificates.certificate import Certificate
+from smart_llm.certificates.claimed import words
 from smart_llm.certificates.recount import recount
 from smart_llm.certificates.seeds import needs_chance, order_seed, seen
 from smart_llm.errors import InputError, LedgerError, named
@@ -125,12 +126,12 @@ def _claimed(c: Certificate) -> list[str]:
     claim, errors, problems = c.claim, c.errors, []
     if claim.allowance != verifying.whole_allowance(claim.agreement, claim.rows):
         problems.append("claim: the allowance does not follow from rows and agreement")
-    if claim.words != certificates.words(claim, c.status):
+    if claim.words != words(claim, c.plan.task, c.status):
         problems.append("claim: the words do not say what the numbers say")
     if c.granted != (c.status == "certified"):
         problems.append("granted does not fit the status")
-    if c.status == "certified" and claim.unsettled:
-        problems.append("certified, yet rows are not settled")
+    if c.status != "pending" and claim.unsettled:
+        problems.append(f"{c.status}, yet rows are not settled")
     if claim.errors != errors.rows:
         problems.append("errors: claim and count differ")
     if sum(c.delivered.by.values()) + claim.unsettled != claim.rows:
@@ -141,6 +142,20 @@ def _claimed(c: Certificate) -> list[str]:
         problems.append("errors: those while profiling do not fit")
     if c.status == "certified" and (errors.late > claim.reserve or claim.errors > claim.allowance):
         problems.append("certified, yet more rows have no answer than were set aside")
+    return problems + _by_reference(c)
+
+
+def _by_reference(c: Certificate) -> list[str]:
+    """Rows set aside are rows of the table, and the reference answers them like those profiled; all rows, where it is
+    said to be alone."""
+    aside, problems = list(c.plan.set_aside), []
+    if aside != sorted(set(aside)) or not all(0 <= row < c.claim.rows for row in aside):
+        problems.append("plan: the rows set aside are not some of the table's, in order")
+    by_reference = c.delivered.by.get(c.claim.reference, 0)
+    if c.status != "pending" and by_reference < c.delivered.profiled + len(aside):
+        problems.append("delivered: fewer rows by the reference than were profiled and set aside")
+    if c.status == "reference-only" and by_reference != c.claim.rows:
+        problems.append("delivered: not every row by the reference, though it is said to be")
     return problems
 
 
@@ -153,7 +168,7 @@ def _proved(c: Certificate) -> list[str]:
         problems.append("rule: not the one the evidence certifies")
     if c.status == "certified" and c.errors.late > verifying.covered(c.procedure.name, c.evidence, c.claim.reserve):
         problems.append("certified, yet more rows have no answer than the evidence covers")
-    if not (c.rule.shares or c.rule.tiers) and c.status == "certified" and c.errors.rows > c.claim.reserve:
+    if c.plan.grown is not None and c.status == "certified" and c.errors.rows > c.claim.reserve:
         problems.append("certified, yet more rows have no answer than were set aside")
     if (c.status in ("certified", "not-certified")) != bool(c.rule.shares or c.rule.tiers or c.of_earlier):
         problems.append("status: does not fit the rule")
@@ -192,9 +207,9 @@ def _bought(c: Certificate, value: Mapping[str, Json], reader: Reader, task: Tas
     problems += [*_before(c, runs[0], reader), *_issued(value, runs, reader)]
     if c.status == "pending":
         return problems
-    piloted_before = piloted(reader, c.table_hash, before=min(run.started for run in runs))
+    events = [event for run in runs for event in reader.events(run.run_id)]
+    piloted_before = piloted(reader, c.table_hash, before=min((event.number for event in events), default=None))
     if not set(piloted_before) <= set(c.plan.set_aside):
         problems.append("ledger: rows of this table were piloted before the run, and not set aside")
-    events = [event for run in runs for event in reader.events(run.run_id)]
     problems += grown.continued(c, reader, lambda earlier: verify(earlier, reader.path, task=task))
     return problems + recount(c, events, reader, task)

@@ -113,7 +113,7 @@ class Calls:
             number = await self._books.announce(lane, key, bound)
             lane.trust.check()
             cost = bound  # from here on it may be paid
-            async with lane.trust.limited(patient := trials.time(self._timeout)):
+            with lane.trust.limited(patient := trials.time(self._timeout)):
                 answer = lane.priced(request, await answered(lane.provider, request))
             self.cache_saved += lane.model.rate.saved(answer.usage)
             cost, lost = answer.cost, False

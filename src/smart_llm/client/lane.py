@@ -153,9 +153,10 @@ class Lane:
             raise Refused(f"{self.model.name}: the first {self.failed_rows} rows all failed. The last: {error}")
 
     def silence(self, now: float, seconds: float, timeout: float) -> str | None:
-        """What to say if it has answered nothing for that many seconds although there is something to answer."""
+        """What to say if it has answered nothing for that many seconds although there is something to answer; for a
+        sixth of them where its calls fail."""
         silent = self.silent_for(now)
-        if silent < seconds:
+        if silent < (seconds / 6 if self.health.failing else seconds):
             return None
         return f"{self.model.name} has answered nothing for {silent:.0f} s: {self.held_up(now, timeout)}"
 

@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from types import TracebackType
+from typing import Self
 
+from smart_llm.client.limit import Limit
 from smart_llm.errors import Refused
 from smart_llm.types import Answer
 
@@ -24,12 +26,12 @@ REFUSALS = 20
 
 
 class Trust:
-    """Of one model. broken: why no budget can hold there."""
+    """Of one model. broken: why no budget can hold there. out: the time limits of calls that are."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.broken: Refused | None = None
-        self._out: set[asyncio.Timeout] = set()
+        self.out: set[Limited] = set()
         self._first: asyncio.Event | None = None
         self._refusals = 0
 
@@ -53,21 +55,21 @@ class Trust:
 
     def limited(self, seconds: float) -> Limited:
         """The time limit of a call, which ends at once where limits turn out not to be kept."""
-        return Limited(self, self._out, asyncio.timeout(seconds))
+        return Limited(self, seconds)
 
     def broke(self, bound: float, answer: Answer) -> Refused | None:
         """What stops the run where a reply has cost more than its call could."""
         if answer.cost <= bound * ROUNDING:
             return None
         usage = answer.usage
-        given_up = f"; {len(self._out)} calls that were out are given up, and may cost more" if self._out else ""
+        given_up = f"; {len(self.out)} calls that were out are given up, and may cost more" if self.out else ""
         self.broken = self.broken or Refused(
             f"{self._name} does not keep to limits, so that no --budget can hold: one reply cost ${answer.cost:.6g} "
             f"where ${bound:.6g} was the most ({usage.input_tokens} tokens in, {usage.output_tokens} out). What was "
             f"bought is kept{given_up}. Mend the server, give more room (?thinking=2000), or run without --budget."
         )
-        for limit in self._out:
-            limit.reschedule(asyncio.get_running_loop().time())
+        for limit in self.out:
+            limit.end()
         return self.broken
 
     def check(self) -> None:
@@ -94,22 +96,23 @@ class Trust:
         self._refusals = 0
 
 
-class Limited:
-    """The time limit of one call, among those of all that are out. Written out, since there is one for every call."""
+class Limited(Limit):
+    """The time limit of one call, among those of all that are out."""
 
-    __slots__ = ("_limit", "_out", "_trust")
+    __slots__ = ("_trust",)
 
-    def __init__(self, trust: Trust, out: set[asyncio.Timeout], limit: asyncio.Timeout) -> None:
-        self._trust, self._out, self._limit = trust, out, limit
+    def __init__(self, trust: Trust, seconds: float) -> None:
+        super().__init__(seconds)
+        self._trust = trust
 
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-        self._out.add(self._limit)
+    def __enter__(self) -> Self:
+        self._trust.out.add(self)
+        return super().__enter__()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._out.discard(self._limit)
-        await self._limit.__aexit__(kind, error, trace)
+        self._trust.out.discard(self)
+        super().__exit__(kind, error, trace)
         if kind is None and self._trust.broken is not None:  # it came in the moment of the one that broke its bound
             raise TimeoutError

@@ -17,6 +17,7 @@ import numpy as np
 
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import each
+from smart_llm.engine.snapshots import earlier
 from smart_llm.events import Delivering, Listener
 from smart_llm.ledger import Reader
 from smart_llm.routing import Routing, accepts, passes
@@ -53,7 +54,7 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         position, prompt = row
         given, why = await settle(position, prompt) if routing.chosen[position] else "", ""
         if isinstance(given, str):
-            why, given = given, (0, *await live.answer(position, 0, prompt))
+            why, given = given, await _by_reference(live, position, prompt)
         rows = live.questions.alike.members(position)
         rows = rows[~live.rows.settled[rows]] if len(rows) > 1 else rows
         live.instead.update({why: len(rows)} if why else {})
@@ -98,9 +99,17 @@ def _left(live: Live, models: Sequence[int]) -> Iterator[tuple[int, str]]:
 
 
 def _covers(live: Live, model: int, reply: Answer) -> bool:
-    """Whether a candidate's answer is by a snapshot that the evidence is about."""
+    """Whether an answer is by a snapshot that the evidence is about."""
     known = live.covered.get(model)
     return not (known and reply.snapshot and reply.snapshot not in known)
+
+
+async def _by_reference(live: Live, position: int, prompt: str) -> Delivery:
+    """What the reference says. `Refused` where another snapshot of it has said that, before this run."""
+    value, reply = await live.answer(position, 0, prompt)
+    if not _covers(live, 0, reply):
+        raise earlier(live, reply.snapshot, live.covered[0])
+    return 0, value, reply
 
 
 async def _stands(live: Live, prompt: str, models: Sequence[int]) -> bool:

@@ -17,6 +17,9 @@ SAMPLE = 64
 """Rows rendered before the start, to estimate what a call costs."""
 THOUGHTS = 16
 """A model that thinks is expected to use one in this many of the tokens it may think: a guess, until a pilot tells."""
+SECONDS = 1.0
+"""A call is expected to take, of a model that is paid by time and says nothing itself. No guess at all would be a price
+of nothing, and many such models would be tried at once."""
 
 
 def expected_cost(model: Model, provider: Provider, live: Live) -> float:
@@ -57,4 +60,5 @@ def _sample(model: Model, live: Live) -> list[Request]:
 def _expect(request: Request, thoughts: int) -> Usage:
     prompt = len(request.prompt.encode()) + len((request.system or "").encode())
     rows = request.count if isinstance(request, Part) else 1
-    return Usage(prompt // 4 + 8, thoughts + rows * (min(request.max_tokens // rows, 64) // 4 + 1))
+    tokens = thoughts + rows * (min(request.max_tokens // rows, 64) // 4 + 1)
+    return Usage(prompt // 4 + 8, tokens, cpu_seconds=SECONDS)

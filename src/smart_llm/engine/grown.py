@@ -4,25 +4,26 @@ What that run delivered stays as it is and costs nothing. The rows that were add
 taught model, down to where a look at them alone allows it (`procedures.ladder.grown`). The plan names the run, the hash
 of its certificate and the sizes of its look, so that the certificate of the grown table is one about all of its rows.
 
-Only a run whose evidence was a look and which had an answer to every row is continued like this; any other begins anew.
-A run whose look left nothing to deliver is continued, too: were it begun anew, a run that broke its promise would be
-continued and any other have a second chance to break it, and the two together may break it twice as often.
+Whether a run is continued is decided by what it had decided itself before its look, never by what the look or the
+rows left have shown: whether a candidate delivers anything, rows have no answer, or the money has run out. Else runs
+that broke their promise would be continued, others begun anew, and the two together break it twice as often. A run
+that was stopped is brought to its end first. Rows that it has no answer for are asked again; those that still have none
+count among the rows that may stay without one, which the promise is kept apart from.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from msgspec.structs import replace as changed
 
-from smart_llm.certificates.certificate import Certificate, stored
-from smart_llm.certificates.checks.ladder import CascadeEvidence, read
-from smart_llm.certificates.grown import CONTINUED
-from smart_llm.engine.job import Job, fixed, of_words
+from smart_llm.certificates.checks.ladder import FixedLook
+from smart_llm.certificates.grown import design
+from smart_llm.engine.job import Job, fixed, of_words, planned_batches
 from smart_llm.engine.live import Live
 from smart_llm.errors import LedgerError
-from smart_llm.ledger import Ledger, Reader, RunRecord, canonical, tagged
+from smart_llm.ledger import Ledger, Reader, RunRecord
 from smart_llm.ledger.entries import DONE, GIVEN_UP, TAUGHT
 from smart_llm.procedures import DEFAULT
 from smart_llm.procedures.ladder.grown import affordable
@@ -32,6 +33,8 @@ from smart_llm.types.values import Number
 
 AT_MOST = Fraction(1, 2)
 """Of the rows there were: rows that may be added; for more it pays to look, and to learn, anew."""
+LOOKS = 20
+"""Behind one table, at most: each of its runs is walked again."""
 
 
 def grown(job: Job, reader: Reader | None, reserve: int) -> GrownFrom | None:
@@ -40,42 +43,43 @@ def grown(job: Job, reader: Reader | None, reserve: int) -> GrownFrom | None:
         return None
     wanted = _anyhow(fixed(job))
     for run in reversed(reader.runs()):
-        if not run.readable or run.state != DONE or run.certificate is None:
+        if not run.readable:
             continue
         command, rows = run.plan.command, run.plan.rows
         added = job.table.rows - rows
         if not 0 < added <= AT_MOST * rows or _anyhow(command) != wanted:
             continue
         if reader.latest(run.run_id, GIVEN_UP) is None and job.table.head(rows).table_hash == command.table:
-            found = _continued(run, stored(run.certificate))
+            found = _continued(run, reader)
             if found is not None and affordable(_problem(job, found, added, reserve), found.shape):
                 return found.named
     return None
 
 
+@dataclass(frozen=True, slots=True)
 class _Found:
     """A run that can be continued: as a plan names it, and as a procedure sees it."""
 
-    def __init__(self, run: RunRecord, c: Certificate, told: CascadeEvidence) -> None:
-        looks = (*(c.plan.grown.looks if c.plan.grown else ()), (told.rows_left, told.credit, told.looked))
-        self.named = GrownFrom(
-            run=run.run_id, certificate=tagged(canonical(run.certificate)), rows=c.claim.rows, looks=looks
-        )
-        self.shape = shape(c, looks)
+    named: GrownFrom
+    shape: Grown
 
 
-def _continued(run: RunRecord, c: Certificate) -> _Found | None:
-    """None where its evidence was no look, or a row has no answer."""
-    told = read(c.evidence) if c.status in CONTINUED and not c.claim.errors else None
-    if not isinstance(told, CascadeEvidence) or told.errors or told.pilot_errors:
+def _continued(run: RunRecord, reader: Reader) -> _Found | None:
+    """None where it has no look, where rows of its pilot have no answer, where it is still asked by batch, or where
+    there were too many looks already: an older run may be continued then."""
+    decided = design(reader, run.run_id)
+    if decided is None or decided[0].pilot_errors or (run.state != DONE and planned_batches(run.plan)):
         return None
-    return _Found(run, c, told)
+    told, named = decided
+    looks = (*(run.plan.grown.looks if run.plan.grown else ()), (told.rows_left, told.credit, told.looked))
+    if len(looks) >= LOOKS:
+        return None
+    return _Found(GrownFrom(run=run.run_id, design=named, rows=run.plan.rows, looks=looks), shape(run, told, looks))
 
 
-def shape(c: Certificate, looks: tuple[tuple[int, int, int], ...]) -> Grown:
-    """A certificate's tiers and gate, as they were before its look."""
-    names, told = c.plan.names, read(c.evidence)
-    assert isinstance(told, CascadeEvidence)
+def shape(run: RunRecord, told: FixedLook, looks: tuple[tuple[int, int, int], ...]) -> Grown:
+    """A run's tiers and gate, as they were before its look."""
+    names = run.plan.names
     tiers = tuple(
         Tier(
             names.index(tier.model),
@@ -109,9 +113,10 @@ def continued(plan: FrozenPlan, reader: Reader) -> tuple[RunRecord, Grown]:
     """The run that a plan continues; `LedgerError` where the ledger does not hold it any more."""
     assert plan.grown is not None
     run = next((run for run in reader.runs() if run.run_id == plan.grown.run), None)
-    if run is None or run.certificate is None or tagged(canonical(run.certificate)) != plan.grown.certificate:
+    decided = None if run is None else design(reader, run.run_id)
+    if run is None or decided is None or decided[1] != plan.grown.design:
         raise LedgerError(f"The ledger does not hold run {plan.grown.run} as this one continues it.")
-    return run, shape(stored(run.certificate), plan.grown.looks)
+    return run, shape(run, decided[0], plan.grown.looks)
 
 
 def smaller(job: Job, run: RunRecord) -> Job:

@@ -19,6 +19,7 @@ from smart_llm.client.pace import Pace, held_back
 from smart_llm.engine.job import Job
 from smart_llm.engine.session import Session
 from smart_llm.errors import ProviderError, Refused, Retryable
+from smart_llm.events import Said
 from smart_llm.ledger import request_key
 from smart_llm.ledger.reader import PROBE
 from smart_llm.providers import making
@@ -36,8 +37,8 @@ LONGER, LEAST = 10.0, 5.0
 ENOUGH = 5
 """Answers of a server that is not told anything, with only failures when it is told, that show why it fails. One in
 250 servers that fail at random on half of the calls is misjudged."""
-THERE = 30.0
-"""Seconds that a server is waited for which answers nobody."""
+THERE, TELLING = 30.0, 3
+"""Seconds that a server is waited for which answers nobody, and after how many failures that is said."""
 PAUSE, LONGEST = 0.2, 2.0
 """Seconds between looks at whether the user wants to stop, and between failures: longer with each, at most so long."""
 
@@ -138,6 +139,8 @@ class Inquiry:
             self._refused(said)
         else:
             self._failures += 1
+            if self._failures == TELLING:
+                self._means.tell(Said(f"{self._model.name} does not answer: {said} It is tried again for a while."))
             await self._wait(min(LONGEST, PAUSE * self._failures))
             return False
         return True

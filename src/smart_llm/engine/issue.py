@@ -8,7 +8,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from smart_llm.certificates import checks
-from smart_llm.certificates.certificate import Certificate, assumed, words
+from smart_llm.certificates.certificate import Certificate, assumed
+from smart_llm.certificates.claimed import words
 from smart_llm.certificates.labels import per_label
 from smart_llm.certificates.parts import (
     Claim,
@@ -38,13 +39,13 @@ def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None
     plan = record.plan
     shape = problem(plan, [0.0] * len(live.models))
     profiled = live.questions.aside.population[verdict.profiled] if verdict else np.flatnonzero(live.rows.settled)
-    errors = _errors(live, profiled)
-    status, before = _status(live, verdict, errors, shape), earlier(record, ledger.runs())
+    errors = _errors(live, profiled, plan)
+    status, before = _status(live, verdict, errors, plan), earlier(record, ledger.runs())
     claim = _claim(job, plan, live, shape)
     return Certificate(
         status=status,
         granted=status == "certified",
-        claim=replace(claim, words=words(claim, status)),
+        claim=replace(claim, words=words(claim, plan.task, status)),
         assumptions=assumed(plan),
         procedure=NamedProcedure(job.procedure, job.procedure.rpartition("/")[2]),
         plan_hash=record.plan_hash,
@@ -69,7 +70,7 @@ def certificate(job: Job, record: RunRecord, live: Live, verdict: Verdict | None
 
 def _claim(job: Job, plan: FrozenPlan, live: Live, shape: Problem) -> Claim:
     """What is promised, in numbers, and the rows that count against it."""
-    lost_aside = len(set(live.rows.errors) & set(live.questions.aside.positions.tolist()))
+    lost_aside = len(set(live.rows.errors) & set(plan.set_aside))
     return Claim(
         rows=plan.rows,
         agreement=job.agreement,
@@ -87,15 +88,15 @@ def _claim(job: Job, plan: FrozenPlan, live: Live, shape: Problem) -> Claim:
     )
 
 
-def _status(live: Live, verdict: Verdict | None, errors: Errors, shape: Problem) -> str:
+def _status(live: Live, verdict: Verdict | None, errors: Errors, plan: FrozenPlan) -> str:
     if verdict is None or not live.rows.settled.all():
         return "pending"
     if not verdict.granted and not live.rows.by.any():
         return "reference-only"
-    if not verdict.granted:  # candidates answered rows that were there before the table grew
-        return "certified" if errors.rows <= shape.reserve else "not-certified"
-    late = checks.covered(verdict.procedure, verdict.evidence, shape.reserve)
-    kept = errors.late <= late and errors.rows <= shape.promised
+    if plan.grown is not None:  # candidates may have answered rows that were there before, whatever this look has shown
+        return "certified" if errors.rows <= plan.reserve else "not-certified"
+    late = checks.covered(verdict.procedure, verdict.evidence, plan.reserve)
+    kept = errors.late <= late and errors.rows <= problem(plan, [0.0] * len(live.models)).promised
     return "certified" if kept else "not-certified"
 
 
@@ -173,8 +174,8 @@ def _cost(live: Live, profiled: Any, run_id: str, ledger: Ledger) -> Cost:
     )
 
 
-def _errors(live: Live, profiled: Any) -> Errors:
-    rows, aside = sorted(live.rows.errors), set(live.questions.aside.positions.tolist())
+def _errors(live: Live, profiled: Any, plan: FrozenPlan) -> Errors:
+    rows, aside = sorted(live.rows.errors), set(plan.set_aside)
     return Errors(
         rows=len(rows),
         while_profiling=len(set(rows) & set(profiled.tolist()) - aside),

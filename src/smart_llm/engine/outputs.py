@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,8 +26,8 @@ Output: TypeAlias = Path | Folder | None
 """None: the answered table is given back."""
 UNASKED = "skipped: empty"
 """Status of a row that nobody was asked about."""
-CERTIFICATE = ".certificate.json"
-"""What the certificate's name adds to the output's."""
+CERTIFICATE, BEFORE = ".certificate.json", ".before"
+"""What the certificate's name adds to the output's, and what is added to that of a file which is in the way."""
 
 
 def certificate_path(output: Path) -> Path:
@@ -61,6 +62,31 @@ def keep(certificate: Certificate, output: Path | Folder) -> None:
         output.beside(CERTIFICATE, certificate.to_json() + "\n")
     else:
         _write(certificate, certificate_path(output))
+
+
+def make_way(certificate: Certificate, output: Output) -> str:
+    """What stands in an output's place, and is not of this run, is set aside with its certificate, in the place of what
+    was set aside before. Returns what to say of it, if there was anything."""
+    if not isinstance(output, Path) or _plan_of(certificate_path(output)) == certificate.plan_hash:
+        return ""
+    target = Path(os.path.realpath(output))
+    aside = target.with_name(target.name + BEFORE)
+    if not target.is_file():
+        return ""
+    certificate_path(aside).unlink(missing_ok=True)
+    os.replace(target, aside)
+    if certificate_path(output).is_file():
+        os.replace(certificate_path(output), certificate_path(aside))
+    return f"{output} was there, and not of this run: it is {aside.name} now."
+
+
+def _plan_of(certificate: Path) -> str | None:
+    """The plan that a certificate is about, as far as it is one."""
+    try:
+        value = json.loads(certificate.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value.get("plan_hash") if isinstance(value, dict) else None
 
 
 def check_explode(task: Task, table: tables.Table) -> None:

@@ -144,7 +144,8 @@ async def _run(job: Job, record: RunRecord, session: Session) -> Finished:
     """One run; `Changed` where what it has recorded cannot be reproduced."""
     record_once(session.ledger, record.run_id, ABOUT, about(job, session.output))
     models = planned_models(job.models, record.plan)
-    client = _client(record, models, session)
+    payer = Payer(record.run_id, Budget(session.budget, spent(record.run_id, session.ledger)))
+    client = _client(payer, models, session)
     async with watched(client, session.stop, session.tell):
         finished = await _ask(job, record, models, client, session)
     if abs(client.cache_saved) >= 5e-7:
@@ -158,8 +159,16 @@ async def _run(job: Job, record: RunRecord, session: Session) -> Finished:
     return finished
 
 
-def _client(record: RunRecord, models: tuple[Model, ...], session: Session) -> Client:
-    """What buys the answers of a run."""
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Whose money it is: a run, and its purse."""
+
+    run_id: str
+    purse: Budget
+
+
+def _client(payer: Payer, models: tuple[Model, ...], session: Session) -> Client:
+    """What buys answers."""
     return Client(
         session.ledger,
         models,
@@ -167,8 +176,8 @@ def _client(record: RunRecord, models: tuple[Model, ...], session: Session) -> C
         concurrency=session.concurrency,
         timeout=session.timeout,
         patience=session.patience,
-        purse=Budget(session.budget, spent(record.run_id, session.ledger)),
-        run=record.run_id,
+        purse=payer.purse,
+        run=payer.run_id,
         check=session.stop.check,
     )
 
@@ -205,10 +214,10 @@ async def _execute(
     """Settle what is set aside, profile, deliver, settle the account."""
     live = _live(job, record, models, client, session)
     stands, start = Stands.of(record, session.ledger), session.ledger.last_number()
-    await _continue(job, record, live, session)
-    if session.retry == "broken" and (count := set_apart(live, record, session.ledger)):
-        session.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
+    for sentence in set_apart(live, record, session.ledger) if session.retry == "broken" else ():
+        session.tell(Said(sentence))
     try:
+        await _continue(job, record, live, session, Payer(record.run_id, client.budget))
         verdict = await profiled(job, record, live, stands, session, ahead)
         if verdict.granted:
             live.covered = covered(live, verdict.rule, session.ledger)
@@ -231,37 +240,51 @@ async def _execute(
     if session.retry and (told := await outcome(session.retry, record, live, start)):
         session.tell(Said(told))
     await client.settle()
+    return _finished(live, _concluded(job, record, live, verdict, session, failed), record)
+
+
+def _concluded(
+    job: Job, record: RunRecord, live: Live, verdict: Verdict, session: Session, failed: Mapping[str, str]
+) -> Certificate:
+    """All rows are settled: what has failed, and the certificate. failed: what had when delivery began."""
     note_failures(live, record, session.ledger, before=failed)
     note_answers(live, record.run_id, session.ledger)
     note_ids(live, job.table, session.id_column, record.run_id, session.ledger)
     granted = certificate(job, record, live, _explained(verdict, live, record), session.ledger)
     _issue(granted, record, session.ledger)
-    return _finished(live, granted, record)
+    return granted
 
 
-async def _continue(job: Job, record: RunRecord, live: Live, session: Session) -> None:
-    """Where the table of a finished run has grown: what that run delivered is delivered again, from the ledger."""
+async def _continue(job: Job, record: RunRecord, live: Live, session: Session, payer: Payer) -> None:
+    """Where the table of an earlier run has grown: what that run delivers is delivered here, from the ledger."""
     if record.plan.grown is None:
         return
     run, _ = continued(record.plan, session.ledger)
-    session.tell(Said(f"{run.plan.rows:,} rows are delivered as in run {run.run_id}; the rows added are looked at."))
+    first = "" if run.state == DONE else ", which is brought to its end first"
+    told = f"{run.plan.rows:,} rows are delivered as in run {run.run_id}{first}; the rows added are looked at."
+    session.tell(Said(told))
     quiet = replace(session, tell=nobody, self_check=0, retry=None, id_column=None, deliver=deliver_here)
-    keep(live, await _again(smaller(job, run), run, quiet))
+    keep(live, await _again(smaller(job, run), run, quiet, payer))
     keep_model(run, record.run_id, session.ledger)
 
 
-async def _again(job: Job, record: RunRecord, session: Session) -> Live:
-    """A finished run, row by row, as it was delivered."""
+async def _again(job: Job, record: RunRecord, session: Session, payer: Payer) -> Live:
+    """An earlier run, row by row, as it was delivered. What it has no answer for is asked again, and one that was
+    stopped is brought to its end: at the expense of the run that continues it."""
     models = planned_models(job.models, record.plan)
-    client = _client(record, models, session)
+    client = _client(payer, models, session)
     live, stands = _live(job, record, models, client, session), Stands.of(record, session.ledger)
-    await _continue(job, record, live, session)
-    verdict = await profiled(job, record, live, stands, session, Ahead.never())
-    live.covered = covered(live, verdict.rule, session.ledger)
-    client.expect({models[m].name: names for m, names in live.covered.items()})
-    live.before = _begun(record.run_id, session.ledger)
-    await _deliver(live, verdict, record, session, stands)
-    await client.settle()
+    try:
+        await _continue(job, record, live, session, payer)
+        verdict = await profiled(job, record, live, stands, session, Ahead.never())
+        live.covered = covered(live, verdict.rule, session.ledger)
+        client.expect({models[m].name: names for m, names in live.covered.items()})
+        live.before, failed = _begun(record.run_id, session.ledger), dict(live.client.failed)
+        await _deliver(live, verdict, record, session, stands)
+    finally:
+        await client.settle()
+    if record.state != DONE:
+        _concluded(job, record, live, verdict, session, failed)
     return live
 
 

@@ -5,7 +5,8 @@ which snapshot gave it, where the provider tells. The snapshots that answered wh
 If one of them took the place of another on the way, the evidence is about neither, and nothing is delivered by it. If
 another one answers later, the run stops (`Client.expect`); one that began to answer when the others had ended counts as
 another one. Snapshots that take turns from the beginning, as behind a load balancer or while a provider rolls a new one
-out, count as one model.
+out, count as one model. What another snapshot of the reference has said earlier, in another run or a pilot, is not what
+the reference says: a run that would have to deliver it stops as well.
 """
 
 from __future__ import annotations
@@ -37,14 +38,29 @@ def covered(live: Live, rule: Rule, ledger: Reader) -> dict[int, frozenset[str]]
     """The snapshots that the evidence of a rule is about, by model. `Refused` where one took another's place."""
     found = {m: told(ledger, live.answered.get(m, ())) for m in models_of(rule)}
     for m, names in found.items():
-        if (change := changed(names)) is not None:
+        if (change := changed(names) or overtaken(names)) is not None:
             old, new = change
             raise Refused(
                 f"{live.models[m].name} changed while it was profiled: {old} answered first, then {new}. The evidence "
                 "is about neither. What was bought is kept. Name a model that stays the same (a dated one), or begin "
                 "anew with --ledger NEWFILE."
             )
-    return {m: proven(names) for m, names in found.items() if names}
+    known = {m: proven(names) for m, names in found.items() if names}
+    aside = live.questions.prompts(live.questions.aside.positions)
+    for name in told(ledger, (key for prompt in aside for key in live.questions.keys_of(prompt, (0,))[0])):
+        if name not in known.get(0, {name}):
+            raise earlier(live, name, known[0])
+    return known
+
+
+def earlier(live: Live, name: str, known: frozenset[str]) -> Refused:
+    """What stops a run whose ledger holds an answer of the reference by a snapshot that the evidence is not about."""
+    model = live.models[0].name
+    return Refused(
+        f"{model}: rows that are to be delivered were answered by {name}, in a pilot or an earlier run, but the "
+        f"evidence is of {' and '.join(sorted(known))}. What was bought is kept. Name a model that stays the same (a "
+        "dated one), or begin anew with --ledger NEWFILE."
+    )
 
 
 def proven(names: Sequence[str]) -> frozenset[str]:
@@ -74,6 +90,14 @@ def changed(names: Sequence[str]) -> tuple[str, str] | None:
             other = kinds[int(others[-1] if not late else others[0])]
             return (other, kinds[kind]) if late else (kinds[kind], other)
     return None
+
+
+def overtaken(names: Sequence[str]) -> tuple[str, str] | None:
+    """The same where the one that may not answer any more, since it first answered after all the others had (`proven`),
+    has given most of the evidence: a few answers of the others were in the ledger, say."""
+    if not names or names[-1] in proven(names) or 2 * names.count(names[-1]) <= len(names):
+        return None
+    return names[names.index(names[-1]) - 1], names[-1]
 
 
 def _mixed(places: Ints, total: int) -> bool:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smart_llm.certificates.certificate import stored
 from smart_llm.engine.live import Live
 from smart_llm.engine.once import STANDS
 from smart_llm.engine.statuses import BROKEN
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.ledger.aside import SET_ASIDE
 from smart_llm.ledger.entries import ASK, DONE, FAILURES, lost
+from smart_llm.text.numbers import count
 from smart_llm.types import Ints
 
 
@@ -56,16 +56,15 @@ class Stands:
 
 
 def resuming(record: RunRecord, ledger: Ledger) -> str:
-    """What to say of a run that is not new: how far it had come. One that was killed has left no count of its rows."""
+    """What to say of a run that is not new: how far it had come, by the answers there are, since a run that was killed
+    has left no count of its rows, or an old one."""
     head, rows = f"Resuming run {record.run_id}", record.plan.rows
     if record.state == DONE:
         return f"{head}: it is finished, and all its {rows:,} rows are settled."
-    if record.certificate is not None and not (answered := stored(record.certificate).answered):
-        return f"{head}: none of its {rows:,} rows is answered yet; nothing is paid for twice."
-    if record.certificate is not None:
-        return f"{head}: {answered:,} of {rows:,} rows are already answered, and are not paid for again."
     bought = sum(each.calls for each in ledger.account(record.run_id) if each.outcome == "answered")
-    return f"{head}: {bought:,} answers are already bought, and are not paid for again."
+    if not bought:
+        return f"{head}: it has bought no answer yet."
+    return f"{head}: {count(bought, 'answer')} already bought, and not paid for again."
 
 
 def note_failures(live: Live, record: RunRecord, ledger: Ledger, *, before: Mapping[str, str]) -> None:

@@ -27,6 +27,7 @@ from smart_llm.gateway.gateway import Gateway
 from smart_llm.gateway.metrics import Metrics
 from smart_llm.gateway.spoken import Denied, Given
 from smart_llm.gateway.views import Views
+from smart_llm.gateway.wire import CLOSE, REPLY, Reply
 
 Scope: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -36,8 +37,11 @@ LONGEST = 100
 """Letters of a name that is looked for among those of the routes."""
 MOST = 2000
 """Requests on their way at once; more are told to come again."""
-_JSON, _STREAM = (b"content-type", b"application/json"), (b"content-type", b"text/event-stream; charset=utf-8")
-_NO_STORE = (b"cache-control", b"no-store")
+PLAIN = {b"content-encoding": (b"", b"identity"), b"transfer-encoding": (b"chunked",)}
+"""Headers that say how a body is packed, and what they say of one that is not."""
+_NO_STORE = b"cache-control: no-store\r\n"
+_JSON = b"content-type: application/json\r\n" + _NO_STORE
+_STREAM = b"content-type: text/event-stream; charset=utf-8\r\n" + _NO_STORE
 _log = logging.getLogger("smart_llm.gateway")
 
 
@@ -50,11 +54,10 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        route, began = "", time.perf_counter()
+        route, began, reply = "", time.perf_counter(), scope[REPLY]
         try:
             allowed = self._doors.open_to(scope)
-            config = self._gateway.config
-            body = await _body(scope, receive, config.max_body)
+            body = await _body(scope, receive, self._gateway.config.max_body)
             asked = self._dialect.read(body)
             route = self._allowed(asked.route, allowed, scope)
             self._metrics.enter(MOST)
@@ -62,20 +65,20 @@ class Endpoint:
                 given = await self._gateway.routes[route].answer(asked)
             finally:
                 self._metrics.leave()
-            await _send(send, 200, *self._reply(given, stream=asked.stream, usage=asked.usage))
+            await reply(200, *self._written(given, stream=asked.stream, usage=asked.usage))
             self._metrics.answered(route, time.perf_counter() - began)
         except Denied as denied:
             self._metrics.denied(route, denied.status)
-            await _deny(send, denied, self._dialect.denied(denied))
+            await _deny(reply, denied, self._dialect.denied(denied))
         except asyncio.CancelledError:  # the gateway stops and has waited long enough
             stopped = Denied(503, "The gateway is stopping; come again.", kind="api_error", retry_after=5.0)
             self._metrics.denied(route, 503)
-            await _deny(send, stopped, self._dialect.denied(stopped))
+            await _deny(reply, stopped, self._dialect.denied(stopped))
         except Exception as fault:
             self._metrics.denied(route, 500)
             _log.error("A fault of the gateway's own: %s at %s", type(fault).__name__, _places(fault))
             ours = Denied(500, "The gateway has a fault of its own; its log says where.", kind="api_error")
-            await _deny(send, ours, self._dialect.denied(ours))
+            await _deny(reply, ours, self._dialect.denied(ours))
 
     def _allowed(self, name: str, allowed: list[str], scope: Scope) -> str:
         """The route, where it is there and whoever asks may ask it."""
@@ -86,13 +89,13 @@ class Endpoint:
             raise spoken.unknown(f"{spoken.PREFIX}{name}", near)
         return name
 
-    def _reply(self, given: Given, *, stream: bool, usage: bool) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    def _written(self, given: Given, *, stream: bool, usage: bool) -> tuple[list[bytes], bytes]:
         number, now = f"{self._ids}{next(self._numbers):08x}", int(time.time())
         if stream:
             data = self._dialect.streamed(given, number, now, usage=usage)
         else:
             data = self._dialect.written(given, number, now)
-        return data, [_STREAM if stream else _JSON, *_told(given)]
+        return [_STREAM if stream else _JSON, _told(given)], data
 
 
 class Application:
@@ -124,12 +127,13 @@ class Application:
 
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
     """The body of a request, up to this number of bytes. The connection sees to it that it comes in time (`wire`)."""
-    headers = dict(scope["headers"])
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise Denied(415, "Send the body as it is, not packed (content-encoding).")
-    length = headers.get(b"content-length", b"0").lstrip(b"0") or b"0"
-    if not length.isdigit() or len(length) > 18 or int(length) > most:
-        raise _large(most)
+    for name, value in scope["headers"]:
+        if name in PLAIN and value.strip().lower() not in PLAIN[name]:
+            raise Denied(415, f"Send the body as it is, not packed ({name.decode()}).")
+        if name == b"content-length":
+            length = value.lstrip(b"0") or b"0"
+            if not length.isdigit() or len(length) > 18 or int(length) > most:
+                raise _large(most)
     whole, more = bytearray(), True
     while more and len(whole) <= most:
         message = await receive()
@@ -147,37 +151,27 @@ def _large(most: int) -> Denied:
 
 
 @lru_cache(maxsize=256)
-def _who(route: str, model: str) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"x-smart-route", route.encode()),
-        (b"x-smart-answered-by", quote(model, safe="/:@?&=+.,_-").encode()),
-    ]
+def _who(route: str, model: str) -> bytes:
+    return f"x-smart-route: {route}\r\nx-smart-answered-by: {quote(model, safe='/:@?&=+.,_-')}\r\n".encode()
 
 
-def _told(given: Given) -> list[tuple[bytes, bytes]]:
+def _told(given: Given) -> bytes:
     """Headers that say who answered."""
-    return [
-        *_who(given.route, given.answered_by),
-        (b"x-smart-window", b"%d" % given.window),
-        (b"x-smart-request", b"%d" % given.request),
-        (b"x-smart-audited", b"true" if given.audited else b"false"),
-    ]
+    return b"%bx-smart-window: %d\r\nx-smart-request: %d\r\nx-smart-audited: %b\r\n" % (
+        _who(given.route, given.answered_by),
+        given.window,
+        given.request,
+        b"true" if given.audited else b"false",
+    )
 
 
-async def _deny(send: Send, denied: Denied, data: bytes) -> None:
-    headers = [_JSON]
+async def _deny(reply: Reply, denied: Denied, data: bytes) -> None:
+    lines = [_JSON]
     if denied.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(denied.retry_after))))
+        lines.append(b"retry-after: %d\r\n" % max(1, round(denied.retry_after)))
     if denied.status == 413:
-        headers.append((b"connection", b"close"))
-    await _send(send, denied.status, data, headers)
-
-
-async def _send(send: Send, status: int, data: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """A whole reply; to a client that is gone it goes nowhere."""
-    headers = [*headers, _NO_STORE, (b"content-length", b"%d" % len(data))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": data})
+        lines.append(CLOSE)
+    await reply(denied.status, lines, data)
 
 
 def _places(fault: BaseException) -> str:

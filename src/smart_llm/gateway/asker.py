@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from smart_llm.client.client import TURNED_DOWN, Client
+from smart_llm.client.limit import Limit
 from smart_llm.errors import BudgetExhausted, ProviderError
 from smart_llm.gateway.breaker import Breaker
 from smart_llm.types import Answer, Model, Request
@@ -62,7 +61,7 @@ class Asker:
 
     async def _within(self, key: str, request: Request, seconds: float) -> Answer:
         try:
-            async with asyncio.timeout(max(0.001, seconds)):
+            with Limit(max(0.001, seconds)):
                 answer = await self._client.ask_by(key, request)
         except TimeoutError:
             raise Failed("late", f"{self.model.name} did not answer within {seconds:.3g} s.", 1.0) from None

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
+import msgspec
+
 from smart_llm.client.client import Client
 from smart_llm.client.pace import Pace
 from smart_llm.errors import InputError, LedgerError
@@ -49,7 +51,7 @@ class Gateway:
 
     @classmethod
     async def open(cls, config: Config) -> Gateway:
-        """`InputError`: the ledger is in use, or a model's key is not there."""
+        """`InputError`: the ledger is in use, or a model's key is not there; `LedgerError`: it is damaged."""
         models = {model.name: model for route in config.routes.values() for model in route.models}
         check_alike([model for route in config.routes.values() for model in route.models])
         providers = make_providers(models.values())
@@ -61,6 +63,11 @@ class Gateway:
             gateway = cls(config, providers, book)
             for route in gateway.routes.values():
                 await route.resume(gateway._waiting(route))
+        except (msgspec.MsgspecError, LookupError, TypeError) as damage:
+            book.close()
+            raise LedgerError(
+                f"{config.ledger} is damaged: what a gateway has recorded there cannot be read."
+            ) from damage
         except BaseException:
             book.close()
             raise

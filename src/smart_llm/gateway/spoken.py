@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -38,8 +37,7 @@ class Denied(Exception):
         self.status, self.kind, self.param, self.code, self.retry_after = status, kind, param, code, retry_after
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A request as it came, without what no provider is told. route: by name. schema: JSON, where the client gives one;
     as_json: it wants some JSON. usage: whether a stream should end with it."""
 
@@ -55,8 +53,7 @@ class Asked:
     usage: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """What goes back. answered_by: a model's name. window, request: their numbers, None where nothing is promised."""
 
     route: str
@@ -65,7 +62,6 @@ class Given:
     window: int
     request: int
     audited: bool
-    told: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def smart(self) -> dict[str, Json]:
@@ -76,7 +72,6 @@ class Given:
             "window": self.window,
             "request": self.request,
             "audited": self.audited,
-            **self.told,
         }
 
 

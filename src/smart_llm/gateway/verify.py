@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from smart_llm.types.plan import DescribedTask
 
 MOST = 50
 """Problems of a series that are listed."""
+DAMAGE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, sqlite3.Error)
+"""What reading raises that meets something else than a gateway writes."""
 _HEAD = b"SQLite format 3\0"
 
 
@@ -72,9 +75,19 @@ def is_ledger(path: Path) -> bool:
 def verify_windows(path: Path) -> tuple[list[Series], list[str]]:
     """Every series of windows in a ledger, and what does not hold of the ledger as a whole."""
     with Reader.open(path) as reader:
-        problems = reader.verify()
-        found = [_series(reader, name, told) for name, told in all_series(reader).items()]
-    if not found:
+        problems, found = reader.verify(), list[Series]()
+        try:
+            every = all_series(reader)
+        except DAMAGE as damage:
+            return [], [*problems, f"what a series of windows promises cannot be read: {damage}"]
+        for name, told in every.items():
+            try:
+                series = _series(reader, name, told)
+                series.to_json()
+                found.append(series)
+            except DAMAGE as damage:
+                problems.append(f"{name}: what is recorded of it cannot be read ({type(damage).__name__}: {damage})")
+    if not every:
         with Reader.open(path) as reader:
             runs = bool(reader.runs())
         of_run = "; of a run, check OUT.certificate.json, with this as its --ledger" if runs else ""
@@ -117,14 +130,14 @@ def _counted(reader: Reader, name: str, told: Mapping[str, Json], events: Iterab
     for each in asked.values():
         yield from _paired(reader, told["models"], each)
     for event in events:
+        if isinstance(event, Accepted):
+            ways[event.request] = event.way
         if isinstance(event, Accepted | Deferred) and event.request not in asked:
             yield f"request {event.request}: what was asked for it is not recorded"
         elif isinstance(event, Deferred) and event.known:
             if _value(reader, task, asked[event.request].get("reference")) is None:
                 yield f"request {event.request}: the reference's answer is not in the ledger"
-        elif isinstance(event, Accepted):
-            ways[event.request] = event.way
-        elif isinstance(event, Tossed) and _said(reader, task, ways[event.request], asked[event.request]) is None:
+        elif isinstance(event, Tossed) and _said(reader, task, ways[event.request], asked.get(event.request)) is None:
             yield f"request {event.request}: the accepted answer is not in the ledger"
         elif isinstance(event, Settled) and event.answered:
             yield from _settled(reader, task, event, asked.get(event.request, {}))
@@ -155,8 +168,8 @@ def _settled(reader: Reader, task: Task, event: Settled, asked: Mapping[str, Jso
             yield f"request {event.request}: it is recorded as {'' if agreed else 'not '}equivalent, and is not so"
 
 
-def _said(reader: Reader, task: Task, way: int, asked: Mapping[str, Json]) -> Any:
-    return _value(reader, task, asked["keys"].get(str(way)))
+def _said(reader: Reader, task: Task, way: int, asked: Mapping[str, Json] | None) -> Any:
+    return _value(reader, task, asked["keys"].get(str(way)) if asked else None)
 
 
 def _value(reader: Reader, task: Task, key: str | None) -> Any:

@@ -7,6 +7,7 @@ search is greedy: from what was best with fewer rows, one thing is changed at a 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -214,7 +215,9 @@ def _fit(lesson: Lesson, recipe: Recipe, taught: NDArray[np.bool_]):  # type: ig
         else:
             offset[kinds] = 0.0
         return columns, weights, offset
-    model = LogisticRegression(C=recipe.loose, tol=1e-4, max_iter=200).fit(design.astype(np.float64), label)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # hundreds of labels are usual, and recipes are compared as they come out
+        model = LogisticRegression(C=recipe.loose, tol=1e-4, max_iter=200).fit(design.astype(np.float64), label)
     if lines == 1:
         return columns, model.coef_.T, model.intercept_
     if len(kinds) == 2:

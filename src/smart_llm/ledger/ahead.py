@@ -41,6 +41,7 @@ Entry: TypeAlias = "tuple[int, Sequence[Any]]"
 RUN, NAME, FOLDED, WRITTEN = "ahead", "ledger", "folded", "written"
 """Events of this run say whose the files beside a ledger are, which piece was folded in last, and whether there is a
 writer: on which start of the machine, [] where that is not known, null for none."""
+_TYPES: dict[str, Any] = {NAME: str, FOLDED: int, WRITTEN: list[str] | None}
 COLUMNS = {"answers": 10, "attempts": 8, "events": 5}
 TOGETHER = 50
 """Rows that one statement inserts: SQLite gives Python's lock up for every statement, and takes it again."""
@@ -82,7 +83,7 @@ class Ahead:
     def append(self, entries: Sequence[Entry]) -> None:
         """One record more: it survives this process when this returns. `OSError` where there is no room."""
         data, place = _encode(entries), self._length
-        self._write(place + _FRAME.size, data + _mark(self._seed))
+        self._write(place + _FRAME.size, data + self._end)
         self._write(place, _FRAME.pack(len(data), zlib.crc32(data, self._seed)))
         self._length += _FRAME.size + len(data)
 
@@ -109,12 +110,20 @@ class Ahead:
         self._file = self._files[self.number % 2]
         head = _encode([FORMAT, self._ledger, self.number, self._length])
         self._seed, self._length = zlib.crc32(head), _FRAME.size + len(head)
-        self._write(0, _FRAME.pack(len(head), self._seed) + head + _mark(self._seed))
+        self._end = _mark(self._seed)
+        self._write(0, _FRAME.pack(len(head), self._seed) + head + self._end)
 
     def _write(self, place: int, data: bytes) -> None:
-        os.lseek(self._file, place, os.SEEK_SET)
-        if os.write(self._file, data) != len(data):
+        if _write_at(self._file, data, place) != len(data):
             raise OSError("there is no room for it")
+
+
+def _moved(file: int, data: bytes, place: int) -> int:
+    os.lseek(file, place, os.SEEK_SET)
+    return os.write(file, data)
+
+
+_write_at = getattr(os, "pwrite", _moved)
 
 
 def files(path: Path) -> list[Path]:
@@ -315,7 +324,10 @@ def _rows(entries: Iterable[Entry]) -> dict[str, list[Sequence[Any]]]:
 
 def _told(connection: sqlite3.Connection, kind: str) -> Any:
     row = connection.execute(_HEAD, (RUN, kind)).fetchone()
-    return None if row is None else msgspec.json.decode(row[0])
+    try:
+        return None if row is None else msgspec.json.decode(row[0], type=_TYPES[kind])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise LedgerError(f"the ledger is damaged: its newest event {RUN}/{kind} cannot be read") from None
 
 
 def _note(connection: sqlite3.Connection, kind: str, value: object) -> None:

@@ -65,7 +65,8 @@ def record_once(ledger: Ledger, run_id: str, kind: str, payload: Json) -> None:
         ledger.event(run_id, kind, payload)
 
 
-def piloted(reader: Reader, table: str, *, before: float = float("inf")) -> list[int]:
-    """Positions of this table's rows that were piloted before that time, increasing."""
-    events = [each for each in reader.events(table) if each.kind == PILOT and each.created < before]
+def piloted(reader: Reader, table: str, *, before: int | None = None) -> list[int]:
+    """Positions of this table's rows that were piloted, increasing. before: the number of an event; later ones do not
+    count."""
+    events = [each for each in reader.events(table) if each.kind == PILOT and (before is None or each.number < before)]
     return sorted({row for each in events for row in each.payload["positions"]})

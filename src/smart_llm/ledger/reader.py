@@ -89,7 +89,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a run, in the order they happened. created: seconds since 1970."""
+    """One event of a run, in the order they happened. number: of it among all events of the ledger. created: seconds
+    since 1970, by the clock of that machine."""
+
+    number: int
 
     run_id: str
     kind: str
@@ -225,8 +228,9 @@ class Reader:
 
     def events(self, run_id: str) -> list[Event]:
         """The events of a run, oldest first."""
-        rows = self._db.execute("SELECT run, kind, payload, created FROM events WHERE run = ? ORDER BY id", (run_id,))
-        return [Event(run, kind, _json(payload), created) for run, kind, payload, created in rows]
+        columns = "id, run, kind, payload, created"
+        rows = self._db.execute(f"SELECT {columns} FROM events WHERE run = ? ORDER BY id", (run_id,))
+        return [Event(number, run, kind, _json(payload), created) for number, run, kind, payload, created in rows]
 
     def marks(self, run_id: str, number: int) -> dict[int, Json]:
         """What the rows of an ask were found to be, by their place in it; of what was recorded twice, the last."""

@@ -214,6 +214,11 @@ def _check_place(path: Path) -> None:
         raise InputError(f"{path} is a link to {os.readlink(path)}, which is not there: name another ledger.")
     if path.exists() and not path.is_file():
         raise LedgerError(f"{path} is not a ledger: it is not a file.")
+    if path.exists() and path.stat().st_nlink > 1:
+        raise InputError(
+            f"The ledger {path} has another name (a hard link), under which somebody else may write it: make a copy of "
+            "its own, or remove the other name."
+        )
 
 
 def _writable(path: Path) -> sqlite3.Connection:

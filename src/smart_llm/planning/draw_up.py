@@ -25,6 +25,7 @@ from smart_llm.engine.pilot import Known, known
 from smart_llm.events import Stop
 from smart_llm.ledger import Reader
 from smart_llm.ledger.aside import piloted
+from smart_llm.ledger.entries import DONE
 from smart_llm.planning.cautions import Facts, cautions
 from smart_llm.planning.forecast import Effort, Forecast, guess, simulated
 from smart_llm.planning.plan import Line, Plan, Planned
@@ -113,19 +114,21 @@ async def draw_up(
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is in the ledger already. rows: that are delivered for nothing; paid: USD they have cost; run: the run that
-    is continued; labels: what a taught candidate knows beforehand."""
+    """What is in the ledger already. rows: that are delivered for nothing; paid: USD they have cost; grown: the run
+    that is continued; finished: whether it has ended; labels: what a taught candidate knows beforehand."""
 
     rows: int = 0
     paid: float = 0.0
     grown: GrownFrom | None = None
     labels: KnownLabels | None = None
+    finished: bool = True
 
     def words(self, job: Job) -> Iterator[str]:
         """For people."""
         if self.grown is not None:
             added = job.table.rows - self.grown.rows
-            yield f"{self.grown.rows:,} rows are delivered as in run {self.grown.run}; {added:,} were added"
+            first = "" if self.finished else ", which is brought to its end first"
+            yield f"{self.grown.rows:,} rows are delivered as in run {self.grown.run}{first}; {added:,} were added"
         elif self.labels is not None:
             plan = frozen(job, fixed(job), None, range(self.rows), known=self.labels)
             yield from known_before(plan)
@@ -138,7 +141,9 @@ def _kept(job: Job, reader: Reader | None, aside: Sequence[int]) -> _Kept:
     found = None if reader is None or aside or job.batch else grown(job, reader, reserved(job))
     if found is not None and reader is not None:
         run = next(run for run in reader.runs() if run.run_id == found.run)
-        return _Kept(found.rows, stored(run.certificate).cost.total, found)
+        told = None if run.certificate is None else stored(run.certificate)
+        settled, cost = (0, 0.0) if told is None else (told.claim.rows - told.claim.unsettled, told.cost.total)
+        return _Kept(settled, cost, found, finished=run.state == DONE)
     there = before(job, reader)
     rows = sorted({*aside, *there.rows})
     paid = sum(answer.cost for answer in reader.get_many(there.keys).values()) if reader is not None else 0.0

@@ -65,7 +65,12 @@ def logprob(value: object) -> float | None:
     """A natural-log probability; None where it is none (null, −∞, NaN, text)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return min(0.0, float(value)) if LEAST_LOGPROB <= value <= ROUNDING else None
+    return min(0.0, float(value)) if is_logprob(value) else None
+
+
+def is_logprob(value: float) -> bool:
+    """Whether a number is one."""
+    return LEAST_LOGPROB <= value <= ROUNDING
 
 
 def value_of(raw: bytes) -> Any:

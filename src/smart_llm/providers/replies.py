@@ -324,7 +324,7 @@ def _told(found: Logprobs | None) -> tuple[Pairs, tuple[Pairs, ...]]:
     if found is None:
         return (), ()
     pairs = _pairs(found)
-    if any(lenient.logprob(logprob) is None for _, logprob in pairs):
+    if not all(lenient.is_logprob(logprob) for _, logprob in pairs):
         return (), ()
     return pairs, _listed(found)
 
@@ -366,11 +366,7 @@ def _pairs(found: Logprobs) -> Pairs:
 def _listed(found: Logprobs) -> tuple[Pairs, ...]:
     """Empty where nothing is listed at all."""
     places = [
-        surest([(t.token, t.logprob) for t in _readable(place.top_logprobs)], place.token)
+        surest([(t.token, t.logprob) for t in place.top_logprobs or () if lenient.is_logprob(t.logprob)], place.token)
         for place in (found.content or ())[:PLACES]
     ]
     return tuple(places) if any(places) else ()
-
-
-def _readable(listed: list[Alternative] | None) -> list[Alternative]:
-    return [each for each in listed or () if lenient.logprob(each.logprob) is not None]

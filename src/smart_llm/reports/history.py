@@ -125,10 +125,11 @@ def _has_runs(ledger: Path) -> bool:
         return False
 
 
-def paid_by_all(ledger: Path) -> float:
-    """USD that all runs of a ledger have paid or may have paid."""
+def paid_by_all(ledger: Path) -> tuple[float, float]:
+    """USD that all runs of a ledger have paid or may have paid, and the part of it for calls without an answer."""
     with Reader.open(ledger) as reader:
-        return sum(reader.spent(run.run_id) for run in reader.runs())
+        runs = [run.run_id for run in reader.runs()]
+        return sum(map(reader.spent, runs)), sum(map(reader.lost, runs))
 
 
 def table(runs: Iterable[Past], width: int = USUAL) -> list[str]:
@@ -169,7 +170,7 @@ def _past(reader: Reader, run: RunRecord) -> Past:
         plan.procedure,
         c.cost.total if c else reader.spent(run.run_id),
         reader.spent(run.run_id),
-        c.cost.lost_at_most if c else 0.0,
+        reader.lost(run.run_id),
         c.cost.reused if c else 0.0,
         c.cost.saving if c and c.status != "pending" else None,
     )

@@ -61,22 +61,23 @@ def label_log_odds(tokens: Tokens, listed: Sequence[Tokens], labels: Sequence[st
 
     For two labels that are all there is to say, the margin between them.
     """
-    folded = {each: _bare(each) for each in labels}
+    folded = _folded(tuple(labels))
     for start in range(min(len(listed), len(tokens))):
         if _bare("".join(text for text, _ in tokens[start:])).startswith(folded[label]):
-            return _odds(tokens[start:], listed[start:], folded, label)
+            return _odds(tokens[start:], listed[start:], tuple(labels), label)
     return NAN
 
 
-def _odds(tokens: Tokens, listed: Sequence[Tokens], folded: Mapping[str, str], label: str) -> float:
+def _odds(tokens: Tokens, listed: Sequence[Tokens], labels: tuple[str, ...], label: str) -> float:
+    wholes = _folded(labels).values()
     path, spelled, decided, pro, contra = 0.0, "", False, list[float](), list[float]()
     for (text, logp), others in zip(tokens, listed, strict=False):
         if not others or not all(value <= ROUNDING for value in (logp, *(value for _, value in others))):
             return NAN
         for other, value in others:
-            (pro if _meant(spelled + other, folded) == [label] else contra).append(path + value)
+            (pro if _meant(spelled + other, labels) == (label,) else contra).append(path + value)
         spelled, path = spelled + text, path + logp
-        decided = sum(whole.startswith(_bare(spelled)) for whole in folded.values()) <= 1
+        decided = sum(whole.startswith(_bare(spelled)) for whole in wholes) <= 1
         if decided:
             break
     if not decided and len(listed) < len(tokens):
@@ -106,11 +107,17 @@ def _bare(text: str) -> str:
     return fold(text.strip(_MARKS))
 
 
-def _meant(begun: str, folded: Mapping[str, str]) -> list[str]:
+@lru_cache(maxsize=256)
+def _folded(labels: tuple[str, ...]) -> Mapping[str, str]:
+    return {each: _bare(each) for each in labels}
+
+
+@lru_cache(maxsize=4096)
+def _meant(begun: str, labels: tuple[str, ...]) -> tuple[str, ...]:
     """The label that a text is, else those it begins; none of a text that is mere wrapping."""
-    text = _bare(begun)
-    fits = [label for label, whole in folded.items() if text and whole.startswith(text)]
-    return [label for label in fits if folded[label] == text] or fits
+    text, folded = _bare(begun), _folded(labels)
+    fits = tuple([label for label, whole in folded.items() if text and whole.startswith(text)])
+    return tuple([label for label in fits if folded[label] == text]) or fits
 
 
 def own(draws: int, labelled: bool) -> str:

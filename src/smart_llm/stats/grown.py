@@ -8,8 +8,9 @@ miss of the promise, s + m > B, has probability at most f(s) = H(B − s), and 1
     P(s + m > B) ≤ E f(s) ≤ f(0) + Σ (f(j) − f(j − 1)) · P(s ≥ j),    j = 1 … B + 1.
 
 Errors of several parts add up like independent ones: a few rows of a part that was added are enough, where the first
-part's look was precise. The sum is taken over a grid of blocks; f is evaluated at the upper end of each block, so the
-result is rounded up.
+part's look was precise. For the last part, whose look is searched for, the sum is taken over a grid of blocks; f is
+evaluated at the upper end of each block, so the result is rounded up. However many parts there were before, they are
+summed up once, part by part, for every number of bad rows.
 """
 
 from __future__ import annotations
@@ -29,8 +30,12 @@ Look: TypeAlias = tuple[int, int, int]
 """Rows of a part, credit, rows looked at."""
 POINTS = 400
 """Of the grid."""
+ROUNDING = 1e-12
+"""What a sum of probabilities may be off by."""
 CREDITS = tuple(np.unique(np.round(np.r_[0:12, 1.2 ** np.arange(14, 26)]).astype(int)).tolist())
 """What may be chosen."""
+FEW = 50
+"""Rows that were added: so many are all asked about rather than begin anew, which takes as many in any case."""
 SHAPE = 3.0
 """What is believed of rows that are added, whatever was seen: of the surest share x of them the share d·x^SHAPE is bad,
 d being what may differ."""
@@ -76,13 +81,28 @@ def _sum(before: tuple[Look, ...], rows: int, credit: int, looked: int, allowed:
 @lru_cache(maxsize=64)
 def _reached(before: tuple[Look, ...], counts: tuple[int, ...]) -> Floats:
     """How likely the earlier parts have at least so many bad rows delivered."""
-    return beyond(before, np.array(counts, np.int64) - 1)
+    if len(before) == 1:
+        return _one(*before[0], np.array(counts, np.int64) - 1)
+    return np.asarray(_summed(before, max(counts))[list(counts)])
+
+
+@lru_cache(maxsize=64)
+def _summed(before: tuple[Look, ...], most: int) -> Floats:
+    """Shape (most + 1,): how likely parts have at least 0, 1, … bad rows delivered together. The sum above for all of
+    these at once, by a Fourier transform, whose rounding is far below `ROUNDING`."""
+    own: Floats = np.r_[1.0, _one(*before[-1], np.arange(most))]
+    if len(before) == 1:
+        return own
+    steps, earlier, size = np.maximum(0.0, own[:-1] - own[1:]), _summed(before[:-1], most)[1:], 2 * most
+    added = np.fft.irfft(np.fft.rfft(steps, size) * np.fft.rfft(earlier, size), size)[:most]
+    together: Floats = np.r_[1.0, np.minimum(1.0, own[1:] + np.maximum(0.0, added) + ROUNDING)]
+    return together
 
 
 @lru_cache(maxsize=256)
 def look(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, share: float) -> tuple[int, int] | None:
-    """(credit, rows to look at) of a part that was added; None where no look costs less than the reference on all of
-    them.
+    """(credit, rows to look at) of a part that was added, all of them where they are few; None where they are not,
+    and no look costs less than the reference on all of them.
 
     Guarantee: `beyond` is at most alpha. Assumes: nothing. Rounds: rows up. Source: what is believed (`SHAPE`)
     decides what it costs alone; nothing that an earlier look has shown goes in. share: of all rows, how many may
@@ -96,9 +116,10 @@ def look(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, share:
         bad = (credit + 1) * np.maximum(0.0, 1 - 1 / (9 * (credit + 1)) + LUCK / (3 * np.sqrt(credit + 1))) ** 3
         taken = float((np.minimum(1.0, bad / looked / share) ** (1 / SHAPE)).mean())
         found.append((looked + (rows - looked) * (1 - taken), credit, looked))
-    if not found or min(found)[0] >= 0.9 * rows:
-        return None
-    return min(found)[1:]
+    if found and min(found)[0] < 0.9 * rows:
+        return min(found)[1:]
+    whole = beyond((*before, (rows, 0, rows)), np.array(allowed))
+    return (0, rows) if rows <= FEW and whole <= alpha else None
 
 
 def _needed(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, credit: int) -> int | None:

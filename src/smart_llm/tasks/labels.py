@@ -57,6 +57,9 @@ _POLAR = frozenset(
     )
 )
 """Labels whose reasons naturally hold words that deny: "No, there is nothing to see"."""
+_AFFIRMATIVE = frozenset(words("yes true ja oui sí si да"))
+_NOT = re.compile(r"\W*(?:\w+\s+){0,2}(?:not|nicht|pas|no|не)\W*")
+"""What leaves nothing of a yes: "Yes, unfortunately not."."""
 _OTHER_KEY = re.compile(r"not|wrong|incorrect|exclud|reject|opposite|alternativ|other|previous|second|expected")
 _EXPLAINED = 5
 """Words after "Positive:" that make it an answer with its reason; fewer may be its value ("spam: unlikely")."""
@@ -283,7 +286,7 @@ def _undone(label: str, end: str, tail: str) -> bool:
     if is_mark(label):
         return end == "," or clause.lstrip()[:1].isdigit() or (end != ":" and DENIAL.search(clause) is not None)
     if label in _POLAR:
-        return False
+        return label in _AFFIRMATIVE and _NOT.fullmatch(clause) is not None
     short = end == ":" and len(clause.split()) < _EXPLAINED
     aside = end in (",", ";") and not _REASON.match(clause)
     return short or aside or DENIAL.search(clause) is not None

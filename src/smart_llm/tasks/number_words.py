@@ -89,7 +89,7 @@ _AFTER = any_of(
     rf"""
     a\.?m p\.?m o'?clock uhr bc bce ad ce dozens? score gross pairs? couples? lakhs? crores?
     tens hundreds? thousands? million\w* billion\w* trillion\w* mil mille tausend duizend mila tusen ribu juta mln mld
-    mill?i[oó]n\w* millones milh\w+ miljo\w+ mily\w+ milliard\w* mrd mio
+    mill?i[oó]n\w* millones milh\w+ miljo\w+ mily\w+ milliard\w* mrd mio tsd
     тыс\w* млн млрд миллион\w* миллиард\w*
     half halves thirds? quarters? fourths fifths sixths eighths tenths? hundredths? thousandths? squared cubed
     factorial times point_(?:\d|zero|one|two|three|four|five|six|seven|eight|nine)\w*

@@ -34,7 +34,7 @@ DENIAL = any_of(
     incorrect\w* inaccurate\w* untrue doubt\w* den(?:y|ies|ied|ying) fail\w* refus\w* reject\w* exclud\w*
     except(?:ing)? refut\w* contradict\w* disagree\w* dispute\w* rul\w+_out avoid\w* absent absence missing invalid\w*
     mistak\w* mislabel\w* misclassif\w* out_of_the_question too question\w* ironic\w* sarcas\w* supposed\w* alleged\w*
-    so-called pretend\w* lies? joke joking fake\w* ain't nope nah zero
+    invert\w* so-called pretend\w* lies? joke joking fake\w* ain't nope nah zero
     nicht kein\w* nie niemals weder ohne kaum nichts niemand falsch\w* unklar\w* statt anstatt sondern
     pas jamais aucun\w* ni rien sans guère faux fausse nullement
     nunca ning[uú]n\w* nada sin tampoco jamás falso falsa
@@ -53,6 +53,7 @@ DENIAL = any_of(
 CONDITION = any_of(
     r"""
     if unless assum\w+ provided depend\w* maybe perhaps possibly might could may either or versus vs only_when only_if
+    but_for had_(?:i|he|she|it|they|we|you) were_(?:i|he|she|it|they|we|you)
     partial\w* partly in_part sometimes somewhat to_some_extent not_always would_have hypothetical\w* suppose guess
     wenn falls vielleicht möglicherweise oder entweder si peut-être ou soit quizás quizá o tal_vez forse oppure talvez
     misschien kanske måske если может возможно или либо lub może veya belki
@@ -66,7 +67,7 @@ REPORTED = any_of(
     (?<!i'd\s)(?<!i\swould\s)says? said claim\w* asks? asked want\w* suggests? suggested argu\w+ pretend\w* wonder\w*
     told tells? previous\w* former\w* earlier old original initial\w* other another alternative\w* second example\w*
     sample\w* e\.g e\.g\. such_as like imagine which what whose when user's human worst least next possible allowed
-    permitted expected
+    user permitted expected
     andere\w* autre\w* otro otra altro altra outro outra другой
     """,
     "其他 其它 另 例 别的 別の 다른",
@@ -101,8 +102,9 @@ _TAKEN_BACK = any_of(
     closer_(?:look|inspection|reading) i_was_wrong i_made_(?:a|an)_(?:mistake|error) my_mistake my_bad i_misread
     i_meant i_take_(?:that|it)_back scratch_that strike_that changed?_my_(?:mind|answer) correct(?:ing)?_myself
     i_stand_corrected just_kidding kidding yeah,?_right as_if not_really
-    that(?:'s|_is|_was)_(?:wrong|incorrect|false|not_right|not_correct|not_true)
-    (?:this|it)(?:'s|_is|_was)_(?:wrong|incorrect) (?:revised|corrected|updated)_answer instead_of_that never_mind
+    (?:that|this|it)(?:(?:'s|_is|_was)_not|_isn't|_wasn't)_(?:right|correct|true) i(?:'m|_am)_lying
+    that(?:'s|_is|_was)_(?:wrong|incorrect|false) (?:this|it)(?:'s|_is|_was)_(?:wrong|incorrect)
+    (?:revised|corrected|updated)_answer instead_of_that never_mind
     ich_korrigiere nochmal_überleg\w* je_me_corrige je_me_suis_tromp\w* me_equivoqué me_corrijo mi_correggo
     mi_sbagliavo me_enganei ошиб\w+ пересмотр\w* на_самом_деле
     """,

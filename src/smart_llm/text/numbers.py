@@ -18,10 +18,11 @@ def usd(value: float) -> str:
 
 
 def spending(total: float, failed: float, verb: str) -> str:
-    """What was spent; what calls that failed may have cost is named where it matters, as savings leave it out."""
+    """What was spent; what calls without an answer (failed, or cut off by a kill) may have cost is named apart where it
+    matters: it is an upper limit, and savings leave it out."""
     if failed <= 0.01 * total:
         return f"{usd(total)} {verb}"
-    return f"{usd(total - failed)} {verb} and at most {usd(failed)} for calls that failed"
+    return f"{usd(total - failed)} {verb} and at most {usd(failed)} for calls without an answer"
 
 
 def percent(share: float) -> str:

@@ -7,8 +7,11 @@ a model and not to its reader), halves of surrogate pairs. Each is replaced by i
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
+_BREAKS = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
+"""What ends a line somewhere, and tabs."""
 LONGEST = 600
 """Characters of a text that are shown."""
 KEPT = frozenset("\n\t\u200c\u200d")
@@ -23,6 +26,11 @@ def visible(text: str) -> str:
         return text
     text = text.replace("\r\n", "\n")
     return "".join(_shown(sign) for sign in text)
+
+
+def on_a_line(text: str) -> str:
+    """The same with nothing hidden in it and on one line, which begins as far in as it did."""
+    return visible(_BREAKS.sub(" ", text))
 
 
 def cut(text: str, longest: int = LONGEST) -> str:

@@ -139,11 +139,11 @@ class Command(Value, frozen=True, kw_only=True):
 
 class GrownFrom(Value, frozen=True, kw_only=True):
     """An earlier run of the same command, on the first rows of the table, whose answers are delivered again. run: its
-    id; certificate: the hash of its certificate; rows: of its table; looks: rows, credit and rows looked at of the
-    looks behind these answers, the first one first."""
+    id; design: the hash of what it had decided before its look; rows: of its table; looks: rows, credit and rows looked
+    at of the looks behind these answers, the first one first."""
 
     run: str
-    certificate: str
+    design: str
     rows: int
     looks: tuple[tuple[int, int, int], ...]
 

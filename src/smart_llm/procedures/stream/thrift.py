@@ -53,10 +53,11 @@ FAILING, SEEN = 0.5, 1000.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How answers are accepted now."""
+    """How answers are accepted now. mean: the belief's mean risk."""
 
     way: int
     belief: Belief
+    mean: float
     price: float
     pacing: Pacing
     least: float
@@ -165,7 +166,7 @@ class Thrift:
         for way, belief, price in self._beliefs(only):
             outlook = belief.outlook(price)
             pacing = pace(outlook, terms.requests, terms.credit, share)
-            plans.append(Plan(way, belief, price, pacing, least_limit(outlook, share)))
+            plans.append(Plan(way, belief, belief.mean, price, pacing, least_limit(outlook, share)))
         self.plan = max(plans, key=lambda each: each.pacing.value, default=None)
         self.way = None if self.plan is None else self.plan.way
         return self.plan
@@ -217,7 +218,7 @@ class Thrift:
         """The largest risk to accept. Audits that are not back are misses as often as answers are."""
         counts, terms = window.counts, window.terms
         sure = counts.missed + counts.failed + counts.lost
-        under_way = (counts.waiting + terms.audit_share * counts.untossed) * plan.belief.mean
+        under_way = (counts.waiting + terms.audit_share * counts.untossed) * plan.mean
         return plan.pacing.limit(terms.requests - counts.decided, terms.credit + 1 - sure - under_way)
 
     # ------------------------------------------------------------------ learning

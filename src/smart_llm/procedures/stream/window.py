@@ -200,7 +200,7 @@ class Replay:
     @property
     def current(self) -> Window | None:
         """The newest window."""
-        return self.windows[max(self.windows)] if self.windows else None
+        return self.windows[len(self.windows)] if self.windows else None
 
     def apply(self, event: Event) -> None:
         """One event more."""
