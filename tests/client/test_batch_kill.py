@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from killing import Command
 
 from smart_llm.certificates.verify import verify
 from smart_llm.ledger import Reader
@@ -50,14 +51,13 @@ class Runs:
             *(dialect, url),
         ]
 
-    async def start(self, *point: str) -> asyncio.subprocess.Process:
+    def start(self, *point: str) -> Command:
         """Start one."""
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(*self._command, *point, stdout=pipe, stderr=pipe)
+        return Command([*self._command, *point])
 
     async def finished(self, *, stops: int = 0) -> dict[str, Any]:
         """Run to the end. stops: how often the run may stop before it because batches in a row came to nothing."""
-        process = await self.start()
+        process = self.start()
         out, err = await process.communicate()
         if process.returncode and stops and any(reason in err for reason in STOPPED):
             return await self.finished(stops=stops - 1)
@@ -67,7 +67,7 @@ class Runs:
 
     async def dies(self, *point: str) -> bool:
         """Run to a point; False where it came to its end before."""
-        process = await self.start(*point)
+        process = self.start(*point)
         _, err = await process.communicate()
         assert process.returncode in (0, -9), err.decode()[-2000:]
         return process.returncode == -9
@@ -157,7 +157,7 @@ async def test_chaos_by_batch(tmp_path: Path, dialect: str, port: int) -> None:
     async with server as url:
         rough = Runs(tmp_path, "rough", dialect, url, ROWS)
         for _ in range(3):
-            process = await rough.start()
+            process = rough.start()
             submitted = server.stats()["batches"][dialect]["submitted"]
             while (  # noqa: ASYNC110  the server has no event to wait for
                 server.stats()["batches"][dialect]["submitted"] == submitted and process.returncode is None

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from forgiving import Forgiving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -328,7 +329,7 @@ def test_budget_is_never_exceeded(
 
 async def test_through_all_faults_at_once(ledger: Ledger) -> None:
     """Over real sockets with every fault: all rows answered, every paid answer recorded, none asked again."""
-    server = MockServer(faults=Faults.all(0.03), hang=0.05, pause=0.002, seed=1)
+    server = Forgiving(faults=Faults.all(0.03), hang=0.05, pause=0.002, seed=1)
     async with server as url:
         model = resolve(f"openai:x@{url}?in=1&out=1")
         asking = Client(ledger, [model], make_providers([model]), timeout=30, concurrency=16)

@@ -6,6 +6,7 @@ import csv
 import sys
 from pathlib import Path
 
+from forgiving import Forgiving
 from killing import finished, killed
 
 from smart_llm.certificates.verify import verify
@@ -36,7 +37,7 @@ def answers(out: Path) -> list[list[str]]:
 
 def mock(port: int) -> MockServer:
     """Faults of every kind, packs that go wrong in every way."""
-    return MockServer(
+    return Forgiving(
         rule="label:yes,no",
         errors={"small": 0.03},
         packs=Packs(worse=0.01, together=0.01, omit=0.01, double=0.01, spoil=0.05),

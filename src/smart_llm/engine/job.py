@@ -379,6 +379,9 @@ def _side(plan: FrozenPlan) -> SidePromise | None:
 
 
 def beforehand(job: Job) -> list[str]:
-    """What is to be known of a job before anything is asked: guesses made when its table was read, and a prompt that
-    may be meant otherwise."""
-    return [*job.table.notes, *job.notes, *job.task.doubts(job.table.columns)]
+    """What is to be known of a job before anything is asked: guesses made when its table was read, a prompt that
+    may be meant otherwise, and a function that may be."""
+    columns = job.task.columns(job.table.columns)
+    functions = [each.function for each in job.candidates if isinstance(each.function, Called)]
+    misread = [doubt for each in functions if (doubt := each.doubt(columns)) is not None]
+    return [*job.table.notes, *job.notes, *job.task.doubts(job.table.columns), *misread]

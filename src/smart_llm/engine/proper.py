@@ -15,6 +15,7 @@ import numpy as np
 
 from smart_llm.certificates.why import NEVER, SELDOM
 from smart_llm.engine.statuses import why_broken
+from smart_llm.providers.functions import SILENT
 from smart_llm.providers.rules import FUNCTION, REGEX
 from smart_llm.text.names import in_short
 from smart_llm.types import DEFER, NOT_ASKED, Answer, Answers, Ints
@@ -27,19 +28,38 @@ HARDLY = 0.5
 """A candidate is of no use where it has a proper answer to less than this share of the rows."""
 KEPT, SHOWN = 2000, 40
 """Broken answers that are kept as examples, per candidate, and characters of one that are shown."""
-FAILING = "mend its address, key or server (smart doctor MODEL looks at them), or leave it out"
-OUT = "or leave it out"
+FAILING = "mend its address, key or server (smart doctor MODEL looks at them)"
+MENDED = {FUNCTION: "mend the function", REGEX: "mend the expression", "local:": "see what smart doctor MODEL says of it"}
+"""Where the name of a candidate begins like this, what helps when its calls fail."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """One candidate, in order of arrival. failure: what the latest call that failed said. broken: position → why, and
-    the beginning of what it said."""
+    """One candidate, in order of arrival. silent: rows about which a function said nothing, which is no fault; counted
+    in asked. failure: what the latest call that failed said. broken: position → why, what to do about it, and the
+    beginning of what it said."""
 
     asked: int = 0
+    silent: int = 0
     proper: int = 0
     failure: str = ""
-    broken: dict[int, tuple[str, str]] = field(default_factory=dict)
+    broken: dict[int, tuple[str, str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The rows that a candidate was asked about: those it had a proper answer to, those whose call failed, and those
+    about which it had nothing to say, as a function may."""
+
+    asked: int
+    proper: int
+    failed: int
+    silent: int
+
+    @property
+    def tried(self) -> int:
+        """Rows about which it had something to say."""
+        return self.asked - self.silent
 
 
 class Proper:
@@ -64,13 +84,15 @@ class Proper:
         tally.proper += value is not None
         if reply.error is not None:
             tally.failure = reply.error
+        elif reply.finish == SILENT:
+            tally.silent += 1
         elif value is None and len(tally.broken) < KEPT:
-            tally.broken[position] = (why_broken(reply, "leave it out"), (reply.text or "")[:SHOWN])
-        if model and tally.asked == SOON and not tally.proper:
-            failed = SOON - len(tally.broken)
+            tally.broken[position] = (*why_broken(reply), (reply.text or "")[:SHOWN])
+        if model and model not in self._said and tally.asked - tally.silent == SOON and not tally.proper:
+            seen = Tried(tally.asked, 0, SOON - len(tally.broken), tally.silent)
             why = tally.failure if self._quote else ""
             self._said.add(model)
-            self._tell(in_short(self._sentence(model, SOON, 0, failed, tally.broken, why), self._names))
+            self._tell(in_short(self._sentence(model, seen, tally.broken, why), self._names))
 
     def notes(self, batches: Sequence[tuple[Ints, Answers]], failed: Collection[tuple[int, int]]) -> list[str]:
         """A sentence on every candidate that was of no use while profiling. It is made of the evidence alone, so that a
@@ -80,10 +102,16 @@ class Proper:
         lost, found = Counter(model for _, model in failed), list[str]()
         for model in range(1, len(self._names)):
             asked = int((marks[:, model] != NOT_ASKED).sum())
-            proper = asked - lost[model] - int((marks[:, model] == DEFER).sum())
-            if asked >= FEWEST and proper < HARDLY * asked:
-                broken = {at: told for at, told in self._tallies[model].broken.items() if at in positions}
-                found.append(self._sentence(model, asked, proper, lost[model], broken))
+            deferred = int((marks[:, model] == DEFER).sum())
+            broken = {at: told for at, told in self._tallies[model].broken.items() if at in positions}
+            own = self._names[model].startswith((FUNCTION, REGEX))
+            seen = Tried(asked, asked - lost[model] - deferred, lost[model], deferred - len(broken) if own else 0)
+            if seen.tried >= FEWEST and seen.proper < HARDLY * seen.tried:
+                found.append(self._sentence(model, seen, broken))
+            elif own and asked >= FEWEST and not seen.tried:
+                found.append(
+                    f"{self._names[model]} had nothing to say about any of the {asked:,} rows it was asked about."
+                )
         return found
 
     def told(self, note: str) -> bool:
@@ -91,25 +119,33 @@ class Proper:
         return any(note.startswith(f"{self._names[model]} ") for model in self._said)
 
     def _sentence(
-        self, model: int, asked: int, proper: int, failed: int, broken: dict[int, tuple[str, str]], failure: str = ""
+        self, model: int, seen: Tried, broken: dict[int, tuple[str, str, str]], failure: str = ""
     ) -> str:
         """What is wrong with a candidate, and what to do about it."""
-        rows = f"to only {proper:,} of the {asked:,} rows" if proper else f"to any of the {asked:,} rows"
-        head = f"{self._names[model]} {SELDOM if proper else NEVER} {rows} it was asked about"
-        if failed and failed == asked - proper:
-            calls = "the other calls failed" if proper else "every call failed"
-            return f"{head}; {calls}{f' ({failure})' if failure else ''}. The reference answers instead: {FAILING}."
-        calls = f" ({failed:,} calls failed)" if failed else ""
+        name, proper, failed = self._names[model], seen.proper, seen.failed
+        rows = f"to only {proper:,} of the {seen.asked:,} rows" if proper else f"to any of the {seen.asked:,} rows"
+        silent = f" and had nothing to say about {seen.silent:,} of them" if seen.silent else ""
+        head = f"{name} {SELDOM if proper else NEVER} {rows} it was asked about{silent}"
+        if failed and failed == seen.tried - proper:
+            calls = "the other calls failed" if proper or seen.silent else "every call failed"
+            why = f": {failure.rstrip('.')}" if failure else ""
+            advice = next((mended for kind, mended in MENDED.items() if name.startswith(kind)), FAILING)
+            return f"{head}; {calls}{why}. The reference answers instead: {advice}, or leave it out."
+        calls = f" ({failed:,} calls failed)" if failed > 1 else " (1 call failed)" if failed else ""
         position = min(broken, default=None)
-        why, said = broken[position] if position is not None else ("", "")
-        if why:
-            return f"{head}{calls}{why}, {OUT}." if OUT[3:] not in why else f"{head}{calls}{why}."
+        why, advice, said = broken[position] if position is not None else ("", "", "")
         shown = f" (to row {position + 1:,} it said {said!r})" if said and self._quote and position is not None else ""
-        alone = "with one of the labels alone" if self._labelled else "with nothing but the answer"
-        name = self._names[model]
-        served = self._labelled and "@" not in name and not name.startswith(("fake:", "local:"))
+        told = f": {why}" if why else shown
+        return f"{head}{calls}{told}. The reference answers instead: {advice or self._asked(name)}, or leave it out."
+
+    def _asked(self, name: str) -> str:
+        """What helps a candidate whose answers break the contract."""
+        if name.startswith(FUNCTION):
+            return f"let it return {'one of the labels' if self._labelled else 'an answer'}"
+        if name.startswith(REGEX):
+            return f"let it say {'one of the labels' if self._labelled else 'an answer'} (PATTERN=ANSWER)"
+        if not self._labelled:
+            return "say in the prompt to answer with nothing but the answer"
+        served = "@" not in name and not name.startswith(("fake:", "local:"))
         enforce = ", let the server enforce the labels (?enforce=schema)" if served else ""
-        advice = f"say in the prompt to answer {alone}{enforce}, {OUT}"
-        if name.startswith((FUNCTION, REGEX)):
-            advice = f"let it return one of the labels, {OUT}" if self._labelled else f"let it return an answer, {OUT}"
-        return f"{head}{calls}{shown}. The reference answers instead: {advice}."
+        return f"say in the prompt to answer with one of the labels alone{enforce}"

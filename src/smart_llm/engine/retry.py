@@ -5,7 +5,8 @@ new order, and its certificate counts the run that was given up. A run that has 
 without an answer are asked about again.
 
 An answer that is asked for again stays in the ledger, set apart, with what it cost. What is evidence of a run is never
-set apart.
+set apart. Nor is any answer of a candidate of another run: its evidence is about the answers as they were. A row whose
+answer broke the contract was no bad one there, since it went to the reference; a new answer to it may well be wrong.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from smart_llm.types import DEFER, ERROR, Json
 
 DELIVERY = "delivery"
 """Kind of the event that records the beginning of a run's delivery."""
+ASKED = ("prompt", "system", "labels", "schema", "max_tokens")
+"""What a task says of a request."""
 ROWS = 4096
 """Rows looked at together."""
 
@@ -60,12 +63,14 @@ def _met(reading: tuple[list[int], bool], retry: Retry) -> bool:
     return failed or (retry == "broken" and not {DEFER, ERROR}.isdisjoint(marks))
 
 
-def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
-    """Set apart every answer to this run's requests that breaks the contract and is nobody's evidence: of all models
-    when the run begins, of the reference once it has decided. How many. An answer about several rows is set apart where
-    one of them breaks it, with that to its half where that was asked, unless it is evidence for any of them."""
+def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> list[str]:
+    """Set apart every answer to this run's requests that breaks the contract and that no run rests on: of all models
+    when the run begins, of the reference once it has decided. What to say of it. An answer about several rows is set
+    apart where one of them breaks it, with that to its half where that was asked, unless it is evidence for any of
+    them."""
     decided = ledger.latest(record.run_id, ASKS) is not None
-    models = range(1 if decided else len(live.models))
+    asked, resting = range(1 if decided else len(live.models)), _resting(record, ledger)
+    models = [m for m in asked if live.models[m].name not in resting]
     evidence, broken = _evidence(ledger), list[str]()
     for start in range(0, live.questions.rows, ROWS):
         rows = np.arange(start, min(live.questions.rows, start + ROWS))
@@ -80,7 +85,32 @@ def set_apart(live: Live, record: RunRecord, ledger: Ledger) -> int:
         broken += [call for read in bad if evidence.isdisjoint(read) for call in read]
     found = sorted(ledger.said(dict.fromkeys(broken)))
     ledger.set_apart(found)
-    return len(found)
+    told = [f"{len(found):,} answers that broke the output contract are asked for again."] * bool(found)
+    return told + [
+        f"Answers of {live.models[m].name} are left as they are: run {resting[live.models[m].name]}, and what it "
+        "delivers, rest on them. With another --ledger they are asked for again."
+        for m in asked
+        if m not in models
+    ]
+
+
+def _resting(record: RunRecord, reader: Reader) -> dict[str, str]:
+    """By the name of a candidate: another run that asks it the same of a row, and was not given up."""
+    others = [run for run in reader.runs() if run.run_id != record.run_id]
+    kept = [run for run in others if reader.latest(run.run_id, GIVEN_UP) is None]
+    return {
+        name: run.run_id
+        for run in kept
+        for name in run.recorded.get("candidates", ())
+        if _asked_alike(run.recorded, record.recorded, name)
+    }
+
+
+def _asked_alike(one: Json, other: Json, name: str) -> bool:
+    """Whether two plans may ask a candidate the same: by the same task, or in a way of its own."""
+    if any(name in plan.get("ways", {}) for plan in (one, other)):
+        return True
+    return all(one["task"].get(part) == other["task"].get(part) for part in ASKED)
 
 
 async def outcome(retry: Retry, record: RunRecord, live: Live, start: int) -> str | None:

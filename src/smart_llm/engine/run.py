@@ -214,8 +214,8 @@ async def _execute(
     """Settle what is set aside, profile, deliver, settle the account."""
     live = _live(job, record, models, client, session)
     stands, start = Stands.of(record, session.ledger), session.ledger.last_number()
-    if session.retry == "broken" and (count := set_apart(live, record, session.ledger)):
-        session.tell(Said(f"{count:,} answers that broke the output contract are asked for again."))
+    for sentence in set_apart(live, record, session.ledger) if session.retry == "broken" else ():
+        session.tell(Said(sentence))
     try:
         await _continue(job, record, live, session, Payer(record.run_id, client.budget))
         verdict = await profiled(job, record, live, stands, session, ahead)

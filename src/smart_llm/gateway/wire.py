@@ -12,14 +12,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 Reply: TypeAlias = Callable[[int, list[bytes], bytes], Coroutine[Any, Any, None]]
+"""See `Patient.reply`."""
 REPLY = "smart.reply"
-"""Under which an endpoint finds `Patient.reply` in the scope of its request."""
+"""Under which an endpoint finds what sends its reply in the scope of its request."""
 CLOSE = b"connection: close\r\n"
 
 ARRIVING = 30.0
@@ -59,6 +61,12 @@ class Whole:
         if not self._kept:
             self._loop.call_soon(self._send)
         self._kept.append(data)
+
+    def write_now(self, data: bytes) -> None:
+        """Send it at once: it is whole."""
+        self._written += len(data)
+        self._send()
+        self._transport.write(data)
 
     def close(self) -> None:
         """Send what is kept, and close."""
@@ -152,7 +160,6 @@ class Patient(HttpToolsProtocol):
         self._loose, self._open = 0, True
         if not self._told:
             super().on_message_begin()
-            self.scope[REPLY] = self.reply  # type: ignore[literal-required]
 
     def on_url(self, url: bytes) -> None:
         """A part of the address."""
@@ -193,27 +200,29 @@ class Patient(HttpToolsProtocol):
         if self._keeping is None:
             self._keeping = self.loop.call_later(self.timeout_keep_alive, self._keep)
 
-    async def reply(self, status: int, lines: list[bytes], data: bytes) -> None:
-        """A whole reply to the request that is being answered; to a client that is gone it goes nowhere. lines: of its
-        head, each with its end."""
-        cycle = self._answering
+    async def reply(self, cycle: RequestResponseCycle, status: int, lines: list[bytes], data: bytes) -> None:
+        """The whole and only reply to a request; to a client that is gone it goes nowhere. lines: of its head, each
+        with its end."""
+        scope: dict[str, Any] = cycle.scope  # type: ignore[assignment]
+        scope.pop(REPLY, None)  # or the two would hold each other in memory
         if self.flow.write_paused and not cycle.disconnected:
             await self.flow.drain()
-        if cycle.disconnected:
+        if cycle.disconnected or cycle.response_complete:
             return
         cycle.response_started = cycle.response_complete = True
         closes = not cycle.keep_alive or CLOSE in lines
         own = [part for name, value in self.server_state.default_headers for part in (name, b": ", value, b"\r\n")]
         own += [CLOSE] if closes and CLOSE not in lines else []
         size = b"content-length: %d\r\n\r\n" % len(data)
-        self.transport.write(b"".join([STATUS_LINE[status], *own, *lines, size, data]))
+        self.transport.write_now(b"".join([STATUS_LINE[status], *own, *lines, size, data]))  # type: ignore[attr-defined]
         cycle.message_event.set()
         if closes:
             self.transport.close()
         cycle.on_response()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answering = cycle
+        scope: dict[str, Any] = cycle.scope  # type: ignore[assignment]
+        scope[REPLY] = partial(self.reply, cycle)
         super()._start_asgi_task(cycle, app)
 
     def _keep(self) -> None:

@@ -14,6 +14,7 @@ from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.engine.job import ENOUGH, Job, beforehand
 from smart_llm.engine.live import Live
 from smart_llm.procedures import described
+from smart_llm.providers.rules import FUNCTION, REGEX
 from smart_llm.scores.traits import answer_key
 from smart_llm.text.numbers import count
 from smart_llm.types.share import allowed
@@ -116,9 +117,10 @@ def _budget(facts: Facts) -> Iterator[str]:
 
 def _candidates(facts: Facts) -> Iterator[str]:
     for each in facts.models[1:]:
+        own = each.name.startswith((FUNCTION, REGEX))
         if each.seen and each.seen["rows"] and each.seen["upper"] < 0.5:
             yield f"{each.name} agreed on {each.seen['agreeing']} of {each.seen['rows']} piloted rows: leave it out."
-        if each.seen and each.seen["deferred"] > 0.2 * (each.seen["rows"] + each.seen["deferred"]):
+        if each.seen and not own and each.seen["deferred"] > 0.2 * (each.seen["rows"] + each.seen["deferred"]):
             yield f"{each.name} broke the output contract on {each.seen['deferred']} piloted rows: such are paid twice."
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from smart_llm.certificates.certificate import self_agreement
 from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.procedures import described
+from smart_llm.providers.rules import FUNCTION, REGEX
 from smart_llm.text.numbers import count, usd
 from smart_llm.text.rich_html import card
 from smart_llm.text.safe import on_a_line
@@ -208,7 +209,9 @@ def _model(model: Planned) -> list[str]:
         lines.append(f"  {_KEPT[model.enforce]}")
     if model.seen and model.seen["rows"]:
         seen = model.seen
-        deferred = f"; broke the contract on {seen['deferred']}" if seen["deferred"] else ""
+        own = model.name.startswith((FUNCTION, REGEX))
+        broke = "had no answer to" if own else "broke the contract on"
+        deferred = f"; {broke} {seen['deferred']}" if seen["deferred"] else ""
         lines.append(
             f"  agreed on {seen['agreeing']} of {seen['rows']} piloted rows ({seen['lower']:.3f} … "
             f"{seen['upper']:.3f}, 95 % limits){deferred}"

@@ -15,6 +15,7 @@ import asyncio
 import inspect
 import json
 import math
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from smart_llm.types import Answer, Model, Rate, Request
 PROVIDER = "function"
 SESSION = f"session {secrets.token_hex(8)}"
 """In the place of what cannot be hashed: this process."""
+SILENT = "nothing said"
+"""How an answer ends where a function has nothing to say about a row."""
 LEAST = 1e-12
 """The smallest probability that a function may be sure with."""
 
@@ -77,6 +80,22 @@ class Called:
             return None
         return tuple(p.name for p in named if p.name in columns and p.kind is not p.POSITIONAL_ONLY)
 
+    def doubt(self, columns: Sequence[str]) -> str | None:
+        """What to know where it is given the row as a whole, and its parameter is almost called like a column."""
+        if not columns or self.wants(columns) is not None:
+            return None
+        try:
+            first = next(iter(inspect.signature(self.function).parameters), "")
+        except (TypeError, ValueError):
+            return None
+        near = next((column for column in columns if _plain(column) == _plain(first) != ""), None)
+        if near is None or first == near:
+            return None
+        return (
+            f"{self.name}: its parameter {first} is no column, so it is given the row as a dict. Did you mean {near}? "
+            "Parameters get a column's text only if they are spelt like the column."
+        )
+
     def __call__(self, row: Row) -> Any:
         """What it says of a row."""
         columns = self.wants(tuple(row))
@@ -87,6 +106,11 @@ def model_of(called: Called, price: float = 0.0, source: str = "a function of yo
     """A function as a candidate. price: USD a row."""
     rate = Rate(call=price or None, source=source)
     return Model(called.name, PROVIDER, called.name, rate, at=called.at, function=called)
+
+
+def _plain(name: str) -> str:
+    """A name without what is easily mistaken: upper case, and what separates words."""
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def unhashed(models: Sequence[Model]) -> list[str]:
@@ -154,7 +178,7 @@ def answer(said: Any) -> Answer:
     if isinstance(said, tuple) and len(said) == 2 and _probability(said[1]):
         said, sure = said[0], float(said[1])
     if missing(said):
-        return Answer(None, finish="nothing said")
+        return Answer(None, finish=SILENT)
     text = _text(said)
     return Answer(text, logprobs=() if sure is None else ((text.strip(), math.log(max(sure, LEAST))),))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from smart_llm.ledger import Reader
+from smart_llm.providers.functions import SILENT
 from smart_llm.tasks import Task, format_value
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json
 from smart_llm.types.plan import FrozenPlan
@@ -41,11 +42,13 @@ class Example:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One candidate. curve: (rows compared, of these agreeing) as they came. pairs: (reference, answer, rows), the
-    commonest first, where there are labels. deferred: replies that broke the contract, among the rows compared."""
+    commonest first, where there are labels. Among the rows compared, deferred: replies that broke the contract; silent:
+    those about which a function had nothing to say."""
 
     model: str
     curve: tuple[tuple[int, int], ...]
     deferred: int
+    silent: int
     pairs: tuple[tuple[str, str, int], ...]
     examples: tuple[Example, ...]
 
@@ -127,6 +130,7 @@ class _Told:
     agreeing: list[bool] = field(default_factory=list)
     lost: int = 0
     deferred: int = 0
+    silent: int = 0
     cost: float = 0.0
     snapshots: set[str] = field(default_factory=set)
     kinds: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
@@ -148,7 +152,9 @@ class _Told:
         self.compared.add(row.position)
         self.agreeing.append(row.mark == AGREE)
         self.lost += row.mark == ERROR
-        self.deferred += row.mark == DEFER
+        silent = row.mark == DEFER and row.reply is not None and row.reply.finish == SILENT
+        self.silent += silent
+        self.deferred += row.mark == DEFER and not silent
         if row.mark in (BAD, DEFER) and row.reference is not None:
             self.kinds[row.kind] += len(self.kinds) < 10_000 or row.kind in self.kinds
             if self.kinds[row.kind] <= EXAMPLES and len(self.others) < 50 * EXAMPLES:
@@ -167,6 +173,7 @@ def _seen(name: str, told: _Told, task: Task, reader: Reader) -> Seen:
         name,
         _curve(told.agreeing),
         told.deferred,
+        told.silent,
         tuple(pairs) if labelled else (),
         tuple(_example(row, prompts.get(row.key)) for row in chosen),
     )

@@ -137,10 +137,12 @@ def _deferred(facts: Facts) -> Iterator[str]:
     """How a candidate can be of use that looks as if it hardly agreed."""
     for each in facts.profiling.candidates if facts.profiling else ():
         rows, agreeing = each.curve[-1] if each.curve else (0, 0)
-        proper = count(rows - each.deferred, "proper answer")
-        if each.deferred:
+        proper = count(rows - each.deferred - each.silent, "proper answer")
+        what = ["on which it broke the output contract"] * bool(each.deferred)
+        what += ["about which it had nothing to say"] * bool(each.silent)
+        if what:
             yield (
-                f"{facts.short(each.model)}: rows on which it broke the output contract are drawn as not agreeing. "
+                f"{facts.short(each.model)}: rows {' or '.join(what)} are drawn as not agreeing. "
                 f"They go to the reference and cannot break the promise; of its {proper} {agreeing:,} agreed."
             )
 

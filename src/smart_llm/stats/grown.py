@@ -95,7 +95,8 @@ def _summed(before: tuple[Look, ...], most: int) -> Floats:
         return own
     steps, earlier, size = np.maximum(0.0, own[:-1] - own[1:]), _summed(before[:-1], most)[1:], 2 * most
     added = np.fft.irfft(np.fft.rfft(steps, size) * np.fft.rfft(earlier, size), size)[:most]
-    return np.asarray(np.r_[1.0, np.minimum(1.0, own[1:] + np.maximum(0.0, added) + ROUNDING)])
+    together: Floats = np.r_[1.0, np.minimum(1.0, own[1:] + np.maximum(0.0, added) + ROUNDING)]
+    return together
 
 
 @lru_cache(maxsize=256)

@@ -92,12 +92,13 @@ def described(told: Sequence[tuple[Ask, Answers]]) -> bool:
 def worth_routing(pilot: Pilot, ways: Sequence[Way]) -> bool:
     """Whether a score may save more than it takes to find out: a candidate's own does not look useless, or what a
     learned one can be hoped to save exceeds what half as many pilot rows again, and the other candidates, cost. Among
-    several ways of asking, whose comparison is a pilot already, a candidate's own must look cheaper than no score."""
+    several ways of asking, whose comparison is a pilot already, a candidate's own may also have to beat no score."""
     have = len(pilot.rows)
     if not ways:
         return False
     own = min((way for way in ways if way.score == OWN), key=lambda way: way.cost, default=None)
-    if own is not None and own.useless <= forecast.OWN.useless and (not many(pilot.problem) or beats_none(pilot, own)):
+    knows = own is not None and own.useless <= forecast.OWN.useless
+    if own is not None and knows and (not many(pilot.problem) or may_beat_none(pilot, ways, own)):
         return True
     best = min(ways, key=lambda way: way.cost)
     rows = max(int(np.ceil(PILOT * pilot.problem.rows ** (1 / 3))), have + have // 2) - have
@@ -106,11 +107,15 @@ def worth_routing(pilot: Pilot, ways: Sequence[Way]) -> bool:
     return LEARNABLE * deferred(pilot, best) * pilot.left > price
 
 
-def beats_none(pilot: Pilot, own: Way) -> bool:
-    """Whether a cascade, with the pilot rows by which it would yet be judged, looks cheaper than the mix by its own
-    design. Where candidates are asked in one way each, this is not asked (measured without it)."""
-    blind, _ = as_blind(pilot, permutation(pilot.problem.seed, "order", pilot.problem.rows))
-    return own.cost + LONGER * len(pilot.rows) < designed(blind)
+def may_beat_none(pilot: Pilot, ways: Sequence[Way], own: Way) -> bool:
+    """Whether a cascade looks cheaper than the mix by its own design, or half as many pilot rows again would be worth
+    their price by telling whether it is. Where candidates are asked in one way each, this is not asked (measured
+    without it)."""
+    blind = min((way for way in ways if way.score is None), key=lambda way: way.cost)
+    state, _ = as_blind(pilot, permutation(pilot.problem.seed, "order", pilot.problem.rows))
+    expected, rows = designed(state), LONGER * len(pilot.rows)
+    best = [blind.costs[[blind.best]] * (expected / blind.cost), own.costs[[own.best]]]
+    return own.cost < expected or forecast.value_of_more(best, len(pilot.rows), int(rows)) > rows
 
 
 def routed(pilot: Pilot, ways: Sequence[Way]) -> Generator[Ask, Answers, Verdict]:
