@@ -100,7 +100,9 @@ def test_what_it_raised_is_said_once_and_where(tmp_path: Path) -> None:
     """The exception and its line, in a sentence that ends once."""
     _, said = run(tmp_path, raises)
     (told,) = [text for text in said if "gave no proper answer" in text]
-    assert re.search(r"every call failed: function:raises raised ZeroDivisionError \(\w+\.py, line \d+\)\. The ref", told)
+    assert re.search(
+        r"every call failed: function:raises raised ZeroDivisionError \(\w+\.py, line \d+\)\. The ref", told
+    )
 
 
 def test_one_that_never_says_anything_is_named_without_blame(tmp_path: Path) -> None:
@@ -124,7 +126,9 @@ def test_a_parameter_spelt_like_a_column(tmp_path: Path, function: Callable[...,
         assert near is None or f"Did you mean {near}?" in text
 
 
-@pytest.mark.parametrize("reply", [smart.Answer(""), smart.Answer("<think>hm</think>"), smart.Answer("", finish="empty")])
+@pytest.mark.parametrize(
+    "reply", [smart.Answer(""), smart.Answer("<think>hm</think>"), smart.Answer("", finish="empty")]
+)
 def test_an_empty_reply_of_a_server_is_a_whole_sentence(tmp_path: Path, reply: smart.Answer) -> None:
     """Also of a model: what was wrong, then what to do."""
     said: list[str] = []
@@ -136,4 +140,6 @@ def test_an_empty_reply_of_a_server_is_a_whole_sentence(tmp_path: Path, reply: s
     )  # fmt: skip
     told = [text for text in [*said, *done.certificate.notes] if "gave no proper answer" in text]
     assert told
-    assert all(re.search(r"asked about: [^.]+\. The reference answers instead: .+, or leave it out\.$", t) for t in told)
+    assert all(
+        re.search(r"asked about: [^.]+\. The reference answers instead: .+, or leave it out\.$", t) for t in told
+    )

@@ -1,13 +1,12 @@
 """Labels known before a run teach its candidate, and are never evidence."""
 
 import csv
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import ended
 
 import smart_llm as smart
 from smart_llm.errors import InputError
@@ -45,9 +44,8 @@ def _killed(ledger: Path, stop: int) -> None:
         "import test_learned_live as t; from pathlib import Path; "
         f"t.run(Path({str(ledger)!r}), {ROWS}, stop={stop}, agreement=0.87)"
     )
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    died = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False)
-    assert died.returncode == 9, died.stderr.decode()
+    died, said = ended(code, str(Path(__file__).parent))
+    assert died == 9, said
 
 
 def labelled(path: Path, rows: list[dict[str, str]], wrong: bool = False) -> str:

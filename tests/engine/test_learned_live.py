@@ -5,14 +5,13 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import ended
 
 import smart_llm as smart
 from smart_llm.errors import InputError
@@ -119,9 +118,7 @@ def test_killed_and_resumed_it_delivers_the_same(whole: smart.Run, tmp_path: Pat
     code = (
         f"import test_learned_live as t; from pathlib import Path; t.run(Path({str(tmp_path / 'k.db')!r}), stop={stop})"
     )
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    killed = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False)
-    assert killed.returncode == 9
+    assert ended(code, str(Path(__file__).parent))[0] == 9
     resumed = run(tmp_path / "k.db")
     assert shown(resumed) == shown(whole)
     assert resumed.certificate.evidence == whole.certificate.evidence

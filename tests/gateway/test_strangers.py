@@ -151,7 +151,7 @@ def test_endless_names_cost_nothing(served: Served, body: dict[str, Any]) -> Non
     spent = cpu(served)
     reply = served.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], **body})
     assert (reply.status // 100, len(reply.body) < 1000) == (4, True)
-    assert cpu(served) - spent < 0.3
+    assert cpu(served) - spent < 0.7
 
 
 def cpu(served: Served) -> float:

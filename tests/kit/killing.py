@@ -10,26 +10,32 @@ import json
 import multiprocessing
 import os
 import runpy
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from smart_llm.mock.server import MockServer
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["smart_llm.cli", "smart_llm.execution", "polars", "aiohttp"])
+_FORKS.set_forkserver_preload(["smart_llm.cli", "smart_llm.execution", "smart_llm.learned.model", "polars", "pytest"])
 
 
 def _run(arguments: list[str], env: dict[str, str], folder: str, written: str) -> None:
-    """As the interpreter would: a module (-m NAME) or a file, and what it is given."""
+    """As the interpreter would: a module (-m NAME), code (-c CODE) or a file, and what it is given."""
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{written}/{name}", os.O_WRONLY), number)
-    sys.argv = arguments[arguments[0] == "-m" :]
-    if arguments[0] == "-m":
+    sys.path[:0] = env.get("PYTHONPATH", "").split(os.pathsep)
+    sys.argv = arguments[arguments[0] in ("-m", "-c") :]
+    if arguments[0] == "-c":
+        exec(arguments[1], {"__name__": "__main__"})
+    elif arguments[0] == "-m":
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(arguments[0], run_name="__main__")
@@ -39,10 +45,10 @@ class Command:
     """A command of this interpreter, begun."""
 
     def __init__(self, arguments: list[str]) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.mkdtemp()
         for name in ("out", "err"):
-            Path(self._folder.name, name).touch()  # it may be killed before it has begun
-        told = (arguments[1:], dict(os.environ), str(Path.cwd()), self._folder.name)
+            Path(self._folder, name).touch()  # it may be killed before it has begun
+        told = (arguments[1:], dict(os.environ), str(Path.cwd()), self._folder)
         self._process = _FORKS.Process(target=_run, args=told, daemon=True)
         self._process.start()
 
@@ -58,9 +64,18 @@ class Command:
     async def communicate(self) -> tuple[bytes, bytes]:
         """Wait for its end: all that it has written."""
         await asyncio.to_thread(self._process.join)
-        out, err = (Path(self._folder.name, name).read_bytes() for name in ("out", "err"))  # noqa: ASYNC240
-        self._folder.cleanup()
+        out, err = (Path(self._folder, name).read_bytes() for name in ("out", "err"))  # noqa: ASYNC240
+        shutil.rmtree(self._folder)
         return out, err
+
+
+def ended(code: str, folder: str) -> tuple[int | None, str]:
+    """Run this code, which may import what is in a folder: exit code and what it has written to stderr."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", folder)
+        command = Command([sys.executable, "-c", code])
+    _, err = asyncio.run(command.communicate())
+    return command.returncode, err.decode()
 
 
 async def finished(arguments: list[str]) -> dict[str, Any]:
