@@ -175,7 +175,9 @@ def altered(reference: Reference, done: smart.Run[Any] | None, rng: random.Rando
     wrong = {row["text"] for row in wrong_rows(reference, done)}
     new = rows(len(reference.table), len(reference.table), rng)
     kept = [at % 10 > 0 or row["text"] in wrong for at, row in enumerate(reference.table)]
-    reference.table = [old if keep else new[at] for at, (old, keep) in enumerate(zip(reference.table, kept, strict=True))]
+    reference.table = [
+        old if keep else new[at] for at, (old, keep) in enumerate(zip(reference.table, kept, strict=True))
+    ]
 
 
 def removed(reference: Reference, done: smart.Run[Any] | None, rng: random.Random) -> None:

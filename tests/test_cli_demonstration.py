@@ -194,7 +194,7 @@ def test_readme_prints_what_the_demo_prints() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme[readme.index("CERTIFIED") :].partition("```")[0]
     assert f"agreement ≥ {float(AGREEMENT)} at confidence {CONFIDENCE}, {SHOW.rows:,} rows" in shown
-    assert f"(seed {SEED})" in shown
+    assert f"made from seed {SEED})" in shown
     assert SHOW.reference in shown
     by = {name: int(count.replace(",", "")) for name, count in re.findall(r"(local:[\w.-]+) ([\d,]+)[,\n]", shown)}
     assert by.keys() == {SHOW.reference, WORDS}

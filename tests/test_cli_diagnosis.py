@@ -101,8 +101,9 @@ async def test_keys_are_present_or_not_and_never_shown(
     found = await examine([model(url, "&key_env=MY_KEY"), "openai:gpt-4.1"], folder=tmp_path, offline=True)
     assert state(found, "MY_KEY")[0] == GOOD
     assert state(found, "OPENAI_API_KEY")[0] == BAD
-    assert state(found, "ANTHROPIC_API_KEY")[0] == REMARK
     assert found.exit_code == 2
+    everybodys = await examine([], folder=tmp_path, offline=True)
+    assert state(everybodys, "ANTHROPIC_API_KEY")[0] == REMARK
     assert SECRET not in found.text() + json.dumps(found.to_json())
 
 
@@ -164,3 +165,17 @@ def test_the_command(command: Command, tmp_path: Path, monkeypatch: pytest.Monke
         assert ended == code
         assert printed.count("\n") == 1 if "--json" in arguments else "SQLite" in printed
     assert json.loads(printed)["ok"] is False
+
+
+async def test_a_model_without_a_price_is_looked_at_all_the_same(tmp_path: Path, url: str) -> None:
+    """That its price is missing is said, and its address is tried."""
+    found = await examine([f"openai:big@{url}"], folder=tmp_path)
+    assert any(each.about == "model" and "no price known" in each.said for each in found.findings)
+    assert [each.state for each in found.findings if each.about == "address"] == ["ok"]
+    assert found.exit_code == 2
+
+
+async def test_keys_of_others_are_not_listed_where_models_are_named(tmp_path: Path) -> None:
+    """A model on this machine needs no key, so none is spoken of."""
+    found = await examine(["local:no-such-model"], folder=tmp_path, offline=True)
+    assert not [each for each in found.findings if each.about == "key"]

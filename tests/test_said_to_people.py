@@ -120,7 +120,7 @@ def test_a_certificate_without_a_candidates_answer_says_why(tmp_path: Path) -> N
     [
         ({"fake:far": rarely, "fake:none": lambda _: "?"}, {}, ["fake:far came"]),
         ({"fake:none": lambda _: "?"}, {}, ["fake:none agreed on none"]),
-        ({"fake:small": well}, {"rows": ROWS[:5]}, ["lets none of 5 rows differ"]),
+        ({"fake:small": well}, {"rows": ROWS[:5]}, ["lets no row of 5 differ"]),
         ({"fake:small": well}, {"procedure": "reference-only"}, ["asked for"]),
     ],
 )
@@ -266,3 +266,11 @@ def test_a_finished_run_names_every_file(command: Command, tmp_path: Path) -> No
         assert str(tmp_path / name) in printed
     asked = printed.splitlines()[-1].removeprefix("report: ").removesuffix(" makes one")
     assert command(*shlex.split(asked)[1:], "--html", tmp_path / "r.html")[0] == 0
+
+
+@pytest.mark.parametrize("seed", [3, None])
+def test_what_a_given_seed_takes_for_granted_is_printed(tmp_path: Path, seed: int | None) -> None:
+    """Whoever reads the certificate in print is told that the seed was given, and only where it was."""
+    done, _ = run(tmp_path, {"fake:small": well}, seed=seed)
+    text = " ".join(done.certificate.text(80).split())
+    assert ("did not know what the models answer to this table" in text) == (seed is not None)

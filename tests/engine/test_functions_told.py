@@ -1,4 +1,4 @@
-"""What is said of a function of the user's own: what it does in normal use is no fault, what helps is about functions."""
+"""What is said of a function of the user's own: normal use is no fault, and what helps is about functions."""
 
 import re
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def misspelt(text: str) -> str:
 
 @pytest.mark.parametrize("candidate", [seldom, {"odd": "yes"}])
 def test_a_row_it_cannot_say_is_no_fault(tmp_path: Path, candidate: Any) -> None:
-    """None, and an expression that is not found, are neither scolded nor counted as breaches, in certificate and page."""
+    """None, and an expression that is not found, are neither scolded nor counted as breaches."""
     done, said = run(tmp_path, candidate, report=tmp_path / "r.html")
     assert not [text for text in [*said, *done.certificate.notes] if "proper answer" in text]
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ def test_one_that_never_says_anything_is_named_without_blame(tmp_path: Path) -> 
     [(misspelt, "Text"), (lambda _text: "yes", "Text"), (lambda row: "yes", None), (seldom, None)],
 )
 def test_a_parameter_spelt_like_a_column(tmp_path: Path, function: Callable[..., Any], near: str | None) -> None:
-    """Plan and run say that it is given a dict, and which column it may mean; of a parameter called otherwise, nothing."""
+    """Plan and run say that it is given a dict, and which column it may mean; else nothing."""
     _, said = run(tmp_path, function)
     plan = smart.plan(ROWS, TASK, reference="fake:ref?in=1&out=1", candidates=[smart.Candidate(function)])
     for text in ("\n".join(said), re.sub(r"\s+", " ", plan.text())):

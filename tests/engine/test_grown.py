@@ -182,6 +182,19 @@ def test_a_run_whose_look_delivers_nothing_is_continued_too(tmp_path: Path) -> N
     assert smart.verify(second.certificate, ledger=ledger) == []
 
 
+def test_a_few_rows_more_cost_no_more_calls(tmp_path: Path) -> None:
+    """A look at some of them is hardly worth its rows then. Nobody else is asked about, and the rows there were keep
+    their answers."""
+    ledger = tmp_path / "l.db"
+    first = run(ledger, OLD)
+    for rows, more in ((OLD + 1, 1), (OLD + 4, 3)):
+        done, asked = losing(ledger, rows, lambda _: False)
+        assert set(asked) <= set(range(rows - more, rows))
+        assert shown(done)[:OLD] == shown(first)
+        assert done.certificate.granted
+        assert found(done, ledger) == []
+
+
 def _killed(ledger: Path, stop: int) -> None:
     """The run of the grown table, whose process dies after so many calls."""
     code = f"import test_learned_live as t; from pathlib import Path; t.run(Path({str(ledger)!r}), {NEW}, stop={stop})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import chain, pairwise
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from smart_llm import cli
 from smart_llm.engine.ways import Prompt, Way
 from smart_llm.errors import BudgetExhausted, InputError
 from smart_llm.ledger import Ledger, Reader, request_key
+from smart_llm.mock.faults import Faults
 from smart_llm.mock.packs import Packs
 from smart_llm.mock.server import MockServer
 from smart_llm.providers.specs import read_book, resolve
@@ -104,6 +106,31 @@ async def test_a_stopped_run_goes_on_and_buys_no_pack_twice(tmp_path: Path) -> N
     assert done.table == whole.table
     assert done.cost == pytest.approx(whole.cost, abs=1e-12)
     assert spent(stopped, done.run_id) == pytest.approx(done.cost, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_every_cent_is_found_through_failed_calls_broken_packs_and_stops(tmp_path: Path, seed: int) -> None:
+    """Calls fail and are made again, items are left out or doubled, packs are halved, and the budget ends the run
+    several times: its rows' costs add up to what the ledger says was bought, model by model."""
+    wrong, faults = Packs(omit=0.1, double=0.05, spoil=0.2), Faults.all(0.02)
+    server = MockServer(
+        rule="label:yes,no", errors={"small": 0.02}, packs=wrong, faults=faults, hang=0.02, pause=0.01, seed=seed
+    )
+    budget, stops = 0.1, 0
+    async with server as url:
+        while True:
+            try:
+                done = await run(url, rows(600, 2), tmp_path, "pack=8", agreement="0.8", budget=budget, seed=seed)
+                break
+            except BudgetExhausted:
+                budget, stops = budget + 0.1, stops + 1
+    assert stops > 1
+    assert sum(server.stats()["faults"].values()) > 1
+    cost = done.certificate.cost
+    with Reader.open(tmp_path / "ledger.db") as reader:
+        bought = reader.spent(done.run_id) - reader.lost(done.run_id)
+    assert abs(cost["total"] - bought) < 1e-12
+    assert abs(fsum(cost["by_model"].values()) - bought) < 1e-12
 
 
 def packed(count: int, way: str = "pack=7", *, copies: int = 1, name: str = "small") -> tuple[Way, Any]:

@@ -330,3 +330,20 @@ def test_nothing_is_written_after_what_failed(path: Path, opened: Callable[[], S
         writer.write([told(3)])
     writer.close()
     assert read(path) == [1]
+
+
+async def test_nobody_waits_for_ever(opened: Callable[[], Swift]) -> None:
+    """However the threads take turns, whoever waits until the disk has a record is told: thousands at once, while more
+    is written and synced."""
+    writer, before = opened(), sys.getswitchinterval()
+
+    async def waits() -> None:
+        for number in range(40):
+            await writer.within(writer.write([told(number)]))
+
+    sys.setswitchinterval(1e-6)
+    try:
+        await asyncio.wait_for(asyncio.gather(*(waits() for _ in range(4000))), 60)
+    finally:
+        sys.setswitchinterval(before)
+    assert writer.synced == writer.written == 160_000

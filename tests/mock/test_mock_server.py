@@ -286,6 +286,10 @@ def test_serve_tells_its_address_and_ends_on_interrupt() -> None:
         ("How many euros does it cost? x", {str(n) for n in range(10)}),
         ("Rate it. How much did they like it, from 0 to 10? yes or no", {str(n) for n in range(10)}),
         ("Combien de personnes : x", {str(n) for n in range(10)}),
+        ("Say how many stars. x", {str(n) for n in range(10)}),
+        ("Is it about acting, plot or other? Surprised at how much we care", {"acting", "plot", "other"}),
+        ("We care so much, how much! Is it about acting, plot or other?", {"acting", "plot", "other"}),
+        ("Spam? It shows how many there are", {"yes", "no"}),
     ],
 )
 def test_the_rule_is_guessed_from_the_question(prompt: str, labels: set[str]) -> None:

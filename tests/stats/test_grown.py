@@ -56,6 +56,16 @@ def test_no_table_that_grew_breaks_the_promise_more_often(first: Look, second: L
         assert stated == pytest.approx(_beyond((first, second), allowed), abs=1e-12)
 
 
+def test_one_row_is_looked_at() -> None:
+    """Where a look at some of the rows added would not pay, one at all of them adds no chance of a miss. It is no look
+    where the earlier one alone does not keep the level any more."""
+    before = ((1392, 6, 68),)
+    alone, one = (float(beyond(looks, np.array([223]))[0]) for looks in (before, (*before, (1, 0, 1))))
+    assert look(before, 1, 223, 0.05, 0.15) == (0, 1)
+    assert one == pytest.approx(alone, abs=1e-12)
+    assert look(before, 1, 200, 0.05, 0.15) is None
+
+
 def test_a_table_may_grow_again_and_again() -> None:
     """The level of a dozen looks takes no longer than that of two, and is what an independent count finds."""
     looks = ((1392, 6, 68), *((100 + part, 2, 30) for part in range(12)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from smart_llm.text.numbers import count
 from smart_llm.types.plan import FrozenPlan, GrownFrom
 
 
@@ -9,7 +10,7 @@ def continued(grown: GrownFrom) -> list[str]:
     """Of a table that grew: whose answers are delivered again, and what vouches for them."""
     looked = " and ".join(f"{looked:,} of {rows:,}" for rows, _, looked in grown.looks)
     return [
-        f"{grown.rows:,} rows are delivered as in run {grown.run}, from the ledger;",
+        f"{count(grown.rows, 'row is', 'rows are')} delivered as in run {grown.run}, from the ledger;",
         f"looks at {looked} rows there, and this run's, keep the confidence together",
     ]
 
@@ -18,8 +19,12 @@ def known_before(plan: FrozenPlan) -> list[str]:
     """What a taught candidate knew before the run, in words."""
     if (told := plan.known) is None:
         return []
-    kinds = [f"{told.answers:,} answers of {plan.reference} in the ledger"] if told.answers else []
-    kinds += [f"{each.labels:,} labels of {each.name} ({each.digest})" for each in plan.learn_from]
+    kinds = [f"{count(told.answers, 'answer')} of {plan.reference} in the ledger"] if told.answers else []
+    kinds += [f"{count(each.labels, 'label')} of {each.name} ({each.digest})" for each in plan.learn_from]
     lines = [f"learned knew beforehand: {'; '.join(kinds)}; none of it is evidence"]
-    rows = f"{len(plan.set_aside):,} rows that were answered or piloted before"
-    return lines + [f"{rows} are delivered with {plan.reference}'s answers"] * bool(plan.set_aside)
+    rows = count(
+        len(plan.set_aside),
+        "row that was answered or piloted before is",
+        "rows that were answered or piloted before are",
+    )
+    return lines + [f"{rows} delivered with {plan.reference}'s answers"] * bool(plan.set_aside)

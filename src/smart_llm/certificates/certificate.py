@@ -34,7 +34,7 @@ from smart_llm.certificates.why import why_alone
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.ledger import canonical
 from smart_llm.text.names import in_short
-from smart_llm.text.numbers import usd
+from smart_llm.text.numbers import count, usd
 from smart_llm.text.rich_html import card
 from smart_llm.text.safe import on_a_line
 from smart_llm.text.wrapping import USUAL, wrapped
@@ -226,7 +226,7 @@ HEADS = {
 def head(c: Certificate) -> str:
     """What was promised, and whether it holds, in a line."""
     target = f"agreement ≥ {c.claim.agreement} at confidence {c.claim.confidence}"
-    return f"{HEADS[c.status]}: {target}, {c.claim.rows:,} rows"
+    return f"{HEADS[c.status]}: {target}, {count(c.claim.rows, 'row')}"
 
 
 def _lines(c: Certificate) -> list[str]:
@@ -235,7 +235,7 @@ def _lines(c: Certificate) -> list[str]:
         head(c),
         f"  claim      {c.claim.words}",
         *([f"  why        {worded(why)}"] if (why := alone(c)) else []),
-        f"  evidence   {c.delivered.profiled:,} rows profiled by {c.procedure.name}, order {c.seed}" + _seed(c),
+        f"  evidence   {count(c.delivered.profiled, 'row')} profiled, {_order(c)}; procedure {c.procedure.name}",
         *(f"             {line}" for line in _standings(c)),
         *_set_aside(c),
         *_given(c),
@@ -249,15 +249,18 @@ def _lines(c: Certificate) -> list[str]:
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
         *([f"  reference  {self_agreement(c.self_agreement)}"] if c.self_agreement else []),
         *(f"  note       {worded(note)}" for note in c.notes),
-        f"  assumes    {' '.join(each for each in c.assumptions if each in (ASSUMPTION, COMPANY))}",
-        f"  plan       {c.plan_hash}",
+        f"  assumes    {' '.join(each for each in c.assumptions if each != RANDOMNESS)}",
+        f"  plan       fixed before the evidence was bought; its hash is {c.plan_hash}",
         f"  before     {before(c.earlier_runs, c.earlier_runs_same_task, c.earlier_runs_in_ledger)}",
     ]
 
 
-def _seed(c: Certificate) -> str:
-    """The seed the user gave, from which the order's is made."""
-    return "" if c.plan.asked_seed is None else f" (seed {c.plan.asked_seed})"
+def _order(c: Certificate) -> str:
+    """Which rows were profiled; the seed the user gave, from which the order's is made."""
+    if c.rule.order == "file":
+        return "in the order of the file"
+    given = "" if c.plan.asked_seed is None else f", made from seed {c.plan.asked_seed}"
+    return f"drawn at random (number {c.seed}{given})"
 
 
 def before(table: int, task: int, ledger: int) -> str:
@@ -273,7 +276,8 @@ def _set_aside(c: Certificate) -> list[str]:
         return [f"             {line}" for line in [*continued(c.plan.grown), *nothing]]
     if not (rows := c.claim.set_aside) or c.plan.known is not None:
         return [f"             {line}" for line in known_before(c.plan)]
-    return [f"             {rows:,} rows piloted before are no evidence: the reference's answers are delivered"]
+    piloted = count(rows, "row piloted before is", "rows piloted before are")
+    return [f"             {piloted} no evidence: the reference's answers are delivered"]
 
 
 def alone(c: Certificate) -> str:
@@ -293,7 +297,8 @@ def given(c: Certificate) -> list[tuple[str, int, int]]:
 
 def _given(c: Certificate) -> list[str]:
     return [
-        f"             on rows like those it was given, {model} agreed on {agreed:,} of {rows:,} ({agreed / rows:.3f})"
+        f"             of these, {count(rows, 'is', 'are')} like the rows that {model} answers: "
+        f"it agreed on {agreed:,} ({agreed / rows:.3f})"
         for model, agreed, rows in given(c)
         if rows
     ]

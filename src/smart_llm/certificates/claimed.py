@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smart_llm.certificates.parts import Claim
 from smart_llm.tasks import words as task_words
-from smart_llm.text.numbers import percents
+from smart_llm.text.numbers import count, percents
 from smart_llm.types.plan import DescribedTask
 
 PLAIN = ("label", "exact")
@@ -14,23 +14,28 @@ PLAIN = ("label", "exact")
 def words(claim: Claim, task: DescribedTask, status: str) -> str:
     """The claim in words, as counts."""
     rows, differ, errors = claim.rows, claim.allowance, claim.errors
-    percent = percents(claim.confidence)
-    lost = f" {errors} rows have no answer and count among them." if errors else ""
+    percent, have = percents(claim.confidence), "has" if errors == 1 else "have"
+    lost = f" {count(errors, 'row has no answer and counts', 'rows have no answer and count')} among them."
+    lost = lost if errors else ""
     if status == "certified":
         return (
-            f"With {percent} confidence, at most {differ:,} of the {rows:,} delivered answers differ from what "
+            f"With {percent} confidence, at most {differ:,} of the {rows:,} delivered answers "
+            f"{'differs' if differ == 1 else 'differ'} from what "
             f"{claim.reference} answers.{lost}{_per_label(claim)}{_meaning(task)}"
         )
     if status == "reference-only" and errors > differ:
         return (
-            f"Nothing is claimed: {errors:,} of {rows:,} rows have no answer from {claim.reference} itself, more "
+            f"Nothing is claimed: {errors:,} of {rows:,} rows {have} no answer from {claim.reference} itself, more "
             f"than the {differ:,} that may differ."
         )
     if status == "reference-only":
-        return f"All {rows:,} rows were asked of {claim.reference} itself: agreement holds by definition.{lost}"
+        asked = "The row was" if rows == 1 else f"All {rows:,} rows were"
+        return f"{asked} asked of {claim.reference} itself: agreement holds by definition.{lost}"
     if status == "pending":
-        return f"Nothing is claimed yet: {claim.unsettled:,} of {rows:,} rows are not settled."
-    return f"Nothing is claimed: {errors:,} rows have no answer, more than the {claim.reserve:,} set aside for that."
+        left = f"{claim.unsettled:,} of {count(rows, 'row')} {'is' if claim.unsettled == 1 else 'are'}"
+        return f"Nothing is claimed yet: {left} not settled."
+    lost = f"{count(errors, 'row')} {have} no answer"
+    return f"Nothing is claimed: {lost}, more than the {claim.reserve:,} set aside for that."
 
 
 def _per_label(claim: Claim) -> str:

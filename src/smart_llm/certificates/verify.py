@@ -1,9 +1,9 @@
 """`smart verify`: does a certificate follow from its own evidence and, with the ledger, from what was bought?
 
 Without the ledger: the plan's hash, the claim against the plan, the verdict recomputed by independent code
-(`certificates.checks`), the rule and counts against it. With the ledger: the seeded order is rebuilt, the rows asked
-must be its prefix, every answer is read again from the record and parsed and compared by the task of the plan, and the
-counts must be the same.
+(`certificates.checks`), the rule and counts against it, and what is printed beside it (`printed`). With the ledger: the
+seeded order is rebuilt, the rows asked must be its prefix, every answer is read again from the record and parsed and
+compared by the task of the plan, and the counts must be the same.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from smart_llm.certificates import checks as verifying
 from smart_llm.certificates import grown
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.claimed import words
+from smart_llm.certificates.printed import printed
 from smart_llm.certificates.recount import recount
 from smart_llm.certificates.seeds import needs_chance, order_seed, seen
 from smart_llm.errors import InputError, LedgerError, named
@@ -72,7 +73,7 @@ def verify(
     except LedgerError as error:
         return [str(error)]
     try:
-        problems = [*_sealed(c, value), *_claimed(c), *_proved(c), *grown.stated(c)]
+        problems = [*_sealed(c, value), *_claimed(c), *_proved(c), *grown.stated(c), *printed(c)]
         if ledger is not None:
             with Reader.open(ledger) as reader:
                 problems += _bought(c, value, reader, task)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from smart_llm.certificates.parts import Claim
-from smart_llm.text.numbers import percent, percents
+from smart_llm.text.numbers import count, percent, percents
 from smart_llm.types import Standing
 from smart_llm.types.plan import FrozenPlan
 
@@ -25,16 +25,23 @@ def why_alone(plan: FrozenPlan, claim: Claim, standings: Sequence[Standing], wit
         return "The procedure asked for lets the reference answer every row."
     if not claim.allowance:
         least = percents(plan.agreement)
-        return f"An agreement of {least} lets none of {claim.rows:,} rows differ, so nobody else can answer."
+        return f"An agreement of {least} lets no row of {claim.rows:,} differ, so nobody else can answer."
     asked = [each for each in standings if each.profiled]
     if not asked:
-        few = "on so few rows " if claim.rows < 1000 else ""
+        rows = count(claim.rows, "row")
         return (
-            "No candidate was asked about any row: at these prices, finding out how often one agrees with "
-            f"{claim.reference} would {few}have cost more than it could save. A larger table or a cheaper candidate "
-            "may change that."
+            f"No candidate was asked about any row. To find out how often one agrees with {claim.reference}, "
+            f"{claim.reference} has to answer rows itself; with {rows}, that was expected to leave too little to save. "
+            f"A {_changes(plan, 'larger table')} may change that."
         )
     return _nearest(asked, plan, withheld)
+
+
+def _changes(plan: FrozenPlan, *what: str) -> str:
+    """What may help, in a list; a cheaper candidate only where there is one that costs anything."""
+    costs = any(each.input or each.output or each.cpu_hour or each.call for each in plan.models[1:])
+    *most, last = [*what, *["a cheaper candidate"] * costs]
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _nearest(asked: list[Standing], plan: FrozenPlan, withheld: str | None) -> str:
@@ -43,16 +50,17 @@ def _nearest(asked: list[Standing], plan: FrozenPlan, withheld: str | None) -> s
     name, agreeing, rows, target = best.model, best.agreeing, best.profiled, Fraction(plan.agreement)
     if not agreeing:
         who = "No candidate agreed on any" if len(asked) > 1 else f"{name} agreed on none"
-        return f"{who} of the {rows:,} rows it was asked about."
+        return f"{who} of the {count(rows, 'row')} it was asked about."
     came = f"{name} came nearest: it agreed" if len(asked) > 1 else f"{name} agreed"
-    head = f"{came} on {agreeing:,} of {rows:,} rows ({percent(agreeing / rows)})"
+    head = f"{came} on {agreeing:,} of {count(rows, 'row')} ({percent(agreeing / rows)})"
     wanted = f"{percents(plan.agreement)} is asked for"
     if withheld in WITHHELD:
         return f"{head}, but {WITHHELD[withheld]}."
     if Fraction(agreeing, rows) >= target:
         return (
-            f"{head}, and {wanted}: near enough, but proving it would have cost more than it could save. A larger "
-            "table, a lower agreement or a cheaper candidate may change that: smart plan says what each would cost."
+            f"{head}, and {wanted}: near enough, but proving it would have cost more than it could save. "
+            f"A {_changes(plan, 'larger table', 'a lower agreement')} may change that: smart plan says what each would "
+            "cost."
         )
     return (
         f"{head}, and {wanted}. A lower agreement, a clearer prompt or a better candidate may change that: smart plan "

@@ -22,5 +22,4 @@ def demo(
     from smart_llm.cli.demonstration import demo as show
     from smart_llm.reports.progress.display import shown
 
-    with shown() as listener:
-        show(rows=rows, output=output, say=say_out, on_event=listener)
+    show(rows=rows, output=output, say=say_out, showing=shown)

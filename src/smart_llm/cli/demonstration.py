@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +59,10 @@ def demo(
     rows: int | None = None,
     output: Path = Path("demo-output"),
     say: Callable[[str], None] = print,
-    on_event: Listener = nobody,
+    showing: Callable[[], AbstractContextManager[Listener]] = lambda: nullcontext(nobody),
 ) -> Run[Path]:
-    """Fetch, run, certify, verify; `say` is told every step. Running it again continues from the ledger in `output`.
+    """Fetch, run, certify, verify; `say` is told every step; showing: what shows the progress of
+    the run, once everything is fetched. Running it again continues from the ledger in `output`.
 
     Errors: `InputError` where something cannot be fetched, and whatever `run` raises.
     """
@@ -71,20 +73,22 @@ def demo(
     table, free = write_table(shown, output), Words(counted(rest))
     say(f"counted the words of {len(rest):,} other snippets, whose ratings are used for nothing else")
     say("loading the model and asking it: the first answer takes a few seconds")
-    done = api.run(
-        table,
-        Task(PROMPT, labels=LABELS),
-        reference=SHOW.reference,
-        candidates=SHOW.candidates,
-        agreement=AGREEMENT,
-        confidence=CONFIDENCE,
-        seed=SEED,
-        output=output / "answered.csv",
-        report=output / "report.html",
-        providers=_providers(free),
-        concurrency=2 * (os.cpu_count() or 1),  # a stop waits for what is in flight: no more than keeps the cores busy
-        on_event=on_event,
-    )
+    with showing() as listener:
+        done = api.run(
+            table,
+            Task(PROMPT, labels=LABELS),
+            reference=SHOW.reference,
+            candidates=SHOW.candidates,
+            agreement=AGREEMENT,
+            confidence=CONFIDENCE,
+            seed=SEED,
+            output=output / "answered.csv",
+            report=output / "report.html",
+            providers=_providers(free),
+            concurrency=2
+            * (os.cpu_count() or 1),  # a stop waits for what is in flight: no more than keeps the cores busy
+            on_event=listener,
+        )
     for line in _outcome(done, output / "answered.csv"):
         say(line)
     return done

@@ -157,6 +157,10 @@ def _resolved(specs: Sequence[str]) -> tuple[list[Model], list[Finding]]:
             named.append(models.resolve(spec))
         except InputError as error:
             wrong.append(Finding("model", spec.partition("?")[0].rpartition("//")[2], BAD, str(error)))
+            with contextlib.suppress(
+                InputError
+            ):  # where only its price is missing, its key and address can be looked at
+                named.append(models.resolve(f"{spec}{'&' if '?' in spec else '?'}in=0&out=0"))
     return named, wrong
 
 
@@ -164,7 +168,7 @@ def keys(named: Sequence[Model]) -> Iterator[Finding]:
     """Which keys are in the environment; their values are nobody's business."""
     wanted = {model.key_env: model.name for model in named if model.key_env}
     known = {endpoint.key_env: provider for provider, endpoint in ENDPOINTS.items()}
-    for variable in {**known, **wanted}:
+    for variable in wanted if named else known:  # of others nobody asked
         there = bool(os.environ.get(variable, "").strip())
         state = GOOD if there else BAD if variable in wanted else REMARK
         whom = f"for {wanted[variable]}" if variable in wanted else f"for {known[variable]}: models"

@@ -55,7 +55,9 @@ Procedure = Annotated[
     str, typer.Option(help="How to certify: ladder, per-label, smart/2024[:VARIANT] or reference-only.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Do not ask before spending. Without a terminal, nobody is asked anyway.")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +138,10 @@ class RunOptions:
     models: Annotated[Path | None, typer.Option(help="A TOML file of models and prices.")] = None
     concurrency: Annotated[int, typer.Option(help="The most calls in flight per model.")] = DEFAULT["concurrency"]
     timeout: Annotated[float, typer.Option(help="How long a call may take.")] = DEFAULT["timeout"]
-    patience: Annotated[float, typer.Option(help="How long to wait for a model that answers no call.")] = DEFAULT[
-        "patience"
-    ]
+    patience: Annotated[
+        float,
+        typer.Option(help="How long to wait for a model that answers no call; one that never has, half a minute."),
+    ] = DEFAULT["patience"]
     batch: Annotated[bool, typer.Option(help="Ask by batch: at the batch price, with answers within a day.")] = False
     batch_poll: Annotated[float, typer.Option(help="How long to wait, at first, between checks of a batch.")] = (
         BatchOptions().poll

@@ -13,6 +13,9 @@ from smart_llm.cli.options import AsJson, RunOptions, Table, TaskOptions, Yes, o
 from smart_llm.cli.printing import confirmed, print_json, say, somebody_there, width
 from smart_llm.cli.stopping import to_go_on
 
+BUDGET = "The budget of "
+"""How the plan's warning about a budget begins."""
+
 if TYPE_CHECKING:
     from smart_llm.execution import Run
     from smart_llm.tasks import Task
@@ -27,7 +30,11 @@ def run(table: Table, *, task: TaskOptions, how: RunOptions, yes: Yes = False, a
 
     asked, source = task.task(), source_of(table)
     output = output_of(table, source, how)
-    known = _confirm(source, asked, how) if not yes and somebody_there() else frozenset()
+    known = frozenset[str]()
+    if not yes and somebody_there():
+        known = _confirm(source, asked, how)
+    elif how.dollars is not None:
+        _doubt_budget(source, asked, how)
     # libraries print too: Ray, when a worker died
     with to_go_on(how.dollars), redirect_stdout(sys.stderr), shown(how.dollars) as listener:
         told = unless(known, listener)
@@ -65,6 +72,16 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
             "certificate": done.certificate.fields(),
         }
     )
+
+
+def _doubt_budget(source: Path | str, task: Task, how: RunOptions) -> None:
+    """Where nobody is asked, say at least that the budget will hardly do."""
+    from smart_llm import execution
+    from smart_llm.engine.signals import wait
+
+    for warning in wait(execution.outline(source, task, how.options())).warnings:
+        if warning.startswith(BUDGET):
+            say(warning)
 
 
 def _confirm(source: Path | str, task: Task, how: RunOptions) -> frozenset[str]:

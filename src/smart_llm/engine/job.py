@@ -33,6 +33,7 @@ from smart_llm.scores.traits import answer_key
 from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.tasks.functions import bare, differing
+from smart_llm.text.numbers import count
 from smart_llm.types import Grown, LongPrices, Model, Problem, Rate, SidePromise
 from smart_llm.types.plan import FORMAT, Command, FrozenModel, FrozenPlan, GrownFrom, KnownLabels
 from smart_llm.types.share import decimal, floor_share, share
@@ -61,7 +62,7 @@ class Job:
     batch: frozenset[str] = frozenset()  # names of the models that are asked by batch
     run_id: str | None = None  # of a run that something was bought for before it began
     given: tuple[Given, ...] = ()  # labels that a taught candidate learns from beforehand
-    notes: tuple[str, ...] = ()  # what of it is left out, and why
+    notes: tuple[str, ...] = ()  # what of it is left out or came to nothing, and why
 
     @property
     def reference(self) -> Model:
@@ -99,7 +100,7 @@ def check(job: Job) -> Job:
         template_of(job.task, model, job.table.columns)
     candidates, notes = one_of_each_size(job.table, job.task, job.candidates)
     models = (job.reference, *candidates)
-    return replace(job, models=models, notes=notes, procedure=procedures.resolve(job.procedure))
+    return replace(job, models=models, notes=(*job.notes, *notes), procedure=procedures.resolve(job.procedure))
 
 
 def of_words(job: Job) -> bool:
@@ -123,7 +124,8 @@ def _check_learned(job: Job) -> None:
         raise InputError(f"--candidate learned goes with the default procedure, not with {job.procedure}.")
     if (different := different_texts(job.task, job.table)) < FEWEST:
         raise InputError(
-            f"--candidate learned: {different:,} different rows are too few to learn from; it needs {FEWEST}."
+            f"--candidate learned: {count(different, 'different row is', 'different rows are')} too few to learn from; "
+            f"it needs {FEWEST}."
         )
     if len(job.candidates) == 1 and not has_words(job.task, job.table):
         shown = ", ".join(job.task.columns(job.table.columns))

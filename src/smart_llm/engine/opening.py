@@ -13,7 +13,7 @@ from smart_llm.engine.given import given as labels_of
 from smart_llm.engine.job import Job, check
 from smart_llm.engine.options import Options, Retry
 from smart_llm.engine.session import Session
-from smart_llm.engine.spelled import spelled_out, with_learned
+from smart_llm.engine.spelled import NO_WAY, spelled_out, with_learned
 from smart_llm.errors import InputError, meant
 from smart_llm.events import Listener, Stop
 from smart_llm.files import user_dir
@@ -47,11 +47,13 @@ def job_of(table: Any, task: Task, options: Options) -> Job:
             f"task: give a smart.Task, not {type(task).__name__}: smart.Task('Spam? {{text}}', labels=['yes', 'no'])."
         )
     source = _source(table, task, options)
+    remarks, before = list[str](), len(models)
     if options.ways == "auto":
         models = spelled_out(models, task, source)
         plain = options.per_label is None and options.engine == "local" and not options.batch
         if plain and described(options.procedure) == DEFAULT:
             models = with_learned(models, task, source)
+        remarks = [NO_WAY] * (len(models) == before)
     per_label, named = options.per_label, options.id_column
     if named is not None and named not in source.columns:
         shown = ", ".join(source.columns[:20])
@@ -68,6 +70,7 @@ def job_of(table: Any, task: Task, options: Options) -> Job:
             str(per_label) if per_label is not None else None,
             str(options.floor),
             given=labels_of(options.taught_by, task, source, models),
+            notes=tuple(remarks),
         )
     )
 

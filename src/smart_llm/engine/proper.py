@@ -29,7 +29,11 @@ HARDLY = 0.5
 KEPT, SHOWN = 2000, 40
 """Broken answers that are kept as examples, per candidate, and characters of one that are shown."""
 FAILING = "mend its address, key or server (smart doctor MODEL looks at them)"
-MENDED = {FUNCTION: "mend the function", REGEX: "mend the expression", "local:": "see what smart doctor MODEL says of it"}
+MENDED = {
+    FUNCTION: "mend the function",
+    REGEX: "mend the expression",
+    "local:": "see what smart doctor MODEL says of it",
+}
 """Where the name of a candidate begins like this, what helps when its calls fail."""
 
 
@@ -118,9 +122,7 @@ class Proper:
         """Whether what a note says has been told already."""
         return any(note.startswith(f"{self._names[model]} ") for model in self._said)
 
-    def _sentence(
-        self, model: int, seen: Tried, broken: dict[int, tuple[str, str, str]], failure: str = ""
-    ) -> str:
+    def _sentence(self, model: int, seen: Tried, broken: dict[int, tuple[str, str, str]], failure: str = "") -> str:
         """What is wrong with a candidate, and what to do about it."""
         name, proper, failed = self._names[model], seen.proper, seen.failed
         rows = f"to only {proper:,} of the {seen.asked:,} rows" if proper else f"to any of the {seen.asked:,} rows"

@@ -37,6 +37,11 @@ LONG, SHOWN = 4000, 2000
 """Characters of a row from which on showing its beginning is tried, and how many are shown."""
 FRAME, AROUND = len(packs.FRAME), 30
 """Bytes around the items of a pack, and around each of them."""
+NO_WAY = (
+    "--ways auto adds no way of asking here. It adds packs where the instructions are long beside the rows, the "
+    "beginning alone where rows are long, and a candidate that learns in the run where there are labels and "
+    f"{TAUGHT:,} rows or more."
+)
 SAMPLE = 200
 """Rows looked at."""
 

@@ -193,9 +193,11 @@ class Swift(Writer):
         return error
 
     def _synced(self, fault: LedgerError | None) -> None:
-        """Tell those whose records are on the disk by now."""
-        told = [done for number, done in self._waiting if number <= self.synced]
-        self._waiting = [pair for pair in self._waiting if pair[0] > self.synced]
+        """Tell those whose records are on the disk by now. The thread that syncs goes on meanwhile: what it has done is
+        looked at once, or whoever falls between two looks waits for ever."""
+        synced, waiting = self.synced, self._waiting
+        told = [done for number, done in waiting if number <= synced]
+        self._waiting = [pair for pair in waiting if pair[0] > synced]
         for done in told:
             if done.done():
                 continue
@@ -222,9 +224,9 @@ class Swift(Writer):
                 self._fault = f"The ledger could not be brought to the disk: {error.strerror}."
                 fault = LedgerError(self._fault)
             self.synced = max(self.synced, here)
-            if self._waiting:
+            if waiting := self._waiting:  # looked at once: the event loop may empty it at any time
                 with contextlib.suppress(RuntimeError):  # the loop is gone
-                    self._waiting[0][1].get_loop().call_soon_threadsafe(self._synced, fault)
+                    waiting[0][1].get_loop().call_soon_threadsafe(self._synced, fault)
 
     def _folded(self, number: int, entries: Sequence[Entry], loop: asyncio.AbstractEventLoop) -> None:
         fault = ""

@@ -102,14 +102,26 @@ def _guess(_: str) -> Chooser:
     number = _number("0,9")
 
     def guess(prompt: str, place: float, strays: bool) -> str:
-        if ASKS_A_NUMBER.search(prompt) is not None:
+        if asks_a_number(prompt):
             return number(prompt, place, strays)
         return _label(",".join(named(prompt)))(prompt, place, strays)
 
     return guess
 
 
-ASKS_A_NUMBER = re.compile(r"\b(?:how (?:many|much)|combien|wie ?viele?|cu[aá]nt[oa]s?)\b", re.IGNORECASE)
+HOW_MANY = re.compile(r"\b(?:how (?:many|much)|combien|wie ?viele?|cu[aá]nt[oa]s?)\b(?P<asks>[^.?!\n]*[?:])?", re.I)
+
+
+def asks_a_number(prompt: str) -> bool:
+    """Whether the prompt asks how many, and not only a row's text says so: as a question before any that names its
+    answers, or in a prompt that asks no question before."""
+    for found in HOW_MANY.finditer(prompt):
+        before = prompt[: found.start()]
+        if found["asks"]:
+            return NAMED.search(prompt, 0, found.end()) is None
+        if "?" not in before and NAMED.search(prompt) is None:
+            return True
+    return False
 
 
 NAMED = re.compile(r"([^\W\d_][\w-]*)((?:,\s*[^\W\d_][\w-]*)*),?\s+(?:or|oder|ou|o)\s+([^\W\d_][\w-]*)(?=\s*[?:])")

@@ -172,7 +172,10 @@ def _rows(count: int) -> str:
 def _repeats(facts: Facts) -> Iterator[str]:
     rows, distinct = facts.live.questions.rows, facts.live.questions.distinct
     if rows - distinct > MANY * rows:
-        yield f"{rows - distinct:,} rows ask what another row asks: they share its answer, which is paid for once."
+        many = count(
+            rows - distinct, "row asks what another row asks: it shares", "rows ask what another row asks: they share"
+        )
+        yield f"{many} its answer, which is paid for once."
 
 
 def _rare(facts: Facts) -> Iterator[str]:

@@ -35,6 +35,7 @@ from smart_llm.providers.base import Provider
 from smart_llm.providers.specs import LEARNED
 from smart_llm.stats.clopper_pearson import interval
 from smart_llm.tasks import words
+from smart_llm.text.numbers import count
 from smart_llm.types import AGREE, BAD, DEFER, ERROR, Answer, Json, Model, Problem, Request
 from smart_llm.types.plan import GrownFrom, KnownLabels
 from smart_llm.wording import worded
@@ -128,7 +129,8 @@ class _Kept:
         if self.grown is not None:
             added = job.table.rows - self.grown.rows
             first = "" if self.finished else ", which is brought to its end first"
-            yield f"{self.grown.rows:,} rows are delivered as in run {self.grown.run}{first}; {added:,} were added"
+            there = count(self.grown.rows, "row is", "rows are")
+            yield f"{there} delivered as in run {self.grown.run}{first}; {count(added, 'was', 'were')} added"
         elif self.labels is not None:
             plan = frozen(job, fixed(job), None, range(self.rows), known=self.labels)
             yield from known_before(plan)

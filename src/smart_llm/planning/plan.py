@@ -127,7 +127,7 @@ def text(plan: Plan, width: int = USUAL) -> str:
 def head(plan: Plan) -> str:
     """What is planned, in a line."""
     return (
-        f"PLAN: {plan.table}, {plan.rows:,} rows, agreement ≥ {plan.agreement} at confidence {plan.confidence}, "
+        f"PLAN: {plan.table}, {count(plan.rows, 'row')}, agreement ≥ {plan.agreement} at confidence {plan.confidence}, "
         f"by {plan.procedure}"
     )
 
@@ -135,7 +135,8 @@ def head(plan: Plan) -> str:
 def brief(plan: Plan) -> str:
     """For a prompt: one line."""
     return (
-        f"<Plan: {plan.table}, {plan.rows:,} rows, agreement ≥ {plan.agreement}, expected {usd(plan.asked.cost)} "
+        f"<Plan: {plan.table}, {count(plan.rows, 'row')}, agreement ≥ {plan.agreement}, "
+        f"expected {usd(plan.asked.cost)} "
         f"(the reference alone {usd(plan.reference_only)})>"
     )
 
@@ -170,7 +171,7 @@ def short(plan: Plan, width: int = USUAL) -> str:
     more = len(plan.warnings) - FEW
     first = shown(plan)
     lines = [
-        f"{plan.table}: {plan.rows:,} rows, agreement ≥ {plan.agreement}, confidence {plan.confidence}, "
+        f"{plan.table}: {count(plan.rows, 'row')}, agreement ≥ {plan.agreement}, confidence {plan.confidence}, "
         f"reference {plan.models[0].name}",
         *_cost(plan),
         *(f"! {warning}" for warning in first),
@@ -232,9 +233,12 @@ def _rate(model: Planned) -> str:
 def _pilot(plan: Plan) -> list[str]:
     lines = []
     if plan.pilot:
-        lines.append(f"{plan.pilot['rows']:,} rows asked of every model for {usd(plan.pilot['cost'])}")
+        lines.append(f"{count(plan.pilot['rows'], 'row')} asked of every model for {usd(plan.pilot['cost'])}")
     if plan.set_aside:
-        lines.append(f"{plan.set_aside:,} rows piloted are no evidence: they get the reference's answers")
+        lines.append(
+            f"{count(plan.set_aside, 'row piloted is', 'rows piloted are')} no evidence: the reference's answers are "
+            "delivered"
+        )
     if plan.self_agreement:
         lines.append(f"the reference {self_agreement(plan.self_agreement)}")
     return lines

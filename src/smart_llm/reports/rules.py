@@ -18,8 +18,11 @@ from smart_llm.procedures import described
 from smart_llm.reports.facts import Facts
 from smart_llm.scores.own import own
 from smart_llm.scores.words import judged_by
+from smart_llm.text.numbers import count
 from smart_llm.types.plan import FrozenPlan
 from smart_llm.wording import worded
+
+ALIKE = " Rows that ask the same get the same answer: the reference's, if it was asked about one of them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +50,14 @@ def _in_words(facts: Facts) -> str:
     if rule.tiers:
         gate = f"Rows whose text looks like those that no candidate does well on go to {reference} at once. "
         tiers = " ".join(_tier(each, facts.plan) for each in rule.tiers)
-        return (gate if rule.gate else "") + tiers + f" All other rows go to {reference}."
+        return f"{gate if rule.gate else ''}{tiers} All other rows go to {reference}.{ALIKE}"
     shares = [each for each in rule.shares or () if each.rows]
     if not shares:
         return f"{reference} answers every row{' that was added' * c.of_earlier}."
     order = "in the order of the file" if rule.order == "file" else "picked at random beforehand"
-    parts = ", ".join(f"{each.rows:,} rows go to {each.model}" for each in shares)
-    return (
-        f"Of the rows not profiled, {parts}, {order}; the others, and those it has no proper answer to, to {reference}."
-    )
+    parts = ", ".join(f"{count(each.rows, 'row goes', 'rows go')} to {each.model}" for each in shares)
+    others = f"the others, and those it has no proper answer to, to {reference}"
+    return f"Of the rows not profiled, {parts}, {order}; {others}.{ALIKE}"
 
 
 def why(facts: Facts) -> str:
@@ -101,7 +103,7 @@ def _tier(tier: StatedTier, plan: FrozenPlan) -> str:
     if not how:
         sure = "It is kept for rows picked at random beforehand"
     elif tier.stop is None:
-        sure = "Its answer is kept wherever it has a score"
+        sure = f"Its answer is kept on every row to which it has a proper one and shows how sure it is ({how})"
     else:
         sure = f"Its answer is kept where it is sure enough, judged by {how}: from {tier.stop[0]:.4g} on"
     return f"{tier.model} is asked about every row that was not profiled. {sure}."

@@ -12,6 +12,7 @@ import numpy as np
 from smart_llm.certificates.certificate import given, self_agreement, trials
 from smart_llm.certificates.why import NEVER, SELDOM
 from smart_llm.errors import InputError
+from smart_llm.providers.rules import FUNCTION, REGEX
 from smart_llm.reports import rules, svg
 from smart_llm.reports.blocks import Block, Case, Cases, Cell, Grid, Plot, Plots, Prose, Section
 from smart_llm.reports.facts import Facts
@@ -55,9 +56,11 @@ def cautions_of_models(facts: Facts) -> Iterator[str]:
         rows = each.curve[-1][0] if each.curve else 0
         said = any(note.startswith(f"{each.model} ") for note in useless)
         if rows >= 10 and each.deferred > UNLIKELY * rows and not said:
+            own = each.model.startswith((FUNCTION, REGEX))
+            advice = "say in the prompt more exactly what to answer"
             yield (
                 f"{each.model} broke the output contract on {each.deferred:,} of {rows:,} rows profiled. Such rows are "
-                "paid twice: say in the prompt more exactly what to answer."
+                f"paid twice: {'let it return an answer of the task, or None' if own else advice}."
             )
 
 

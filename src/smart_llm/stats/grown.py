@@ -34,6 +34,8 @@ ROUNDING = 1e-12
 """What a sum of probabilities may be off by."""
 CREDITS = tuple(np.unique(np.round(np.r_[0:12, 1.2 ** np.arange(14, 26)]).astype(int)).tolist())
 """What may be chosen."""
+FEW = 50
+"""Rows that were added: so many are all asked about rather than begin anew, which takes as many in any case."""
 SHAPE = 3.0
 """What is believed of rows that are added, whatever was seen: of the surest share x of them the share d·x^SHAPE is bad,
 d being what may differ."""
@@ -81,7 +83,7 @@ def _reached(before: tuple[Look, ...], counts: tuple[int, ...]) -> Floats:
     """How likely the earlier parts have at least so many bad rows delivered."""
     if len(before) == 1:
         return _one(*before[0], np.array(counts, np.int64) - 1)
-    return _summed(before, max(counts))[list(counts)]
+    return np.asarray(_summed(before, max(counts))[list(counts)])
 
 
 @lru_cache(maxsize=64)
@@ -99,8 +101,8 @@ def _summed(before: tuple[Look, ...], most: int) -> Floats:
 
 @lru_cache(maxsize=256)
 def look(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, share: float) -> tuple[int, int] | None:
-    """(credit, rows to look at) of a part that was added; None where no look costs less than the reference on all of
-    them.
+    """(credit, rows to look at) of a part that was added, all of them where they are few; None where they are not,
+    and no look costs less than the reference on all of them.
 
     Guarantee: `beyond` is at most alpha. Assumes: nothing. Rounds: rows up. Source: what is believed (`SHAPE`)
     decides what it costs alone; nothing that an earlier look has shown goes in. share: of all rows, how many may
@@ -114,9 +116,10 @@ def look(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, share:
         bad = (credit + 1) * np.maximum(0.0, 1 - 1 / (9 * (credit + 1)) + LUCK / (3 * np.sqrt(credit + 1))) ** 3
         taken = float((np.minimum(1.0, bad / looked / share) ** (1 / SHAPE)).mean())
         found.append((looked + (rows - looked) * (1 - taken), credit, looked))
-    if not found or min(found)[0] >= 0.9 * rows:
-        return None
-    return min(found)[1:]
+    if found and min(found)[0] < 0.9 * rows:
+        return min(found)[1:]
+    whole = beyond((*before, (rows, 0, rows)), np.array(allowed))
+    return (0, rows) if rows <= FEW and whole <= alpha else None
 
 
 def _needed(before: tuple[Look, ...], rows: int, allowed: int, alpha: float, credit: int) -> int | None:

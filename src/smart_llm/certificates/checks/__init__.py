@@ -80,6 +80,13 @@ def given(procedure: str, evidence: Json) -> list[Given]:
     return found
 
 
+def profiled(procedure: str, evidence: Json) -> int | None:
+    """How many rows were profiled by a procedure's evidence; None where it does not say."""
+    module = _module(procedure)
+    rows: int | None = module.profiled(module.read(evidence))
+    return rows
+
+
 def covered(procedure: str, evidence: Json, reserve: int) -> int:
     """How many rows may end without an answer although profiling did not show it, under a rule with this evidence.
 

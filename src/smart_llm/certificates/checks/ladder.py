@@ -165,6 +165,13 @@ def delivered(tiers: Sequence[StatedTier], stop: tuple[int, Number, int] | None)
     return [*tiers[:number], replace(tiers[number], stop=(score, u))]
 
 
+def profiled(evidence: Evidence) -> int:
+    """Rows of pilot and look."""
+    if isinstance(evidence, MixInstead):
+        return mix.profiled(evidence.mix)
+    return evidence.pilot + evidence.looked
+
+
 def given(evidence: Evidence) -> list[Given]:
     """What the rows before the stopping row showed, tier by tier."""
     if isinstance(evidence, MixInstead):

@@ -62,6 +62,11 @@ def rule(evidence: MixEvidence) -> StatedRule:
     return StatedRule(shares=shares, order="hashed")
 
 
+def profiled(evidence: MixEvidence) -> int:
+    """Rows of pilot and evidence."""
+    return evidence.pilot.rows + evidence.profiled.rows
+
+
 def given(evidence: MixEvidence) -> list[Given]:
     """What the candidate did on all rows profiled: a blind share is like all of them."""
     shown = evidence.shown

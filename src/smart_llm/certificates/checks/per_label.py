@@ -176,6 +176,11 @@ def rule(evidence: LabelEvidence | None) -> StatedRule:
     return StatedRule(tiers=(replace(evidence.tier, stop=evidence.stop),))
 
 
+def profiled(evidence: LabelEvidence | None) -> int | None:
+    """Rows of pilot and look; None where nothing was looked at."""
+    return None if evidence is None else evidence.pilot + evidence.looked
+
+
 def given(evidence: LabelEvidence | None) -> list[Given]:
     """What the rows before the stopping row showed."""
     if not isinstance(evidence, EndedEvidence):

@@ -166,6 +166,11 @@ def rule(evidence: PublishedEvidence) -> StatedRule:
     return StatedRule(shares=tuple(SharedRows(s.model, s.rows) for s in evidence.shares), order="file")
 
 
+def profiled(evidence: PublishedEvidence) -> int:
+    """Rows profiled."""
+    return evidence.profiled
+
+
 def given(evidence: PublishedEvidence) -> list[Given]:
     """Its shares are of rows like all those profiled; it says so by its standings."""
     return []

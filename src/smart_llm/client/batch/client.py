@@ -33,6 +33,7 @@ from smart_llm.ledger import Ledger, request_key
 from smart_llm.ledger.batches import BatchBook, BatchRecord
 from smart_llm.providers.base import Provider
 from smart_llm.providers.batch import BatchApi, batch_api, known
+from smart_llm.text.numbers import count
 from smart_llm.types import Answer, Model, Request
 
 PROBES = 7
@@ -81,7 +82,7 @@ class BatchClient(Office):
                 self.budget.adopt(record.bound)
             self._underway.update(dict.fromkeys(record.keys, record))
             self._left.append(record)
-            self.tell(Said(f"Taking up a batch of {len(record.keys):,} requests to {record.model}."))
+            self.tell(Said(f"Taking up a batch of {count(len(record.keys), 'request')} to {record.model}."))
         self._watch = asyncio.create_task(self._watching())
 
     async def ask(self, request: Request) -> Answer:
@@ -263,7 +264,8 @@ class BatchClient(Office):
         hosts = ", ".join(sorted({self._desks[record.model].api.host for record in left}))
         rows = sum(len(record.keys) for record in left)
         return Interrupted(
-            f"Stopped. {len(left)} batch{'es' * (len(left) > 1)} with {rows:,} requests go on at {hosts}: run the same "
+            f"Stopped. {len(left)} batch{'es' * (len(left) > 1)} with {count(rows, 'request')} go on at {hosts}: run "
+            "the same "
             "command again to take them up. What was bought is kept, nothing is submitted twice."
         )
 
@@ -326,7 +328,12 @@ def tell_of_batches(ledger: Ledger, models: Sequence[Model], tell: Listener) -> 
     for model in models:
         rows = sum(len(record.keys) for record in out if record.model == model.name)
         if rows:
-            tell(Said(f"Batches with {rows:,} requests to {model.name} are still out: with --batch they are taken up."))
+            tell(
+                Said(
+                    f"Batches with {count(rows, 'request')} to {model.name} are still out: "
+                    "with --batch they are taken up."
+                )
+            )
 
 
 async def by_batch(

@@ -24,6 +24,7 @@ from smart_llm.errors import ProviderError, Refused, Retryable
 from smart_llm.events import Said
 from smart_llm.ledger.batches import BatchRecord
 from smart_llm.providers.batch import Found, Gone, Look, Result
+from smart_llm.text import numbers
 
 CHUNK = 512
 """Results written to the ledger at a time."""
@@ -263,4 +264,4 @@ class Flight:
             raise Halted
 
     def _say(self, record: BatchRecord, what: str) -> None:
-        self._office.tell(Said(f"Batch of {len(record.keys):,} requests to {self._desk.model}: {what}."))
+        self._office.tell(Said(f"Batch of {numbers.count(len(record.keys), 'request')} to {self._desk.model}: {what}."))

@@ -34,7 +34,7 @@ def procedure(problem: Problem, earlier: Grown, name: str) -> Generator[Ask, Ans
 
 
 def affordable(problem: Problem, earlier: Grown) -> tuple[int, int] | None:
-    """(credit, rows) of the look; None where the reference may as well answer all rows that were added."""
+    """(credit, rows) of the look; None where none is worth its rows, and there are too many to ask about all."""
     share = problem.promised / (problem.rows + problem.set_aside)
     if problem.allowance < 0 or not problem.promised:
         return None
