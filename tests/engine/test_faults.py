@@ -116,8 +116,8 @@ async def test_no_key_and_no_prompt_leaves_by_the_back_door(tmp_path: Path) -> N
         assert server.keys == {KEY}
     async with Quoting() as url:
         for status in ("401", "404", "400"):
-            ledger = str(tmp_path / f"{status}.db")
-            code, *said = await ended(command(source, f"{url}/{status}", "--ledger", ledger, "--no-store-text"))
+            own = ("--ledger", str(tmp_path / f"{status}.db"), "--output", str(tmp_path / f"{status}.csv"))
+            code, *said = await ended(command(source, f"{url}/{status}", *own, "--no-store-text"))
             assert code == Refused.exit_code or status == "400"
             shown += said
     assert not any(KEY in text for text in shown)
