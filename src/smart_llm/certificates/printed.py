@@ -13,6 +13,7 @@ from smart_llm.certificates import checks
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.parts import Cost
 from smart_llm.certificates.self_agreement import self_agreement
+from smart_llm.certificates.taught import LEARNED
 from smart_llm.types import Standing
 
 TAIL = 0.05
@@ -40,6 +41,8 @@ def _counted(c: Certificate) -> Iterator[str]:
         yield f"delivered: {c.delivered.profiled} rows profiled, the evidence says {profiled}"
     stand = {each.model: each for each in c.delivered.standings}
     for model, agreed, bad in checks.given(c.procedure.name, c.evidence):
+        if model == LEARNED:  # it was judged on its pilot's rows, too, before it could be asked about them
+            continue
         if agreed > stand[model].agreeing or bad > stand[model].profiled - stand[model].agreeing:
             yield f"delivered: {model} agreed on {agreed} rows and not on {bad}, the counts of all rows do not fit"
 

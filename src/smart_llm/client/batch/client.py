@@ -265,8 +265,7 @@ class BatchClient(Office):
         rows = sum(len(record.keys) for record in left)
         return Interrupted(
             f"Stopped. {len(left)} batch{'es' * (len(left) > 1)} with {count(rows, 'request')} go on at {hosts}: run "
-            "the same "
-            "command again to take them up. What was bought is kept, nothing is submitted twice."
+            "the same command again to take them up. What was bought is kept, nothing is submitted twice."
         )
 
 
