@@ -51,17 +51,20 @@ class Weather(MockServer):
 
 
 class Flaky(Weather):
-    """Fails on this share of all calls. Which they are follows from a request and how often it came, not from the order
-    in which requests come. sent: how often each came."""
+    """Fails on this share of all calls once each model has answered some: it is there. Which they are follows from a
+    request and how often it came, not from the order in which requests come. sent: how often each came."""
 
     def __init__(self, share: float, **options: Any) -> None:
         super().__init__(**options)
-        self.share, self.sent = share, Counter[bytes]()
+        self.share, self.sent, self.answered = share, Counter[bytes](), Counter[bool]()
 
     def handle(self, call: Call) -> Reply:
         """A reply, or an error."""
         self.sent[call.body] += 1
-        failing = draw(f"{call.body.decode()} {self.sent[call.body]}", "fails") < self.share
+        big = b'"model":"big"' in call.body
+        there = self.answered[big] >= 5
+        failing = there and draw(f"{call.body.decode()} {self.sent[call.body]}", "fails") < self.share
+        self.answered[big] += not failing
         self.fails = lambda model, place: failing
         return super().handle(call)
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import termios
@@ -31,7 +32,8 @@ def usual(table: object, **changed: object) -> list[object]:
 def on_a_terminal(
     command: list[str], typed: bytes, *, question: bytes = b"Go on", columns: int = 80
 ) -> tuple[int, str]:
-    """Run on a terminal of its own and answer its question: exit code, all that is shown."""
+    """Run on a terminal of its own and answer its question: exit code, all that is shown. Where nothing comes of Ctrl-C
+    it is typed again, as people do: Python does not see one that comes in the moment before it begins to read."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {**os.environ, "TERM": "xterm"}
@@ -44,12 +46,16 @@ def on_a_terminal(
         env=env,
     )
     os.close(theirs)
-    shown = b""
+    shown, asked = b"", False
     with contextlib.suppress(OSError):  # raised once the other side is closed
-        while part := os.read(ours, 4096):
-            if question in (shown := shown + part) and typed:
+        while True:
+            ready, _, _ = select.select([ours], [], [], 5.0 if asked and typed == b"\x03" else None)
+            if ready and not (part := os.read(ours, 4096)):
+                break
+            shown += part if ready else b""
+            if (question in shown and not asked) or not ready:
                 os.write(ours, typed)
-                typed = b""
+                asked = True
     os.close(ours)
     return process.wait(30), shown.decode()
 
