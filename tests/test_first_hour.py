@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from commands import usual
+from commands import numbered, usual
 
 import smart_llm as smart
 from smart_llm.events import Delivering, Ended
@@ -31,9 +31,7 @@ TASK = smart.Task("Good? {text}", labels=["yes", "no"])
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """Sixty rows."""
-    path = tmp_path / "t.csv"
-    path.write_text("text\n" + "".join(f"row {i}\n" for i in range(60)))
-    return path
+    return numbered(tmp_path, 60)
 
 
 # --------------------------------------------------------------------------- the command line

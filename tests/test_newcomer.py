@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import usual
+from commands import numbered, usual
 
 import smart_llm as smart
 
@@ -18,9 +18,7 @@ TASK = smart.Task("Good? {text}", labels=["yes", "no"])
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """A small table."""
-    path = tmp_path / "t.csv"
-    path.write_text("text\n" + "".join(f"row {i}\n" for i in range(60)))
-    return path
+    return numbered(tmp_path, 60)
 
 
 @pytest.mark.parametrize(("budget", "more"), [("0.00001", []), ("0.00001", ["--yes"]), ("50", []), (None, [])])

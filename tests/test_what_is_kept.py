@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import usual
+from commands import numbered, usual
 
 import smart_llm as smart
 from smart_llm.ledger import Reader
@@ -40,9 +40,7 @@ smart.run([{"text": f"row {i}"} for i in range(300)], task, reference="fake:big?
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """300 rows."""
-    path = tmp_path / "t.csv"
-    path.write_text("text\n" + "".join(f"row {i}\n" for i in range(300)))
-    return path
+    return numbered(tmp_path, 300)
 
 
 def status(certificate: Path) -> str:

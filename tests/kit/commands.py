@@ -10,8 +10,16 @@ import select
 import struct
 import subprocess
 import termios
+from pathlib import Path
 
 BIG, SMALL = "fake:big?in=10&out=10", "fake:small?in=1&out=1"
+
+
+def numbered(folder: Path, rows: int) -> Path:
+    """A table of this many different texts."""
+    path = folder / "t.csv"
+    path.write_text("text\n" + "".join(f"row {i}\n" for i in range(rows)))
+    return path
 
 
 def usual(table: object, **changed: object) -> list[object]:

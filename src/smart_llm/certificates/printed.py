@@ -1,7 +1,7 @@
 """What a certificate prints beside its evidence: counts, limits and money must fit one another, and the evidence.
 
-None of it decides anything, and only the ledger tells whether it is true. But people read these lines first, so one of
-them alone cannot be changed without being found out.
+None of it decides anything, and only the ledger tells whether it is true. But people read these lines first, so a
+change to any one of them is detected.
 """
 
 from __future__ import annotations

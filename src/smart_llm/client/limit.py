@@ -1,4 +1,4 @@
-"""A time limit: `asyncio.timeout` for what is done for every call, at half its price."""
+"""A time limit like `asyncio.timeout`, at half its CPU time: every call needs one (figures in benchmarks/LOG.md)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 
 class Limit:
-    """`TimeoutError` for what is done in this block and not over after so many seconds, or after `end`."""
+    """Raises `TimeoutError` in a block that is still running after so many seconds, or when `end` is called."""
 
     __slots__ = ("_before", "_over", "_seconds", "_task", "_timer")
 

@@ -29,7 +29,7 @@ HARDLY = 0.5
 KEPT, SHOWN = 2000, 40
 """Broken answers that are kept as examples, per candidate, and characters of one that are shown."""
 FAILING = "mend its address, key or server (smart doctor MODEL looks at them)"
-MENDED = {
+ADVICE = {
     FUNCTION: "mend the function",
     REGEX: "mend the expression",
     "local:": "see what smart doctor MODEL says of it",
@@ -131,7 +131,7 @@ class Proper:
         if failed and failed == seen.tried - proper:
             calls = "the other calls failed" if proper or seen.silent else "every call failed"
             why = f": {failure.rstrip('.')}" if failure else ""
-            advice = next((mended for kind, mended in MENDED.items() if name.startswith(kind)), FAILING)
+            advice = next((told for kind, told in ADVICE.items() if name.startswith(kind)), FAILING)
             return f"{head}; {calls}{why}. The reference answers instead: {advice}, or leave it out."
         calls = f" ({failed:,} calls failed)" if failed > 1 else " (1 call failed)" if failed else ""
         position = min(broken, default=None)

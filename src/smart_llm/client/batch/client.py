@@ -330,7 +330,7 @@ def tell_of_batches(ledger: Ledger, models: Sequence[Model], tell: Listener) -> 
             tell(
                 Said(
                     f"Batches with {count(rows, 'request')} to {model.name} are still out: "
-                    "with --batch they are taken up."
+                    "run with --batch to take them up."
                 )
             )
 
