@@ -28,10 +28,17 @@ ROWS = 1000
 HOME = os.environ.get("SMART_HOME", "")  # as it was before each test was given a folder of its own
 
 
-def table() -> list[dict[str, str]]:
-    """Rows whose words tell nothing that could be learned: every one is new."""
+def table(hints: int = 0) -> list[dict[str, str]]:
+    """Rows whose words tell nothing that could be learned, every one is new; or which say what they mean in one of so
+    many pairs of words."""
     rng = Random(2)
-    return [{"text": f"item{rng.randrange(10**9)} in shop {number}"} for number in range(ROWS)]
+    rows = [f"item{rng.randrange(10**9)} in shop {number}" for number in range(ROWS)]
+    return [{"text": f"{row} {_hint(row, rng.randrange(hints))}" if hints else row} for row in rows]
+
+
+def _hint(row: str, number: int) -> str:
+    """A word that tells what the row means."""
+    return blake2b(f"{meant(row) > 0} {number}".encode(), digest_size=4).hexdigest()
 
 
 def meant(text: str) -> float:
@@ -49,21 +56,23 @@ def mute(text: str) -> list[float]:
     return [0.5, 0.3, 0.2, 0.1]
 
 
-async def run(ledger: Path, url: str, stop: int = 0) -> smart.Run[Any]:
-    """A run with embeddings of this server; the process dies at a call of the reference where `stop` says so."""
+async def run(ledger: Path, url: str, stop: int = 0, price: float = 0.02, hints: int = 0) -> smart.Run[Any]:
+    """A run with embeddings of this server, at that price; the process dies at a call of the reference where `stop`
+    says so. hints: see `table`."""
     calls = [0]
 
     def truth(request: Request) -> str:
         calls[0] += 1
         if stop and calls[0] > stop:
             os._exit(9)
-        return "positive" if meant(request.prompt.split("Review: ")[1]) > 0 else "negative"
+        text = request.prompt.split("Review: ")[1]
+        return "positive" if meant(text.rpartition(" ")[0] if hints else text) > 0 else "negative"
 
     return await smart.arun(
-        table(),
+        table(hints),
         TASK,
         reference="fake:ref?in=100&out=100",
-        candidates=[f"learned?embed=openai:e@{url}&in=0.02"],
+        candidates=[f"learned?embed=openai:e@{url}&in={price}"],
         providers={"fake:ref": smart.FakeProvider(truth, keep=True)},
         agreement=0.85,
         seed=4,
@@ -109,6 +118,31 @@ async def test_vectors_that_tell_nothing_are_bought_for_the_lessons_alone(tmp_pa
         done = await run(tmp_path / "l.db", url)
         assert 0 < server.stats()["models"]["e"]["answered"] < 0.25 * ROWS
     assert done.saving > 0.98
+
+
+@pytest.mark.asyncio
+async def test_lessons_do_without_dear_vectors_once_these_have_cost_enough(tmp_path: Path) -> None:
+    """Words teach on; vectors that tell nothing cost a hundredth of what the reference costs on every row."""
+    server = MockServer(vectors=mute)
+    async with server as url:
+        done = await run(tmp_path / "l.db", url, price=12, hints=60)
+        again = await run(tmp_path / "l.db", url, price=12, hints=60)
+        bought = server.stats()["models"]["e"]["answered"]
+    cost = done.certificate.cost
+    assert 0 < cost.by_model["learned"] <= 0.01 * cost.reference_only
+    assert 0 < bought < model_of(tmp_path / "l.db", done.run_id).rows
+    assert again.certificate.to_json() == done.certificate.to_json()
+    assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []
+
+
+@pytest.mark.asyncio
+async def test_an_embedder_that_is_too_dear_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
+    """A vector at half the price of an answer can never be tried out on enough rows."""
+    async with MockServer(vectors=telling) as url:
+        with pytest.raises(InputError, match="too much to find out"):
+            await run(tmp_path / "l.db", url, price=50)
+    with Reader.open(tmp_path / "l.db") as reader:
+        assert [reader.spent(each.run_id) for each in reader.runs()] == [0]
 
 
 @pytest.mark.asyncio

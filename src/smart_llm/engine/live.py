@@ -50,6 +50,10 @@ class School(Protocol):
 
     number: int
 
+    def priced(self, rates: Sequence[float]) -> None:
+        """Told what a call to each model is expected to cost; `InputError`: it would cost too much to try."""
+        ...
+
     async def lesson(self, ask: Ask) -> tuple[Answers, dict[str, Json]]:
         """Teach it with these rows; what is said of them, and what else is to be recorded."""
         ...

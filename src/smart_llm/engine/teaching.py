@@ -9,7 +9,9 @@ answers were evidence. Its hash is part of the key of its answers, as an address
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from math import inf
 
 import numpy as np
 
@@ -18,11 +20,11 @@ from smart_llm.engine.job import Job
 from smart_llm.engine.known import Remembered, of_entry, to_entry
 from smart_llm.engine.live import Live
 from smart_llm.engine.pool import each
-from smart_llm.errors import LedgerError
+from smart_llm.errors import InputError, LedgerError
 from smart_llm.events import Listener, Said
 from smart_llm.learned import closed
 from smart_llm.learned.fitting import Recipe
-from smart_llm.learned.learner import Learner, Shelf
+from smart_llm.learned.learner import FEW, Learner, Shelf
 from smart_llm.learned.model import kept_model, to_keep
 from smart_llm.learned.space import Singles
 from smart_llm.ledger import Ledger, RunRecord
@@ -33,6 +35,12 @@ from smart_llm.scores.traits import answer_key
 from smart_llm.tasks import Task
 from smart_llm.tasks.given import value_of
 from smart_llm.types import AGREE, BAD, DEFER, Answers, Ask, Ints, Json, Least
+
+TRIED, USED = 0.01, 0.03
+"""What the vectors of the rows it learns from may cost, as a share of what the reference costs on every row: while they
+tell nothing, and once they do. Those of the rows it names cost `TRIED` at most besides."""
+SOME = 100
+"""Rows whose vectors can be told to tell something; an embedder too expensive for so many is refused."""
 
 
 def fields_of(task: Task) -> tuple[str, ...]:
@@ -55,7 +63,7 @@ class Teaching:
         embeds = provider.embedder is not None
         self._shelf = Shelf(len(population), lambda at: self._texts(population[at]), self._vectors if embeds else None)
         self._learner, self._last = Learner(self._shelf, fields=fields_of(job.task)), np.empty(0, np.int64)
-        self._ready = False
+        self._by_vectors, self._worth, self._ready = embeds, inf, False
         self._remembered = Remembered(job, record, ledger, live)
         self._remembered.note()
 
@@ -86,11 +94,33 @@ class Teaching:
 
         await each(todo.items(), one, workers=CONCURRENCY, stop=self._live.stop)
 
+    def priced(self, rates: Sequence[float]) -> None:
+        """Told what a call to each model is expected to cost, before any is made; `InputError`: vectors cost too much
+        to find out whether they help."""
+        if self._provider.embedder is None or not rates[self.number]:
+            return
+        rows, vector = self._shelf.rows, rates[self.number]
+        self._worth = rows * rates[0] / vector
+        self._learner.few = min(FEW, int(TRIED * self._worth))
+        if rates[0] and self._learner.few < min(SOME, rows):
+            raise InputError(
+                f"--candidate {self._provider.name}: the vector of a text is expected to cost {vector / rates[0]:.2g} "
+                f"of an answer of the reference, too much to find out on {rows:,} rows whether vectors help; name an "
+                "embedder that costs less, or leave embed= out."
+            )
+
+    @property
+    def _embeds(self) -> bool:
+        """Whether the model of the last lesson looks at vectors."""
+        return self._learner.fitted is not None and self._learner.fitted.embeds
+
     async def lesson(self, ask: Ask) -> tuple[Answers, dict[str, Json]]:
         """Teach it with these rows; what is said of them, and what else is to be recorded."""
         labels, self._learner.earlier = self._labels(ask.positions), self._remembered.earlier
-        await self._embed(ask.positions)
-        said = await asyncio.to_thread(self._learner.teach, ask.positions, labels)
+        self._by_vectors = len(ask.positions) <= self._worth * (USED if self._embeds else TRIED)
+        if self._by_vectors:
+            await self._embed(ask.positions)
+        said = await asyncio.to_thread(self._learner.teach, ask.positions, labels, by_vectors=self._by_vectors)
         sheet = self._sheet(ask)
         fitted = self._learner.fitted
         for k, label in enumerate(labels):
@@ -98,7 +128,7 @@ class Teaching:
             if fitted is not None and said is not None and said.label[k] >= 0:
                 told = fitted.answer(int(said.label[k]))
             self._write(sheet, k, told, label, float(said.odds[k]) if said is not None else float("nan"))
-        embedded = self._learner.fitted is not None and self._learner.fitted.embeds and ask.least > 0
+        embedded = self._embeds and ask.least > 0
         if embedded:
             await self._embed(self._learner.namable)
         named = await asyncio.to_thread(self._learner.least_sure, ask.positions, ask.least)
@@ -111,6 +141,7 @@ class Teaching:
         return replace(sheet, least=Least(*named, self._learner.named_of), like=like), {
             "least": least,
             "like": to_entry(like),
+            "by_vectors": self._by_vectors,
             "embedded": embedded,
             "recipes": [asdict(recipe) for recipe in self._learner.recipes],
         }
@@ -129,7 +160,9 @@ class Teaching:
 
     async def told(self, ask: Ask, entry: Entry) -> Answers:
         """A lesson of an earlier session, as it was recorded."""
-        await self._embed(ask.positions)
+        self._by_vectors = bool(entry["by_vectors"])
+        if self._by_vectors:
+            await self._embed(ask.positions)
         if entry.get("embedded"):
             await self._embed(self._learner.namable_of(few=True))
         sheet, labels, m = self._sheet(ask), self._labels(ask.positions), self.number
@@ -164,7 +197,8 @@ class Teaching:
             self._learner.fitted = kept_model(kept)
         elif self._learner.fitted is None:
             self._learner.earlier = self._remembered.earlier
-            await asyncio.to_thread(self._learner.teach, self._last, self._labels(self._last))
+            labels = self._labels(self._last)
+            await asyncio.to_thread(self._learner.teach, self._last, labels, by_vectors=self._by_vectors)
         fitted = self._learner.fitted
         if fitted is None:
             raise LedgerError("learned: there is nothing that it was taught with.")

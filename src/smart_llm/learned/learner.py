@@ -61,19 +61,25 @@ class Learner:
     """One run's model of a table. recipes: by which the next lesson begins to search. fields: of JSON answers, each of
     which has a model of its own; none of labels. earlier: what it is taught with in every lesson, besides rows of the
     run (nothing where texts have vectors, since those texts have none); of_earlier: what is said of these, each by a
-    model that had not seen it."""
+    model that had not seen it. few: rows from which it names those it is least sure of, where their vectors are paid
+    for."""
 
     def __init__(
-        self, shelf: Shelf, fitted: Answering | None = None, fields: Sequence[str] = (), earlier: Earlier = NOTHING
+        self,
+        shelf: Shelf,
+        fitted: Answering | None = None,
+        fields: Sequence[str] = (),
+        earlier: Earlier = NOTHING,
     ) -> None:
-        self._shelf, self.fitted, self._fields = shelf, fitted, fields
+        self._shelf, self.fitted, self._fields, self.few = shelf, fitted, fields, FEW
         self.recipes: Recipes = (Recipe(),)
         self.earlier, self._known = earlier, None
         self.of_earlier: Said | None = None
 
-    def teach(self, positions: Ints, labels: Sequence[str | None]) -> Said | None:
+    def teach(self, positions: Ints, labels: Sequence[str | None], *, by_vectors: bool = True) -> Said | None:
         """Learn from these rows, what is known from earlier, and no others; what is said of each of them by a model
-        that had not seen it (label −1, odds NaN where it has no label). None: there is nothing to learn from."""
+        that had not seen it (label −1, odds NaN where it has no label). None: there is nothing to learn from.
+        by_vectors: whether those of their texts may be looked at, where there are any."""
         known, earlier = np.array([label is not None for label in labels], bool), self.earlier
         if not known.any() and not earlier.texts:
             self.fitted = None
@@ -81,7 +87,7 @@ class Learner:
         at, before = positions[known], len(earlier.texts)
         _, same = np.unique(np.array([*earlier.texts, *self._shelf.texts(at)], dtype=object), return_inverse=True)
         told = [*earlier.labels, *(label for label in labels if label is not None)]
-        vectors = self._shelf.vectors(at) if self._shelf.vectors is not None else None
+        vectors = self._shelf.vectors(at) if by_vectors and self._shelf.vectors is not None else None
         said = self._learn(self._rows(at), told, same, vectors)
         self.of_earlier = Said(said.label[:before], said.odds[:before])
         label, odds = np.full(len(positions), -1), np.full(len(positions), np.nan)
@@ -156,7 +162,7 @@ class Learner:
 
     def _spread(self, *, few: bool) -> Ints:
         count = len(self._shelf.pool)
-        return np.unique(np.linspace(0, count - 1, min(count, FEW) if few else count).astype(np.int64))
+        return np.unique(np.linspace(0, count - 1, min(count, self.few) if few else count).astype(np.int64))
 
     def _vectors(self, positions: Ints) -> Singles | None:
         if self.fitted is None or not self.fitted.embeds:
