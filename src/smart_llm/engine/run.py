@@ -261,7 +261,8 @@ async def _continue(job: Job, record: RunRecord, live: Live, session: Session, p
         return
     run, _ = continued(record.plan, session.ledger)
     first = "" if run.state == DONE else ", which is brought to its end first"
-    told = f"{run.plan.rows:,} rows are delivered as in run {run.run_id}{first}; the rows added are looked at."
+    rows = f"{run.plan.rows:,} rows are" if run.plan.rows > 1 else "1 row is"
+    told = f"{rows} delivered as in run {run.run_id}{first}; the rows added are looked at."
     session.tell(Said(told))
     quiet = replace(session, tell=nobody, self_check=0, retry=None, id_column=None, deliver=deliver_here)
     keep(live, await _again(smaller(job, run), run, quiet, payer))
@@ -350,8 +351,9 @@ def _check_answered(live: Live, client: Buying) -> None:
     the rows that are wrong."""
     name, rows, errors = live.models[0].name, live.questions.rows, live.rows.errors
     if rows and len(errors) == rows and not client.alive(name):
+        none = f"none of the {rows} rows" if rows > 1 else "nothing"
         raise Refused(
-            f"{name} has answered none of the {rows} rows ({errors[min(errors)]}). Mend the prompt, the model or its "
+            f"{name} has answered {none} ({errors[min(errors)]}). Mend the prompt, the model or its "
             "server, and run again to go on."
         )
 

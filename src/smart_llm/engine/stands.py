@@ -58,13 +58,17 @@ class Stands:
 def resuming(record: RunRecord, ledger: Ledger) -> str:
     """What to say of a run that is not new: how far it had come, by the answers there are, since a run that was killed
     has left no count of its rows, or an old one."""
-    head, rows = f"Resuming run {record.run_id}", record.plan.rows
+    head = f"Resuming run {record.run_id}"
     if record.state == DONE:
-        return f"{head}: it is finished, and all its {rows:,} rows are settled."
+        return f"{head}: it is finished, and {_all_of(record.plan.rows)} settled."
     bought = sum(each.calls for each in ledger.account(record.run_id) if each.outcome == "answered")
     if not bought:
         return f"{head}: it has bought no answer yet."
     return f"{head}: {count(bought, 'answer')} already bought, and not paid for again."
+
+
+def _all_of(rows: int) -> str:
+    return f"all its {rows:,} rows are" if rows > 1 else "its only row is"
 
 
 def note_failures(live: Live, record: RunRecord, ledger: Ledger, *, before: Mapping[str, str]) -> None:
