@@ -43,8 +43,8 @@ EVEN = 10.0
 LOG_SHAPES = np.linspace(np.log(0.2), np.log(60.0), 60)
 SHAPES = np.exp(LOG_SHAPES)
 """The values of γ that are weighed."""
-NOISE = (np.arange(6) + 0.5) / 6
-"""Quantiles of what only the look decides, averaged over."""
+DEVIATES = ndtri((np.arange(6) + 0.5) / 6)[:, None, None]
+"""Shape (6, 1, 1): normal deviates that stand for what only the look decides, averaged over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def spread(score: Floats) -> tuple[Floats, Floats]:
     return spans, places
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """A tier as it is forecast: how its score orders the rows that reach it, which share of them it takes at most, and
     the price of its calls, in reference calls a row."""
@@ -177,30 +177,72 @@ class Step:
     share: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far looks get by some tiers, arrays that broadcast to (6, looks, DRAWS): bad rows before the stop that are left,
+    whether it is behind, and the cost of a row so far; whether enough rows of the last tier agree. reach: share of the
+    rows that gets as far as the next tier."""
+
+    left: Floats
+    ended: NDArray[np.bool_]
+    rest: Floats
+    fine: NDArray[np.bool_]
+    reach: float
+
+
 def look_costs(
-    steps: Sequence[Step], rows: int, looks: Sequence[tuple[int, int]], floor: float, *, passing: float = 1.0
+    steps: Sequence[Step], rows: int, looks: tuple[tuple[int, int], ...], floor: float, *, passing: float = 1.0
 ) -> Floats:
     """Shape (looks, DRAWS): cost of looking and finishing, in reference calls. steps: tier after tier; passing: share
     of the rows that gets as far as the first. Finishing without candidates is counted where that is cheaper. A tier
     delivers nothing where no more than `floor` of its answers agree, and a look that is not likely to deliver anything
     of its last tier is counted as one that delivers nothing."""
-    credit, looked = (np.array(column, dtype=np.float64)[:, None, None] for column in zip(*looks, strict=True))
-    left = gamma_quantile(credit + 1.0, ndtri(NOISE)[None, None, :]) * rows / looked  # bad rows before the stop
-    rest = np.ones(np.broadcast_shapes(left.shape, (1, DRAWS, 1)))
-    reach, ended, fine = passing, np.zeros(rest.shape, dtype=bool), np.ones(rest.shape, dtype=bool)
-    for step in steps:
-        way, here = step.curve, np.maximum(step.curve.rate * rows * reach, 1e-12)[None, :, None]
-        shape = way.shape[None, :, None]
-        stop = np.minimum(1.0, left / here) ** (1 / shape)
-        taken = np.where(ended, 0.0, np.minimum(step.share, stop))
-        fine = way.rate[None, :, None] * np.maximum(taken, 1e-12) ** (shape - 1) < 1 - floor
-        rest += np.where(ended, 0.0, step.price * reach) - fine * reach * way.kept * taken**way.dear
-        ended = ended | (stop < step.share)
-        left = np.maximum(0.0, left - here * taken**shape)
-        reach *= 1 - step.share
-    rest = np.where((fine.mean(axis=(1, 2)) >= LIKELY)[:, None, None], np.minimum(1.0, rest), 1.0)
-    everyone = sum(step.price for step in steps)
-    return np.asarray((looked * (1 + everyone) + (rows - looked) * rest).mean(axis=2))
+    *heads, last = steps
+    end = _onward(_after(tuple(heads), rows, looks, floor, passing), last, rows, floor)
+    likely = end.fine.mean(axis=(0, 2)) >= LIKELY
+    rest = np.where(likely[:, None], np.minimum(1.0, end.rest), 1.0)
+    everyone, looked = sum(step.price for step in steps), _column(looks, 1)
+    return np.asarray((looked * (1 + everyone) + (rows - looked) * rest).mean(axis=0))
+
+
+@lru_cache(maxsize=8)  # several ends are weighed after the same heads
+def _after(
+    heads: tuple[Step, ...], rows: int, looks: tuple[tuple[int, int], ...], floor: float, passing: float
+) -> Reached:
+    """Where looks stand before the last tier."""
+    if heads:
+        return _onward(_after(heads[:-1], rows, looks, floor, passing), heads[-1], rows, floor)
+    left = gamma_quantile(_column(looks, 0) + 1.0, DEVIATES) * rows / _column(looks, 1)
+    one = np.ones((1, 1, 1))
+    return Reached(left, one == 0, one, one == 1, passing)
+
+
+def _column(looks: tuple[tuple[int, int], ...], which: int) -> Floats:
+    """Shape (looks, 1): their credit (0), or the rows looked at (1)."""
+    return np.array([look[which] for look in looks], dtype=np.float64)[:, None]
+
+
+def _onward(before: Reached, step: Step, rows: int, floor: float) -> Reached:
+    """By one more tier."""
+    way, reach, ended = step.curve, before.reach, before.ended
+    here = np.maximum(way.rate * rows * reach, 1e-12)
+    stop = np.minimum(1.0, before.left / here) ** (1 / way.shape)
+    taken = np.where(ended, 0.0, np.minimum(step.share, stop))
+    fine = _fine(way, taken, 1 - floor)
+    saved = np.where(fine, reach * way.kept * taken**way.dear, 0.0)
+    rest = before.rest + (np.where(ended, 0.0, step.price * reach) - saved)
+    left = np.maximum(0.0, before.left - here * step.share**way.shape)  # of looks that end here nobody asks
+    return Reached(left, ended | (stop < step.share), rest, fine, reach * (1 - step.share))
+
+
+def _fine(way: Curve, taken: Floats, most: float) -> NDArray[np.bool_]:
+    """Shape of `taken`: whether fewer than `most` of the rows about the surest share taken are bad. Where the surer
+    rows are no worse and few are bad in all, that is so however much is taken."""
+    fine = np.ones(taken.shape, dtype=bool)
+    doubted = np.flatnonzero((way.rate >= most) | (way.shape < 1))
+    rate, shape = way.rate[doubted], way.shape[doubted]
+    fine[..., doubted] = rate * np.maximum(taken[..., doubted], 1e-12) ** (shape - 1) < most
+    return fine
 
 
 def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float, floor: float) -> Floats:
@@ -209,14 +251,14 @@ def mix_costs(way: Curve, price: float, rows: int, allowance: int, alpha: float,
 
     The share is the Poisson approximation of the largest r with P(Hyp(n + r, B + d + 1, n) ≤ d) ≤ α.
     """
-    looked = np.unique(np.geomspace(10, max(11, rows // 2), 16).astype(np.int64))[:, None, None].astype(np.float64)
-    mean = (way.rate[None, :, None] * looked).astype(np.float64)
-    seen = np.maximum(0.0, mean + np.sqrt(mean) * ndtri(NOISE)[None, None, :])
+    looked = np.unique(np.geomspace(10, max(11, rows // 2), 16).astype(np.int64))[:, None].astype(np.float64)
+    mean = way.rate * looked
+    seen = np.maximum(0.0, mean + np.sqrt(mean) * DEVIATES)
     sure = gamma_quantile(seen + 1.0, float(ndtri(1 - alpha))) / (allowance + seen + 1.0)
     sure = np.maximum(sure, 1e-12)  # with hardly any confidence asked for it vanishes
     share = np.clip((looked / sure - looked) / np.maximum(1, rows - looked), 0.0, 1.0)
-    saved = np.maximum(0.0, share * (way.kept - price)) * (way.rate < 1 - floor)[None, :, None]
-    return np.asarray((looked * (1 + price) + (rows - looked) * (1 - saved)).mean(axis=2))
+    saved = np.maximum(0.0, share * (way.kept - price)) * (way.rate < 1 - floor)
+    return np.asarray((looked * (1 + price) + (rows - looked) * (1 - saved)).mean(axis=0))
 
 
 def gamma_quantile(weight: Floats, normal: Floats | float) -> Floats:
