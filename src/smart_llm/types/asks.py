@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from smart_llm.types.calls import Json
 from smart_llm.types.rules import Gate, Rule, Tier
-from smart_llm.types.share import allowed
+from smart_llm.types.share import allowed, complement
 from smart_llm.types.values import Value
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -137,9 +137,7 @@ class Problem:
     @property
     def alpha(self) -> float:
         """1 − confidence, rounded down."""
-        exact = 1 - self.confidence
-        value = float(exact)
-        return value if Fraction(value) <= exact else float(np.nextafter(value, 0.0))
+        return complement(self.confidence)
 
 
 class Standing(Value, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Context, Decimal, Inexact
 from fractions import Fraction
+from functools import lru_cache
 
 from smart_llm.errors import InputError
 
@@ -38,6 +39,15 @@ def decimal(option: str, value: str | float | Fraction) -> str:
         raise InputError(f"{option} {value}: write it as a decimal of at most 60 digits, such as 0.95.") from None
 
 
+@lru_cache(maxsize=256)  # procedures ask for the same at every step
 def allowed(rows: int, agreement: Fraction) -> int:
     """B = N − ⌈agreement · N⌉: how many of so many delivered rows may be misses."""
     return rows - math.ceil(agreement * rows)
+
+
+@lru_cache(maxsize=64)
+def complement(confidence: Fraction) -> float:
+    """1 − confidence, rounded down."""
+    exact = 1 - confidence
+    value = float(exact)
+    return value if Fraction(value) <= exact else math.nextafter(value, 0.0)

@@ -109,16 +109,29 @@ def curve(score: Floats, shown: Shown, *, prior: Belief, seed: int) -> Curve:
     wrong, cost = (usable & shown.bad)[usable], shown.cost[usable]
     spans, places = spread(score[usable])
     rate, kept = _rate(shown, usable, seed)
-    a, b = prior.weight, prior.weight / prior.mean
     within = log_chance(spans[wrong])
-    pull = a * LOG_SHAPES - np.outer(b * prior_draws(seed, "shape", a) / a, SHAPES)
-    shape = highest(pull + shown.weights[:, usable & shown.bad] @ within)
-    belief = a * LOG_SHAPES - b * SHAPES  # the density of log γ
-    knows = log_sum(belief + within.sum(axis=0)) - log_sum(belief) - float(np.log(spans[wrong] @ (-1.0, 1.0)).sum())
+    shape = highest(pulls(prior, seed) + shown.weights[:, usable & shown.bad] @ within)
+    belief, total = density(prior)
+    knows = log_sum(belief + within.sum(axis=0)) - total - float(np.log(spans[wrong] @ (-1.0, 1.0)).sum())
     useless = float(expit(np.log(prior.useless) - np.log1p(-prior.useless) - knows))
     spent = cost / cost.mean() if cost.sum() > 0 else np.ones(len(cost))
     dear = (EVEN + float(places.sum())) / (EVEN + float(spent @ places))
     return Curve(rate, kept, np.where(quantiles(seed, "blind") < useless, 1.0, shape), dear, useless)
+
+
+@lru_cache(maxsize=8)
+def pulls(prior: Belief, seed: int) -> Floats:
+    """Shape (DRAWS, len(SHAPES)), read-only: what a draw of the prior adds to the objective whose highest point is a
+    draw of γ."""
+    a, b = prior.weight, prior.weight / prior.mean
+    return _read_only(a * LOG_SHAPES - np.outer(b * prior_draws(seed, "shape", a) / a, SHAPES))
+
+
+@lru_cache(maxsize=8)
+def density(prior: Belief) -> tuple[Floats, float]:
+    """Log of the density of log γ at `LOG_SHAPES`, read-only, but for a constant; and `log_sum` of it."""
+    belief = _read_only(prior.weight * LOG_SHAPES - prior.weight / prior.mean * SHAPES)
+    return belief, log_sum(belief)
 
 
 def _rate(shown: Shown, usable: NDArray[np.bool_], seed: int) -> tuple[Floats, float]:
@@ -157,14 +170,20 @@ def spread(score: Floats) -> tuple[Floats, Floats]:
     if not (rows := len(score)):
         return np.zeros((0, 2)), np.zeros(0)
     order = np.argsort(-score, kind="stable")
-    first = np.r_[True, np.diff(score[order]) != 0]
+    first = np.append(True, np.diff(score[order]) != 0)
     start, group = np.flatnonzero(first), np.cumsum(first) - 1
-    end = np.r_[start[1:], rows]
-    depth = np.add.reduceat(-np.log((np.arange(rows) + 0.5) / rows), start) / (end - start)
+    end = np.append(start[1:], rows)
+    depth = np.add.reduceat(depths(rows), start) / (end - start)
     spans, places = np.empty((rows, 2)), np.empty(rows)
     spans[order] = np.stack([start, end], axis=1)[group] / rows
     places[order] = depth[group]
     return spans, places
+
+
+@lru_cache(maxsize=64)
+def depths(rows: int) -> Floats:
+    """Shape (rows,), read-only: −log of the share of the rows before each place, surest first."""
+    return _read_only(-np.log((np.arange(rows) + 0.5) / rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,9 +198,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How far looks get by some tiers, arrays that broadcast to (6, looks, DRAWS): bad rows before the stop that are left,
-    whether it is behind, and the cost of a row so far; whether enough rows of the last tier agree. reach: share of the
-    rows that gets as far as the next tier."""
+    """How far looks get by some tiers, in arrays that broadcast to (6, looks, DRAWS): bad rows before the stop that are
+    left, whether it is behind, and the cost of a row so far; whether enough rows of the last tier agree. reach: share
+    of the rows that gets as far as the next tier."""
 
     left: Floats
     ended: NDArray[np.bool_]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from smart_llm.procedures.money import CAP, FAR_OFF, PURSE, at_most, may_try, pr
 from smart_llm.types import ERROR, NOT_ASKED, Answers, Ask, Floats, Ints, Problem
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pilot:
     """What was asked so far, ask by ask; the rows, their answers (arrays of shape (n, 1 + m)) and the candidates asked
     about all of them."""
@@ -48,7 +49,7 @@ class Pilot:
         """N: rows that are not pilot rows."""
         return self.problem.rows - len(self.rows)
 
-    @property
+    @cached_property
     def errors(self) -> int:
         """Pilot rows the reference has no answer for: misses already."""
         return int((self.answers.marks[:, 0] == ERROR).sum())
@@ -70,7 +71,11 @@ class Pilot:
 
     def price(self, models: Sequence[int]) -> float:
         """Of asking these candidates about one row, in reference calls, by what their calls have cost."""
-        return sum(self._price(model) for model in models)
+        return sum(self._prices[model] for model in models)
+
+    @cached_property
+    def _prices(self) -> list[float]:
+        return [self._price(model) for model in range(len(self.problem.rates))]
 
     def _price(self, model: int) -> float:
         asked, cost = self.answers.marks[:, model] != NOT_ASKED, self.answers.cost
@@ -78,12 +83,12 @@ class Pilot:
         spent, beside = float(cost[asked, model].sum()), float(cost[asked, 0].sum())
         return price_of(guess, int(asked.sum()), spent, beside)
 
-    @property
+    @cached_property
     def spent(self) -> float:
         """What candidate calls have cost so far, in reference calls."""
         marks = self.answers.marks
         rows = (marks != NOT_ASKED).sum(axis=0).tolist()
-        return sum(self.problem.bought(model, rows[model]) * self._price(model) for model in range(1, len(rows)))
+        return sum(self.problem.bought(model, rows[model]) * self._prices[model] for model in range(1, len(rows)))
 
     def doubtful(self, candidate: int) -> bool:
         """Whether a call of a candidate not asked yet may cost more than there is room for, where another's calls have
@@ -93,7 +98,7 @@ class Pilot:
         if asked[candidate] or at_most(self.problem, candidate) <= self.room:
             return False
         return not may_try(self.problem, candidate) or any(
-            asked[j] and self._price(j) > FAR_OFF * guesses[j] for j in range(1, len(guesses))
+            asked[j] and self._prices[j] > FAR_OFF * guesses[j] for j in range(1, len(guesses))
         )
 
     @property

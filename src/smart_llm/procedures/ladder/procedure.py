@@ -33,7 +33,7 @@ from smart_llm.procedures.mix import pilot as mix_pilot
 from smart_llm.procedures.mix import procedure as mix
 from smart_llm.procedures.money import AS_EXPENSIVE, at_most
 from smart_llm.stats.sampling import permutation
-from smart_llm.types import NOT_ASKED, Answers, Ask, Floats, Ints, Problem, Verdict
+from smart_llm.types import NOT_ASKED, Answers, Ask, Ints, Problem, Verdict
 
 NAME = "ladder/6"
 PILOT = 2.2  # × N^⅓ rows
@@ -125,7 +125,7 @@ def routed(pilot: Pilot, ways: Sequence[Way]) -> Generator[Ask, Answers, Verdict
     pilot, ways = longer, ways if longer is pilot else weigh(longer)
     while worth_routing(pilot, ways) and (step := next_step(pilot, ways)) is not None:
         pilot = yield from step_on(pilot, order, step)
-        ways = weigh(pilot)
+        ways = weigh(pilot, () if step.rows else ways)
     trusted = [way for way in ways if way.score != OWN or way.useless <= TRUST]
     state, notes = as_blind(pilot, order)
     best = tiered(pilot, trusted) if trusted else None
@@ -224,22 +224,18 @@ def longer(pilot: Pilot, ways: Sequence[Way], best: Way) -> Step | None:
     factor = 1 + LEARNING * max(0.0, deferred(pilot, best)) if learns else 1.0
 
     def gain(models: Sequence[int]) -> float:
-        told = [way.costs if set(way.models) <= set(models) else untold(way.costs) for way in ways]
+        told = [way.costs if set(way.models) <= set(models) else way.untold for way in ways]
         return factor * forecast.value_of_more(told, count, more) - more * pilot.price(models)
 
+    worth = gain(following)
     for j in sorted(following, key=lambda j: -pilot.price((j,))):
         fewer = tuple(k for k in following if k != j)
-        if j not in best.models and gain(fewer) > gain(following):
-            following = fewer
+        if j not in best.models and (less := gain(fewer)) > worth:
+            following, worth = fewer, less
     if not more or more * pilot.price(following) > pilot.room:
         return None
     price = more * max(0.0, 1 - best.cost / max(1, pilot.left))  # what would have been saved on these rows
-    return Step(rows=more, models=following) if gain(following) > price else None
-
-
-def untold(costs: Floats) -> Floats:
-    """Forecasts of a way that more rows tell nothing of."""
-    return np.broadcast_to(costs.mean(axis=1, keepdims=True), costs.shape)
+    return Step(rows=more, models=following) if worth > price else None
 
 
 def deferred(pilot: Pilot, way: Way) -> float:

@@ -51,13 +51,18 @@ class Chain:
 
     def step(self, way: Way, share: float = 1.0) -> forecast.Step:
         """A tier that takes so much of what is left."""
+        fresh = [model for model in (way.candidate, *way.peers) if model not in self.models]
+        return forecast.Step(self.curve(way), self.pilot.price(fresh), share)
+
+    def curve(self, way: Way) -> forecast.Curve:
+        """What is believed of its score on the rows that reach it."""
         assert way.score is not None
         assert way.said is not None
+        if way.curve is not None and self.left.all():
+            return way.curve
         here = shown(self.pilot, way.candidate, self.left)
         prior, seed = belief(way.score, way.peers), self.pilot.problem.seed
-        curve = forecast.curve(way.said[self.left], here, prior=prior, seed=seed)
-        fresh = [model for model in (way.candidate, *way.peers) if model not in self.models]
-        return forecast.Step(curve, self.pilot.price(fresh), share)
+        return forecast.curve(way.said[self.left], here, prior=prior, seed=seed)
 
     def then(self, way: Way, share: float) -> Chain | None:
         """With another head, which takes about that share of what is left; None where its score cannot tell."""
@@ -83,7 +88,7 @@ class Chain:
             return None
         floor = float(self.pilot.problem.floor)
         costs = forecast.look_costs(steps, self.pilot.left, choices, floor, passing=self.passing)
-        return Way(way.candidate, way.score, way.peers, costs, choices, way.useless, way.said, self.heads, self.gate)
+        return replace(way, costs=costs, looks=choices, curve=None, heads=self.heads, gate=self.gate)
 
 
 def tiered(pilot: Pilot, ways: Sequence[Way]) -> Way:
@@ -162,12 +167,15 @@ def gates(pilot: Pilot, best: Way) -> Iterator[tuple[Gate, NDArray[np.bool_]]]:
     kept = marks != DEFER
     if kept.sum() < 10:
         return
-    columns = {name: trait(name, pilot.answers, 0) for name in ("text_length", *(f"word:{k}" for k in range(WORDS)))}
+    words = pilot.answers.traits is not None and pilot.answers.traits.words is not None
+    names = ["text_length", *(f"word:{k}" for k in range(WORDS) if words)]
+    columns = {name: trait(name, pilot.answers, 0) for name in names}
     telling = [name for name, column in columns.items() if np.isfinite(column).all() and np.ptp(column[kept])]
     length = [name for name in telling if name == "text_length"]
     learnable = [length, telling] if len(marks) >= WORDY else [length]
-    for names in dict.fromkeys(tuple(each) for each in learnable if each):
-        score, out = forecast.learn(names, np.column_stack([columns[name] for name in names])[kept], marks[kept] == BAD)
+    for chosen in dict.fromkeys(tuple(each) for each in learnable if each):
+        traits = np.column_stack([columns[name] for name in chosen])[kept]
+        score, out = forecast.learn(chosen, traits, marks[kept] == BAD)
         said = values(score, pilot.answers, best.candidate)
         aside = float(np.median(said[kept] - out))  # a score leaves out what is the same for all rows
         said[kept] = out + aside

@@ -7,6 +7,8 @@ view as if they had been drawn, as long as the rows that were drawn do not say o
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,6 @@ DOUBT = 0.02
 class View(Pilot):
     """The rows of a pilot that others were asked about, too."""
 
-    __slots__ = ("whole",)
     whole: Pilot
 
     @classmethod
@@ -74,12 +75,12 @@ class View(Pilot):
         """As of the whole."""
         return self.whole.left
 
-    @property
+    @cached_property
     def errors(self) -> int:
         """As of the whole."""
         return self.whole.errors
 
-    @property
+    @cached_property
     def spent(self) -> float:
         """As of the whole."""
         return self.whole.spent

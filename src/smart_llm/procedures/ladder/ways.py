@@ -3,8 +3,10 @@ or a cascade by its own score or by one learned on the pilot."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +19,17 @@ from smart_llm.stats.first_bad import looks
 from smart_llm.types import AGREE, BAD, DEFER, Floats, Gate, Ints, Score, Tier
 
 OWN = Score()
+OWN_TERMS = ("own",)
+Order: TypeAlias = tuple[Score, Floats, tuple[int, ...]]
+"""A score, what it says of the pilot rows, and the other candidates it needs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Way:
     """One way to finish, with its forecast. score None: the blind mix of `candidate`. costs: shape (actions, draws), in
     reference calls for the rows left; looks: (credit, rows looked at) of each action. useless: how likely the score
-    knows nothing. said: what it says of the pilot rows, learned without them. heads: tiers asked before it, their stops
-    fixed on the pilot; gate: which rows get that far."""
+    knows nothing. said: what it says of the pilot rows, learned without them; curve: what is believed for that. heads:
+    tiers asked before it, their stops fixed on the pilot; gate: which rows get that far."""
 
     candidate: int
     score: Score | None
@@ -33,18 +38,30 @@ class Way:
     looks: tuple[tuple[int, int], ...] = ()
     useless: float = 0.0
     said: Floats | None = None
+    curve: forecast.Curve | None = None
     heads: tuple[Tier, ...] = ()
     gate: Gate | None = None
 
     @property
+    def kind(self) -> tuple[int, bool | None, tuple[int, ...]]:
+        """Which of the ways it is, whatever was learned: its candidate, whether its own score or a learned one orders
+        the rows (None: nothing does), and whom it needs besides."""
+        return self.candidate, None if self.score is None else self.score == OWN, self.peers
+
+    @cached_property
     def best(self) -> int:
         """The action of least expected cost."""
         return int(self.costs.mean(axis=1).argmin())
 
-    @property
+    @cached_property
     def cost(self) -> float:
         """Its expected cost."""
         return float(self.costs.mean(axis=1).min())
+
+    @cached_property
+    def untold(self) -> Floats:
+        """Its forecast where more rows tell nothing of it."""
+        return np.broadcast_to(self.costs.mean(axis=1, keepdims=True), self.costs.shape)
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -52,7 +69,7 @@ class Way:
         assert self.score is not None
         return (*self.heads, Tier(self.candidate, self.score, None, self.peers))
 
-    @property
+    @cached_property
     def models(self) -> tuple[int, ...]:
         """Every candidate it may call, in that order."""
         if self.score is None:
@@ -60,29 +77,35 @@ class Way:
         return tuple(dict.fromkeys(model for tier in self.tiers for model in tier.models))
 
 
-def weigh(pilot: Pilot) -> list[Way]:
-    """Every way to finish, with its forecast."""
-    ways = []
+def weigh(pilot: Pilot, before: Sequence[Way] = ()) -> list[Way]:
+    """Every way to finish, with its forecast. before: those that were weighed when fewer candidates had been asked
+    about the same rows; they are what they were."""
+    known, ways = {way.kind: way for way in before}, list[Way]()
     for j in pilot.asked:
         if pilot.price((j,)) >= AS_EXPENSIVE:
             continue
-        ways.append(mix_way(pilot, j))
-        ways += [way for score, said, peers in orders(pilot, j) if (way := cascade_way(pilot, j, score, said, peers))]
+        ways.append(known.get((j, None, ())) or mix_way(pilot, j))
+        for names, peers in bases(pilot, j):
+            earlier = known.get((j, names == OWN_TERMS, peers))
+            found = order(pilot, j, names, peers) if earlier is None else None
+            way = again(pilot, earlier) if earlier else cascade_way(pilot, j, *found) if found else None
+            ways += [way] if way else []
     return ways
 
 
-def orders(pilot: Pilot, j: int) -> list[tuple[Score, Floats, tuple[int, ...]]]:
-    """The scores there are for candidate j: (score, what it says of the pilot rows, other candidates it needs)."""
-    own = pilot.answers.score[:, j]
-    found: list[tuple[Score, Floats, tuple[int, ...]]] = [(OWN, own, ())] if np.isfinite(own).mean() > 0.5 else []
+def orders(pilot: Pilot, j: int) -> list[Order]:
+    """The scores there are for candidate j."""
+    return [found for names, peers in bases(pilot, j) if (found := order(pilot, j, names, peers)) is not None]
+
+
+def bases(pilot: Pilot, j: int) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """What scores of candidate j may be made of: (names of traits, other candidates that these need)."""
+    if np.isfinite(pilot.answers.score[:, j]).mean() > 0.5:
+        yield OWN_TERMS, ()
     if pilot.answers.traits is not None:
-        usual = f"usual:{usual_key(pilot.answers.traits.key[:, j])}"
-        alone = [usual, "answer_length", "text_length"]
-        found += learned(pilot, j, alone, ())
-        for peer in pilot.asked:
-            if peer != j:
-                found += learned(pilot, j, [f"same:{peer}", *alone], (peer,))
-    return found
+        alone = (f"usual:{usual_key(pilot.answers.traits.key[:, j])}", "answer_length", "text_length")
+        yield alone, ()
+        yield from (((f"same:{peer}", *alone), (peer,)) for peer in pilot.asked if peer != j)
 
 
 def usual_key(keys: Ints) -> int:
@@ -91,34 +114,43 @@ def usual_key(keys: Ints) -> int:
     return int(known[counts.argmax()]) if len(known) else 0
 
 
-def learned(
-    pilot: Pilot, j: int, names: Sequence[str], peers: tuple[int, ...]
-) -> list[tuple[Score, Floats, tuple[int, ...]]]:
-    """A score fitted to the pilot, where the traits are known at all."""
+def order(pilot: Pilot, j: int, names: Sequence[str], peers: tuple[int, ...]) -> Order | None:
+    """Candidate j's own score, or one of these traits fitted to the pilot, where they are known at all."""
+    if names == OWN_TERMS:
+        return OWN, pilot.answers.score[:, j], ()
     kept = pilot.answers.marks[:, j] != DEFER
     if kept.sum() < 10:
-        return []
+        return None
     columns = [(name, trait(name, pilot.answers, j)) for name in names]
     columns = [(name, column) for name, column in columns if np.isfinite(column[kept]).all() and np.ptp(column[kept])]
     if not columns:
-        return []
+        return None
     traits = np.column_stack([column for _, column in columns])
     bad = pilot.answers.marks[:, j] == BAD
     score, out = forecast.learn([name for name, _ in columns], traits[kept], bad[kept])
     said = np.full(len(kept), np.nan)
     said[kept] = out
-    return [(score, said, peers)]
+    return score, said, peers
 
 
 def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[int, ...]) -> Way | None:
     """The forecast of a cascade; None where no look is affordable."""
-    problem, price = pilot.problem, pilot.price((j, *peers))
-    choices = affordable(pilot, price)
-    if not choices:
+    price = pilot.price((j, *peers))
+    if not (choices := affordable(pilot, price)):
         return None
-    curve = forecast.curve(said, shown(pilot, j), prior=belief(score, peers), seed=problem.seed)
-    costs = forecast.look_costs([forecast.Step(curve, price)], pilot.left, choices, float(problem.floor))
-    return Way(j, score, peers, costs, choices, curve.useless, said)
+    curve = forecast.curve(said, shown(pilot, j), prior=belief(score, peers), seed=pilot.problem.seed)
+    costs = forecast.look_costs([forecast.Step(curve, price)], pilot.left, choices, float(pilot.problem.floor))
+    return Way(j, score, peers, costs, choices, curve.useless, said, curve)
+
+
+def again(pilot: Pilot, way: Way) -> Way | None:
+    """A cascade that was weighed before: by now fewer looks may be affordable."""
+    price = pilot.price((way.candidate, *way.peers))
+    choices = affordable(pilot, price)
+    if choices == way.looks or not choices or way.curve is None:
+        return way if choices else None
+    costs = forecast.look_costs([forecast.Step(way.curve, price)], pilot.left, choices, float(pilot.problem.floor))
+    return replace(way, costs=costs, looks=choices)
 
 
 def belief(score: Score, peers: tuple[int, ...]) -> forecast.Belief:
@@ -145,5 +177,5 @@ def shown(pilot: Pilot, j: int, rows: NDArray[np.bool_] | None = None) -> foreca
     """What the pilot shows of candidate j, on those of its rows."""
     here = slice(None) if rows is None else rows
     marks = pilot.answers.marks[here, j]
-    usable = np.isin(marks, (AGREE, BAD))
+    usable = (marks == AGREE) | (marks == BAD)
     return forecast.Shown(marks == BAD, usable, pilot.answers.cost[here, 0], pilot.weights[:, here])
