@@ -20,8 +20,8 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
-unit: $(VENV)/ready
-	$(BIN)/pytest -n 4 --dist worksteal
+unit: $(VENV)/ready            ## bytecode is written: each of the four reads what another has rewritten
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist worksteal
 
 docs: $(VENV)/ready            ## the documentation site, strictly, into site/
 	$(BIN)/python scripts/cli_reference.py

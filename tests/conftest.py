@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+HOMES = count()
+
+
 @pytest.fixture(autouse=True)
-def _own_folder_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test touches the user's folder, and none can reach a provider with a real key."""
-    monkeypatch.setenv("SMART_HOME", str(tmp_path / "home"))
+def _own_folder_no_keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches the user's folder, and none can reach a provider with a real key. The folder is not made here:
+    most tests need none."""
+    monkeypatch.setenv("SMART_HOME", str(tmp_path_factory.getbasetemp() / f"home-{next(HOMES)}"))
     for endpoint in ENDPOINTS.values():
         monkeypatch.delenv(endpoint.key_env, raising=False)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from commands import BIG, on_a_terminal, usual
+from forks import ran
 
 import smart_llm as smart
 from smart_llm import execution
@@ -174,11 +175,8 @@ def test_bad_input_is_said_in_a_line_or_two(
 def test_stdin_is_spooled_and_resumed(tmp_path: Path) -> None:
     """A table from stdin is kept, so that the same pipe taken up again pays nothing; output goes where it is told."""
     out = tmp_path / "out.csv"
-    command = [sys.executable, "-m", "smart_llm.cli", *map(str, usual("-", output=out)), "--json"]
-    first, second = (
-        json.loads(subprocess.run(command, input="text\na\nb\n", capture_output=True, text=True, check=True).stdout)
-        for _ in range(2)
-    )
+    words = [sys.executable, "-m", "smart_llm.cli", *map(str, usual("-", output=out)), "--json"]
+    first, second = (json.loads(ran(words, "text\na\nb\n").stdout) for _ in range(2))
     assert first["run"] == second["run"]
     assert first["certificate"] == second["certificate"]
     assert out.read_text().splitlines()[0] == "text,answer,answered_by,status"
@@ -227,12 +225,10 @@ def test_plan_asks_nobody(tmp_path: Path) -> None:
     async def plan(url: str, *more: str) -> str:
         models = [f"--reference=openai:big@{url}?in=10&out=10", f"--candidate=openai:small@{url}?in=1&out=1"]
         arguments = ["plan", str(source), "--prompt", "Yes? {text}", "--labels", "yes,no", *models, *more]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "smart_llm.cli", *arguments), stdout=asyncio.subprocess.PIPE
-        )
-        out, _ = await process.communicate()
-        assert process.returncode == 0
-        return out.decode()
+        done = await asyncio.to_thread(ran, [sys.executable, "-m", "smart_llm.cli", *arguments])
+        assert done.returncode == 0
+        out: str = done.stdout
+        return out
 
     async def both() -> tuple[str, str]:
         async with server as url:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from killing import Command
 
 from smart_llm.mock import MockServer
 
@@ -88,9 +89,7 @@ async def test_a_pilot_that_is_stopped_names_the_command(tmp_path: Path) -> None
             *("--reference", f"openai:big@{url}?in=10&out=10", "--concurrency", "2"),
             *("--candidate", f"openai:small@{url}?in=1&out=1&enforce=none"),
         ]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "smart_llm", *arguments), stderr=asyncio.subprocess.PIPE
-        )
+        process = Command([sys.executable, "-m", "smart_llm", *arguments])
         while server.stats()["answered"] < 4:  # noqa: ASYNC110  the server has no event to wait for
             await asyncio.sleep(0.01)
         process.send_signal(signal.SIGINT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from commands import numbered, usual
+from forks import Forked
 
 import smart_llm as smart
 from smart_llm.events import Delivering, Ended
@@ -314,19 +316,19 @@ async def test_nothing_is_learned_of_models_that_nobody_asks(tmp_path: Path) -> 
 def test_calls_that_a_crash_left_open_are_not_miscounted(command: Command, table: Path, port: int) -> None:
     """What was announced for several calls at once is no number of calls."""
     smart_llm = [sys.executable, "-m", "smart_llm"]
-    server = subprocess.Popen([*smart_llm, "mock-provider", "--port", str(port), "--latency", "3"], text=True)
+    server = Forked([*smart_llm, "mock-provider", "--port", str(port), "--latency", "3"])
     try:
         url = f"http://127.0.0.1:{port}/v1"
         models = {"reference": f"openai:big@{url}?in=10&out=10", "candidate": f"openai:small@{url}?in=1&out=1"}
         ledger = f"{table}.ledger.db"
-        run = subprocess.Popen([*smart_llm, *map(str, usual(table, **models)), "--yes"], stderr=subprocess.DEVNULL)
+        run = Forked([*smart_llm, *usual(table, **models), "--yes"])
         until = time.monotonic() + 60
         while time.monotonic() < until and not _announced(Path(ledger)):
             time.sleep(0.05)
         run.kill()
         run.wait()
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGTERM)
         server.wait()
     page = table.with_name("r.html")
     assert command("report", "last", "--ledger", ledger, "--html", page)[0] == 0

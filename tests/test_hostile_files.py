@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forks import ran
 
 from smart_llm.errors import InputError
 from smart_llm.providers.specs import read_book, resolve
@@ -52,12 +52,7 @@ def test_what_is_no_small_file_is_refused_at_once(tmp_path: Path, option: str, k
     (tmp_path / "t.csv").write_text("text\na\nb\n")
     asked = ["--prompt", "? {text}"] if option != "--prompt-file" else []
     asked += ["--labels", "a,b"] if option != "--schema" else []
-    done = subprocess.run(
-        [sys.executable, "-m", "smart_llm", "run", str(tmp_path / "t.csv"), *asked, option, str(path), "--yes", *MODEL],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = ran([sys.executable, "-m", "smart_llm", "run", tmp_path / "t.csv", *asked, option, path, "--yes", *MODEL])
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "it is larger than 16 MB" in done.stderr

@@ -123,12 +123,12 @@ def test_nothing_can_be_forged_in_odd_runs_of_the_default() -> None:
 def test_nothing_can_be_forged_in_odd_runs_per_label() -> None:
     """The same with promises per label."""
     seen = Counter[str]()
-    for seed in range(1, 121):
+    for seed in range(1, 61):
         run = told("per-label", *labelled(seed, 250))
         assert accepted(run, FEW) == [], seed
         seen.update(kinds(run))
     wanted = ["look, granted", "look, not granted", "stopping row", "no stopping row", "look with errors", "nothing"]
-    assert min(seen[kind] for kind in wanted) >= 5, seen
+    assert min(seen[kind] for kind in wanted) >= 2, seen
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from killing import Command, finished
 from making import make_provider
 
 import smart_llm as smart
@@ -642,8 +643,7 @@ async def test_the_command_line_asks_by_batch_and_takes_up_what_a_signal_left(tm
             *("--labels", "yes,no", "--reference", f"openai:big@{url}?in=10&out=10", "--seed", "1", "--json"),
             *("--procedure", "reference-only", "--batch", "--batch-poll", "0.05", "--budget", "1"),
         ]
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+        process = Command(command)
         await until_submitted(mock, "openai")
         looked = stats(mock, "openai")["calls"]["GET /batches"]
         while stats(mock, "openai")["calls"]["GET /batches"] == looked:  # noqa: ASYNC110
@@ -653,11 +653,9 @@ async def test_the_command_line_asks_by_batch_and_takes_up_what_a_signal_left(tm
         assert process.returncode == 130, err
         assert b"1 batch with 60 requests go on" in err
         work_ends(mock)
-        again = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
-        out, err = await again.communicate()
+        ended = await finished(command)
         done = stats(mock, "openai")
-    assert again.returncode == 0, err
-    assert json.loads(out)["certificate"]["claim"]["unsettled"] == 0
+    assert ended["certificate"]["claim"]["unsettled"] == 0
     assert (done["submitted"], done["billed"], done["billed_twice"]) == (1, 60, 0)
 
 

@@ -44,7 +44,7 @@ KEPT = ("evidence", "rule", "seed", "plan_hash", "procedure", "labels", "earlier
 """What a certificate says of the evidence."""
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_reference_that_fails_first_rewrites_nothing(tmp_path: Path, seed: int) -> None:
     """The reference fails on 12 % of first calls. Run again, the rows without an answer are answered; evidence, rule
     and profiled rows stay bit for bit, both certificates verify, and no other row changes. Where a rule was certified

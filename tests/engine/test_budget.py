@@ -46,7 +46,7 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     shares=st.lists(st.floats(0.01, 1.2), min_size=1, max_size=3),
     prices=st.tuples(PRICES, PRICES),
@@ -55,8 +55,8 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_budget_is_exceeded_and_every_run_goes_on(
     shares: list[float], prices: tuple[float, float], seed: int
 ) -> None:
-    """Forty random budgets and prices, several sessions each: what the provider bills never passes the budget, the
-    ledger counts no less than that, and without a budget the run ends with every row answered and nothing bought
+    """Twenty-five random budgets and prices, several sessions each: what the provider bills never passes the budget,
+    the ledger counts no less than that, and without a budget the run ends with every row answered and nothing bought
     twice."""
     provider = Billing(prices, seed)
     full = len(ROWS) * (40 * prices[0] + 4 * prices[1]) / 1e6

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import ran
 
 from smart_llm.ledger import Reader
 
@@ -83,5 +84,5 @@ def test_a_run_with_fakes_verifies_and_reports_in_another_process(tmp_path: Path
         ["report", done["id"], "--ledger", str(tmp_path / "l.db"), "--html", str(tmp_path / "r.html")],
         ["verify", str(tmp_path / "c.json"), "--ledger", str(tmp_path / "l.db")],
     ):
-        shown = subprocess.run([*smart, *command], capture_output=True, text=True, check=False, timeout=60)
+        shown = ran([*smart, *command])
         assert shown.returncode == 0, shown.stderr

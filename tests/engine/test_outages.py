@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from chance import draw
+from killing import Command
 from ports import kept, usual
 
 import smart_llm as smart
@@ -195,8 +196,7 @@ async def test_a_server_that_is_gone_stops_the_run(tmp_path: Path) -> None:
         *("--reference", f"openai:big@{url}?in=10&out=10", "--candidate", f"openai:small@{url}?in=1&out=1"),
         *("--seed", "1", "--json", "--patience", "1"),
     ]
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    process = Command(command)
     while server.calls < 700:  # noqa: ASYNC110  the server has no event to wait for
         await asyncio.sleep(0.01)
     await server.stop()

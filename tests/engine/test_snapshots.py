@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from chance import draw
+from killing import Command
 
 import smart_llm as smart
 from smart_llm.errors import BudgetExhausted, Refused
@@ -236,8 +236,7 @@ async def test_the_command_line_says_so(tmp_path: Path) -> None:
             *("--agreement", "0.9", "--seed", "1", "--json", "--budget", "0.015"),
         ]
         for budget, code in (("0.015", 4), ("50", 3)):
-            pipe = asyncio.subprocess.PIPE
-            process = await asyncio.create_subprocess_exec(*command[:-1], budget, stdout=pipe, stderr=pipe)
+            process = Command([*command[:-1], budget])
             _, err = await process.communicate()
             assert process.returncode == code, err.decode()
             server.changed = True

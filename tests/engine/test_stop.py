@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from killing import Command, finished
 from shapes import Shaped, error
 
 from smart_llm.engine.pool import all_of, each
@@ -65,9 +66,7 @@ async def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Pat
             *("--labels", "yes,no", "--reference", f"openai:big@{url}?in=10&out=10", "--concurrency", "8"),
             *("--candidate", f"openai:small@{url}?in=1&out=1&enforce=none", "--seed", "1", "--json"),
         ]
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
+        process = Command(command)
         while server.stats()["answered"] < 60:  # noqa: ASYNC110  the server has no event to wait for
             await asyncio.sleep(0.01)
         process.send_signal(how)
@@ -84,9 +83,7 @@ async def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Pat
         with Reader.open(tmp_path / "t.csv.ledger.db") as reader:
             assert reader.count() == given
         assert json.loads((tmp_path / "t.answers.csv.certificate.json").read_text())["status"] == "pending"
-        again = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        out, _ = await again.communicate()
-        assert json.loads(out)["certificate"]["claim"]["unsettled"] == 0
+        assert (await finished(command))["certificate"]["claim"]["unsettled"] == 0
         stats = server.stats()
         assert stats["answered"] == sum(model["distinct"] for model in stats["models"].values())
 
@@ -98,13 +95,12 @@ async def test_a_stop_does_not_wait_for_what_a_server_asks(tmp_path: Path, named
     (tmp_path / "t.csv").write_text("text\n" + "".join(f"row {i}\n" for i in range(40)))
     server = Shaped({"": (429, error("Rate limit reached."), {"Retry-After": named})})
     async with server as url:
-        process = await asyncio.create_subprocess_exec(
+        command = [
             *(sys.executable, "-m", "smart_llm.cli", "run", str(tmp_path / "t.csv"), "--prompt", "? {text}"),
             *("--labels", "yes,no", "--reference", f"openai:big@{url}?in=10&out=10", "--json"),
             *("--candidate", f"openai:small@{url}?in=1&out=1&enforce=none", "--seed", "1"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        ]
+        process = Command(command)
         while not server.bodies:  # noqa: ASYNC110  the server has no event to wait for
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.5)

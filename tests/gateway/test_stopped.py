@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from forks import ran
 from gateways import (
     NUMBERS,
     REVIEWS,
@@ -172,11 +173,7 @@ def test_a_lock_that_is_removed_lets_no_second_gateway_in(tmp_path: Path, comman
 def test_two_gateways_on_one_ledger_are_refused(tmp_path: Path) -> None:
     """A second gateway on a ledger that is in use says so in a line, and ends with exit code 2."""
     with mocking() as mock, serving(tmp_path, REVIEWS.format(url=mock.url)):
-        again = subprocess.run(
-            [sys.executable, "-m", "smart_llm", "serve", tmp_path / "gateway.toml", "--listen", "127.0.0.1:0"],
-            capture_output=True,
-            text=True,
-        )
+        again = ran([sys.executable, "-m", "smart_llm", "serve", tmp_path / "gateway.toml", "--listen", "127.0.0.1:0"])
     assert again.returncode == 2
     assert "is using the ledger" in again.stderr
     assert len(again.stderr.splitlines()) == 1

@@ -8,9 +8,10 @@ import os
 import pty
 import select
 import struct
-import subprocess
 import termios
 from pathlib import Path
+
+from forks import Forked
 
 BIG, SMALL = "fake:big?in=10&out=10", "fake:small?in=1&out=1"
 
@@ -45,14 +46,7 @@ def on_a_terminal(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {**os.environ, "TERM": "xterm"}
-    process = subprocess.Popen(
-        command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        preexec_fn=_controlling,
-        env=env,
-    )
+    process = Forked(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, on_terminal=True)
     os.close(theirs)
     shown, asked = b"", False
     with contextlib.suppress(OSError):  # raised once the other side is closed
@@ -66,9 +60,3 @@ def on_a_terminal(
                 asked = True
     os.close(ours)
     return process.wait(30), shown.decode()
-
-
-def _controlling() -> None:
-    """Make the terminal the one that Ctrl-C comes from."""
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

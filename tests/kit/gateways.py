@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forks import Forked
+
 from smart_llm.mock import MockServer
 
 NUMBERS = itertools.count()
@@ -84,7 +86,7 @@ class Reply:
 class Served:
     """A gateway's process. `url` has no path."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     url: str
     log: list[str] = field(default_factory=list)
 
@@ -128,21 +130,18 @@ def serving(
     env: Mapping[str, str] | None = None,
     before: Callable[[], None] | None = None,
 ) -> Iterator[Served]:
-    """A gateway with this configuration on a free port, until the block ends. before: called in its process first."""
+    """A gateway with this configuration on a free port, until the block ends. before: called in its process first,
+    which is then begun by the interpreter."""
     path = folder / "gateway.toml"
     path.write_text(config)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "smart_llm", "serve", str(path), "--listen", "127.0.0.1:0", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **(env or {})},
-        preexec_fn=before,
-    )
+    command = [sys.executable, "-m", "smart_llm", "serve", str(path), "--listen", "127.0.0.1:0", *arguments]
+    files: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": {**os.environ, **(env or {})}}
+    process = subprocess.Popen(command, **files, text=True, preexec_fn=before) if before else Forked(command, **files)
     assert process.stdout is not None
     assert process.stderr is not None
     if not (said := process.stdout.readline()):
-        raise AssertionError(process.communicate()[1])
+        with process.stdout, process.stderr:
+            raise AssertionError(process.stderr.read())
     served = Served(process, said.split()[-1])
     reading = threading.Thread(target=lambda: served.log.extend(process.stderr or ()), daemon=True)
     reading.start()

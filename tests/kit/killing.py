@@ -7,38 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 import os
-import runpy
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import FORKS, start
 
 from smart_llm.mock.server import MockServer
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["smart_llm.cli", "smart_llm.execution", "smart_llm.learned.model", "polars", "pytest"])
-
 
 def _run(arguments: list[str], env: dict[str, str], folder: str, written: str) -> None:
-    """As the interpreter would: a module (-m NAME), code (-c CODE) or a file, and what it is given."""
-    os.environ.clear()
-    os.environ.update(env)
-    os.chdir(folder)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{written}/{name}", os.O_WRONLY), number)
-    sys.path[:0] = env.get("PYTHONPATH", "").split(os.pathsep)
-    sys.argv = arguments[arguments[0] in ("-m", "-c") :]
-    if arguments[0] == "-c":
-        exec(arguments[1], {"__name__": "__main__"})
-    elif arguments[0] == "-m":
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(arguments[0], run_name="__main__")
+    start(arguments, env, folder)
 
 
 class Command:
@@ -49,7 +35,7 @@ class Command:
         for name in ("out", "err"):
             Path(self._folder, name).touch()  # it may be killed before it has begun
         told = (arguments[1:], dict(os.environ), str(Path.cwd()), self._folder)
-        self._process = _FORKS.Process(target=_run, args=told, daemon=True)
+        self._process = FORKS.Process(target=_run, args=told, daemon=True)
         self._process.start()
 
     @property
@@ -57,9 +43,14 @@ class Command:
         """None as long as it runs; below 0 where a signal ended it."""
         return self._process.exitcode
 
+    def send_signal(self, which: int) -> None:
+        """Unless it has ended."""
+        if self.returncode is None and self._process.pid is not None:
+            os.kill(self._process.pid, which)
+
     def kill(self) -> None:
         """SIGKILL."""
-        self._process.kill()
+        self.send_signal(signal.SIGKILL)
 
     async def communicate(self) -> tuple[bytes, bytes]:
         """Wait for its end: all that it has written."""

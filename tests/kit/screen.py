@@ -9,10 +9,11 @@ import pty
 import re
 import select
 import struct
-import subprocess
 import termios
 import time
 from dataclasses import dataclass, field
+
+from forks import Forked
 
 TOGETHER = 0.01
 """Seconds between two parts of one picture, at most."""
@@ -94,13 +95,7 @@ def watched(command: list[str], *, columns: int, env: dict[str, str] | None = No
     """Run a command on a terminal: its exit code, and the screen after everything that it sent."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm", **(env or {})},
-    )
+    process = Forked(command, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm", **(env or {})})
     os.close(theirs)
     screen, frames, start, rest = Screen(columns), list[Frame](), time.monotonic(), b""
     with contextlib.suppress(OSError):  # raised once the other side is closed

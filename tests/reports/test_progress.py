@@ -216,7 +216,7 @@ def test_a_terminal_gets_a_line_for_each_thing() -> None:
 async def test_a_real_run_is_calm_at_every_width(tmp_path: Path, port: int, columns: int) -> None:
     """On a terminal, from the first answer to the last: no line is wider than the screen, the bar has a line of its
     own, rows never fall, delivering never goes back, and the candidates stay in sight as long as rows are profiled."""
-    (tmp_path / "t.csv").write_text("text\n" + "".join(f"row {i}\n" for i in range(700)))
+    (tmp_path / "t.csv").write_text("text\n" + "".join(f"row {i}\n" for i in range(400)))
     async with MockServer(rule="label:yes,no", latency=0.02, errors={"small": 0.04}, port=port) as url:
         models = (f"openai:big@{url}?in=10&out=10", f"openai:a-model-with-a-longer-name-than-usual@{url}?in=1&out=1")
         command = [

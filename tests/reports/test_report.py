@@ -323,7 +323,7 @@ def test_a_model_that_changes_is_a_caution(run: Made) -> None:
 def test_long_lists_are_cut_and_say_so(run: Made, tmp_path: Path) -> None:
     """Hundreds of labels and pairs make no endless page."""
     labels = [f"label {i}" for i in range(300)]
-    done = run(3000, labels=labels, agreement=0.94)
+    done = run(1000, labels=labels, agreement=0.94)
     done.report(tmp_path / "r.html")
     made = Page(tmp_path / "r.html")
     assert "more labels, none commoner" in made.text

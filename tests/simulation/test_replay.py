@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from forks import ran
 
 from smart_llm.errors import InputError
 from smart_llm.simulation import replay as engine
@@ -231,7 +231,7 @@ def test_the_command_reads_them_too(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_bytes(recorded().write_csv(separator=";").encode("cp1252"))
     words = ["replay", str(path), "--reference", "big", "--encoding", "cp1252", "--json"]
-    done = subprocess.run([sys.executable, "-m", "smart_llm", *words], capture_output=True, text=True, check=False)
+    done = ran([sys.executable, "-m", "smart_llm", *words])
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"] == 200
     assert done.stderr.splitlines() == ["smart: r.csv: cells are separated by ';'."]

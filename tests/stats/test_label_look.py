@@ -133,6 +133,7 @@ def test_all_promises_of_a_run_hold_for_every_population(
     worst = max(
         sum(broken("".join(marks), look, misses, Fraction(share), 2, alpha) for look in looks) / len(looks)
         for marks in product(kinds, repeat=rows)
+        if marks[0] not in "bB"  # both labels are treated alike, so with them swapped it is the same
     )
     assert worst <= alpha
     assert worst > alpha / 8, "hardly anything ever went wrong: the test would prove nothing"

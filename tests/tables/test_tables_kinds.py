@@ -22,7 +22,7 @@ pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")
 duckdb = pytest.importorskip("duckdb")
 
-FEW = settings(max_examples=60)
+FEW = settings(max_examples=40)
 
 
 def answers(rows: int) -> tuple[list[str | None], list[str], list[str]]:

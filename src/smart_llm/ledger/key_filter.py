@@ -24,8 +24,8 @@ class Seen:
     """Keys that were added: never forgets one, may take one for another."""
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self._flags = bytearray(1 << BITS)
-        flags, source = np.frombuffer(self._flags, np.uint8), iter(keys)
+        flags, source = np.zeros(1 << BITS, np.uint8), iter(keys)  # pages that no key touches take no time or memory
+        self._flags = memoryview(flags)  # one element costs less than numpy's
         while chunk := list(islice(source, _CHUNK)):
             digests = np.frombuffer(bytes.fromhex("".join(key[len(TAG) :] for key in chunk)), np.uint8)
             last = digests.reshape(len(chunk), -1)[:, -6:].astype(np.int64)

@@ -106,14 +106,16 @@ MIGRATIONS = (m001_initial, m002_batches, m003_marks, m004_set_apart)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a ledger to this version's schema, each step in one transaction; a newer ledger is refused."""
+    """Bring a ledger to this version's schema, in one transaction; a newer ledger is refused."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     check_version(version)
-    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
-        connection.execute("BEGIN IMMEDIATE")
+    if version == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for step in MIGRATIONS[version:]:
         step(connection)
-        connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
 
 
 def check_version(version: int) -> None:

@@ -28,6 +28,8 @@ DIGITS = 4
 """Of an error, as stated: so few that no other number in the neighbourhood would do."""
 ROUNDING = 1e-13
 """What a table that can hardly err may state, per row, beyond what it errs: it rounds up."""
+BLOCK = 64
+"""Counts whose tails are summed at once: bounds the memory."""
 FAINT = 1e-16
 """Probabilities not followed further."""
 TIE = 1e-9
@@ -214,11 +216,9 @@ def error(design: Finalist, rows: int, bad: int) -> float:
             going, counts = _onward(going, counts, (rows - looks[k - 1], bad, seen - looks[k - 1]), len(shares))
         share = np.array(shares, np.int64)[counts]
         risky = (share > design.allowance) & (going > FAINT)
-        tails = [
-            _tail(rows - seen, bad - d, r, design.allowance)
-            for d, r in zip(counts[risky].tolist(), share[risky].tolist(), strict=True)
-        ]
-        total += float(going[risky] @ np.array(tails, float))
+        drawn, other = share[risky], bad - counts[risky]
+        for part in (slice(at, at + BLOCK) for at in range(0, len(drawn), BLOCK)):
+            total += float(going[risky][part] @ _tails(rows - seen, other[part], drawn[part], design.allowance))
         alive = (share < 0) & (going > FAINT)
         going, counts = going[alive], counts[alive]
         if not len(counts):
@@ -239,19 +239,22 @@ def _onward(
     return going @ chance, later
 
 
-def _tail(left: int, bad: int, drawn: int, allowed: int) -> float:
-    """P(more than `allowed` bad rows among `drawn` of `left` rows, `bad` of them bad)."""
-    most = min(bad, drawn)
-    if drawn >= left or most <= allowed:
-        return float(most > allowed)
-    mean = drawn * bad / left
-    far = int(max(mean, allowed) + 12 * mean**0.5 + 60)
-    return float(_chance(left, bad, drawn, np.arange(allowed + 1, min(most, far) + 1)).sum())
+def _tails(left: int, bad: NDArray[np.int64], drawn: NDArray[np.int64], allowed: int) -> NDArray[np.float64]:
+    """P(more than `allowed` bad rows among `drawn` of `left` rows, `bad` of them bad), for each pair."""
+    most = np.minimum(bad, drawn)
+    tails, open_ = (most > allowed).astype(float), (drawn < left) & (most > allowed)
+    if open_.any():
+        mean = drawn[open_] * bad[open_] / left
+        far = (np.maximum(mean, allowed) + 12 * mean**0.5 + 60).astype(np.int64)
+        found = np.arange(allowed + 1, int(np.minimum(most[open_], far).max()) + 1)
+        tails[open_] = _chance(left, bad[open_, None], drawn[open_, None], found).sum(axis=1)
+    return tails
 
 
-def _chance(left: int, bad: NDArray[np.int64] | int, drawn: int, found: NDArray[np.int64]) -> NDArray[np.float64]:
+def _chance(
+    left: int, bad: NDArray[np.int64], drawn: NDArray[np.int64] | int, found: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """P(`found` bad rows among `drawn` of `left` rows of which `bad` are bad), 0 where impossible."""
-    bad, found = np.broadcast_arrays(bad, found)
     possible = (found >= 0) & (found <= bad) & (drawn - found >= 0) & (drawn - found <= left - bad) & (bad >= 0)
     k, n = np.where(possible, found, 0), np.where(possible, bad, 0)
     rest = np.where(possible, drawn - found, 0)

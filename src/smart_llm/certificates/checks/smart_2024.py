@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import convert
 from msgspec.structs import replace
 from scipy.optimize import linprog
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from smart_llm.certificates.checks import Given, Promise, Round
 from smart_llm.certificates.parts import SharedRows, StatedRule
@@ -153,8 +153,8 @@ def _settled(evidence: PublishedEvidence, rounds: Sequence[Round], model: int) -
     calls, hits = np.cumsum([len(each) for each in marks]), np.cumsum([each.sum() for each in marks])
     side, agreement = float((1 + Fraction(evidence.confidence)) / 2), float(Fraction(evidence.agreement))
     with np.errstate(invalid="ignore"):
-        low = np.where(hits > 0, beta.ppf(1 - side, hits, calls - hits + 1), 0.0)
-        high = np.where(hits < calls, beta.ppf(side, hits + 1, calls - hits), 1.0)
+        low = np.where(hits > 0, betaincinv(hits, calls - hits + 1, 1 - side), 0.0)
+        high = np.where(hits < calls, betaincinv(hits + 1, calls - hits, side), 1.0)
     places = np.flatnonzero((low >= agreement) | (high < agreement))
     if not len(places):
         return len(rounds) + 1, "unknown"
@@ -205,12 +205,12 @@ def _limits_follow(each: ModelSeen, confidence: float) -> bool:
 
 def _lower(each: ModelSeen, side: float) -> float:
     hits, misses = each.agreeing, each.calls - each.agreeing
-    return float(beta.ppf(1 - side, hits, misses + 1)) if hits else 0.0
+    return float(betaincinv(hits, misses + 1, 1 - side)) if hits else 0.0
 
 
 def _upper(each: ModelSeen, side: float) -> float:
     hits, misses = each.agreeing, each.calls - each.agreeing
-    return float(beta.ppf(side, hits + 1, misses)) if misses else 1.0
+    return float(betaincinv(hits + 1, misses, side)) if misses else 1.0
 
 
 def _standing(each: ModelSeen, agreement: float) -> str:
