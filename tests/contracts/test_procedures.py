@@ -70,7 +70,7 @@ def test_no_row_that_was_decided_on_is_evidence(name: str) -> None:
     """Tables of every sort: what is decided is handed over with the first ask for evidence and with no other, and every
     row of evidence is asked about for the first time."""
     made, decided = {"ladder": odd, "per-label": labelled}[name], 0
-    for seed in range(30):
+    for seed in range(40):
         problem, population = made(seed, 200)
         asks: list[Ask] = []
 

@@ -22,7 +22,11 @@ from typing import IO, Any
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["smart_llm.cli", "smart_llm.execution", "smart_llm.learned.model", "smart_llm.gateway.serving", "polars", "pytest"]
+    [
+        *("smart_llm.cli", "smart_llm.execution", "smart_llm.learned.model", "smart_llm.gateway.serving"),
+        *("smart_llm.procedures.ladder.procedure", "smart_llm.providers.openai", "smart_llm.reports.history"),
+        *("polars", "numpy.random", "pydantic.type_adapter", "pydantic.types", "pytest"),
+    ]
 )
 
 

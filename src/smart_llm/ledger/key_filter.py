@@ -25,7 +25,7 @@ class Seen:
 
     def __init__(self, keys: Iterable[str]) -> None:
         flags, source = np.zeros(1 << BITS, np.uint8), iter(keys)  # pages that no key touches take no time or memory
-        self._flags = memoryview(flags)  # one element costs less than numpy's
+        self._flags = flags.data  # one element costs less than numpy's
         while chunk := list(islice(source, _CHUNK)):
             digests = np.frombuffer(bytes.fromhex("".join(key[len(TAG) :] for key in chunk)), np.uint8)
             last = digests.reshape(len(chunk), -1)[:, -6:].astype(np.int64)
