@@ -47,7 +47,7 @@ class SlowWhereBad:
     async def ask(self, request: Request) -> Answer:
         """Bad rows come last."""
         bad = request.prompt.removeprefix("? ") in self.wrong
-        for _ in range(8 if bad else 0):
+        for _ in range(30 if bad else 0):
             await asyncio.sleep(0)
         text = "no" if bad and request.model == "fake:small" else "yes"
         return Answer(text, Usage(1, 1), cost=10e-6 if request.model == "fake:big" else 1e-6)
