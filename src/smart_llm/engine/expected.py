@@ -13,8 +13,6 @@ from smart_llm.providers.base import Provider
 from smart_llm.tasks import packs
 from smart_llm.types import Model, Part, Request, Usage
 
-SAMPLE = 64
-"""Rows rendered before the start, to estimate what a call costs."""
 THOUGHTS = 16
 """A model that thinks is expected to use one in this many of the tokens it may think: a guess, until a pilot tells."""
 SECONDS = 1.0
@@ -53,8 +51,8 @@ def expected_usage(model: Model, provider: Provider | None, live: Live) -> list[
 
 def _sample(model: Model, live: Live) -> list[Request]:
     """What the model is asked about some rows, spread over the table."""
-    rows = np.linspace(0, live.questions.rows - 1, num=min(SAMPLE, live.questions.rows)).astype(np.int64)
-    return [live.questions.request(live.models.index(model), prompt) for prompt in live.questions.prompts(rows)]
+    number = live.models.index(model)
+    return [live.questions.request(number, prompt) for prompt in live.questions.sample]
 
 
 def _expect(request: Request, thoughts: int) -> Usage:

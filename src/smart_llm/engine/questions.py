@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from smart_llm.types import Ints, Model, Request
 
 WARM = 1.0
 """Temperature of further draws: samples of what a model would say (self-consistency; Wang et al. 2023)."""
+SAMPLE = 64
+"""Rows rendered before the start, to estimate what a call costs."""
 NONE: Ints = np.empty(0, np.int64)
 """No positions."""
 
@@ -72,6 +75,11 @@ class Questions:
         if not self.ways:
             return map(self._render, cells)
         return (Prompt.of(self._render(row), at, row) for at, row in zip(positions.tolist(), cells, strict=True))
+
+    @cached_property
+    def sample(self) -> tuple[str, ...]:
+        """The prompts of some rows, spread over the table: by these it is estimated what a call costs."""
+        return tuple(self.prompts(np.linspace(0, self.rows - 1, num=min(SAMPLE, self.rows)).astype(np.int64)))
 
     def request(self, model: int, prompt: str) -> Request:
         """The request for one row and model. Candidates are asked how sure they are, where they can say."""
