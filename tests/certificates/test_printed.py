@@ -1,6 +1,7 @@
 """What people read first in a certificate: one number of it cannot be changed without `smart verify` saying so."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,30 @@ def test_no_advice_to_take_a_cheaper_candidate_than_a_free_one(tmp_path: Path, c
     text = " ".join(done.certificate.text().split())
     assert "No candidate was asked about any row. To find out how often one agrees with fake:big," in text
     assert ("cheaper candidate" in text) == cheaper
+
+
+def test_rows_that_taught_a_candidate_are_not_said_to_be_none(tmp_path: Path) -> None:
+    """Where texts do not tell the answers, the reference answered some for `learned` alone: that is said."""
+    done = smart.run(
+        [{"text": f"row {i}"} for i in range(600)], TASK, reference="fake:big?in=10&out=10", candidates=["learned"],
+        providers={"fake:big": smart.FakeProvider(lambda r: "yes" if hash_of(r.prompt) % 2 else "no")},
+        agreement=0.98, seed=3, progress=False, ledger=tmp_path / "ledger.db",
+    )  # fmt: skip
+    text = " ".join(done.certificate.text().split())
+    rows = done.certificate.delivered.profiled
+    assert done.certificate.status == "reference-only"
+    assert rows
+    assert f"answers to {rows} rows taught learned" in text
+    assert "No candidate was asked about any row" not in text
+
+
+def hash_of(text: str) -> int:
+    """A number that no word of the text tells."""
+    return sha256(text.encode()).digest()[0]
+
+
+def test_a_file_that_is_no_certificate_is_told_what_is_wanted(tmp_path: Path) -> None:
+    """The table, given by mistake, is refused with the name of what a run writes beside it."""
+    (tmp_path / "t.csv").write_text("text\nrow\n")
+    with pytest.raises(smart.InputError, match=r"not JSON .*name the OUTPUT\.certificate\.json"):
+        smart.verify(tmp_path / "t.csv")

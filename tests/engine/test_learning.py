@@ -23,6 +23,7 @@ from smart_llm.errors import BudgetExhausted
 from smart_llm.events import Stop
 from smart_llm.ledger import Ledger, Reader
 from smart_llm.mock import MockServer
+from smart_llm.text.numbers import usd
 
 ROWS = [{"text": f"row {i}"} for i in range(150)]
 LABELS = smart.Task(prompt="Good? {text}", labels=["yes", "no"])
@@ -271,6 +272,12 @@ async def test_the_call_is_paid_by_the_run(tmp_path: Path) -> None:
     assert sum(each.calls for each in probes) == 2
     assert sum(each.cost for each in probes) == pytest.approx(2 * price)
     assert done.certificate.cost["learning"] == pytest.approx(2 * price)
+    assert (
+        f"learning whether servers keep to the answers allowed cost {usd(2 * price)} besides" in done.certificate.text()
+    )
+    page = (tmp_path / "r.html").read_text() if done.report(tmp_path / "r.html") else ""
+    assert "asked what its server can do" in page
+    assert ">probe<" not in page
     assert done.certificate.cost["lost_at_most"] == 0
     assert spent == pytest.approx(done.cost + 2 * price)
 

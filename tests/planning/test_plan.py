@@ -147,7 +147,7 @@ def test_a_plan_says_which_run_it_would_take_up(tmp_path: Path) -> None:
 WARNED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing may differ": ({"agreement": "0.999"}, "allows no row to differ"),
     "dear candidate": ({"candidates": ["fake:tiny?in=20&out=20"]}, "costs as much a row as fake:big or more"),
-    "budget": ({"budget": 1e-6}, "less than the expected cost"),
+    "budget": ({"budget": 1e-6}, "less than the expected cost ($"),
     "labels inside labels": (
         {"task": smart.Task("{text}", labels=["positive", "very positive"])},
         "'positive' stands inside 'very positive'",

@@ -91,6 +91,8 @@ def test_a_bad_book_is_told(tmp_path: Path, text: str) -> None:
         ("fake:x?in=inf&out=1", "in=inf is not a price"),
         ("fake:x?in=one&out=1", "in=one is not a price"),
         ("fake:x?price=1", "unknown option 'price'"),
+        ("fake:x?inn=1&out=1", r"pack_template. Did you mean in\?"),
+        ("regx:a=b", r"function, regex. Did you mean regex\?"),
         ("openai:x?in=1&out=1&batch_in=1", "a batch price needs both directions"),
         ("openai:x?in=1&out=1&effort=hard", "effort=hard is not known; write one of none, minimal, low"),
         ("fake:x?in=1&out=1&effort=low", "leave effort out"),

@@ -148,7 +148,8 @@ def read(path: Path | str) -> dict[str, Json]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except msgspec.DecodeError as error:
-        raise InputError(f"{path}: not JSON ({error}).") from error
+        wanted = "name the OUTPUT.certificate.json that a run wrote, or the ledger of a gateway"
+        raise InputError(f"{path}: not JSON ({error}); {wanted}.") from error
     said = value.get("format") if isinstance(value, dict) else None
     if said != FORMAT:
         other = f": its format is {said}, this program reads {FORMAT}" if said else f" of this program ({FORMAT})"
@@ -244,6 +245,7 @@ def _lines(c: Certificate) -> list[str]:
         f"  cost       {usd(cost.total)} (profiling {usd(cost.profiling)}, delivery {usd(cost.delivery)}); "
         f"reference on every row ≈ {usd(cost.reference_only)}" + _saving(cost),
         *_paid(cost),
+        *_learning(cost),
         *_trials(c),
         *([f"             failed calls may have cost up to {usd(lost)} more"] if (lost := cost.lost_at_most) else []),
         *(f"  {'labels' if not i else '':10} {line}" for i, line in enumerate(_labels(c))),
@@ -285,7 +287,7 @@ def alone(c: Certificate) -> str:
     if c.status != "reference-only":
         return ""
     withheld = c.evidence.get("mix", c.evidence).get("withheld")
-    return why_alone(c.plan, c.claim, c.delivered.standings, withheld)
+    return why_alone(c.plan, c.claim, c.delivered, withheld)
 
 
 def given(c: Certificate) -> list[tuple[str, int, int]]:
@@ -347,6 +349,13 @@ def _paid(cost: Cost) -> list[str]:
         f"             this run paid {usd(cost.paid)}; answers for {usd(cost.reused)} were bought by earlier "
         "runs and re-used for nothing"
     ]
+
+
+def _learning(cost: Cost) -> list[str]:
+    """What is in no total: calls that no answer of a row came of."""
+    if not cost.learning:
+        return []
+    return [f"             learning whether servers keep to the answers allowed cost {usd(cost.learning)} besides"]
 
 
 def trials(c: Certificate) -> tuple[int, float]:

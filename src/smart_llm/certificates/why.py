@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 
-from smart_llm.certificates.parts import Claim
+from smart_llm.certificates.parts import Claim, Delivered
 from smart_llm.text.numbers import count, percent, percents
 from smart_llm.types import Standing
 from smart_llm.types.plan import FrozenPlan
@@ -19,22 +18,36 @@ WITHHELD = {
 """A certified share that is not used → why."""
 
 
-def why_alone(plan: FrozenPlan, claim: Claim, standings: Sequence[Standing], withheld: str | None) -> str:
+def why_alone(plan: FrozenPlan, claim: Claim, delivered: Delivered, withheld: str | None) -> str:
     """One or two sentences on a certificate's status `reference-only`. withheld: why a share is not used."""
     if plan.procedure == "reference-only":
         return "The procedure asked for lets the reference answer every row."
     if not claim.allowance:
         least = percents(plan.agreement)
         return f"An agreement of {least} lets no row of {claim.rows:,} differ, so nobody else can answer."
-    asked = [each for each in standings if each.profiled]
+    asked = [each for each in delivered.standings if each.profiled]
     if not asked:
-        rows = count(claim.rows, "row")
-        return (
-            f"No candidate was asked about any row. To find out how often one agrees with {claim.reference}, "
-            f"{claim.reference} has to answer rows itself; with {rows}, that was expected to leave too little to save. "
-            f"A {_changes(plan, 'larger table')} may change that."
-        )
+        return _taught(plan, delivered.profiled) if delivered.profiled else _nobody(plan, claim)
     return _nearest(asked, plan, withheld)
+
+
+def _taught(plan: FrozenPlan, rows: int) -> str:
+    """Where the reference answered rows and no candidate did: they taught one, and it was then let be."""
+    return (
+        f"The reference's answers to {count(rows, 'row')} taught learned. By these, leaving rows to it was expected to "
+        "save too little for what a proof costs, so none was asked for: the texts may not tell the answers. "
+        f"A {_changes(plan, 'larger table')} may change that."
+    )
+
+
+def _nobody(plan: FrozenPlan, claim: Claim) -> str:
+    """Where no row was asked of a candidate, and none for the sake of one."""
+    return (
+        f"No candidate was asked about any row. To find out how often one agrees with {claim.reference}, "
+        f"{claim.reference} has to answer rows itself; with {count(claim.rows, 'row')}, that was expected to leave too "
+        "little to save, or one call (about a row far longer than the others, say) might have cost more than may be "
+        f"spent before anything is known. A {_changes(plan, 'larger table')} may change that."
+    )
 
 
 def _changes(plan: FrozenPlan, *what: str) -> str:

@@ -46,13 +46,18 @@ def _print(done: Run[Any], output: Path | str, report: Path | None, as_json: boo
     from smart_llm.engine.outputs import CERTIFICATE
     from smart_llm.reports.history import paid_by_all
     from smart_llm.tables.writing import described
-    from smart_llm.text.numbers import spending
+    from smart_llm.text.numbers import count, spending
 
     certificate, (total, lost) = f"{output}{CERTIFICATE}", paid_by_all(done.ledger)
     if not as_json:
         print(done.certificate.text(width()))
         how = described(output) if isinstance(output, Path) and output.is_file() else ""
         print(f"written: {output}{f' ({how})' if how else ''}\ncertificate: {certificate}")
+        if lost_rows := done.certificate.errors.rows:
+            print(
+                f"without an answer: {count(lost_rows, 'row')}; the column of statuses says why. Where replies broke "
+                "the output contract, do the labels, or the kind of answer, fit the prompt? --retry broken asks anew"
+            )
         print(f"ledger: {done.ledger} (all its runs: {spending(total, lost, 'paid')})")
         made = f"smart report {done.run_id} --ledger {quote(str(done.ledger))} makes one"
         print(f"report: {report if report is not None else made}")

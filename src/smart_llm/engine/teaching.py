@@ -34,6 +34,7 @@ from smart_llm.providers.taught import Taught
 from smart_llm.scores.traits import answer_key
 from smart_llm.tasks import Task
 from smart_llm.tasks.given import value_of
+from smart_llm.text.numbers import usd
 from smart_llm.types import AGREE, BAD, DEFER, Answers, Ask, Ints, Json, Least
 
 TRIED, USED = 0.01, 0.03
@@ -104,9 +105,9 @@ class Teaching:
         self._learner.few = min(FEW, int(TRIED * self._worth))
         if rates[0] and self._learner.few < min(SOME, rows):
             raise InputError(
-                f"--candidate {self._provider.name}: the vector of a text is expected to cost {vector / rates[0]:.2g} "
-                f"of an answer of the reference, too much to find out on {rows:,} rows whether vectors help; name an "
-                "embedder that costs less, or leave embed= out."
+                f"--candidate {self._provider.name}: the vector of a text is expected to cost {usd(vector)}, an "
+                f"answer of the reference {usd(rates[0])}: too much to find out on {rows:,} rows whether vectors help. "
+                "Name an embedder that costs less (&in= is its price per million tokens), or leave embed= out."
             )
 
     @property

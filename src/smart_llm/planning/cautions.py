@@ -16,7 +16,7 @@ from smart_llm.engine.live import Live
 from smart_llm.procedures import described
 from smart_llm.providers.rules import FUNCTION, REGEX
 from smart_llm.scores.traits import answer_key
-from smart_llm.text.numbers import count
+from smart_llm.text.numbers import count, usd
 from smart_llm.types.share import allowed
 
 if TYPE_CHECKING:
@@ -108,7 +108,11 @@ def _size(facts: Facts) -> Iterator[str]:
 def _budget(facts: Facts) -> Iterator[str]:
     budget, asked = facts.budget, facts.asked
     if budget is not None and budget < asked.high:
-        likely = "less than the expected cost" if budget < asked.cost else "within the interval of the cost"
+        likely = (
+            f"less than the expected cost ({usd(asked.cost)})"
+            if budget < asked.cost
+            else "within the interval of the cost"
+        )
         yield (
             f"The budget of ${budget:g} is {likely}: the run may stop before the end. What it bought is kept, and the "
             "same command with a larger budget goes on."

@@ -241,7 +241,10 @@ def _options(name: str, query: str) -> dict[str, str]:
     pairs = parse_qsl(query, keep_blank_values=True)
     for option, _ in pairs:
         if option not in _OPTIONS:
-            raise InputError(f"Model {_shown(name)}: unknown option {option!r}; there are {', '.join(_OPTIONS)}.")
+            raise InputError(
+                f"Model {_shown(name)}: unknown option {option!r}; there are {', '.join(_OPTIONS)}."
+                f"{meant(option, _OPTIONS)}"
+            )
     if twice := [option for option, many in Counter(option for option, _ in pairs).items() if many > 1]:
         raise InputError(f"Model {_shown(name)}: {twice[0]}= is given twice; give it once.")
     return dict(pairs)
@@ -256,8 +259,8 @@ def _check_provider(name: str, provider: str, url: str | None) -> None:
     known = (*ENDPOINTS, *IN_PROCESS)
     if provider not in known:
         raise InputError(
-            f"Model {_shown(name)}: unknown provider {provider!r}; there are {', '.join(known)}."
-            f"{meant(provider, known)}"
+            f"Model {_shown(name)}: unknown provider {provider!r}; there are {', '.join((*known, 'regex'))}."
+            f"{meant(provider, (*known, 'regex'))}"
         )
     if url and provider not in DIALECTS:
         raise InputError(

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.certificates.parts import Cost
 from smart_llm.ledger import canonical
-from smart_llm.ledger.reader import Spent
+from smart_llm.ledger.reader import PROBE, Spent
 from smart_llm.reports import svg
 from smart_llm.reports.blocks import (
     Block,
@@ -283,6 +283,7 @@ def errors(facts: Facts) -> Section:
             "superseded": "answered twice",
             "gave up": "row given up",
             "set apart": "asked again",
+            PROBE: "asked what its server can do",
         }
         rows = [
             (facts.short(each.model), names.get(each.outcome, each.outcome), _calls(each), usd(each.cost))
