@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from commands import numbered, usual
 
 import smart_llm as smart
+from smart_llm.mock.server import MockServer
 
 Command = Callable[..., tuple[int, str, str]]
 TASK = smart.Task("Good? {text}", labels=["yes", "no"])
@@ -63,3 +65,14 @@ def test_the_rule_says_that_equal_rows_are_answered_alike(tmp_path: Path) -> Non
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Rows that ask the same get the same answer" in page
     assert "wherever it has a score" not in page
+
+
+async def test_rows_without_an_answer_are_told_with_what_to_do(command: Command, table: Path) -> None:
+    """A misspelt label leaves some rows without an answer: the last lines say so, and where to look."""
+    async with MockServer(rule="label:yes,no", port=0) as url:
+        models = {"reference": f"openai:big@{url}?in=10&out=10", "candidate": f"openai:small@{url}?in=1&out=1"}
+        _, printed, _ = await asyncio.to_thread(command, *usual(table, labels="yes,noo", **models))
+        _, clean, _ = await asyncio.to_thread(command, *usual(table, **models))
+    assert re.search(r"without an answer: \d+ rows; the column of statuses says why", printed)
+    assert "do the labels, or the kind of answer, fit the prompt? --retry broken" in printed
+    assert "without an answer" not in clean
