@@ -75,3 +75,15 @@ def test_a_candidate_that_talks_is_found_out_at_once(tmp_path: Path, tokens: int
     done = run(rows(1500), tmp_path, reference=BIG, candidates=[SMALL], providers=given)
     assert done.cost <= 1.05 * done.certificate.cost["reference_only"]
     assert smart.verify(done.certificate, done.ledger) == []
+
+
+@pytest.mark.parametrize("count", [250, 330])
+def test_a_few_very_long_rows_keep_no_candidate_from_being_tried(tmp_path: Path, count: int) -> None:
+    """What a call may cost at most is reckoned for a row drawn at random, as what the reference's costs is: one row
+    in fifty with 30,000 characters leaves a good candidate at a tenth of the price as good as it was."""
+    table = rows(count)
+    for row in table[::50]:
+        row["text"] += " and so on" * 3000
+    done = run(table, tmp_path, reference=BIG, candidates=[SMALL], providers=providers(small=answering(0.01)))
+    assert delivered_by_small(done) > count / 2
+    assert done.saving > 1.5

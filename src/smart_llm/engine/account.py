@@ -144,8 +144,10 @@ class Account:
     def reference_only(self, profiled: Ints, lost: Collection[int] = ()) -> float:
         """Estimate, USD: what the reference would have cost on every distinct request.
 
-        From the rows profiled (a uniform sample), where there are enough of them; exact when all were asked. lost: rows
-        that it was asked about and has no answer for.
+        Exact when all were asked. Else what those that it was asked have cost, and for the others what candidates have
+        cost there, times what the reference has cost for each dollar of theirs on the rows profiled (a uniform sample):
+        so long rows count as such. Where that is not known of every one of them, the mean of the rows profiled. lost:
+        rows that it was asked about and has no answer for.
         """
         asked = ~np.isnan(self.costs[0])
         asked[self._groups[list(lost)]] = True
@@ -153,4 +155,17 @@ class Account:
             return float(self.spent()[0])
         known = self.reference[profiled] if len(profiled) >= ENOUGH else self.reference
         known = known[~np.isnan(known)]
+        beside = self._by_candidates(np.unique(self._groups[profiled]))[~asked]
+        if not np.isnan(beside).any():
+            return float(self.spent()[0] + beside.sum())
         return float(known.mean() * self.costs.shape[1]) if len(known) else 0.0
+
+    def _by_candidates(self, sample: Ints) -> Floats:
+        """Shape (distinct requests,): what the reference is expected to cost by what candidates have, of which this
+        sample shows the ratio; NaN where none tells."""
+        found = np.full(self.costs.shape[1], np.nan)
+        for model, costs in enumerate(self.costs):
+            both = sample[~np.isnan(self.costs[0, sample]) & ~np.isnan(costs[sample])]
+            if model and model not in self._ways and len(both) >= ENOUGH and (paid := costs[both].sum()) > 0:
+                found = np.where(np.isnan(found), costs * (self.costs[0, both].sum() / paid), found)
+        return found

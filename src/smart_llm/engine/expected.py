@@ -27,14 +27,16 @@ def expected_cost(model: Model, provider: Provider, live: Live) -> float:
 
 def most_cost(model: Model, live: Live) -> float:
     """USD of asking about a row at most, further draws included, and of all rows that share its call: a token for every
-    byte sent, all the tokens there is room for; ∞ where time is what costs. From the same sample of rows as
-    `expected_cost`."""
+    byte sent, all the tokens there is room for; ∞ where time is what costs. The mean of the same sample of rows as in
+    `expected_cost`, as rows are drawn at random: what surprises is what a model writes, and one long row among a
+    hundred costs the reference more, too."""
     if model.rate.cpu_hour:
         return inf
-    return max(
-        model.rate.bound(sent_bytes(request, model), request.max_tokens + model.thinking) * (1 + model.draws)
+    bounds = [
+        model.rate.bound(sent_bytes(request, model), request.max_tokens + model.thinking)
         for request in _sample(model, live)
-    )
+    ]
+    return float(np.mean(bounds)) * (1 + model.draws)
 
 
 def row_cost(model: Model, usage: Usage) -> float:
