@@ -45,8 +45,8 @@ def _nobody(plan: FrozenPlan, claim: Claim) -> str:
     return (
         f"No candidate was asked about any row. To find out how often one agrees with {claim.reference}, "
         f"{claim.reference} has to answer rows itself; with {count(claim.rows, 'row')}, that was expected to leave too "
-        "little to save, or one call (about a row far longer than the others, say) might have cost more than may be "
-        f"spent before anything is known. A {_changes(plan, 'larger table')} may change that."
+        "little to save, or one call might have cost more than may be spent before anything is known. "
+        f"A {_changes(plan, 'larger table')} may change that."
     )
 
 
