@@ -44,6 +44,8 @@ async def profiled(job: Job, record: RunRecord, live: Live, stands: Stands, sess
     diary = Diary(session.ledger, record.run_id)
     live.rows.proven = diary.answered or record.state == DONE
     live.client.hold(stands.before_delivery, stands.paid)
+    if live.teaching is not None:
+        live.teaching.priced(_rates(record, live, session)[0])
     live.account.lost = await _set_aside(record, live, session)
     live.account.close("set_aside")
     verdict = await _profile(job, record, live, session, ahead, diary)
@@ -99,8 +101,6 @@ def _count_piloted(live: Live, ledger: Ledger) -> None:
 async def _profile(job: Job, record: RunRecord, live: Live, session: Session, ahead: Ahead, diary: Diary) -> Verdict:
     """Drive the procedure. What was asked before is told again, from the ledger; what is new is recorded."""
     rates, bounds, packs = _rates(record, live, session)
-    if live.teaching is not None:
-        live.teaching.priced(rates)
     lost, requests = live.account.lost, live.questions.to_come
     grown = continued(record.plan, session.ledger)[1] if record.plan.grown is not None else None
     shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=lost, requests=requests, grown=grown)

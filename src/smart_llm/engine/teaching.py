@@ -64,7 +64,8 @@ class Teaching:
         embeds = provider.embedder is not None
         self._shelf = Shelf(len(population), lambda at: self._texts(population[at]), self._vectors if embeds else None)
         self._learner, self._last = Learner(self._shelf, fields=fields_of(job.task)), np.empty(0, np.int64)
-        self._by_vectors, self._worth, self._ready = embeds, inf, False
+        self._begun, self._embeds, self._by_vectors = self._learner.recipes, False, embeds
+        self._worth, self._ready = inf, False
         self._remembered = Remembered(job, record, ledger, live)
         self._remembered.note()
 
@@ -75,8 +76,8 @@ class Teaching:
         """Of these rows' texts; nothing of those that have none, since they could not be embedded."""
         texts = self._texts(self._live.questions.aside.population[positions])
         known = [self._provider.vectors.get(text) for text in texts]
-        width = next((len(vector) for vector in known if vector is not None), 0)
-        return np.stack([np.zeros(width, np.float32) if vector is None else vector for vector in known])
+        none = np.zeros(self._provider.numbers, np.float32)
+        return np.stack([none if vector is None else vector for vector in known])
 
     async def _embed(self, positions: Ints) -> None:
         """Have these rows' texts embedded, once for ever: their vectors are kept in the ledger."""
@@ -90,7 +91,7 @@ class Teaching:
             text, row = item
             answer = await self._live.client.ask(vector_request(text, str(self._at)))
             if answer.error is None:
-                known[text] = vector_in(answer)
+                known[text] = self._provider.fitting(vector_in(answer))
                 self._live.account.count(row, self.number, answer.cost)
 
         await each(todo.items(), one, workers=CONCURRENCY, stop=self._live.stop)
@@ -100,20 +101,15 @@ class Teaching:
         to find out whether they help."""
         if self._provider.embedder is None or not rates[self.number]:
             return
-        rows, vector = self._shelf.rows, rates[self.number]
+        rows, vector = self._live.questions.to_come, rates[self.number]
         self._worth = rows * rates[0] / vector
         self._learner.few = min(FEW, int(TRIED * self._worth))
         if rates[0] and self._learner.few < min(SOME, rows):
             raise InputError(
                 f"--candidate {self._provider.name}: the vector of a text is expected to cost {usd(vector)}, an "
-                f"answer of the reference {usd(rates[0])}: too much to find out on {rows:,} rows whether vectors help. "
-                "Name an embedder that costs less (&in= is its price per million tokens), or leave embed= out."
+                f"answer of the reference {usd(rates[0])}: too much to find out on {rows:,} different rows whether vectors "
+                "help. Name an embedder that costs less (&in= is its price per million tokens), or leave embed= out."
             )
-
-    @property
-    def _embeds(self) -> bool:
-        """Whether the model of the last lesson looks at vectors."""
-        return self._learner.fitted is not None and self._learner.fitted.embeds
 
     async def lesson(self, ask: Ask) -> tuple[Answers, dict[str, Json]]:
         """Teach it with these rows; what is said of them, and what else is to be recorded."""
@@ -122,8 +118,8 @@ class Teaching:
         if self._by_vectors:
             await self._embed(ask.positions)
         said = await asyncio.to_thread(self._learner.teach, ask.positions, labels, by_vectors=self._by_vectors)
-        sheet = self._sheet(ask)
-        fitted = self._learner.fitted
+        sheet, fitted = self._sheet(ask), self._learner.fitted
+        self._embeds = fitted is not None and fitted.embeds
         for k, label in enumerate(labels):
             told = None
             if fitted is not None and said is not None and said.label[k] >= 0:
@@ -161,7 +157,7 @@ class Teaching:
 
     async def told(self, ask: Ask, entry: Entry) -> Answers:
         """A lesson of an earlier session, as it was recorded."""
-        self._by_vectors = bool(entry["by_vectors"])
+        self._by_vectors = bool(entry.get("by_vectors", True))  # earlier versions always did, and did not say so
         if self._by_vectors:
             await self._embed(ask.positions)
         if entry.get("embedded"):
@@ -177,6 +173,7 @@ class Teaching:
         place = np.full(self._live.questions.rows, -1)
         place[self._live.questions.aside.population] = np.arange(len(self._live.questions.aside.population))
         named = place[np.array(entry["least"]["positions"], np.int64)]
+        self._begun, self._embeds = self._learner.recipes, bool(entry.get("embedded"))
         self._learner.recipes = tuple(Recipe(**recipe) for recipe in entry["recipes"])
         self._taught(ask)
         least = Least(named, np.array(entry["least"]["odds"], float), entry["least"]["share"])
@@ -198,7 +195,7 @@ class Teaching:
             self._learner.fitted = kept_model(kept)
         elif self._learner.fitted is None:
             self._learner.earlier = self._remembered.earlier
-            labels = self._labels(self._last)
+            self._learner.recipes, labels = self._begun, self._labels(self._last)  # what that lesson began with
             await asyncio.to_thread(self._learner.teach, self._last, labels, by_vectors=self._by_vectors)
         fitted = self._learner.fitted
         if fitted is None:

@@ -139,6 +139,8 @@ class Learner:
             return asked[:0], np.empty(0)
         left = self._namable()
         left = left[~np.isin(self._shelf.pool[left], asked)]
+        if not len(left):
+            return asked[:0], np.empty(0)
         odds = self.fitted.of_rows(self._shelf.of_pool()[left], self._vectors(self._shelf.pool[left])).odds
         first = np.argsort(odds, kind="stable")[:count]
         return self._shelf.pool[left[first]], odds[first]

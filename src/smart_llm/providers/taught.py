@@ -29,7 +29,7 @@ FREE = Usage(cpu_seconds=1e-9)
 
 class Taught:
     """fitted: what answers, once there is any. around: characters of a prompt before and after what the row says.
-    vectors: of texts, as far as they are known. told: see `base.Told`."""
+    vectors: of texts, as far as they are known; numbers: how many each has, 0 before there is one. told: see `base.Told`."""
 
     def __init__(self, model: Model) -> None:
         self.name, self.around = model.name, (0, 0)
@@ -39,6 +39,7 @@ class Taught:
         if isinstance(self.embedder, Served):
             self.embedder.heard = self._heard
         self.vectors: dict[str, Vector] = {}
+        self.numbers = 0
         self._waiting: list[tuple[str, Vector | None, asyncio.Future[Answer]]] = []
 
     def _heard(self, headers: Mapping[str, str]) -> None:
@@ -50,12 +51,22 @@ class Taught:
         before, after = self.around
         return prompt[before : len(prompt) - after]
 
+    def fitting(self, vector: Vector) -> Vector:
+        """The same; `Refused` where it has more or fewer numbers than others had."""
+        self.numbers = self.numbers or len(vector)
+        if len(vector) != self.numbers:
+            raise Refused(
+                f"{self.name}: vectors of {self.numbers:,} and of {len(vector):,} numbers came from the same embedder. "
+                "Name one whose vectors all have as many; what was bought is kept."
+            )
+        return vector
+
     async def complete(self, request: Request) -> Answer:
         """Its answer and how sure it is; or the vector of a text, where that is asked for."""
         if (request.at or "").startswith(EMBED):
             assert self.embedder is not None
             vector, usage = await self.embedder.embed(request.prompt)
-            return vector_answer(vector, usage if usage != Usage() else FREE)
+            return vector_answer(self.fitting(vector), usage if usage != Usage() else FREE)
         text = self.cut(request.prompt)
         if self.embedder is None:
             return await self._answered(text, None)
@@ -70,7 +81,7 @@ class Taught:
         if (known := self.vectors.get(text)) is not None:
             return known, FREE
         made, usage = await self.embedder.embed(text)
-        return vector_in(vector_answer(made, usage)), usage if usage != Usage() else FREE
+        return vector_in(vector_answer(self.fitting(made), usage)), usage if usage != Usage() else FREE
 
     async def _answered(self, text: str, vector: Vector | None) -> Answer:
         asked: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

@@ -162,6 +162,7 @@ def procedure(problem: Problem) -> Generator[Ask, Answers, Verdict]:
     while (rows := next_lesson(course)) > course.rows:
         yield from lengthened(course, sampled(course, rows), ())
         yield from chosen(course, rows - course.rows)
+        yield from lengthened(course, course.random + rows - course.rows, ())  # where too few could be named
         yield from lesson(course)
     return (yield from finished(course))
 
