@@ -107,8 +107,8 @@ class Teaching:
         if rates[0] and self._learner.few < min(SOME, rows):
             raise InputError(
                 f"--candidate {self._provider.name}: the vector of a text is expected to cost {usd(vector)}, an "
-                f"answer of the reference {usd(rates[0])}: too much to find out on {rows:,} different rows whether vectors "
-                "help. Name an embedder that costs less (&in= is its price per million tokens), or leave embed= out."
+                f"answer of the reference {usd(rates[0])}: too much to find out on {rows:,} different rows whether "
+                "vectors help. Name an embedder that costs less (&in= is its price), or leave out embed=."
             )
 
     async def lesson(self, ask: Ask) -> tuple[Answers, dict[str, Json]]:

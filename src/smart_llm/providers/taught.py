@@ -29,7 +29,8 @@ FREE = Usage(cpu_seconds=1e-9)
 
 class Taught:
     """fitted: what answers, once there is any. around: characters of a prompt before and after what the row says.
-    vectors: of texts, as far as they are known; numbers: how many each has, 0 before there is one. told: see `base.Told`."""
+    vectors: of texts, as far as they are known; numbers: how many each has, 0 before there is one. told: see
+    `base.Told`."""
 
     def __init__(self, model: Model) -> None:
         self.name, self.around = model.name, (0, 0)
