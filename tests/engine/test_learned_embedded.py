@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from vectors import embedded, model_of
 
 import smart_llm as smart
 from smart_llm.errors import InputError
-from smart_llm.learned.model import kept_model
 from smart_llm.ledger import Reader
-from smart_llm.ledger.entries import TAUGHT
 from smart_llm.mock import Faults, MockServer
 from smart_llm.providers.embeddings import embedder_of
 from smart_llm.providers.specs import resolve
@@ -28,12 +27,12 @@ ROWS = 1000
 HOME = os.environ.get("SMART_HOME", "")  # as it was before each test was given a folder of its own
 
 
-def table(hints: int = 0) -> list[dict[str, str]]:
+def table(hints: int = 0) -> list[str]:
     """Rows whose words tell nothing that could be learned, every one is new; or which say what they mean in one of so
     many pairs of words."""
     rng = Random(2)
     rows = [f"item{rng.randrange(10**9)} in shop {number}" for number in range(ROWS)]
-    return [{"text": f"{row} {_hint(row, rng.randrange(hints))}" if hints else row} for row in rows]
+    return [f"{row} {_hint(row, rng.randrange(hints))}" if hints else row for row in rows]
 
 
 def _hint(row: str, number: int) -> str:
@@ -68,23 +67,7 @@ async def run(ledger: Path, url: str, stop: int = 0, price: float = 0.02, hints:
         text = request.prompt.split("Review: ")[1]
         return "positive" if meant(text.rpartition(" ")[0] if hints else text) > 0 else "negative"
 
-    return await smart.arun(
-        table(hints),
-        TASK,
-        reference="fake:ref?in=100&out=100",
-        candidates=[f"learned?embed=openai:e@{url}&in={price}"],
-        providers={"fake:ref": smart.FakeProvider(truth, keep=True)},
-        agreement=0.85,
-        seed=4,
-        ledger=ledger,
-        progress=False,
-    )
-
-
-def model_of(ledger: Path, run_id: str) -> Any:
-    """The model that was taught."""
-    with Reader.open(ledger) as reader:
-        return kept_model(next(event.payload for event in reader.events(run_id) if event.kind == TAUGHT))
+    return await embedded(ledger, url, table(hints), truth, task=TASK, price=price, agreement=0.85)
 
 
 @pytest.mark.asyncio
@@ -156,7 +139,8 @@ asyncio.run(t.run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
 """
     server = MockServer(vectors=telling)
     async with server as url:
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        here = Path(__file__).parent
+        env = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent / 'kit'}"}
         command = [sys.executable, "-c", code, str(tmp_path / "k.db"), url, "60"]
         killed = await asyncio.create_subprocess_exec(*command, env=env, stderr=subprocess.PIPE)
         assert await killed.wait() == 9

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from vectors import embedded, model_of
 
 import smart_llm as smart
 from smart_llm.errors import InputError, Refused
 from smart_llm.learned.learner import Learner, Shelf
-from smart_llm.learned.model import kept_model
-from smart_llm.ledger import Reader
 from smart_llm.ledger.entries import TAUGHT
 from smart_llm.mock import MockServer
 from smart_llm.types import Request
@@ -42,17 +41,7 @@ def answer(request: Request) -> str:
 
 async def run(ledger: Path, url: str, rows: list[str], price: float, task: smart.Task = TASK) -> smart.Run[Any]:
     """A run with embeddings of this server, at that price."""
-    return await smart.arun(
-        [{"text": text} for text in rows],
-        task,
-        reference="fake:ref?in=100&out=100",
-        candidates=[f"learned?embed=openai:e@{url}&in={price}"],
-        providers={"fake:ref": smart.FakeProvider(answer, keep=True)},
-        agreement=0.75,
-        seed=4,
-        ledger=ledger,
-        progress=False,
-    )
+    return await embedded(ledger, url, rows, answer, task=task, price=price, agreement=0.75)
 
 
 @pytest.mark.asyncio
@@ -115,19 +104,13 @@ async def test_killed_after_its_last_lesson_it_learns_the_same_model(tmp_path: P
     ledger = tmp_path / "l.db"
     async with MockServer(vectors=lambda _: [0.5, 0.3, 0.2]) as url:
         done = await run(ledger, url, texts(1000), price=0.02)
-        model = model_of(ledger, done.run_id)
+        model = model_of(ledger, done.run_id).digest
         stopped_before_taught(ledger, done.run_id, without=without)
         again = await run(ledger, url, texts(1000), price=0.02)
     assert again.run_id == done.run_id
-    assert model_of(ledger, done.run_id) == model
+    assert model_of(ledger, done.run_id).digest == model
     assert again.table == done.table
     assert smart.verify(again.certificate, ledger=ledger) == []
-
-
-def model_of(ledger: Path, run_id: str) -> str:
-    """The hash of the model that was taught."""
-    with Reader.open(ledger) as reader:
-        return kept_model(next(event.payload for event in reader.events(run_id) if event.kind == TAUGHT)).digest
 
 
 def test_where_all_rows_that_could_be_named_were_asked_about_none_is_named() -> None:

@@ -8,7 +8,7 @@ from typing import Self
 
 
 class Limit:
-    """Raises `TimeoutError` in a block that is still running after so many seconds, or when `end` is called."""
+    """Raises `TimeoutError` inside a block that still runs after the given seconds, or as soon as `end` is called."""
 
     __slots__ = ("_before", "_over", "_seconds", "_task", "_timer")
 

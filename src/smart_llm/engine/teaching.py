@@ -41,7 +41,7 @@ TRIED, USED = 0.01, 0.03
 """What the vectors of the rows it learns from may cost, as a share of what the reference costs on every row: while they
 tell nothing, and once they do. Those of the rows it names cost `TRIED` at most besides."""
 SOME = 100
-"""Rows whose vectors can be told to tell something; an embedder too expensive for so many is refused."""
+"""Fewest rows on which it can be found out whether vectors help. An embedder too expensive for them is refused."""
 
 
 def fields_of(task: Task) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ miss of the promise, s + m > B, has probability at most f(s) = H(B − s), and 1
     P(s + m > B) ≤ E f(s) ≤ f(0) + Σ (f(j) − f(j − 1)) · P(s ≥ j),    j = 1 … B + 1.
 
 Errors of several parts add up like independent ones, so a few rows of an added part are enough where the look at the
-first part was precise. For the last part, whose look is still to be chosen, the sum is taken over a grid of blocks; f
-is evaluated at the upper end of each block, so the result is rounded up. However many parts there were before, they are
-summed up once, part by part, for every number of bad rows.
+first part was precise. The look at the last part is still to be chosen, so its sum is taken over blocks of j, with f at
+the upper end of each block: the result is rounded up. The parts before it are summed only once, one after the other,
+for every number of bad rows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROUNDING = 1e-12
 CREDITS = tuple(np.unique(np.round(np.r_[0:12, 1.2 ** np.arange(14, 26)]).astype(int)).tolist())
 """What may be chosen."""
 FEW = 50
-"""If at most so many rows were added, all of them are asked about: a new run would ask about as many."""
+"""Most added rows that are all asked about, since a new run would ask about as many."""
 SHAPE = 3.0
 """What is believed of rows that are added, whatever was seen: of the surest share x of them the share d·x^SHAPE is bad,
 d being what may differ."""
