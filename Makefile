@@ -20,8 +20,10 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
-unit: $(VENV)/ready            ## bytecode is written: each of the four reads what another has rewritten
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist worksteal
+# Bytecode is written: each of the four reads what another has rewritten. Small matrices gain nothing from threads, and
+# the threads of four processes would spend a fifth of their time waiting for each other.
+unit: $(VENV)/ready            ## all tests, in four processes
+	env -u PYTHONDONTWRITEBYTECODE OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 4 --dist worksteal
 
 docs: $(VENV)/ready            ## the documentation site, strictly, into site/
 	$(BIN)/python scripts/cli_reference.py

@@ -17,7 +17,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smart_llm.stats.dual import USUAL, Costs, Fineness, Grid, Prior, Rule, cut, error_of, level, marginal, solve
+from smart_llm.stats.dual import (
+    USUAL,
+    Costs,
+    Fineness,
+    Grid,
+    Prior,
+    Rule,
+    arrivals,
+    cut,
+    errors,
+    level,
+    marginal,
+    solve,
+)
 from smart_llm.stats.following import Ahead, ahead_of
 from smart_llm.stats.hypergeometric import Ints
 from smart_llm.stats.sequential import GO_ON, Table, Worst, reach, worst_error
@@ -74,9 +87,10 @@ def _scaled(grid: Grid, rule: Rule, scale: float) -> Rule:
 def _fill(grid: Grid, rule: Rule, alpha: float) -> _Offer:
     """The largest scale of the shares at which the approximate error is at most α."""
     low, high, error = -7.0, 7.0, 0.0  # of the scale's asinh: it is nearly always close to 0
+    found = arrivals(grid, rule, rule.stop)
     for _ in range(8):
         middle = (low + high) / 2
-        most = float(error_of(grid, _scaled(grid, rule, NEAR * np.sinh(middle))).max())
+        most = float(errors(grid, found, _scaled(grid, rule, NEAR * np.sinh(middle)).share).max())
         low, high, error = (middle, high, most) if most <= alpha else (low, middle, error)
     filled = _scaled(grid, rule, NEAR * np.sinh(low))
     return _Offer(filled, _cost(grid, filled), error)

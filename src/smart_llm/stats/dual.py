@@ -6,6 +6,7 @@ is about optimal; nothing here is relied on for a promise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -167,9 +168,14 @@ def _cut_look(rows: int, allowance: int, prior: Prior, fine: Fineness, place: tu
 
 def _tail(left: int, allowance: int, bad: Ints, share: Ints | Floats) -> Floats:
     """About P(Hyp(left, bad, share) > allowance): normal, with continuity correction."""
-    rate = np.clip(bad / left, 0.0, 1.0)
-    spread = np.sqrt(np.maximum(share * rate * (1 - rate) * (left - share) / max(left - 1, 1), 1e-9))
-    tail = ndtr((share * rate - allowance - 0.5) / spread)
+    return _tail_at(left, allowance, np.clip(bad / left, 0.0, 1.0), share)
+
+
+def _tail_at(left: int, allowance: int, rate: Floats, share: Ints | Floats) -> Floats:
+    """The same, by the rate of bad rows among those left."""
+    mean = share * rate
+    spread = np.sqrt(np.maximum(mean * (1 - rate) * (left - share) / max(left - 1, 1), 1e-9))
+    tail = ndtr((mean - allowance - 0.5) / spread)
     return np.where((share <= allowance) | (tail < FAINT), 0.0, tail)
 
 
@@ -219,22 +225,49 @@ def _stop_now(grid: Grid, look: Look, weights: Floats) -> tuple[Floats, Floats]:
     return loss[np.arange(len(choice)), choice], look.shares[choice].astype(float)
 
 
-def error_of(grid: Grid, rule: Rule) -> Floats:
-    """Shape (g,): about the error at every D of the grid."""
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Where a rule stops at one look, as pairs of a bin and a D of the grid that is likely to arrive there: the bin and
+    the place of D (n,), how likely it arrives (n,), and the rate of bad rows among those left (n,)."""
+
+    look: Look
+    cell: Ints
+    at: Ints
+    arrive: Floats
+    rate: Floats
+
+
+def arrivals(grid: Grid, rule: Rule, counted: Sequence[NDBool]) -> list[Arrivals]:
+    """Per look, what does not depend on the shares of a rule. counted: shapes (b,), the bins where it stops and may
+    err."""
     reached = np.ones(len(grid.looks[0].centre))
-    total = np.zeros(len(grid.bad))
+    found = []
     for k, look in enumerate(grid.looks):
         if k:
             assert look.back is not None
             reached = np.minimum((reached * ~rule.stop[k - 1]) @ look.back, 1.0)
-        share = rule.share[k]
-        cells = np.flatnonzero(rule.stop[k] & (reached > 1e-7) & (share > grid.allowance))
+        cells = np.flatnonzero(counted[k] & (reached > 1e-7))
         arrive = reached[cells, None] * look.far[cells]
         cell, at = np.nonzero(arrive > 1e-8)
         bad = np.maximum(grid.bad[at] - look.centre[cells[cell]], 0)
-        tail = _tail(look.left, grid.allowance, bad, share[cells[cell]])
-        total += np.bincount(at, arrive[cell, at] * tail, len(total))
+        rate = np.clip(bad / look.left, 0.0, 1.0)
+        found.append(Arrivals(look, cells[cell], at, arrive[cell, at], rate))
+    return found
+
+
+def errors(grid: Grid, found: Sequence[Arrivals], shares: Sequence[Floats]) -> Floats:
+    """Shape (g,): about the error at every D of the grid, with these shares."""
+    total = np.zeros(len(grid.bad))
+    for each, share in zip(found, shares, strict=True):
+        tail = _tail_at(each.look.left, grid.allowance, each.rate, share[each.cell])
+        total += np.bincount(each.at, each.arrive * tail, len(total))
     return total
+
+
+def error_of(grid: Grid, rule: Rule) -> Floats:
+    """Shape (g,): about the error of a rule at every D of the grid."""
+    counted = [stop & (share > grid.allowance) for share, stop in zip(rule.share, rule.stop, strict=True)]
+    return errors(grid, arrivals(grid, rule, counted), rule.share)
 
 
 def level(grid: Grid, alpha: float, prior: Prior, rounds: int) -> Floats:
