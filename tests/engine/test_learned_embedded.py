@@ -105,7 +105,8 @@ async def test_vectors_that_tell_nothing_are_bought_for_the_lessons_alone(tmp_pa
 
 @pytest.mark.asyncio
 async def test_lessons_do_without_dear_vectors_once_these_have_cost_enough(tmp_path: Path) -> None:
-    """Words teach on; vectors that tell nothing cost a hundredth of what the reference costs on every row."""
+    """Words teach on; vectors that tell nothing cost a hundredth of what the reference costs on every row. Rows that
+    were answered without any are not taken for rows that the reference would answer for nothing."""
     server = MockServer(vectors=mute)
     async with server as url:
         done = await run(tmp_path / "l.db", url, price=12, hints=60)
@@ -113,6 +114,8 @@ async def test_lessons_do_without_dear_vectors_once_these_have_cost_enough(tmp_p
         bought = server.stats()["models"]["e"]["answered"]
     cost = done.certificate.cost
     assert 0 < cost.by_model["learned"] <= 0.01 * cost.reference_only
+    asked = sum(row["answered_by"] == "fake:ref" for row in done.table)
+    assert cost.reference_only == pytest.approx(ROWS * cost.by_model["fake:ref"] / asked, rel=0.02)
     assert 0 < bought < model_of(tmp_path / "l.db", done.run_id).rows
     assert again.certificate.to_json() == done.certificate.to_json()
     assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []

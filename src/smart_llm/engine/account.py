@@ -162,10 +162,12 @@ class Account:
 
     def _by_candidates(self, sample: Ints) -> Floats:
         """Shape (distinct requests,): what the reference is expected to cost by what candidates have, of which this
-        sample shows the ratio; NaN where none tells."""
+        sample shows the ratio; NaN where none tells. An answer that was free (of a taught model, whose lessons alone
+        were paid for, or of a function) says nothing about its row."""
         found = np.full(self.costs.shape[1], np.nan)
         for model, costs in enumerate(self.costs):
-            both = sample[~np.isnan(self.costs[0, sample]) & ~np.isnan(costs[sample])]
-            if model and model not in self._ways and len(both) >= ENOUGH and (paid := costs[both].sum()) > 0:
-                found = np.where(np.isnan(found), costs * (self.costs[0, both].sum() / paid), found)
+            both = sample[~np.isnan(self.costs[0, sample]) & (costs[sample] > 0)]
+            if model and model not in self._ways and len(both) >= ENOUGH:
+                ratio = self.costs[0, both].sum() / costs[both].sum()
+                found = np.where(np.isnan(found) & (costs > 0), costs * ratio, found)
         return found
