@@ -38,6 +38,9 @@ class Belief:
 OWN, ALONE, PEERS = Belief(2.0, 3.0, 0.5), Belief(6.0, 1.4, 0.4), Belief(4.0, 2.6, 0.1)
 """By what a score is made of: the candidate's log-probability; what its answer and the text look like; whether another
 candidate says the same."""
+TAUGHT = Belief(2.0, 3.0, 0.1)
+"""The probability that a candidate taught in the run gives its own answer: fitted to the task itself, it hardly ever
+knows nothing where its answers do know something."""
 EVEN = 10.0
 """Rows' worth of prior belief that reference costs do not depend on the score."""
 LOG_SHAPES = np.linspace(np.log(0.2), np.log(60.0), 60)

@@ -32,7 +32,7 @@ from smart_llm.procedures.ladder.look import cascade
 from smart_llm.procedures.ladder.pilot import Pilot
 from smart_llm.procedures.ladder.tiers import BETTER, tiered
 from smart_llm.procedures.ladder.view import View, borne_out
-from smart_llm.procedures.ladder.ways import OWN, Way, affordable, belief, cascade_way, mix_way, shown, weigh
+from smart_llm.procedures.ladder.ways import OWN, Way, affordable, cascade_way, mix_way, shown, weigh
 from smart_llm.procedures.mix import pilot as mix_pilot
 from smart_llm.procedures.mix import procedure as mix
 from smart_llm.stats.sampling import permutation
@@ -48,8 +48,9 @@ AHEAD = (1.5, 2.25, 3.4, 5.0, 8.0, 16.0, 32.0, 64.0)
 """× the rows so far: the lessons that are looked ahead to."""
 CLEARLY = 2.0
 """Deviations by which it must beat always saying the commonest label, for texts to tell something."""
-SURELY = 0.1
-"""Its own score tells something where it is less likely than this to know nothing."""
+SURELY = 1 / 82
+"""Its own score tells something where it is less likely than this to know nothing: what the rows show then makes that
+nine times less likely than it was thought (`forecast.TAUGHT`)."""
 TRYING = 0.015
 """Of what the run is expected to cost without it: what finding out whether texts tell anything may cost."""
 HARDLY = 0.1
@@ -300,7 +301,7 @@ def next_lesson(course: Course) -> int:
     now = min((way.cost for way in all_ways(course)), default=float(view.left))
     power, most = falling(course), int(course.problem.rows * MOST)
     way = forecast.curve(
-        view.answers.score[:, taught], shown(view, taught), prior=belief(OWN, ()), seed=course.problem.seed
+        view.answers.score[:, taught], shown(view, taught), prior=forecast.TAUGHT, seed=course.problem.seed
     )
     for times in AHEAD:
         more = int(np.ceil(times * course.labels)) - course.labels

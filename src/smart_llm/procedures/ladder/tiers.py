@@ -61,7 +61,8 @@ class Chain:
         if way.curve is not None and self.left.all():
             return way.curve
         here = shown(self.pilot, way.candidate, self.left)
-        prior, seed = belief(way.score, way.peers), self.pilot.problem.seed
+        problem = self.pilot.problem
+        prior, seed = belief(problem, way.candidate, way.score, way.peers), problem.seed
         return forecast.curve(way.said[self.left], here, prior=prior, seed=seed)
 
     def then(self, way: Way, share: float) -> Chain | None:

@@ -16,7 +16,7 @@ from smart_llm.procedures.ladder.pilot import Pilot
 from smart_llm.procedures.money import AS_EXPENSIVE
 from smart_llm.scores.traits import trait
 from smart_llm.stats.first_bad import looks
-from smart_llm.types import AGREE, BAD, DEFER, Floats, Gate, Ints, Score, Tier
+from smart_llm.types import AGREE, BAD, DEFER, Floats, Gate, Ints, Problem, Score, Tier
 
 OWN = Score()
 OWN_TERMS = ("own",)
@@ -138,7 +138,8 @@ def cascade_way(pilot: Pilot, j: int, score: Score, said: Floats, peers: tuple[i
     price = pilot.price((j, *peers))
     if not (choices := affordable(pilot, price)):
         return None
-    curve = forecast.curve(said, shown(pilot, j), prior=belief(score, peers), seed=pilot.problem.seed)
+    prior = belief(pilot.problem, j, score, peers)
+    curve = forecast.curve(said, shown(pilot, j), prior=prior, seed=pilot.problem.seed)
     costs = forecast.look_costs([forecast.Step(curve, price)], pilot.left, choices, float(pilot.problem.floor))
     return Way(j, score, peers, costs, choices, curve.useless, said, curve)
 
@@ -153,9 +154,11 @@ def again(pilot: Pilot, way: Way) -> Way | None:
     return replace(way, costs=costs, looks=choices)
 
 
-def belief(score: Score, peers: tuple[int, ...]) -> forecast.Belief:
-    """What is believed of a score before the pilot, by what it is made of."""
-    return forecast.OWN if score == OWN else forecast.PEERS if peers else forecast.ALONE
+def belief(problem: Problem, j: int, score: Score, peers: tuple[int, ...]) -> forecast.Belief:
+    """What is believed of a score of candidate j before the pilot, by what it is made of."""
+    if score != OWN:
+        return forecast.PEERS if peers else forecast.ALONE
+    return forecast.TAUGHT if j == problem.learned else forecast.OWN
 
 
 def affordable(pilot: Pilot, price: float) -> tuple[tuple[int, int], ...]:
