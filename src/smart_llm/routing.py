@@ -61,6 +61,11 @@ def accepts(tier: Tier, answers: Answers, u: NDArray[np.uint64]) -> NDArray[np.b
     return np.asarray(kept & before(values(tier.score, answers, tier.candidate), u, tier.stop))
 
 
+def reaches(tier: Tier, u: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Shape (n,): about which rows the tier's models are asked: not those that stand behind its stop in any case."""
+    return before(np.zeros(len(u)), u, tier.stop) if tier.blank else np.ones(len(u), dtype=bool)
+
+
 def passes(gate: Gate | None, answers: Answers) -> NDArray[np.bool_]:
     """Shape (n,): which rows may be put to a candidate at all. answers: nobody's need be in them yet."""
     if gate is None:
@@ -80,9 +85,11 @@ def route(
     chosen = np.zeros(len(positions), dtype=np.int64)
     open_ = np.flatnonzero(passes(rule.gate, ask(positions, ()))) if rule.gate else np.arange(len(positions))
     for tier in rule.tiers:
-        taken = accepts(tier, ask(positions[open_], tier.models), u[positions[open_]])
+        here = np.flatnonzero(reaches(tier, u[positions[open_]]))
+        asked = positions[open_[here]]
+        taken = here[accepts(tier, ask(asked, tier.models), u[asked])]
         chosen[open_[taken]] = tier.candidate
-        open_ = open_[~taken]
+        open_ = np.delete(open_, taken)
     return chosen
 
 

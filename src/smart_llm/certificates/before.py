@@ -9,9 +9,10 @@ from smart_llm.types.plan import FrozenPlan, GrownFrom
 def continued(grown: GrownFrom) -> list[str]:
     """Of a table that grew: whose answers are delivered again, and what vouches for them."""
     looked = " and ".join(f"{looked:,} of {rows:,}" for rows, _, looked in grown.looks)
+    behind = [*["the tables of the mix"] * bool(grown.excess), *[f"looks at {looked} rows"] * bool(looked)]
     return [
         f"{count(grown.rows, 'row is', 'rows are')} delivered as in run {grown.run}, from the ledger;",
-        f"looks at {looked} rows there, and this run's, keep the confidence together",
+        f"{' and '.join(behind)} there, and this run's look, keep the confidence together",
     ]
 
 

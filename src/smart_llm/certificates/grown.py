@@ -13,7 +13,10 @@ from msgspec import ValidationError, convert
 from msgspec.structs import replace
 
 from smart_llm.certificates.certificate import Certificate, stored
-from smart_llm.certificates.checks.ladder import CascadeEvidence, FixedLook, read
+from smart_llm.certificates.checks.forwards import too_low
+from smart_llm.certificates.checks.ladder import CascadeEvidence, Evidence, FixedLook, MixInstead, read
+from smart_llm.certificates.checks.mix_evidence import FixedTables
+from smart_llm.certificates.parts import StatedTier
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import Reader, canonical, tagged
 from smart_llm.ledger.entries import FIXED
@@ -25,30 +28,36 @@ Verified: TypeAlias = Callable[[Json], Sequence[str]]
 """What does not hold of a certificate, with the ledger."""
 
 
-def design(reader: Reader, run_id: str) -> tuple[FixedLook, str] | None:
-    """What a run had decided before its look, and the hash of it; None where it has decided on none (yet)."""
+def design(reader: Reader, run_id: str) -> tuple[FixedLook | FixedTables, str] | None:
+    """What a run had decided before its evidence, and the hash of it; None where it has decided on nothing (yet)."""
     fixed = [each.payload["fixed"] for each in reader.events(run_id) if each.kind == FIXED]
     told = next((each for each in fixed if each is not None), None)
+    if told is None:
+        return None
     try:
-        return None if told is None else (convert(told, FixedLook), tagged(canonical(told)))
+        decided = convert(told, FixedTables) if "finalists" in told else convert(told, FixedLook)
     except ValidationError:
-        return None  # it is a mix
+        return None
+    return decided, tagged(canonical(told))
+
+
+def blank(model: str) -> StatedTier:
+    """The tier by which rows are answered that were added after a mix."""
+    return StatedTier(model=model, score=(), stop=None, peers=())
 
 
 def stated(c: Certificate) -> list[str]:
     """The looks behind the rows that are delivered again are those that the plan names; there are some."""
-    told, named = _look(c), c.plan.grown.looks if c.plan.grown else ()
-    shown = told.before if told is not None else ()
-    unseen = c.plan.grown is not None and c.status != "pending" and not shown
-    return ["evidence: the earlier looks are not those of the plan"] * (unseen or (told is not None and shown != named))
+    told, named = _evidence(c), c.plan.grown
+    shown = (told.excess, told.before) if isinstance(told, CascadeEvidence) else ((), ())
+    fits = shown == ((named.excess, named.looks) if named is not None and c.status != "pending" else ((), ()))
+    unseen = named is not None and c.status != "pending" and not any(shown)
+    return ["evidence: the earlier looks are not those of the plan"] * (unseen or not fits)
 
 
-def _look(c: Certificate) -> CascadeEvidence | None:
-    """The evidence of a certificate, where it is a look of the default procedure."""
-    if c.status == "pending" or c.procedure.name != DEFAULT.name:
-        return None
-    told = read(c.evidence)
-    return told if isinstance(told, CascadeEvidence) else None
+def _evidence(c: Certificate) -> Evidence | None:
+    """The evidence of a certificate, where it is of the default procedure."""
+    return None if c.status == "pending" or c.procedure.name != DEFAULT.name else read(c.evidence)
 
 
 def continued(c: Certificate, reader: Reader, verified: Verified) -> list[str]:
@@ -70,18 +79,43 @@ def continued(c: Certificate, reader: Reader, verified: Verified) -> list[str]:
 
 def _fits(c: Certificate, earlier: Certificate) -> list[str]:
     """It is of the same command, on fewer rows, and this one's tiers are its tiers."""
-    named, told, before = c.plan.grown, _look(c), _look(earlier)
-    if named is None or told is None or before is None:
+    named, told, before = c.plan.grown, _evidence(c), _evidence(earlier)
+    if named is None or not isinstance(told, CascadeEvidence) or before is None:
         return ["ledger: the run that is continued had no look"]
-    own = (before.rows_left, before.credit, before.looked)
     same = {
         "command": _anyhow(earlier.plan.command) == _anyhow(c.plan.command),
         "rows": earlier.claim.rows == named.rows < c.claim.rows,
-        "looks": (*(earlier.plan.grown.looks if earlier.plan.grown else ()), own) == named.looks,
+    } | (_after_mix if isinstance(before, MixInstead) else _after_look)(c, earlier)
+    return [f"ledger: the run that is continued does not fit: {name}" for name, fits in same.items() if not fits]
+
+
+def _after_look(c: Certificate, earlier: Certificate) -> dict[str, bool]:
+    """Of a run that had a look itself."""
+    named, told, before = c.plan.grown, _evidence(c), _evidence(earlier)
+    assert named is not None
+    assert isinstance(told, CascadeEvidence)
+    assert isinstance(before, CascadeEvidence)
+    own, further = (before.rows_left, before.credit, before.looked), earlier.plan.grown
+    behind = ((), ()) if further is None else (further.excess, further.looks)
+    return {
+        "looks": (behind[0], (*behind[1], own)) == (named.excess, named.looks),
         "tiers": (told.tiers, told.gate) == (before.tiers, before.gate),
         "pilot": not before.pilot_errors,
     }
-    return [f"ledger: the run that is continued does not fit: {name}" for name, fits in same.items() if not fits]
+
+
+def _after_mix(c: Certificate, earlier: Certificate) -> dict[str, bool]:
+    """Of a mix: its tables, counted again, and its candidate."""
+    named, told, before = c.plan.grown, _evidence(c), _evidence(earlier)
+    assert named is not None
+    assert isinstance(told, CascadeEvidence)
+    assert isinstance(before, MixInstead)
+    mix = before.mix
+    return {
+        "tables": not named.looks and bool(mix.finalists) and not too_low(mix, named.excess),
+        "tiers": mix.candidate is not None and (told.tiers, told.gate) == ((blank(mix.candidate),), None),
+        "pilot": not mix.pilot.errors,
+    }
 
 
 def _anyhow(command: Command) -> Command:

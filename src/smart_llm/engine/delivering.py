@@ -20,7 +20,7 @@ from smart_llm.engine.pool import each
 from smart_llm.engine.snapshots import earlier
 from smart_llm.events import Delivering, Listener
 from smart_llm.ledger import Reader
-from smart_llm.routing import Routing, accepts, passes
+from smart_llm.routing import Routing, accepts, passes, reaches
 from smart_llm.scores.traits import reads_words, values
 from smart_llm.types import DEFER, Answer, Answers, Cascade
 
@@ -146,6 +146,9 @@ def _by_tiers(live: Live, rule: Cascade, routing: Routing) -> Settle:
         sheet = Answers.blank((1, len(live.models)), words=reads_words(rule))
         await live.fill(sheet, 0, position, prompt, ())
         for tier in rule.tiers if passes(rule.gate, sheet)[0] else ():
+            if not reaches(tier, routing.high[here])[0]:
+                why = ""  # as for any row that a random share leaves to the reference
+                continue
             if await _stands(live, prompt, tier.models):
                 return THERE
             sheet = Answers.blank((1, len(live.models)))

@@ -1,32 +1,42 @@
 """A table that begins with the table of a finished run of the same command: its rows keep their answers.
 
 What that run delivered stays as it is and costs nothing. The rows that were added are answered by its tiers, with its
-taught model, down to where a look at them alone allows it (`procedures.ladder.grown`). The plan names the run, the hash
-of its certificate and the sizes of its look, so that the certificate of the grown table is one about all of its rows.
+taught model, or by the candidate of its mix, down to where a look at them alone allows it (`procedures.ladder.grown`).
+The plan names the run, the hash of what it had decided and the sizes of its look, or what the tables of its mix allow
+for, so that the certificate of the grown table is one about all of its rows.
 
-Whether a run is continued is decided by what it had decided itself before its look, never by what the look or the
-rows left have shown: whether a candidate delivers anything, rows have no answer, or the money has run out. Else runs
-that broke their promise would be continued, others begun anew, and the two together break it twice as often. A run
+Whether a run is continued is decided by what it had decided itself before its evidence, never by what the evidence or
+the rows left have shown: whether a candidate delivers anything, rows have no answer, or the money has run out. Else
+runs that broke their promise would be continued, others begun anew, and the two together break it twice as often. A run
 that was stopped is brought to its end first. Rows that it has no answer for are asked again; those that still have none
 count among the rows that may stay without one, which the promise is kept apart from.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 
+import numpy as np
+from msgspec.json import decode
 from msgspec.structs import replace as changed
 
+from smart_llm.certificates.certificate import stored
 from smart_llm.certificates.checks.ladder import FixedLook
-from smart_llm.certificates.grown import design
+from smart_llm.certificates.checks.mix_evidence import FixedTables
+from smart_llm.certificates.grown import blank, design
+from smart_llm.certificates.parts import StatedTier
 from smart_llm.engine.job import Job, fixed, of_words, planned_batches
 from smart_llm.engine.live import Live
 from smart_llm.errors import LedgerError
-from smart_llm.ledger import Ledger, Reader, RunRecord
+from smart_llm.ledger import Ledger, Reader, RunRecord, canonical
 from smart_llm.ledger.entries import DONE, GIVEN_UP, TAUGHT
 from smart_llm.procedures import DEFAULT
 from smart_llm.procedures.ladder.grown import affordable
+from smart_llm.providers.specs import LEARNED
+from smart_llm.stats.grown import excess
+from smart_llm.stats.sequential import Table
 from smart_llm.types import Gate, Grown, Problem, Score, Tier
 from smart_llm.types.plan import Command, FrozenPlan, GrownFrom
 from smart_llm.types.values import Number
@@ -39,7 +49,7 @@ LOOKS = 20
 
 def grown(job: Job, reader: Reader | None, reserve: int) -> GrownFrom | None:
     """The latest run that this job's table continues; None where there is none, or where it would not pay."""
-    if reader is None or job.procedure != DEFAULT.name or not of_words(job):
+    if reader is None or job.procedure != DEFAULT.name or _by_vectors(job):
         return None
     wanted = _anyhow(fixed(job))
     for run in reversed(reader.runs()):
@@ -51,46 +61,71 @@ def grown(job: Job, reader: Reader | None, reserve: int) -> GrownFrom | None:
             continue
         if reader.latest(run.run_id, GIVEN_UP) is None and job.table.head(rows).table_hash == command.table:
             found = _continued(run, reader)
-            if found is not None and affordable(_problem(job, found, added, reserve), found.shape):
-                return found.named
+            if found is not None and affordable(_problem(job, found, added, reserve), _behind(found)):
+                return found
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A run that can be continued: as a plan names it, and as a procedure sees it."""
-
-    named: GrownFrom
-    shape: Grown
+def _by_vectors(job: Job) -> bool:
+    """Whether a candidate is taught by vectors: what it knows of them is not taken along."""
+    return any(model.name == LEARNED for model in job.candidates) and not of_words(job)
 
 
-def _continued(run: RunRecord, reader: Reader) -> _Found | None:
-    """None where it has no look, where rows of its pilot have no answer, where it is still asked by batch, or where
-    there were too many looks already: an older run may be continued then."""
+def _continued(run: RunRecord, reader: Reader) -> GrownFrom | None:
+    """A run as a plan names it. None where it had decided on no evidence, where rows of its pilot have no answer, where
+    it is still asked by batch, or where there were too many looks already: an older run may be continued then."""
     decided = design(reader, run.run_id)
-    if decided is None or decided[0].pilot_errors or (run.state != DONE and planned_batches(run.plan)):
+    if decided is None or (run.state != DONE and planned_batches(run.plan)):
         return None
     told, named = decided
-    looks = (*(run.plan.grown.looks if run.plan.grown else ()), (told.rows_left, told.credit, told.looked))
-    if len(looks) >= LOOKS:
+    if isinstance(told, FixedTables):
+        if told.pilot.errors:
+            return None
+        return GrownFrom(run=run.run_id, design=named, rows=run.plan.rows, looks=(), excess=_excess(canonical(told)))
+    before, mix = ((), ()) if run.plan.grown is None else (run.plan.grown.looks, run.plan.grown.excess)
+    looks = (*before, (told.rows_left, told.credit, told.looked))
+    if told.pilot_errors or len(looks) >= LOOKS:
         return None
-    return _Found(GrownFrom(run=run.run_id, design=named, rows=run.plan.rows, looks=looks), shape(run, told, looks))
+    return GrownFrom(run=run.run_id, design=named, rows=run.plan.rows, looks=looks, excess=mix)
 
 
-def shape(run: RunRecord, told: FixedLook, looks: tuple[tuple[int, int, int], ...]) -> Grown:
-    """A run's tiers and gate, as they were before its look."""
-    names = run.plan.names
-    tiers = tuple(
-        Tier(
-            names.index(tier.model),
-            _score(tier.score),
-            None if tier.stop is None else (float(tier.stop[0]), tier.stop[1]),
-            tuple(map(names.index, tier.peers)),
-        )
-        for tier in told.tiers
+@lru_cache(maxsize=8)  # a plan and the run after it ask for the same, which takes seconds for large tables
+def _excess(told: bytes) -> tuple[tuple[int, float], ...]:
+    """How likely a mix is to hand over more bad rows than so many. told: what it had decided, as JSON."""
+    finalists = decode(told, type=FixedTables).finalists
+    tables = [
+        Table(tuple(each.looks), tuple(np.array(row, np.int64) for row in each.shares), each.allowance)
+        for each in finalists
+    ]
+    known = excess(finalists[0].left[0], finalists[0].allowance, tables)
+    return tuple(zip(known.counts, known.chances, strict=True))
+
+
+def _behind(found: GrownFrom) -> Grown:
+    """What decides how many rows are looked at."""
+    return Grown(found.looks, (), None, found.excess)
+
+
+def grown_shape(plan: FrozenPlan, reader: Reader) -> Grown:
+    """The run that a plan continues, as a procedure sees it: its tiers and gate, as they were before its look; after a
+    mix, which has ended by now, the candidate that it has used, or would have, as one tier."""
+    run, told = _named(plan, reader)
+    assert plan.grown is not None
+    tiers: tuple[StatedTier, ...]
+    if isinstance(told, FixedTables):
+        tiers, gate = (blank(stored(run.certificate).evidence["mix"]["candidate"]),), None
+    else:
+        tiers, gate = told.tiers, told.gate
+    return replace(
+        _behind(plan.grown),
+        tiers=tuple(_tier(tier, run.plan.names) for tier in tiers),
+        gate=None if gate is None else Gate(_score(gate.score), float(gate.floor)),
     )
-    gate = None if told.gate is None else Gate(_score(told.gate.score), float(told.gate.floor))
-    return Grown(looks, tiers, gate)
+
+
+def _tier(tier: StatedTier, names: list[str]) -> Tier:
+    stop = None if tier.stop is None else (float(tier.stop[0]), tier.stop[1])
+    return Tier(names.index(tier.model), _score(tier.score), stop, tuple(map(names.index, tier.peers)))
 
 
 def _score(terms: tuple[tuple[str, Number], ...]) -> Score:
@@ -102,21 +137,25 @@ def _anyhow(command: Command) -> Command:
     return changed(command, table="", rows=0, asked_seed=None, batch=False)
 
 
-def _problem(job: Job, found: _Found, added: int, reserve: int) -> Problem:
+def _problem(job: Job, found: GrownFrom, added: int, reserve: int) -> Problem:
     target, trust = Fraction(job.agreement), Fraction(job.confidence)
     names = tuple(model.name for model in job.candidates)
     rates = (0.0,) * len(job.models)
-    return Problem(added, target, trust, job.reference.name, names, rates, 0, reserve, set_aside=found.named.rows)
+    return Problem(added, target, trust, job.reference.name, names, rates, 0, reserve, set_aside=found.rows)
 
 
-def continued(plan: FrozenPlan, reader: Reader) -> tuple[RunRecord, Grown]:
+def continued(plan: FrozenPlan, reader: Reader) -> RunRecord:
     """The run that a plan continues; `LedgerError` where the ledger does not hold it any more."""
+    return _named(plan, reader)[0]
+
+
+def _named(plan: FrozenPlan, reader: Reader) -> tuple[RunRecord, FixedLook | FixedTables]:
     assert plan.grown is not None
     run = next((run for run in reader.runs() if run.run_id == plan.grown.run), None)
     decided = None if run is None else design(reader, run.run_id)
     if run is None or decided is None or decided[1] != plan.grown.design:
         raise LedgerError(f"The ledger does not hold run {plan.grown.run} as this one continues it.")
-    return run, shape(run, decided[0], plan.grown.looks)
+    return run, decided[0]
 
 
 def smaller(job: Job, run: RunRecord) -> Job:

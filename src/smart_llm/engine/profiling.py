@@ -15,7 +15,7 @@ import numpy as np
 from smart_llm import procedures
 from smart_llm.engine.diary import Changed, Diary
 from smart_llm.engine.expected import expected_cost, most_cost
-from smart_llm.engine.grown import continued
+from smart_llm.engine.grown import grown_shape
 from smart_llm.engine.issue import rule
 from smart_llm.engine.job import Job, problem
 from smart_llm.engine.live import Live, School
@@ -102,7 +102,7 @@ async def _profile(job: Job, record: RunRecord, live: Live, session: Session, ah
     """Drive the procedure. What was asked before is told again, from the ledger; what is new is recorded."""
     rates, bounds, packs = _rates(record, live, session)
     lost, requests = live.account.lost, live.questions.to_come
-    grown = continued(record.plan, session.ledger)[1] if record.plan.grown is not None else None
+    grown = grown_shape(record.plan, session.ledger) if record.plan.grown is not None else None
     shape = problem(record.plan, rates, bounds=bounds, packs=packs, lost=lost, requests=requests, grown=grown)
     conversation = procedures.get(job.procedure)(shape)
     try:

@@ -259,7 +259,7 @@ async def _continue(job: Job, record: RunRecord, live: Live, session: Session, p
     """Where the table of an earlier run has grown: what that run delivers is delivered here, from the ledger."""
     if record.plan.grown is None:
         return
-    run, _ = continued(record.plan, session.ledger)
+    run = continued(record.plan, session.ledger)
     first = "" if run.state == DONE else ", which is brought to its end first"
     rows = f"{run.plan.rows:,} rows are" if run.plan.rows > 1 else "1 row is"
     told = f"{rows} delivered as in run {run.run_id}{first}; the rows added are looked at."

@@ -138,14 +138,14 @@ class _Kept:
 
 def _kept(job: Job, reader: Reader | None, aside: Sequence[int]) -> _Kept:
     """What a run that begins now would take from the ledger, and from labels that the user names."""
-    if all(model.name != LEARNED for model in job.candidates):
-        return _Kept()
     found = None if reader is None or aside or job.batch else grown(job, reader, reserved(job))
     if found is not None and reader is not None:
         run = next(run for run in reader.runs() if run.run_id == found.run)
         told = None if run.certificate is None else stored(run.certificate)
         settled, cost = (0, 0.0) if told is None else (told.claim.rows - told.claim.unsettled, told.cost.total)
         return _Kept(settled, cost, found, finished=run.state == DONE)
+    if all(model.name != LEARNED for model in job.candidates):
+        return _Kept()
     there = before(job, reader)
     rows = sorted({*aside, *there.rows})
     paid = sum(answer.cost for answer in reader.get_many(there.keys).values()) if reader is not None else 0.0

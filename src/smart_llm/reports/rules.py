@@ -64,6 +64,8 @@ def why(facts: Facts) -> str:
     """Why this rule, once it is settled."""
     c = facts.certificate
     assert c is not None
+    if c.rule.tiers and c.plan.grown is not None:
+        return "It is the rule of the run that is continued, as far as a look at the rows added allows."
     if c.rule.tiers:
         return (
             "The rule was chosen on the pilot, whose rows are no evidence, because it was expected to cost least; then "
@@ -101,8 +103,8 @@ def _tier(tier: StatedTier, plan: FrozenPlan) -> str:
     sure_of_itself = own(draws, bool(plan.task.labels))
     how = judged_by(tier.score, names, sure_of_itself)
     if not how:
-        sure = "It is kept for rows picked at random beforehand"
-    elif tier.stop is None:
+        return f"{tier.model} is asked about rows that were picked at random beforehand."
+    if tier.stop is None:
         sure = f"Its answer is kept on every row to which it has a proper one and shows how sure it is ({how})"
     else:
         sure = f"Its answer is kept where it is sure enough, judged by {how}: from {tier.stop[0]:.4g} on"

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_llm.stats.grown import Part, parted
 from smart_llm.types.calls import Json
 from smart_llm.types.rules import Gate, Rule, Tier
 from smart_llm.types.share import allowed, complement
@@ -49,12 +50,19 @@ class SidePromise:
 @dataclass(frozen=True, slots=True)
 class Grown:
     """An earlier run of the same command, on the first rows of the table. looks: rows, credit and rows looked at of the
-    looks behind what those rows are delivered, the first one first; tiers, gate: by which they were delivered, as they
-    were before the look."""
+    looks behind what those rows are delivered, the first one first; tiers, gate: by which rows added are delivered, as
+    they were before the look. excess: where the first rows were left to a mix, how likely it is to hand over more bad
+    rows than so many."""
 
     looks: tuple[tuple[int, int, int], ...]
     tiers: tuple[Tier, ...]
     gate: Gate | None = None
+    excess: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Of the rows there were, the first one first."""
+        return parted(self.excess, self.looks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,11 @@ class Tier:
         """Who is asked about a row that reaches this tier."""
         return (self.candidate, *self.peers)
 
+    @property
+    def blank(self) -> bool:
+        """Whether rows stand in the order of the blank score alone, which is known before anybody is asked."""
+        return not self.score.terms
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:

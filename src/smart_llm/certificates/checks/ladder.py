@@ -37,7 +37,8 @@ class TierShown(Value, frozen=True, kw_only=True):
 
 class FixedLook(Value, frozen=True, kw_only=True):
     """What was decided before the look. before: of a table that grew, rows, credit and rows looked at of the looks
-    behind the rows there were."""
+    behind the rows there were; excess: where the first of these were left to a mix, how likely it is to hand over more
+    bad rows than so many."""
 
     pilot: int
     pilot_errors: int
@@ -50,6 +51,12 @@ class FixedLook(Value, frozen=True, kw_only=True):
     looked: int
     level: float
     before: tuple[tuple[int, int, int], ...] = ()
+    excess: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def continues(self) -> bool:
+        """Whether rows were there before that are delivered as they were."""
+        return bool(self.before or self.excess)
 
 
 class CascadeEvidence(FixedLook, frozen=True, kw_only=True):
@@ -136,7 +143,7 @@ def _walked(evidence: CascadeEvidence, look: walk.Look) -> list[str]:
     ]
     problems = [f"ledger: {name} is {a}, the evidence says {b}" for name, a, b in found if a != b]
     if not problems and certified and evidence.kept:
-        pays = walk.pays(*look.money(evidence.kept, ahead))
+        pays = walk.pays(*look.money(evidence.kept, ahead, stop))
         problems += ["ledger: whether delivering pays is not what the evidence says"] * (
             pays not in (None, evidence.granted)
         )
@@ -197,7 +204,7 @@ def _population(evidence: CascadeEvidence, claim: Promise) -> list[str]:
 
 def _look(evidence: CascadeEvidence, claim: Promise) -> list[str]:
     rows, allowed, credit, looked = evidence.rows_left, evidence.allowance, evidence.credit, evidence.looked
-    if evidence.before:
+    if evidence.continues:
         return _together(evidence, claim)
     if not (0 < looked <= rows and credit >= 0 and allowed >= 0 and allowed + 1 + credit <= rows):
         return ["there is no such look"]
@@ -214,21 +221,26 @@ def _look(evidence: CascadeEvidence, claim: Promise) -> list[str]:
 
 def _together(evidence: CascadeEvidence, claim: Promise) -> list[str]:
     """The looks at a table that grew keep the level together, counted here without a grid."""
-    looks = (*evidence.before, (evidence.rows_left, evidence.credit, evidence.looked))
+    looks, excess = (*evidence.before, (evidence.rows_left, evidence.credit, evidence.looked)), evidence.excess
+    counts, chances = [count for count, _ in excess], [chance for _, chance in excess]
+    if counts != sorted({*counts}) or chances != sorted(chances, reverse=True) or not all(0 <= p <= 1 for p in chances):
+        return ["how likely the mix is to hand over more bad rows does not fall as there are more"]
     if any(not 0 <= credit < looked <= rows for rows, credit, looked in looks):
         return ["there are no such looks"]
     if sum(rows for rows, _, _ in evidence.before) > claim.set_aside:
         return ["the earlier looks are at more rows than were set aside"]
-    level = _beyond(looks, evidence.allowance)
+    level = _beyond(looks, evidence.allowance, excess)
     if level > evidence.level * (1 + SLACK) or evidence.level > _alpha(claim):
         return [f"the looks do not keep the level {_alpha(claim)} together: {level:.6g}"]
     lost = evidence.errors > evidence.reserve and evidence.certified
     return ["more rows of the look have no answer than were set aside"] * lost
 
 
-def _beyond(looks: Sequence[tuple[int, int, int]], most: int) -> float:
-    """How likely more than `most` bad rows are delivered in all parts together, at the worst."""
-    first, *others = (_own(look, most) for look in looks)
+def _beyond(looks: Sequence[tuple[int, int, int]], most: int, excess: Sequence[tuple[int, float]] = ()) -> float:
+    """How likely more than `most` bad rows are delivered in all parts together, at the worst. excess: of the part
+    before them that was left to a mix, if there was one."""
+    mixed = [_mixed(excess, most)] if excess else []
+    first, *others = *mixed, *(_own(look, most) for look in looks)
     for own in others[:-1]:
         first = _summed(first, own)
     own = others[-1]
@@ -242,6 +254,14 @@ def _own(look: tuple[int, int, int], most: int) -> Floats:
     rows, credit, looked = look
     own = np.asarray(hypergeom.cdf(credit, rows, np.minimum(rows, np.arange(most + 2) + credit), looked), np.float64)
     own[0] = 1.0
+    return own
+
+
+def _mixed(excess: Sequence[tuple[int, float]], most: int) -> Floats:
+    """The same of a mix, as far as it is known."""
+    own = np.ones(most + 2)
+    for count, chance in excess:
+        own[count + 1 :] = chance
     return own
 
 
@@ -275,7 +295,7 @@ def _stop(evidence: CascadeEvidence, claim: Promise) -> list[str]:
         problems.append("the stopping row, the tiers, the gate or what they showed was changed")
     if problems:
         return problems
-    if evidence.before:
+    if evidence.continues:
         chance = 1.0 if left < 0 or errors > evidence.reserve else 0.0
     else:
         chance = 1.0 if left < 0 else with_errors(evidence) if errors else 0.0

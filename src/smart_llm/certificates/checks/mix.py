@@ -1,8 +1,5 @@
-"""The blind mix recomputed: the error of its stopping tables, pushed forwards.
-
-The procedure computes the error backwards (what happened before a count does not depend on the number of bad rows) and
-tails as running sums over that number. Here the counts of one population are pushed forward from look to look, for the
-worst number of bad rows and for a grid of others; binomials come from the beta function, tails are summed over counts.
+"""The blind mix recomputed: the error of its stopping tables, pushed forwards (`forwards`), for the worst number of bad
+rows and for a grid of others.
 """
 
 from __future__ import annotations
@@ -13,25 +10,19 @@ from fractions import Fraction
 
 import numpy as np
 from msgspec import convert
-from numpy.typing import NDArray
 
 from smart_llm.certificates.checks import Given, Promise, Round, allowance, digest, likely
+from smart_llm.certificates.checks.forwards import CLOSE, error
 from smart_llm.certificates.checks.mix_evidence import Finalist, FixedTables, MixEvidence, ShownRows
 from smart_llm.certificates.parts import SharedRows, StatedRule
 from smart_llm.types import AGREE, BAD, CHOSEN, DEFER, ERROR, LESSON, Json
 
 GRID = 12
 """Numbers of bad rows, besides the worst one, for which the error is recomputed."""
-CLOSE = 5e-6
-"""How far, relatively, two computations of one error may be apart."""
 DIGITS = 4
 """Of an error, as stated: so few that no other number in the neighbourhood would do."""
 ROUNDING = 1e-13
 """What a table that can hardly err may state, per row, beyond what it errs: it rounds up."""
-BLOCK = 64
-"""Counts whose tails are summed at once: bounds the memory."""
-FAINT = 1e-16
-"""Probabilities not followed further."""
 TIE = 1e-9
 """Reference calls: savings closer to each other than this are the same."""
 
@@ -204,68 +195,6 @@ def _worst(design: Finalist, rows: int) -> list[str]:
 def _stated(error: float) -> float:
     """As evidence states it: rounded up."""
     return float(Context(prec=DIGITS, rounding=ROUND_CEILING).create_decimal_from_float(error))
-
-
-def error(design: Finalist, rows: int, bad: int) -> float:
-    """P(more than the allowance of bad rows is handed over) if `bad` of `rows` are bad: forwards, look by look."""
-    looks, total = design.looks, 0.0
-    going: NDArray[np.float64] = np.ones(1)
-    counts = np.zeros(1, np.int64)
-    for k, (seen, shares) in enumerate(zip(looks, design.shares, strict=True)):
-        if k:
-            going, counts = _onward(going, counts, (rows - looks[k - 1], bad, seen - looks[k - 1]), len(shares))
-        share = np.array(shares, np.int64)[counts]
-        risky = (share > design.allowance) & (going > FAINT)
-        drawn, other = share[risky], bad - counts[risky]
-        for part in (slice(at, at + BLOCK) for at in range(0, len(drawn), BLOCK)):
-            total += float(going[risky][part] @ _tails(rows - seen, other[part], drawn[part], design.allowance))
-        alive = (share < 0) & (going > FAINT)
-        going, counts = going[alive], counts[alive]
-        if not len(counts):
-            break
-    return total
-
-
-def _onward(
-    going: NDArray[np.float64], counts: NDArray[np.int64], draw: tuple[int, int, int], size: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The counts after `draw` = (rows left, bad rows in all, rows drawn); counts of `size` and more stop safely."""
-    left, bad, drawn = draw
-    mean = [drawn * max(0, bad - int(d)) / left for d in (counts[-1], counts[0])]
-    first = max(0, int(mean[0] - 12 * mean[0] ** 0.5 - 60))
-    last = min(drawn, int(mean[1] + 12 * mean[1] ** 0.5 + 60))
-    later = np.arange(min(size, counts[0] + first), min(size, counts[-1] + last + 1))
-    chance = _chance(left, bad - counts[:, None], drawn, later[None, :] - counts[:, None])
-    return going @ chance, later
-
-
-def _tails(left: int, bad: NDArray[np.int64], drawn: NDArray[np.int64], allowed: int) -> NDArray[np.float64]:
-    """P(more than `allowed` bad rows among `drawn` of `left` rows, `bad` of them bad), for each pair."""
-    most = np.minimum(bad, drawn)
-    tails, open_ = (most > allowed).astype(float), (drawn < left) & (most > allowed)
-    if open_.any():
-        mean = drawn[open_] * bad[open_] / left
-        far = (np.maximum(mean, allowed) + 12 * mean**0.5 + 60).astype(np.int64)
-        found = np.arange(allowed + 1, int(np.minimum(most[open_], far).max()) + 1)
-        tails[open_] = _chance(left, bad[open_, None], drawn[open_, None], found).sum(axis=1)
-    return tails
-
-
-def _chance(
-    left: int, bad: NDArray[np.int64], drawn: NDArray[np.int64] | int, found: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """P(`found` bad rows among `drawn` of `left` rows of which `bad` are bad), 0 where impossible."""
-    possible = (found >= 0) & (found <= bad) & (drawn - found >= 0) & (drawn - found <= left - bad) & (bad >= 0)
-    k, n = np.where(possible, found, 0), np.where(possible, bad, 0)
-    rest = np.where(possible, drawn - found, 0)
-    logs = _choose(n, k) + _choose(left - n, rest) - _choose(np.array(left), np.array(drawn))
-    return np.where(possible, np.exp(logs), 0.0)
-
-
-def _choose(n: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float64]:
-    from scipy.special import betaln  # a run that issues a certificate does not need it
-
-    return np.asarray(-np.log1p(n) - betaln(n - k + 1.0, k + 1.0))
 
 
 # --------------------------------------------------------------------------- the ledger

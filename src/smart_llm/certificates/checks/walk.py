@@ -47,13 +47,14 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Look:
     """rows: in delivery order, without those that no tier takes. unplaced: those that count as bad before them all, by
-    the key of the reference's answer."""
+    the key of the reference's answer. u: the blank scores of all rows, as they were asked about."""
 
     rows: tuple[Place, ...]
     unplaced: tuple[int, ...]
     tiers: tuple[Step, ...]
     gate: StatedGate | None
     answers: Answers
+    u: tuple[int, ...]
 
     @classmethod
     def of(cls, tiers: Sequence[StatedTier], gate: StatedGate | None, look: Round, names: Sequence[str]) -> Look:
@@ -75,7 +76,14 @@ class Look:
                 model = known[number].model
                 score, bad = score_of(known[number].score, answers, k, model), answers.marks[k, model] == BAD
                 places.append(Place(number, score, int(look.u[k]), bool(bad), _label(answers, k), k))
-        return cls(tuple(sorted(places, key=lambda place: place.order)), tuple(nowhere), known, gate, answers)
+        return cls(
+            tuple(sorted(places, key=lambda place: place.order)),
+            tuple(nowhere),
+            known,
+            gate,
+            answers,
+            tuple(look.u.tolist()),
+        )
 
     def until(self, spare: int) -> tuple[tuple[int, float, int] | None, list[Place]]:
         """The (spare + 1)-th bad row as (tier, score, u), None if there are fewer; and the rows before it."""
@@ -85,12 +93,16 @@ class Look:
         end = self.rows[bad[spare]]
         return (end.tier, end.score, end.u), list(self.rows[: bad[spare]])
 
-    def money(self, tiers: int, ahead: Sequence[Place]) -> tuple[float, float]:
-        """What these tiers save and what they spend on the rows of the look. ahead: rows before the end."""
+    def money(
+        self, tiers: int, ahead: Sequence[Place], end: tuple[int, float, int] | None = None
+    ) -> tuple[float, float]:
+        """What these tiers save and what they spend on the rows of the look. ahead: rows before the end. Where only the
+        blank score orders rows, nobody is asked about those behind it."""
+        blank_end = end[2] if end is not None and not self.tiers[end[0]].score else None
         taken = {place.at: place.tier for place in ahead if place.tier < tiers}
         saved = spent = 0.0
         for k in range(len(self.answers.marks)):
-            if not _passes(self.gate, self.answers, k):
+            if not _passes(self.gate, self.answers, k) or (blank_end is not None and self.u[k] >= blank_end):
                 continue
             calls = {model for tier in self.tiers[: min(tiers, taken.get(k, tiers) + 1)] for model in tier.calls}
             spent += sum(float(self.answers.cost[k, model]) for model in calls)

@@ -4,6 +4,10 @@ The earlier run has fixed its tiers, its gate and what its taught candidate know
 rows that were added; how far down they may be delivered is found by a look at them, and both looks together keep the
 level (`stats.grown`, lemma 17). How many rows are looked at follows from sizes alone: nothing the earlier look has
 shown goes in. No pilot is needed, nobody is taught again, and no answer is paid for twice.
+
+After a mix the rows added are answered by the candidate that the mix has used, or would have, as far as a look at them
+allows: one tier whose score is blank. This choice may go by all that the mix has shown, since the look at the rows
+added is drawn afterwards; how many rows are looked at, and with how much credit, follows from the mix's tables.
 """
 
 from __future__ import annotations
@@ -38,4 +42,4 @@ def affordable(problem: Problem, earlier: Grown) -> tuple[int, int] | None:
     share = problem.promised / (problem.rows + problem.set_aside)
     if problem.allowance < 0 or not problem.promised:
         return None
-    return grown.look(earlier.looks, problem.rows, problem.allowance, problem.alpha, share)
+    return grown.look(earlier.parts, problem.rows, problem.allowance, problem.alpha, share)

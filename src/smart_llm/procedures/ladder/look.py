@@ -21,12 +21,12 @@ from smart_llm.procedures.ladder.pilot import Pilot
 from smart_llm.procedures.ladder.ways import Way
 from smart_llm.procedures.money import likely_above
 from smart_llm.procedures.pinning import digest
-from smart_llm.routing import accepts, passes
+from smart_llm.routing import accepts, passes, reaches
 from smart_llm.scores.traits import values
 from smart_llm.stats.first_bad import covers_errors, credit_left, upper_level
 from smart_llm.stats.grown import beyond
 from smart_llm.stats.sampling import uniforms
-from smart_llm.types import BAD, ERROR, Answers, Ask, Cascade, Floats, Ints, Json, Mix, Outlook, Tier, Verdict
+from smart_llm.types import BAD, ERROR, Answers, Ask, Cascade, Floats, Grown, Ints, Json, Mix, Outlook, Tier, Verdict
 
 Stop = tuple[int, float, int]
 """Where delivery ends: (tier, score, u) of the first row not delivered."""
@@ -118,7 +118,7 @@ def pays(rule: Cascade, answers: Answers, u: NDArray[np.uint64]) -> bool:
     left, asked, spent = passes(rule.gate, answers), set[int](), 0.0
     for tier in rule.tiers:
         fresh = [model for model in tier.models if model not in asked]
-        spent += float(answers.cost[left][:, fresh].sum())
+        spent += float(answers.cost[left & reaches(tier, u)][:, fresh].sum())
         asked |= set(tier.models)
         left = left & ~accepts(tier, answers, u)
     return float(answers.cost[places(rule, answers, u).tier >= 0, 0].sum()) > spent
@@ -175,10 +175,10 @@ def outlook(pilot: Pilot, way: Way) -> Outlook:
 def describe(pilot: Pilot, rule: Cascade, credit: int, looked: int) -> dict[str, Json]:
     """The part of the evidence that is decided before the look."""
     names = pilot.problem.candidates
-    earlier = pilot.problem.grown.looks if pilot.problem.grown else ()
+    earlier = pilot.problem.grown
     level = upper_level(pilot.left, pilot.allowance, credit, np.array([looked]))[0]
-    if earlier:
-        level = beyond((*earlier, (pilot.left, credit, looked)), np.array([pilot.allowance]))[0]
+    if earlier is not None:
+        level = beyond((*earlier.parts, (pilot.left, credit, looked)), np.array([pilot.allowance]))[0]
     return {
         "pilot": len(pilot.rows),
         "pilot_errors": pilot.errors,
@@ -190,7 +190,13 @@ def describe(pilot: Pilot, rule: Cascade, credit: int, looked: int) -> dict[str,
         "credit": credit,
         "looked": looked,
         "level": float(level),
-    } | ({"before": [list(look) for look in earlier]} if earlier else {})
+    } | (behind(earlier) if earlier is not None else {})
+
+
+def behind(earlier: Grown) -> dict[str, Json]:
+    """What the level of the rows there were is made of."""
+    told: dict[str, Json] = {"before": [list(look) for look in earlier.looks]} if earlier.looks else {}
+    return told | ({"excess": [list(each) for each in earlier.excess]} if earlier.excess else {})
 
 
 def _tier(tier: Tier, names: tuple[str, ...]) -> dict[str, Json]:
