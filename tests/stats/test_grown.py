@@ -1,6 +1,6 @@
 """Looks at the parts of a table that grew: one level for all, exact, whatever the parts hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations, product
 from math import comb
@@ -37,11 +37,18 @@ def law(bad: tuple[bool, ...], size: int, credit: int) -> np.ndarray:
 def worst(first: Look, second: Look, allowed: int) -> float:
     """The chance that more bad rows are delivered, in the worst tables: the second part is chosen when it is known what
     the first look has delivered."""
+    return worst_after(
+        [law(bad, first[2], first[1]) for bad in product((False, True), repeat=first[0])], second, allowed
+    )
+
+
+def worst_after(laws: Sequence[np.ndarray], second: Look, allowed: int) -> float:
+    """The same after a part whose bad rows follow any of these laws."""
     later = [law(bad, second[2], second[1]) for bad in product((False, True), repeat=second[0])]
     beyond_later = [max(float(each[most + 1 :].sum()) for each in later) for most in range(second[0] + 1)]
     return max(
         sum(p * (1.0 if s > allowed else beyond_later[min(allowed - s, second[0])]) for s, p in enumerate(law_of))
-        for law_of in (law(bad, first[2], first[1]) for bad in product((False, True), repeat=first[0]))
+        for law_of in laws
     )
 
 

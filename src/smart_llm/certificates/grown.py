@@ -16,13 +16,13 @@ from smart_llm.certificates.certificate import Certificate, stored
 from smart_llm.certificates.checks.forwards import too_low
 from smart_llm.certificates.checks.ladder import CascadeEvidence, Evidence, FixedLook, MixInstead, read
 from smart_llm.certificates.checks.mix_evidence import FixedTables
-from smart_llm.certificates.parts import StatedTier
+from smart_llm.certificates.parts import StatedGate, StatedTier
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import Reader, canonical, tagged
 from smart_llm.ledger.entries import FIXED
 from smart_llm.procedures import DEFAULT
 from smart_llm.types import Json
-from smart_llm.types.plan import Command
+from smart_llm.types.plan import Command, GrownFrom
 
 Verified: TypeAlias = Callable[[Json], Sequence[str]]
 """What does not hold of a certificate, with the ledger."""
@@ -41,21 +41,25 @@ def design(reader: Reader, run_id: str) -> tuple[FixedLook | FixedTables, str] |
     return decided, tagged(canonical(told))
 
 
-def blank(model: str) -> StatedTier:
-    """The tier by which rows are answered that were added after a mix."""
-    return StatedTier(model=model, score=(), stop=None, peers=())
+def answering(evidence: Evidence) -> tuple[tuple[StatedTier, ...], StatedGate | None]:
+    """By what rows are answered that are added after a run with this evidence. After a mix it is the candidate that was
+    used, or would have been, on rows that are picked at random."""
+    if isinstance(evidence, CascadeEvidence):
+        return evidence.tiers, evidence.gate
+    model = evidence.mix.candidate
+    return (() if model is None else (StatedTier(model=model, score=(), stop=None, peers=()),)), None
 
 
 def stated(c: Certificate) -> list[str]:
     """The looks behind the rows that are delivered again are those that the plan names; there are some."""
-    told, named = _evidence(c), c.plan.grown
+    told, named = evidence_of(c), c.plan.grown
     shown = (told.excess, told.before) if isinstance(told, CascadeEvidence) else ((), ())
     fits = shown == ((named.excess, named.looks) if named is not None and c.status != "pending" else ((), ()))
     unseen = named is not None and c.status != "pending" and not any(shown)
     return ["evidence: the earlier looks are not those of the plan"] * (unseen or not fits)
 
 
-def _evidence(c: Certificate) -> Evidence | None:
+def evidence_of(c: Certificate) -> Evidence | None:
     """The evidence of a certificate, where it is of the default procedure."""
     return None if c.status == "pending" or c.procedure.name != DEFAULT.name else read(c.evidence)
 
@@ -78,44 +82,28 @@ def continued(c: Certificate, reader: Reader, verified: Verified) -> list[str]:
 
 
 def _fits(c: Certificate, earlier: Certificate) -> list[str]:
-    """It is of the same command, on fewer rows, and this one's tiers are its tiers."""
-    named, told, before = c.plan.grown, _evidence(c), _evidence(earlier)
+    """It is of the same command, on fewer rows, and this one's tiers are its tiers, or its mix's candidate."""
+    named, told, before = c.plan.grown, evidence_of(c), evidence_of(earlier)
     if named is None or not isinstance(told, CascadeEvidence) or before is None:
         return ["ledger: the run that is continued had no look"]
     same = {
         "command": _anyhow(earlier.plan.command) == _anyhow(c.plan.command),
         "rows": earlier.claim.rows == named.rows < c.claim.rows,
-    } | (_after_mix if isinstance(before, MixInstead) else _after_look)(c, earlier)
+        "looks": _behind(before, earlier.plan.grown, named),
+        "tiers": (told.tiers, told.gate) == answering(before),
+        "pilot": not (before.mix.pilot.errors if isinstance(before, MixInstead) else before.pilot_errors),
+    }
     return [f"ledger: the run that is continued does not fit: {name}" for name, fits in same.items() if not fits]
 
 
-def _after_look(c: Certificate, earlier: Certificate) -> dict[str, bool]:
-    """Of a run that had a look itself."""
-    named, told, before = c.plan.grown, _evidence(c), _evidence(earlier)
-    assert named is not None
-    assert isinstance(told, CascadeEvidence)
-    assert isinstance(before, CascadeEvidence)
-    own, further = (before.rows_left, before.credit, before.looked), earlier.plan.grown
-    behind = ((), ()) if further is None else (further.excess, further.looks)
-    return {
-        "looks": (behind[0], (*behind[1], own)) == (named.excess, named.looks),
-        "tiers": (told.tiers, told.gate) == (before.tiers, before.gate),
-        "pilot": not before.pilot_errors,
-    }
-
-
-def _after_mix(c: Certificate, earlier: Certificate) -> dict[str, bool]:
-    """Of a mix: its tables, counted again, and its candidate."""
-    named, told, before = c.plan.grown, _evidence(c), _evidence(earlier)
-    assert named is not None
-    assert isinstance(told, CascadeEvidence)
-    assert isinstance(before, MixInstead)
-    mix = before.mix
-    return {
-        "tables": not named.looks and bool(mix.finalists) and not too_low(mix, named.excess),
-        "tiers": mix.candidate is not None and (told.tiers, told.gate) == ((blank(mix.candidate),), None),
-        "pilot": not mix.pilot.errors,
-    }
+def _behind(before: Evidence, further: GrownFrom | None, named: GrownFrom) -> bool:
+    """Whether what is named is the look of the run that is continued, after what that one has named itself; or what the
+    tables of its mix allow for. They are pushed forwards here."""
+    if isinstance(before, MixInstead):
+        tables = before.mix.finalists and named.excess and not named.looks
+        return bool(tables) and not too_low(before.mix.finalists, named.excess)
+    looks, excess = ((), ()) if further is None else (further.looks, further.excess)
+    return (*looks, (before.rows_left, before.credit, before.looked)) == named.looks and excess == named.excess
 
 
 def _anyhow(command: Command) -> Command:

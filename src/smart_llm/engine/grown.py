@@ -25,8 +25,8 @@ from msgspec.structs import replace as changed
 from smart_llm.certificates.certificate import stored
 from smart_llm.certificates.checks.ladder import FixedLook
 from smart_llm.certificates.checks.mix_evidence import FixedTables
-from smart_llm.certificates.grown import blank, design
-from smart_llm.certificates.parts import StatedTier
+from smart_llm.certificates.grown import answering, design, evidence_of
+from smart_llm.certificates.parts import StatedGate, StatedTier
 from smart_llm.engine.job import Job, fixed, of_words, planned_batches
 from smart_llm.engine.live import Live
 from smart_llm.errors import LedgerError
@@ -111,16 +111,18 @@ def grown_shape(plan: FrozenPlan, reader: Reader) -> Grown:
     mix, which has ended by now, the candidate that it has used, or would have, as one tier."""
     run, told = _named(plan, reader)
     assert plan.grown is not None
-    tiers: tuple[StatedTier, ...]
-    if isinstance(told, FixedTables):
-        tiers, gate = (blank(stored(run.certificate).evidence["mix"]["candidate"]),), None
-    else:
-        tiers, gate = told.tiers, told.gate
+    tiers, gate = (told.tiers, told.gate) if isinstance(told, FixedLook) else _after_mix(run)
     return replace(
         _behind(plan.grown),
         tiers=tuple(_tier(tier, run.plan.names) for tier in tiers),
         gate=None if gate is None else Gate(_score(gate.score), float(gate.floor)),
     )
+
+
+def _after_mix(run: RunRecord) -> tuple[tuple[StatedTier, ...], StatedGate | None]:
+    evidence = evidence_of(stored(run.certificate))
+    assert evidence is not None, "it was brought to its end"
+    return answering(evidence)
 
 
 def _tier(tier: StatedTier, names: list[str]) -> Tier:

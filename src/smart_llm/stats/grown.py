@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -29,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.stats.hypergeometric import pmf, slack
-from smart_llm.stats.sequential import Table, rounded_up, worst_error
+from smart_llm.stats.sequential import Table, worst_error
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -108,7 +109,7 @@ def excess(rows: int, allowance: int, tables: Sequence[Table]) -> Excess:
     """
 
     def chance(most: int) -> float:
-        return min(1.0, rounded_up(sum(worst_error(rows, most, table).error for table in tables)))
+        return float(min(1, sum(Decimal(repr(worst_error(rows, most, table).error)) for table in tables)))
 
     first, span = chance(allowance), 1 + allowance // 25
     while span < rows - allowance and chance(allowance + span) > FAINT * first:

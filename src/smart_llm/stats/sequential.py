@@ -173,7 +173,7 @@ def worst_error(rows: int, allowance: int, table: Table) -> Worst:
         spare += _add_errors(total, allowance, seen, shares, reached)
     at = int(np.argmax(total)) if total.any() else allowance + 1
     error = float(total[at]) * (1 + (len(table.looks) + 3) * slack(rows)) + spare
-    return Worst(rounded_up(min(error, 1.0)), at)
+    return Worst(_rounded_up(min(error, 1.0)), at)
 
 
 def _add_errors(total: Floats, allowance: int, seen: int, shares: Ints, reached: Floats) -> float:
@@ -201,7 +201,7 @@ def _add_errors(total: Floats, allowance: int, seen: int, shares: Ints, reached:
     return float(weight[~keep].sum()) + CUT * len(bad)
 
 
-def rounded_up(error: float) -> float:
+def _rounded_up(error: float) -> float:
     """To four digits: so that whoever computes it again, in another way, must find the very same number."""
     return float(Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(error))
 

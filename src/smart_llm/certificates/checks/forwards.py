@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from smart_llm.certificates.checks.mix_evidence import CommittedTable, MixEvidence
+from smart_llm.certificates.checks.mix_evidence import CommittedTable
 
 CLOSE = 5e-6
 """How far, relatively, two computations of one error may be apart."""
@@ -24,17 +24,17 @@ NEAR, FAR = 24, 6
 """Numbers of bad rows for which a mix is pushed forwards: up to four times those allowed, and beyond."""
 
 
-def too_low(mix: MixEvidence, excess: Sequence[tuple[int, float]]) -> bool:
+def too_low(finalists: Sequence[CommittedTable], excess: Sequence[tuple[int, float]]) -> bool:
     """Whether more bad rows than a count are handed over with a larger chance than is stated, in some population of a
     grid. Whatever finalist is used in the end, its chance is in the sum. A count below what may be handed over unseen
     says nothing."""
     counts, chances = (np.array(each) for each in zip(*excess, strict=True))
-    if counts[0] < max(each.allowance for each in mix.finalists):
+    if counts[0] < max(each.allowance for each in finalists):
         return True
-    rows, allowed = mix.population, max(1, mix.finalists[0].allowance)
+    rows, allowed = finalists[0].left[0], max(1, finalists[0].allowance)
     near = np.geomspace(allowed, min(rows, 4 * allowed), NEAR)
     grid = np.unique(np.r_[near, np.geomspace(near[-1], rows, FAR), rows].astype(int)).tolist()
-    found = sum(np.max([errors(each, rows, bad, counts) for bad in grid], axis=0) for each in mix.finalists)
+    found = sum(np.max([errors(each, rows, bad, counts) for bad in grid], axis=0) for each in finalists)
     return bool((found > chances * (1 + CLOSE)).any())
 
 
