@@ -1,0 +1,246 @@
+"""A table that grew after a mix: its rows keep their answers; a small look says which of those added go to its candidate."""
+
+import os
+import random
+import sqlite3
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import pytest
+from killing import ended
+from msgspec.structs import replace
+
+import smart_llm as smart
+from smart_llm.certificates import grown
+from smart_llm.ledger import Reader, canonical, tagged
+from smart_llm.types import Request
+
+sys.path.append(str(Path(__file__).parent))
+from test_learned_live import shown
+
+TASK = smart.Task("Good?\n{text}", labels=["no", "yes"])
+OLD, NEW, LATER = 600, 660, 720
+OTHER = {"no": "yes", "yes": "no"}
+WRONG = 0.06
+"""Of the rows: those on which the candidate is wrong, as a rule."""
+
+
+def table(rows: int) -> list[dict[str, Any]]:
+    """Rows whose text tells nothing."""
+    rng = random.Random(1)
+    return [
+        {"text": f"{rng.randrange(10**9):09}", "truth": rng.choice(["no", "yes"]), "luck": rng.random()}
+        for _ in range(rows)
+    ]
+
+
+@dataclass
+class Asked:
+    """A run, and the rows that were asked about, call by call."""
+
+    rows: int
+    wrong: Callable[[int, int], float] = lambda row, call: WRONG
+    gone: Callable[[int], bool] = lambda call: False
+    stop: int = 0
+    reference: list[int] = field(default_factory=list)
+    small: list[int] = field(default_factory=list)
+
+    def run(self, ledger: Path, **options: Any) -> smart.Run[Any]:
+        """wrong: of a row and a call of the candidate, the share of rows on which it is wrong; gone: calls of the
+        reference that bring no answer; stop: the process dies after so many calls."""
+        rows = table(self.rows)
+        at = {row["text"]: number for number, row in enumerate(rows)}
+
+        def reference(request: Request) -> str | smart.Answer:
+            self.reference.append(number := at[request.prompt.split("\n")[1]])
+            gone = self.gone(len(self.reference) - 1)
+            return smart.Answer(None, error="cut off") if gone else str(rows[number]["truth"])
+
+        def small(request: Request) -> str:
+            self.small.append(number := at[request.prompt.split("\n")[1]])
+            if self.stop and len(self.small) > self.stop:
+                os._exit(9)
+            told, luck = str(rows[number]["truth"]), float(rows[number]["luck"])
+            return OTHER[told] if luck < self.wrong(number, len(self.small)) else told
+
+        given: dict[str, Any] = {"agreement": 0.85, "seed": 3, "progress": False, "concurrency": 1} | options
+        return smart.run(
+            [{"text": row["text"]} for row in rows],
+            TASK,
+            reference="fake:ref?in=1&out=1",
+            candidates=["fake:small?in=0.1&out=0.1"],
+            ledger=ledger,
+            providers={
+                "fake:ref": smart.FakeProvider(reference, keep=True),
+                "fake:small": smart.FakeProvider(small, keep=True),
+            },
+            **given,
+        )
+
+
+def misses(done: smart.Run[Any]) -> int:
+    """Rows that were delivered wrongly."""
+    return sum(a["answer"] != b["truth"] for a, b in zip(done.table, table(len(done.table)), strict=True))
+
+
+def found(done: smart.Run[Any], ledger: Path) -> list[str]:
+    """What does not hold of a run's certificate."""
+    return smart.verify(done.certificate, ledger=ledger)
+
+
+def test_a_table_that_grew_after_a_mix_costs_its_share_whatever_kills_the_run(tmp_path: Path) -> None:
+    """The rows there were are delivered as they were, for nothing; the rows added cost a small look, and the candidate
+    is asked about those alone that are left to it. The certificate is one about all rows, which the ledger bears out. A
+    run that is killed in its look comes to the same; a table that grows once more is continued again."""
+    ledger, copy = tmp_path / "l.db", tmp_path / "k.db"
+    first = Asked(OLD).run(ledger)
+    assert "mix" in first.certificate.evidence
+    assert first.certificate.granted
+    copy.write_bytes(ledger.read_bytes())
+    second = (asked := Asked(NEW)).run(ledger)
+    certificate, plan = second.certificate, second.certificate.plan
+    assert plan.grown is not None
+    assert certificate.granted
+    assert shown(second)[:OLD] == shown(first)
+    assert certificate.claim.rows == NEW
+    assert certificate.cost.paid < 0.5 * first.cost
+    assert misses(second) <= certificate.claim.allowance
+    added = [by for _, by in shown(second)[OLD:]]
+    assert min(asked.small) >= OLD
+    assert len(asked.small) == certificate.evidence["looked"] + added.count("fake:small")
+    assert first.run_id in certificate.text()
+    assert "the tables of the mix there" in " ".join(certificate.text().split())
+    assert found(second, ledger) == []
+    assert "picked at random beforehand" in smart.report(second, path=tmp_path / "r.html").read_text()
+    _killed(copy, NEW, 5)
+    resumed = Asked(NEW).run(copy)
+    assert shown(resumed) == shown(second)
+    assert resumed.certificate.evidence == certificate.evidence
+    third = Asked(LATER).run(ledger)
+    assert third.certificate.plan.grown is not None
+    assert len(third.certificate.plan.grown.looks) == 1
+    assert third.certificate.plan.grown.excess == plan.grown.excess
+    assert shown(third)[:NEW] == shown(second)
+    assert found(third, ledger) == []
+
+
+def test_a_forged_mix_is_found_out(tmp_path: Path) -> None:
+    """A mix that is said to hand over too many bad rows less often than its tables do, or in no order; another
+    candidate's tier; and an earlier run whose tables, or whose record of them, were changed."""
+    ledger = tmp_path / "l.db"
+    first, second = Asked(OLD).run(ledger), Asked(NEW).run(ledger)
+    c = second.certificate
+    assert c.plan.grown is not None
+    lower = tuple((count, chance / 2) for count, chance in c.plan.grown.excess)
+    forged = _with(c, lower)
+    with Reader.open(ledger) as reader:
+        assert grown.continued(c, reader, lambda _: []) == []
+        assert any("does not fit: looks" in each for each in grown.continued(forged, reader, lambda _: []))
+    assert any("no run with this plan" in each for each in smart.verify(forged, ledger=ledger))
+    assert any("not those of the plan" in each for each in smart.verify(_evidence(c, excess=lower)))
+    assert any("does not fall" in each for each in smart.verify(_with(c, c.plan.grown.excess[::-1])))
+    tier = [{"model": "fake:ref", "score": [], "stop": None, "peers": []}]
+    other = _evidence(c, tiers=tier)
+    with Reader.open(ledger) as reader:
+        assert any("does not fit: tiers" in each for each in grown.continued(other, reader, lambda _: []))
+    copy = tmp_path / "k.db"
+    copy.write_bytes(ledger.read_bytes())
+    _changed(
+        copy, "update runs set certificate = replace(certificate, '\"looks\":[0,', '\"looks\":[0,1,')", first.run_id
+    )
+    assert any(f"run {first.run_id}, which is continued: " in each for each in found(second, copy))
+    _changed(ledger, "update events set payload = replace(payload, '\"sums\":[-1,', '\"sums\":[-2,')")
+    assert any("is not the one that was named" in each for each in found(second, ledger))
+
+
+def test_a_mix_that_granted_nothing_is_continued_too(tmp_path: Path) -> None:
+    """Else a run that broke its promise would be continued, and any other have a second chance to break it. The rows
+    added are left to its candidate as far as a look at them allows, to none where that is bad."""
+    ledger, copy = tmp_path / "l.db", tmp_path / "k.db"
+    first = Asked(OLD, wrong=lambda row, call: 0.0 if call <= 20 else 0.7).run(ledger)
+    assert first.certificate.status == "reference-only"
+    assert first.certificate.evidence["mix"]["profiled"]["rows"]
+    copy.write_bytes(ledger.read_bytes())
+    second = (asked := Asked(NEW)).run(ledger)
+    assert second.certificate.plan.grown is not None
+    assert shown(second)[:OLD] == shown(first)
+    assert min(asked.small) >= OLD
+    assert "fake:small" in {by for _, by in shown(second)[OLD:]}
+    assert found(second, ledger) == []
+    third = Asked(NEW, wrong=lambda row, call: 0.7).run(copy)
+    assert third.certificate.plan.grown is not None
+    assert third.certificate.status == "reference-only"
+    assert misses(third) == 0
+    assert found(third, copy) == []
+
+
+@pytest.mark.parametrize("calls", [40, 300], ids=["in the evidence", "among the rows handed over"])
+def test_a_mix_that_was_killed_is_brought_to_its_end_first(tmp_path: Path, calls: int) -> None:
+    """It is continued once its tables are settled, whatever it came to after that, and delivers what it would have."""
+    ledger, copy = tmp_path / "l.db", tmp_path / "k.db"
+    _killed(ledger, OLD, calls)
+    copy.write_bytes(ledger.read_bytes())
+    rows = [{"text": row["text"]} for row in table(NEW)]
+    models = {"reference": "fake:ref?in=1&out=1", "candidates": ["fake:small?in=0.1&out=0.1"]}
+    plan = smart.plan(rows, TASK, agreement=0.85, seed=3, ledger=ledger, **models)
+    assert any("brought to its end first" in line for line in plan.known)
+    second = (asked := Asked(NEW)).run(ledger)
+    assert second.certificate.plan.grown is not None
+    assert found(second, ledger) == []
+    assert len({*asked.small}) == len(asked.small)
+    assert shown(Asked(OLD).run(copy)) == shown(second)[:OLD]
+
+
+@pytest.mark.parametrize("lost", [30, 70], ids=["in the evidence", "among the rows left"])
+def test_rows_that_a_mix_has_no_answer_for(tmp_path: Path, lost: int) -> None:
+    """The run is continued all the same, and pays for no row twice. The rows are asked again; where one has no answer
+    still, it counts among those that may have none."""
+    ledger, copy, easier = tmp_path / "l.db", tmp_path / "k.db", {"agreement": 0.8}
+    first = (asked := Asked(OLD, wrong=lambda row, call: 0.17, gone=lambda call: call == lost)).run(ledger, **easier)
+    assert first.certificate.claim.errors == 1
+    assert first.certificate.granted
+    gone = asked.reference[lost]
+    copy.write_bytes(ledger.read_bytes())
+    second = (again := Asked(NEW)).run(ledger, **easier)
+    assert second.certificate.plan.grown is not None
+    assert second.certificate.claim.errors == 0
+    assert {*again.reference} & {*asked.reference} == {gone}
+    assert found(second, ledger) == []
+    third = (again := Asked(NEW, gone=lambda call: call == 0)).run(copy, **easier)
+    assert again.reference[0] == gone
+    assert third.certificate.claim.errors == 1
+    assert third.certificate.status == "certified"
+    assert found(third, copy) == []
+
+
+def _with(c: smart.Certificate, excess: tuple[tuple[int, float], ...]) -> smart.Certificate:
+    """The certificate with other chances, in plan and evidence."""
+    assert c.plan.grown is not None
+    plan = replace(c.plan, grown=replace(c.plan.grown, excess=excess))
+    return _evidence(changed(c, plan=plan, plan_hash=tagged(canonical(plan))), excess=excess)
+
+
+def _evidence(c: smart.Certificate, **fields: Any) -> smart.Certificate:
+    return changed(c, evidence={**c.evidence, **fields})
+
+
+def _killed(ledger: Path, rows: int, stop: int) -> None:
+    """A run whose process dies after so many calls of the candidate."""
+    code = (
+        f"import test_grown_mix as t; from pathlib import Path; t.Asked({rows}, stop={stop}).run(Path({str(ledger)!r}))"
+    )
+    died, said = ended(code, str(Path(__file__).parent))
+    assert died == 9, said
+
+
+def _changed(ledger: Path, statement: str, run_id: str | None = None) -> None:
+    """What a ledger holds is written anew."""
+    with sqlite3.connect(ledger) as base:
+        for (name,) in base.execute("select name from sqlite_master where type = 'trigger'").fetchall():
+            base.execute(f"drop trigger {name}")
+        told = base.execute(f"{statement} where id = ?", (run_id,)) if run_id else base.execute(statement)
+        assert told.rowcount
