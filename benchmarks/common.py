@@ -13,9 +13,10 @@ import math
 import multiprocessing
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,7 +26,9 @@ import numpy as np
 from smart_llm import procedures
 from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.stats.clopper_pearson import interval
-from smart_llm.types import AGREE, BAD, Problem
+from smart_llm.stats.grown import excess
+from smart_llm.stats.sequential import Table
+from smart_llm.types import AGREE, BAD, Gate, Grown, Problem, Score, Tier
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -235,6 +238,42 @@ def ratio(outcome: Outcome, population: Population) -> float:
 def missed(outcome: Outcome, problem: Problem) -> bool:
     """Whether the delivered table misses the target."""
     return problem.rows - outcome.misses < problem.agreement * problem.rows
+
+
+def behind(evidence: Mapping[str, Any], candidates: Sequence[str]) -> Grown | None:
+    """A run of the default procedure as a table continues it that has grown since; None where it had no evidence."""
+    if "mix" not in evidence:
+        tiers = tuple(_tier(each, candidates) for each in evidence["tiers"])
+        gate = evidence["gate"]
+        gated = None if gate is None else Gate(_score(gate["score"]), gate["floor"])
+        return Grown(((evidence["rows_left"], evidence["credit"], evidence["looked"]),), tiers, gated)
+    told = evidence["mix"]
+    if not told["profiled"]["rows"]:
+        return None
+    tier = Tier(1 + candidates.index(told["candidate"]), Score(()), None)
+    tables = [{name: each[name] for name in ("looks", "shares", "allowance")} for each in told["finalists"]]
+    return Grown((), (tier,), None, handed_over(told["population"], json.dumps(tables)))
+
+
+@cache
+def handed_over(rows: int, told: str) -> tuple[tuple[int, float], ...]:
+    """How likely a mix with these tables is to hand over more bad rows than so many. told: the tables, as JSON."""
+    tables = [
+        Table(tuple(each["looks"]), tuple(np.array(row, np.int64) for row in each["shares"]), each["allowance"])
+        for each in json.loads(told)
+    ]
+    most = excess(rows, tables[0].floor, tables)
+    return tuple(zip(most.counts, most.chances, strict=True))
+
+
+def _tier(told: Mapping[str, Any], candidates: Sequence[str]) -> Tier:
+    stop = None if told["stop"] is None else (told["stop"][0], told["stop"][1])
+    peers = tuple(1 + candidates.index(peer) for peer in told["peers"])
+    return Tier(1 + candidates.index(told["model"]), _score(told["score"]), stop, peers)
+
+
+def _score(terms: Sequence[Sequence[Any]]) -> Score:
+    return Score(tuple((name, weight) for name, weight in terms))
 
 
 def known(names: Sequence[str]) -> list[str]:

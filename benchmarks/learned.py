@@ -22,16 +22,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from common import panels
+from common import behind, panels
 
 from smart_llm import procedures
 from smart_llm.learned.learner import Learner, Shelf
+from smart_llm.procedures.ladder.grown import affordable
 from smart_llm.scores.traits import answer_key
 from smart_llm.simulation.drive import Population, simulate
 from smart_llm.simulation.recorded import Recorded, load
 from smart_llm.simulation.replay import pose, run_trials
 from smart_llm.simulation.taught import School, Taught
-from smart_llm.types import AGREE, BAD, NOT_ASKED, Cascade, Grown, Problem, Traits
+from smart_llm.types import AGREE, BAD, NOT_ASKED, Problem, Traits
 
 TABLE = Path(__file__).parents[1] / ".." / "shared" / "data" / "recorded" / "shop_sentiment.parquet"
 VENDORS = ["google-nl", "amazon-comprehend", "open-source"]
@@ -149,7 +150,8 @@ def growing(seeds: int) -> None:
 
 
 def _grown(table: Recorded, target: str, seed: int) -> tuple[float, float, int]:
-    """Reference calls of the first run, and of the second on average; how many grown tables break the promise."""
+    """Reference calls of the first run, and of the second on average, all rows added where the first one is not
+    continued; how many grown tables break the promise."""
     whole, school = table.population, table.school
     assert school is not None
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(whole.marks[:, 0] == AGREE))  # a run is continued
@@ -158,15 +160,13 @@ def _grown(table: Recorded, target: str, seed: int) -> tuple[float, float, int]:
     taught = Taught(_of(whole, old), part)
     problem = replace(pose(table, Fraction(target), Fraction("0.95"), seed), rows=OLD, reserve=0)
     first = simulate(procedures.get("ladder"), problem, taught.population, taught)
-    evidence, rule = first.verdict.evidence, first.verdict.rule
-    if not first.verdict.granted or not isinstance(rule, Cascade):
+    grown, spent, broken = behind(first.verdict.evidence, problem.candidates), [], 0
+    if grown is None:
         return first.cost / price, NEW, 0
-    look = (evidence["rows_left"], evidence["credit"], evidence["looked"])
-    grown = Grown((look,), (*rule.tiers[:-1], replace(rule.tiers[-1], stop=None)), rule.gate)
-    spent, broken = [], 0
     for again in range(ADDED):
         new = OLD + np.random.default_rng([seed, again]).choice(len(rows) - OLD, NEW, replace=False)
         later = replace(problem, rows=NEW, set_aside=OLD, seed=seed + 1000 * (again + 1), grown=grown)
+        assert affordable(later, grown) is not None
         second = simulate(procedures.get("ladder"), later, _said(_of(whole, rows[new]), taught, school, rows[new]))
         spent.append(second.cost / price)
         broken += first.misses + second.misses > later.promised

@@ -18,13 +18,14 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+from common import behind
 
 from smart_llm import procedures
 from smart_llm.procedures.ladder.grown import affordable
 from smart_llm.procedures.ladder.taught import GROWTH
 from smart_llm.simulation.drive import Outcome, Population, simulate
 from smart_llm.stats.clopper_pearson import interval
-from smart_llm.types import AGREE, BAD, LESSON, NOT_ASKED, Answers, Ask, Grown, Least, Problem, Score, Tier, Traits
+from smart_llm.types import AGREE, BAD, LESSON, NOT_ASKED, Answers, Ask, Least, Problem, Traits
 
 CELLS = ("attained", "twice", "tied", "spread", "margin", "blocks")
 """Where the bad rows stand: first in the order, just so many that the bound is attained; twice as many; with one score
@@ -122,10 +123,9 @@ def grown(first: Outcome, problem: Problem, share: float) -> tuple[int, Problem]
     """Misses of the table that has grown by this share, and what was promised of it."""
     shown, rows = first.verdict.evidence, problem.rows
     added = replace(problem, rows=int(rows * share), set_aside=rows, seed=problem.seed + 2 * 10**6)
-    if "looked" in shown:  # else it is answered anew: whatever the first run was, the new one is none of its looks
-        look = (shown["rows_left"], shown["credit"], shown["looked"])
-        continued = replace(added, grown=Grown((look,), (Tier(1, Score((("own", 1.0),)), None, ()),), None))
-        if affordable(continued, continued.grown):
+    if (earlier := behind(shown, problem.candidates)) is not None:  # else it is answered anew
+        continued = replace(added, grown=earlier)
+        if affordable(continued, earlier):
             adversary = Added(added.rows, added.seed, first.misses)
             return first.misses + simulate(LADDER, continued, adversary.population, adversary).misses, continued
     whole = replace(problem, rows=rows + added.rows, seed=added.seed)

@@ -1,4 +1,4 @@
-"""A table that grew after a mix: its rows keep their answers; a small look says which of those added go to its candidate."""
+"""A table that grew after a mix: its rows keep their answers, a look at those added says what its candidate takes."""
 
 import os
 import random
