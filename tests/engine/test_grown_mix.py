@@ -217,6 +217,35 @@ def test_rows_that_a_mix_has_no_answer_for(tmp_path: Path, lost: int) -> None:
     assert found(third, copy) == []
 
 
+def test_a_cascade_without_a_taught_candidate_is_continued_as_well(tmp_path: Path) -> None:
+    """Its tiers answer the rows added, by the scores that the candidate gives of its own answers."""
+
+    def run(rows: int) -> smart.Run[Any]:
+        told = {row["text"]: row for row in table(rows)}
+
+        def small(request: Request) -> smart.Answer:
+            row = told[request.prompt.split("\n")[1]]
+            said = OTHER[row["truth"]] if row["luck"] < 5 * WRONG else row["truth"]
+            return smart.Answer(said, smart.Usage(20, 1), logprobs=((said, -1 + row["luck"]),))
+
+        providers = {
+            "fake:ref": smart.FakeProvider(lambda request: told[request.prompt.split("\n")[1]]["truth"], keep=True),
+            "fake:small": smart.FakeProvider(small, keep=True),
+        }
+        names = {"reference": "fake:ref?in=1&out=1", "candidates": ["fake:small?in=0.1&out=0.1"]}
+        texts = [{"text": text} for text in told]
+        given: dict[str, Any] = {"agreement": 0.9, "seed": 3, "progress": False, "ledger": tmp_path / "l.db"}
+        return smart.run(texts, TASK, providers=providers, **names, **given)
+
+    first, second = run(OLD), run(NEW)
+    assert "looked" in first.certificate.evidence
+    assert second.certificate.plan.grown is not None
+    assert second.certificate.plan.grown.excess == ()
+    assert second.certificate.granted
+    assert shown(second)[:OLD] == shown(first)
+    assert found(second, tmp_path / "l.db") == []
+
+
 def _with(c: smart.Certificate, excess: tuple[tuple[int, float], ...]) -> smart.Certificate:
     """The certificate with other chances, in plan and evidence."""
     assert c.plan.grown is not None
