@@ -128,6 +128,18 @@ def test_a_table_that_grew_after_a_mix_costs_its_share_whatever_kills_the_run(tm
     assert found(third, ledger) == []
 
 
+def test_nobody_is_asked_about_rows_that_the_look_leaves_to_the_reference(tmp_path: Path) -> None:
+    """Rows are handed over in an order that is known beforehand, so the candidate is asked about those alone that it
+    gets, and about those of the look."""
+    Asked(OLD).run(tmp_path / "l.db")
+    second = (asked := Asked(NEW, wrong=lambda row, call: 3 * WRONG)).run(tmp_path / "l.db")
+    by = [by for _, by in shown(second)[OLD:]]
+    assert second.certificate.evidence["stop"] is not None
+    assert second.certificate.granted
+    assert len(asked.small) == second.certificate.evidence["looked"] + by.count("fake:small") < NEW - OLD
+    assert found(second, tmp_path / "l.db") == []
+
+
 def test_a_forged_mix_is_found_out(tmp_path: Path) -> None:
     """A mix that is said to hand over too many bad rows less often than its tables do, or in no order; another
     candidate's tier; and an earlier run whose tables, or whose record of them, were changed."""

@@ -1,37 +1,17 @@
 """Looks at the parts of a table that grew: one level for all, exact, whatever the parts hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import combinations, product
 from math import comb
 
 import numpy as np
 import pytest
+from looking import law, worst_after
 
 from smart_llm.certificates.checks.ladder import _beyond
 from smart_llm.stats.first_bad import credit_left, rows_needed
 from smart_llm.stats.grown import POINTS, Look, beyond, look
-
-
-def delivered(bad: tuple[bool, ...], looked: tuple[int, ...], credit: int) -> int:
-    """Bad rows delivered: those not looked at before the (credit + 1)-th bad one that was, rows in their order."""
-    seen = count = 0
-    for row, wrong in enumerate(bad):
-        if row in looked:
-            seen += wrong
-            if seen > credit:
-                break
-        else:
-            count += wrong
-    return count
-
-
-def law(bad: tuple[bool, ...], size: int, credit: int) -> np.ndarray:
-    """Probabilities of 0, 1, … delivered bad rows, over every draw of a look."""
-    found = np.zeros(len(bad) + 1)
-    for looked in combinations(range(len(bad)), size):
-        found[delivered(bad, looked, credit)] += 1
-    return found / comb(len(bad), size)
 
 
 def worst(first: Look, second: Look, allowed: int) -> float:
@@ -39,16 +19,6 @@ def worst(first: Look, second: Look, allowed: int) -> float:
     the first look has delivered."""
     return worst_after(
         [law(bad, first[2], first[1]) for bad in product((False, True), repeat=first[0])], second, allowed
-    )
-
-
-def worst_after(laws: Sequence[np.ndarray], second: Look, allowed: int) -> float:
-    """The same after a part whose bad rows follow any of these laws."""
-    later = [law(bad, second[2], second[1]) for bad in product((False, True), repeat=second[0])]
-    beyond_later = [max(float(each[most + 1 :].sum()) for each in later) for most in range(second[0] + 1)]
-    return max(
-        sum(p * (1.0 if s > allowed else beyond_later[min(allowed - s, second[0])]) for s, p in enumerate(law_of))
-        for law_of in laws
     )
 
 

@@ -1,13 +1,12 @@
 """A table that grew after a mix: one level for the mix's tables and a look at the rows added, exact for every table."""
 
-import sys
 from collections import defaultdict
 from functools import lru_cache
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
+from looking import worst_after
 
 from smart_llm.certificates.checks.forwards import too_low
 from smart_llm.certificates.checks.ladder import _beyond
@@ -16,9 +15,6 @@ from smart_llm.stats.design import Design, design
 from smart_llm.stats.dual import Beta, Costs, Fineness
 from smart_llm.stats.grown import Excess, Look, beyond, excess, look
 from smart_llm.stats.sequential import GO_ON, Table
-
-sys.path.append(str(Path(__file__).parent))
-from test_grown import worst_after
 
 Mixed = tuple[int, int, tuple[float, ...]]
 """Rows that a mix is left with, how many may be bad, and the level of each finalist."""
