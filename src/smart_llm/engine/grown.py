@@ -61,7 +61,7 @@ def grown(job: Job, reader: Reader | None, reserve: int) -> GrownFrom | None:
             continue
         if reader.latest(run.run_id, GIVEN_UP) is None and job.table.head(rows).table_hash == command.table:
             found = _continued(run, reader)
-            if found is not None and affordable(_problem(job, found, added, reserve), _behind(found)):
+            if found is not None and affordable(_problem(job, found, added, reserve), _sizes(found)):
                 return found
     return None
 
@@ -101,7 +101,7 @@ def _excess(told: bytes) -> tuple[tuple[int, float], ...]:
     return tuple(zip(known.counts, known.chances, strict=True))
 
 
-def _behind(found: GrownFrom) -> Grown:
+def _sizes(found: GrownFrom) -> Grown:
     """What decides how many rows are looked at."""
     return Grown(found.looks, (), None, found.excess)
 
@@ -113,7 +113,7 @@ def grown_shape(plan: FrozenPlan, reader: Reader) -> Grown:
     assert plan.grown is not None
     tiers, gate = (told.tiers, told.gate) if isinstance(told, FixedLook) else _after_mix(run)
     return replace(
-        _behind(plan.grown),
+        _sizes(plan.grown),
         tiers=tuple(_tier(tier, run.plan.names) for tier in tiers),
         gate=None if gate is None else Gate(_score(gate.score), float(gate.floor)),
     )
