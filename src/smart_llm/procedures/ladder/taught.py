@@ -46,8 +46,9 @@ GROWTH = 1.5
 """× the rows of a lesson: those of the next."""
 AHEAD = (1.5, 2.25, 3.4, 5.0, 8.0, 16.0, 32.0, 64.0)
 """× the rows so far: the lessons that are looked ahead to."""
-CLEARLY = 2.0
-"""Deviations by which it must beat always saying the commonest label, for texts to tell something."""
+CLEARLY = 3.0
+"""Deviations by which it must beat always saying the commonest label, for texts to tell something: that is asked after
+every lesson, and one that is lucky once would be followed to the end."""
 SURELY = 1 / 82
 """Its own score tells something where it is less likely than this to know nothing: what the rows show then makes that
 nine times less likely than it was thought (`forecast.TAUGHT`)."""
