@@ -64,8 +64,9 @@ async def test_a_dear_embedder_is_refused_before_rows_set_aside_are_asked(tmp_pa
     given: dict[str, Any] = {"reference": "fake:ref?in=100&out=100", "seed": 4, "ledger": tmp_path / "l.db"}
     rows, fake = [{"text": text} for text in texts(400)], smart.FakeProvider(counted, keep=True)
     await smart.aplan(
-        rows, TASK, candidates=["fake:c?in=1&out=1"], pilot=20, providers={"fake:ref": fake, "fake:c": fake}, **given
-    )
+        rows, TASK, candidates=["fake:c?in=1&out=1"], pilot=20, procedure="reference-only",
+        providers={"fake:ref": fake, "fake:c": fake}, **given,
+    )  # fmt: skip
     before = len(asked)
     async with MockServer() as url:
         with pytest.raises(InputError, match=r"too much to find out on 380 different rows"):

@@ -352,6 +352,7 @@ async def test_a_pilot_learns_for_the_run(tmp_path: Path) -> None:
             ROWS,
             LABELS,
             pilot=10,
+            procedure="smart/2024",  # whose forecast is quick
             reference=f"openai:big@{big}?in=10&out=10",
             candidates=[f"openai:small@{small}?in=1&out=1"],
             agreement="0.8",

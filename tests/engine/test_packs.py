@@ -385,7 +385,7 @@ async def test_a_pilot_before_the_run_counts_whole_calls(tmp_path: Path, port: i
             "seed": 3,
             "ledger": tmp_path / "ledger.db",
         }
-        planned = await smart.aplan(rows(400), TASK, pilot=12, **options)
+        planned = await smart.aplan(rows(400), TASK, pilot=12, procedure="reference-only", **options)
         with Reader.open(tmp_path / "ledger.db") as reader:
             total = float(reader._db.execute("SELECT SUM(cost) FROM answers").fetchone()[0])
         assert planned.pilot is not None

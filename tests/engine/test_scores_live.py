@@ -89,6 +89,7 @@ def test_a_plan_counts_every_draw(tmp_path: Path, pilot: int | None) -> None:
             candidates=[f"fake:small?in=1&out=1{draws}"],
             providers={name: smart.FakeProvider(told) for name in ("fake:big", "fake:small", "fake:small?draws=3")},
             pilot=pilot,
+            procedure="reference-only",  # whose forecast takes no time
             seed=3,
             ledger=tmp_path / f"{number}.db",
         )

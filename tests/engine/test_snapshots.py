@@ -164,6 +164,7 @@ def test_rows_that_were_piloted_by_another_snapshot_stop_the_run(tmp_path: Path)
             ROWS,
             TASK,
             pilot=40,
+            procedure="reference-only",  # whose forecast takes no time
             reference="fake:big?in=10&out=10",
             candidates=["fake:small?in=1&out=1"],
             ledger=tmp_path / name,

@@ -75,6 +75,11 @@ def outlined(
     return wait(outline(rows(600) if table is None else table, task, asked, pilot=pilot))
 
 
+def piloted(path: Path, table: Any = None, **options: Any) -> smart.Plan:
+    """The same with a pilot, where the forecast is of no interest: that of this procedure takes no time."""
+    return outlined(path, table, procedure="reference-only", **options)
+
+
 # --------------------------------------------------------------------------- a plan
 
 
@@ -211,7 +216,7 @@ def test_a_pilot_has_bounds(tmp_path: Path, pilot: int) -> None:
 
 def test_piloted_rows_are_delivered_and_never_evidence(tmp_path: Path) -> None:
     """The run delivers the reference's answers without paying again, profiles other rows only, and verifies."""
-    outlined(tmp_path, rows(1500), pilot=60)
+    piloted(tmp_path, rows(1500), pilot=60)
     given = providers()
     done = smart.run(rows(1500), TASK, **usual(tmp_path, providers=given))
     aside = done.certificate.plan["set_aside"]
@@ -229,7 +234,7 @@ def test_piloted_rows_are_delivered_and_never_evidence(tmp_path: Path) -> None:
 
 def test_a_pilot_under_another_prompt_counts_as_well(tmp_path: Path) -> None:
     """Whoever tuned a prompt on rows cannot count them: they are set aside under every later prompt and agreement."""
-    outlined(tmp_path, pilot=40, task=OTHER)
+    piloted(tmp_path, pilot=40, task=OTHER)
     for agreement in ("0.9", "0.8"):
         done = smart.run(rows(600), TASK, **usual(tmp_path, agreement=agreement))
         assert done.certificate.claim["set_aside"] == 40
@@ -239,7 +244,7 @@ def test_a_pilot_under_another_prompt_counts_as_well(tmp_path: Path) -> None:
 def test_a_pilot_after_the_run_changes_nothing_of_it(tmp_path: Path) -> None:
     """Rows piloted later are not set aside by a run that was already made; it is taken up as it was."""
     first = smart.run(rows(600), TASK, **usual(tmp_path))
-    outlined(tmp_path, pilot=40)
+    piloted(tmp_path, pilot=40)
     second = smart.run(rows(600), TASK, **usual(tmp_path))
     assert second.certificate == first.certificate
     assert smart.verify(second.certificate, second.ledger) == []
@@ -250,10 +255,10 @@ def test_the_clock_does_not_say_what_was_piloted_before_the_run(tmp_path: Path, 
     """A pilot after the run with the clock set back is none before it, and one before it with a clock that was ahead
     is: the ledger knows in which order it was written."""
     if before:
-        outlined(tmp_path, pilot=40)
+        piloted(tmp_path, pilot=40)
     done = smart.run(rows(600), TASK, **usual(tmp_path))
     if not before:
-        outlined(tmp_path, pilot=40)
+        piloted(tmp_path, pilot=40)
     with sqlite3.connect(done.ledger) as base:
         base.execute("DROP TRIGGER events_no_update")
         base.execute("UPDATE events SET created = ? WHERE kind = 'pilot'", (clock,))
@@ -267,7 +272,7 @@ def test_a_certificate_that_hides_a_pilot_is_refused(tmp_path: Path) -> None:
     """A certificate of a run without rows set aside does not verify against a ledger that holds an earlier pilot."""
     (tmp_path / "other").mkdir()
     plain = smart.run(rows(600), TASK, **usual(tmp_path / "other"))
-    outlined(tmp_path, pilot=40)
+    piloted(tmp_path, pilot=40)
     smart.run(rows(600), TASK, **usual(tmp_path))
     assert smart.verify(plain.certificate, tmp_path / "ledger.db") != []
 
@@ -275,9 +280,9 @@ def test_a_certificate_that_hides_a_pilot_is_refused(tmp_path: Path) -> None:
 def test_a_run_after_a_pilot_is_taken_up(tmp_path: Path) -> None:
     """A budget that ends the run among rows set aside or later keeps everything; more money ends it as if in one go."""
     (tmp_path / "whole").mkdir()
-    outlined(tmp_path / "whole", pilot=40)
+    piloted(tmp_path / "whole", pilot=40)
     whole = smart.run(rows(600), TASK, **usual(tmp_path / "whole"))
-    outlined(tmp_path, pilot=40)
+    piloted(tmp_path, pilot=40)
     with pytest.raises(smart.BudgetExhausted):
         smart.run(rows(600), TASK, **usual(tmp_path, budget=whole.cost / 2))
     done = smart.run(rows(600), TASK, **usual(tmp_path))
@@ -292,7 +297,7 @@ def test_rows_set_aside_without_an_answer_count_against_the_promise(tmp_path: Pa
         bad = draw(request.prompt, "failing") < 0.1
         return smart.Refused("too long", row_only=True) if bad else right(request)
 
-    outlined(tmp_path, pilot=60, providers=providers(big=failing))
+    piloted(tmp_path, pilot=60, providers=providers(big=failing))
     done = smart.run(rows(600), TASK, **usual(tmp_path, agreement="0.7", providers=providers(big=failing)))
     claim = done.certificate.claim
     assert claim["set_aside_errors"] == sum(
@@ -336,7 +341,7 @@ def test_asked_twice_is_paid_twice_and_not_three_times(tmp_path: Path) -> None:
 
 def test_a_target_above_the_ceiling_is_warned_of(tmp_path: Path) -> None:
     """A plan whose pilot was asked twice says so when the reference contradicts itself more often than allowed."""
-    plan = outlined(tmp_path, pilot=30, self_check=30, providers=providers(big=moody(0.4)))
+    plan = piloted(tmp_path, pilot=30, self_check=30, providers=providers(big=moody(0.4)))
     assert plan.self_agreement is not None
     assert plan.set_aside == 30
     assert any("above that ceiling" in warning for warning in plan.warnings)
