@@ -581,6 +581,8 @@ async def test_a_finished_run_by_batch_fills_only_rows_without_an_answer(
     found, billed = list[smart.Run](), list[int]()
     async with mock as url:
         for _ in range(6):
+            if found and not found[-1].certificate.claim["errors"]:
+                break
             done = await smart.arun(
                 rows(400),
                 smart.Task("? {text}", labels=["yes", "no"]),

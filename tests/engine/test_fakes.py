@@ -45,10 +45,16 @@ print(json.dumps({**found, "calls": len(calls), "said": said}))
 """
 
 
-def child(folder: Path, answer: str, keep: str = "", stop: int = 10**9) -> dict[str, Any]:
-    """A process of its own that runs the same command with this answer."""
+def started(command: list[str]) -> Any:
+    """An interpreter of its own."""
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def child(folder: Path, answer: str, keep: str = "", stop: int = 10**9, *, by: Any = ran) -> dict[str, Any]:
+    """A process of its own that runs the same command with this answer. by: `ran`, or `started`, which forks none: what
+    is of one process alone must not come from the one that the first was forked from."""
     command = [sys.executable, "-c", CHILD, str(folder), answer, keep, str(stop)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = by(command)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -58,7 +64,7 @@ def child(folder: Path, answer: str, keep: str = "", stop: int = 10**9) -> dict[
 def test_a_later_process_is_not_given_what_a_fake_once_said(tmp_path: Path, stop: int) -> None:
     """Finished or broken off, its run is not taken up: the function of today is asked, in the same order, and that is
     said."""
-    before, after = child(tmp_path, "yes", stop=stop), child(tmp_path, "no")
+    before, after = child(tmp_path, "yes", stop=stop), child(tmp_path, "no", by=started)
     assert after["answers"] == ["no"]
     assert after["calls"] > 0
     assert any("keep=True" in said for said in after["said"])
@@ -68,7 +74,7 @@ def test_a_later_process_is_not_given_what_a_fake_once_said(tmp_path: Path, stop
 @pytest.mark.parametrize("stop", [10**9, 30])
 def test_what_is_kept_is_taken_up_by_a_later_process(tmp_path: Path, stop: int) -> None:
     """The run goes on, and nothing is asked twice."""
-    before, after = child(tmp_path, "yes", "keep", stop), child(tmp_path, "yes", "keep")
+    before, after = child(tmp_path, "yes", "keep", stop), child(tmp_path, "yes", "keep", by=started)
     assert after["answers"] == ["yes"]
     asked = min(stop, before["calls"]) + after["calls"]
     with Reader.open(tmp_path / "l.db") as ledger:

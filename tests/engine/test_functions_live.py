@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import ran
 
 import smart_llm as smart
 from smart_llm.errors import InputError
@@ -195,17 +196,19 @@ done = t.run(Path(sys.argv[1]), smart.Candidate(f, version=sys.argv[2] or None),
 print(done.run_id, any("cannot be hashed" in each for each in said))
 """
 
-    def started(version: str) -> list[str]:
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    def both(version: str) -> tuple[list[str], list[str]]:
+        here = Path(__file__).parent
+        env = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent / 'kit'}"}
         command = [sys.executable, "-c", code, str(tmp_path / "l.db"), version]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-        return done.stdout.split()
+        started = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        return str(ran(command, env=env).stdout).split(), started.stdout.split()
 
-    one, other = started(""), started("")
+    one, other = both("")
     assert one[0] != other[0]
     assert one[1] == other[1] == "True"
-    assert started("3") == started("3")
-    assert started("3")[1] == "False"
+    one, other = both("3")
+    assert one == other
+    assert one[1] == "False"
 
 
 def two(text: str, other: str) -> str:

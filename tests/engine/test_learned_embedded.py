@@ -222,6 +222,10 @@ def test_static_vectors_of_words_are_looked_up_here(tmp_path: Path) -> None:
         resolve(f"learned?embed=static:{tmp_path}/nowhere")
 
 
+LONG = "-" * 4096 + "✓" * 9000
+"""Too many tokens in as many characters as are tried, few in half of them."""
+
+
 @pytest.mark.slow
 def test_a_model_file_on_this_machine_embeds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alike texts point alike, a long one is cut, and its CPU-seconds are what it costs."""
@@ -239,6 +243,6 @@ def test_a_model_file_on_this_machine_embeds(monkeypatch: pytest.MonkeyPatch) ->
         await embedder.close()
         return [vector / np.linalg.norm(vector) for vector, used in found if used.cpu_seconds > 0]
 
-    lovely, nice, bolts, _ = asyncio.run(vectors("what a lovely day", "what a nice day", "four bolts, M8", "x " * 9000))
+    lovely, nice, bolts, _ = asyncio.run(vectors("what a lovely day", "what a nice day", "four bolts, M8", LONG))
     assert lovely @ nice > lovely @ bolts
     assert model.rate.cpu_hour > 0

@@ -136,9 +136,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smart_llm.client.client.LATER_DELAY", 0.002, raising=False)
 
 
-@pytest.mark.parametrize("concurrency", [1, 512])
 @pytest.mark.parametrize(
-    ("calls", "whom"), [(0, ("big", "small")), (9, ("big",)), (40, ("small",)), (260, ("big", "small"))]
+    ("calls", "whom", "concurrency"),
+    [
+        (0, ("big", "small"), 512),
+        (9, ("big",), 1),
+        (9, ("big",), 512),
+        (40, ("small",), 512),
+        (260, ("big", "small"), 1),
+    ],
 )
 async def test_an_outage_changes_nothing(
     tmp_path: Path, undisturbed: Rows, port: int, concurrency: int, calls: int, whom: tuple[str, ...]
@@ -294,8 +300,7 @@ def test_a_candidate_that_fails_on_some_rows_sends_them_to_the_reference(tmp_pat
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("error", [0.12, 0.14])
-def test_failures_while_profiling_hide_no_errors(tmp_path: Path, seed: int, error: float) -> None:
+def test_failures_while_profiling_hide_no_errors(tmp_path: Path, seed: int) -> None:
     """Half of the first 400 prompts the candidate is asked about fail, but not the very first; afterwards it answers
     everything. The delivered table of a certified run has no more misses than allowed: a failed call is bad in the
     evidence."""
@@ -304,7 +309,7 @@ def test_failures_while_profiling_hide_no_errors(tmp_path: Path, seed: int, erro
     def fails(prompt: str, calls: int) -> bool:
         return 0 < first.setdefault(prompt, len(first)) < 400 and draw(prompt, "half") < 0.5
 
-    done = fake(tmp_path / "l.db", Model(0.0), Model(error, fails), rows=2000, seed=seed)
+    done = fake(tmp_path / "l.db", Model(0.0), Model(0.14, fails), rows=2000, seed=seed)
     wrong = sum(
         row["answer"] != ("yes" if draw(f"Yes or no?\n{row['text']}", "truth") < 0.5 else "no") for row in done.table
     )
@@ -312,7 +317,7 @@ def test_failures_while_profiling_hide_no_errors(tmp_path: Path, seed: int, erro
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_an_outage_of_the_candidate_hides_no_errors(tmp_path: Path, seed: int) -> None:
     """The candidate is down for the most part of profiling, longer than patience: the run stops, and once the candidate
     is back, what is certified keeps its promise."""

@@ -77,19 +77,19 @@ def test_stopped_again_and_again_among_failures(tmp_path: Path, procedure: str, 
         (90, smart.Delivering),
     ]:
         with suppress(TimeoutError):
-            usual(rows(900), tmp_path, on_event=Stopping(after, kind), **options)
+            usual(rows(600), tmp_path, on_event=Stopping(after, kind), **options)
         now = record(tmp_path)
         assert now[: len(before)] == before
         before = now
-    lost = 900
+    lost = 600
     for _ in range(6):
         if lost:
-            done = usual(rows(900), tmp_path, **options)
+            done = usual(rows(600), tmp_path, **options)
             assert record(tmp_path)[: len(before)] == before
             before, lost = record(tmp_path), sum(row["status"] != "ok" for row in done.table)
             assert smart.verify(json.loads(done.certificate.to_json()), done.ledger) == []
     assert lost == 0
-    quiet = usual(rows(900), tmp_path, **{**options, "providers": (silent := providers())})
+    quiet = usual(rows(600), tmp_path, **{**options, "providers": (silent := providers())})
     assert sum(each.calls for each in silent.values()) == 0
     assert (quiet.certificate, quiet.table) == (done.certificate, done.table)
 

@@ -21,8 +21,8 @@ from smart_llm.mock.server import MockServer
 from smart_llm.types import Answer, Request, Usage
 
 TASK = smart.Task("Yes or no?\n{text}", labels=["yes", "no"])
-ROWS = [{"text": f"row {i}"} for i in range(1500)]
-ALLOWED = 150
+ROWS = [{"text": f"row {i}"} for i in range(1000)]
+ALLOWED = 100
 
 
 def said(prompt: str, error: float, salt: str) -> str:

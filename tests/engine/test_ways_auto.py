@@ -73,12 +73,12 @@ class Served:
         await self._inner.close()
 
 
-@pytest.mark.parametrize(("errs", "at_most"), [(0.0, 0.45), (0.02, 0.6)])
-async def test_the_ways_pay_and_the_promise_is_kept(tmp_path: Path, errs: float, at_most: float) -> None:
+@pytest.mark.parametrize(("rows", "errs", "at_most"), [(2000, 0.0, 0.45), (4000, 0.02, 0.6)])
+async def test_the_ways_pay_and_the_promise_is_kept(tmp_path: Path, rows: int, errs: float, at_most: float) -> None:
     """5,000 rows of 30 tokens under 400 tokens of instructions, an agreement of .90, a candidate at a twentieth of the
     price: at most .45 of the cost without ways. Where it errs on 2 % of the rows it is .41 in the mean of eight orders,
     single ones up to .66 (RESULTS.md): most of what is left is evidence, which both pay alike."""
-    table = [{"text": f"remark {i}: " + "such words as people write " * 4} for i in range(5000)]
+    table = [{"text": f"remark {i}: " + "such words as people write " * 4} for i in range(rows)]
     task = smart.Task(LONG + "\n\n{text}", labels=["yes", "no"])
     big, small = (f"openai:{name}@http://mock/v1" for name in ("big", "small"))
     cost, truth = {}, by_rule("label:yes,no", {})
@@ -102,7 +102,7 @@ async def test_the_ways_pay_and_the_promise_is_kept(tmp_path: Path, errs: float,
                 not isinstance(each, Said) or each.text != row["answer"]
                 for row, each in zip(done.table, said, strict=True)
             )
-            assert misses <= 500
+            assert misses <= 0.1 * rows
     assert cost["auto"] <= at_most * cost["given"], cost
 
 

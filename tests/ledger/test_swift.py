@@ -338,12 +338,12 @@ async def test_nobody_waits_for_ever(opened: Callable[[], Swift]) -> None:
     writer, before = opened(), sys.getswitchinterval()
 
     async def waits() -> None:
-        for number in range(40):
+        for number in range(20):
             await writer.within(writer.write([told(number)]))
 
     sys.setswitchinterval(1e-6)
     try:
-        await asyncio.wait_for(asyncio.gather(*(waits() for _ in range(4000))), 60)
+        await asyncio.wait_for(asyncio.gather(*(waits() for _ in range(2000))), 60)
     finally:
         sys.setswitchinterval(before)
-    assert writer.synced == writer.written == 160_000
+    assert writer.synced == writer.written == 40_000

@@ -135,9 +135,9 @@ def test_per_label_on_more_rows(case: tuple[Problem, Population], share: str, le
 def test_many_tables_of_every_sort(name: str) -> None:
     """Made-up tables of one to twelve rows, and larger ones, with candidates that are like each other in nothing."""
     made = {"ladder": odd, "per-label": labelled}[name]
-    for seed in range(150):
+    for seed in range(100):
         examined(name, *made(seed, 12))
-    for seed in range(40):
+    for seed in range(25):
         examined(name, *made(seed, 250))
 
 

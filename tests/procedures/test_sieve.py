@@ -69,7 +69,7 @@ def made(rows: int, seed: int) -> tuple[Population, Problem]:
     return people, problem(rows, tuple(rates), tuple(packs), tuple(kin))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_trying_ways_costs_little_and_what_was_tried_is_no_evidence(seed: int) -> None:
     """Of 24 ways few are kept; what candidates cost before anything is certified stays within the cap; rows that ways
     were compared on are asked about before any evidence, and never are evidence."""
@@ -125,10 +125,10 @@ def short_rows(ways: tuple[int, ...], seed: int) -> tuple[Population, Problem]:
 
 
 def test_ways_pay_where_no_score_is_needed_to_deliver_nearly_everything() -> None:
-    """Packs of a good candidate, told how sure it is: at most .45 of the cost without ways in the mean of eight orders,
+    """Packs of a good candidate, told how sure it is: at most .45 of the cost without ways in the mean of five orders,
     though pilot and evidence, which ways do not touch, are most of what is left; the promise is kept."""
     cost, ways = {"given": list[float](), "auto": list[float]()}, {"given": (1,), "auto": (1, 8, 32)}
-    for name, seed in product(ways, range(8)):
+    for name, seed in product(ways, range(5)):
         people, asked = short_rows(ways[name], seed)
         outcome = simulate(LADDER, replace(asked, seed=seed), people)
         cost[name].append(outcome.cost)

@@ -17,7 +17,7 @@ from smart_llm.simulation.stream import Drive, WindowOutcome
 from smart_llm.stats.clopper_pearson import interval
 
 ALPHA = 0.05
-REQUESTS, WINDOWS = 150, 50
+REQUESTS, WINDOWS = 150, 35
 
 
 @pytest.fixture(scope="module", autouse=True)
