@@ -196,17 +196,17 @@ done = t.run(Path(sys.argv[1]), smart.Candidate(f, version=sys.argv[2] or None),
 print(done.run_id, any("cannot be hashed" in each for each in said))
 """
 
-    def both(version: str) -> tuple[list[str], list[str]]:
+    def started(version: str, *, by: Any = subprocess.run) -> list[str]:
         here = Path(__file__).parent
         env = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent / 'kit'}"}
         command = [sys.executable, "-c", code, str(tmp_path / "l.db"), version]
-        started = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-        return str(ran(command, env=env).stdout).split(), started.stdout.split()
+        options = {} if by is ran else {"capture_output": True, "text": True, "check": True}
+        return str(by(command, env=env, **options).stdout).split()
 
-    one, other = both("")
+    one, other = started("", by=ran), started("")
     assert one[0] != other[0]
     assert one[1] == other[1] == "True"
-    one, other = both("3")
+    one, other = started("3"), started("3")
     assert one == other
     assert one[1] == "False"
 
