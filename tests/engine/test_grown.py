@@ -13,7 +13,7 @@ import smart_llm as smart
 from smart_llm.types import Request
 
 sys.path.append(str(Path(__file__).parent))
-from test_learned_live import REFERENCE, TASK, reviews, run, shown
+from test_learned_live import REFERENCE, TASK, copied, reviews, run, shown
 
 OLD, NEW, LATER = 1500, 1650, 1800
 PRICE = 2.5e-5
@@ -21,13 +21,11 @@ PRICE = 2.5e-5
 OTHER = {"positive": "negative", "negative": "positive"}
 
 
-def test_a_table_that_grew_costs_its_share_whatever_kills_the_run(tmp_path: Path) -> None:
+def test_a_table_that_grew_costs_its_share_whatever_kills_the_run(whole: smart.Run, tmp_path: Path) -> None:
     """The rows there were are delivered as they were, for nothing; the rows added cost a small look, and the
     certificate is one about all rows, which the ledger bears out. A run that is killed in its look comes to the same; a
     table that grows once more is continued again; an earlier run that was changed is found out."""
-    ledger, copy = tmp_path / "l.db", tmp_path / "k.db"
-    first = run(ledger, OLD)
-    copy.write_bytes(ledger.read_bytes())
+    first, ledger, copy = whole, copied(whole, tmp_path), copied(whole, tmp_path, "k.db")
     second = run(ledger, NEW)
     assert first.certificate.granted
     assert second.certificate.granted
@@ -145,11 +143,10 @@ def turning(ledger: Path, rows: int, right: int, after: int = 0) -> smart.Run[An
     return run(ledger, rows, providers={"fake:ref": smart.FakeProvider(answer, keep=True)})
 
 
-def test_rows_added_that_no_candidate_may_answer(tmp_path: Path) -> None:
+def test_rows_added_that_no_candidate_may_answer(whole: smart.Run, tmp_path: Path) -> None:
     """They are asked of the reference. What a candidate has answered of the rows there were is promised as before: the
     certificate does not say that the reference was asked about every row. That run is the one that is continued."""
-    ledger = tmp_path / "l.db"
-    first = turning(ledger, OLD, OLD)
+    first, ledger = whole, copied(whole, tmp_path)
     second = turning(ledger, NEW, OLD)
     certificate, text = second.certificate, " ".join(second.certificate.text().split())
     by_learned = first.certificate.delivered.by["learned"]
@@ -182,11 +179,10 @@ def test_a_run_whose_look_delivers_nothing_is_continued_too(tmp_path: Path) -> N
     assert smart.verify(second.certificate, ledger=ledger) == []
 
 
-def test_a_few_rows_more_cost_no_more_calls(tmp_path: Path) -> None:
+def test_a_few_rows_more_cost_no_more_calls(whole: smart.Run, tmp_path: Path) -> None:
     """A look at some of them is hardly worth its rows then. Nobody else is asked about, and the rows there were keep
     their answers."""
-    ledger = tmp_path / "l.db"
-    first = run(ledger, OLD)
+    first, ledger = whole, copied(whole, tmp_path)
     for rows, more in ((OLD + 1, 1), (OLD + 4, 3)):
         done, asked = losing(ledger, rows, lambda _: False)
         assert set(asked) <= set(range(rows - more, rows))

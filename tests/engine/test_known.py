@@ -12,7 +12,7 @@ import smart_llm as smart
 from smart_llm.errors import InputError
 
 sys.path.append(str(Path(__file__).parent))
-from test_learned_live import REFERENCE, TASK, reviews, run, shown
+from test_learned_live import REFERENCE, TASK, copied, reviews, run, shown
 
 ROWS = 1500
 
@@ -60,32 +60,31 @@ def labelled(path: Path, rows: list[dict[str, str]], wrong: bool = False) -> str
 
 
 @pytest.mark.parametrize("wrong", [False, True])
-def test_labels_of_a_file_teach_and_wrong_ones_break_no_promise(tmp_path: Path, wrong: bool) -> None:
+def test_labels_of_a_file_teach_and_wrong_ones_break_no_promise(whole: smart.Run, tmp_path: Path, wrong: bool) -> None:
     """Right ones save lessons; with every label wrong the promise holds, since rows of the run decide. Plan and
     certificate name the file, how many labels it has, and their hash."""
     source = labelled(tmp_path / "labels.csv", reviews(ROWS + 400)[ROWS:], wrong)
     done = run(tmp_path / "l.db", ROWS, learn_from=source)
     assert sum(row["answer"] != row["truth"] for row in done.table) <= done.certificate.claim.allowance
-    assert wrong or done.cost < run(tmp_path / "w.db", ROWS).cost
+    assert wrong or done.cost < whole.cost
     (named,) = done.certificate.plan.learn_from
     assert (named.name, named.labels) == ("labels.csv:label", 400)
     assert f"400 labels of labels.csv:label ({named.digest})" in " ".join(done.certificate.text().split())
     assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []
 
 
-def test_another_ledger_teaches(tmp_path: Path) -> None:
+def test_another_ledger_teaches(whole: smart.Run, tmp_path: Path) -> None:
     """The reference's answers to other texts under the same task, in another run's ledger."""
     table = reviews(3000)
-    done = run(tmp_path / "old.db", ROWS)
     told = smart.plan(
         table[ROWS:],
         TASK,
         reference=REFERENCE,
         candidates=["learned"],
         ledger=tmp_path / "new.db",
-        learn_from=tmp_path / "old.db",
+        learn_from=copied(whole, tmp_path, "old.db"),
     )
-    asked = done.certificate.delivered.by["fake:ref"]
+    asked = whole.certificate.delivered.by["fake:ref"]
     assert f"{asked:,} labels of old.db" in told.text(400)
 
 

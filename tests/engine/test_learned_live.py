@@ -61,15 +61,9 @@ def shown(done: smart.Run[Any]) -> list[tuple[str, str]]:
     return [(row["answer"], row["answered_by"]) for row in done.table]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> smart.Run:
-    """The run nothing happens to. Whoever changes its ledger changes a copy."""
-    return run(tmp_path_factory.mktemp("whole") / "l.db")
-
-
-def copied(done: smart.Run, folder: Path) -> Path:
+def copied(done: smart.Run, folder: Path, name: str = "l.db") -> Path:
     """A copy of a run's ledger."""
-    return Path(shutil.copy(done.ledger, folder / "l.db"))
+    return Path(shutil.copy(done.ledger, folder / name))
 
 
 def test_it_answers_most_rows_and_the_certificate_verifies(whole: smart.Run, tmp_path: Path) -> None:
