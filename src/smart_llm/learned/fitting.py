@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -67,7 +67,8 @@ Recipes: TypeAlias = tuple[Recipe, ...]
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """What there is to learn from. rows: features of the texts; topics: shape (n, TOPICS); label: shape (n,), numbers;
-    kinds: how many labels; fold: shape (n,); vectors: shape (n, numbers), none where texts have none."""
+    kinds: how many labels; fold: shape (n,); vectors: shape (n, numbers), none where texts have none; known: what was
+    computed by `without`."""
 
     rows: Rows
     topics: Singles
@@ -75,6 +76,22 @@ class Lesson:
     kinds: int
     fold: NDArray[np.int64]
     vectors: Singles
+    known: dict[tuple[int, bool], tuple[NDArray[np.int64], Rows]] = field(default_factory=dict)
+
+    def without(self, fold: int, long: bool) -> tuple[NDArray[np.int64], Rows]:
+        """The features that have a weight of their own where this fold is held back (−1: none is), runs of three
+        characters among them or not, and the rows taught by these. Few recipes differ in it, so that of a small lesson
+        is kept; many copies of a large one might not fit into memory."""
+        if (fold, long) in self.known:
+            return self.known[fold, long]
+        rows = self.rows[np.flatnonzero(self.fold != fold)]
+        columns = np.flatnonzero(np.bincount(rows.indices, minlength=rows.shape[1]) >= SEEN)
+        if not long:
+            columns = columns[(columns < WIDTH) | (columns >= 2 * WIDTH)]
+        found = columns, rows[:, columns]
+        if len(self.label) < MANY:
+            self.known[fold, long] = found
+        return found
 
     def dense(self, recipe: Recipe) -> NDArray[np.float64]:
         """Shape (n, …): what is no feature of a text by itself, by its weight."""
@@ -110,7 +127,7 @@ def learn(
         recipe = _searched(lesson, recipe if len(space.common) else replace(recipe, topics=0.0))
         margins = _across(lesson, recipe, range(FOLDS))
         heat = _heat(margins, label)
-        columns, weights, offset = _fit(lesson, recipe, np.ones(len(labels), bool))
+        columns, weights, offset = _fit(lesson, recipe, -1)
     weights, dense = np.split(weights, [len(weights) - vectors.shape[1] * bool(recipe.embedded)])
     columns, weights = _folded(space, recipe, columns[: len(weights)], weights)
     dense = (recipe.embedded * heat * dense).astype(np.float32)
@@ -183,7 +200,7 @@ def _across(lesson: Lesson, recipe: Recipe, folds: Sequence[int]) -> NDArray[np.
         held = lesson.fold == fold
         if not held.any() or held.all():
             continue
-        columns, weights, offset = _fit(lesson, recipe, ~held)
+        columns, weights, offset = _fit(lesson, recipe, fold)
         cut = int(np.searchsorted(columns, lesson.rows.shape[1]))
         margins[held] = lesson.rows[np.flatnonzero(held)][:, columns[:cut]] @ weights[:cut] + offset
         if cut < len(columns):
@@ -191,17 +208,15 @@ def _across(lesson: Lesson, recipe: Recipe, folds: Sequence[int]) -> NDArray[np.
     return margins
 
 
-def _fit(lesson: Lesson, recipe: Recipe, taught: NDArray[np.bool_]):  # type: ignore[no-untyped-def]
-    """columns (those of topics stand last), weights of shape (columns, lines), offset of shape (lines,)."""
+def _fit(lesson: Lesson, recipe: Recipe, held: int):  # type: ignore[no-untyped-def]
+    """columns (those of topics stand last), weights of shape (columns, lines), offset of shape (lines,). held: the fold
+    that is held back, or −1."""
     from scipy.sparse import csr_array, hstack
     from sklearn.linear_model import LogisticRegression
 
-    at = np.flatnonzero(taught)
-    rows, label = lesson.rows[at], lesson.label[at]
-    columns = np.flatnonzero(np.bincount(rows.indices, minlength=rows.shape[1]) >= SEEN)
-    if not recipe.long:
-        columns = columns[(columns < WIDTH) | (columns >= 2 * WIDTH)]
-    design = rows[:, columns]
+    at = np.flatnonzero(lesson.fold != held)
+    label = lesson.label[at]
+    columns, design = lesson.without(held, recipe.long)
     used = np.r_[np.full(lesson.topics.shape[1], recipe.topics), np.full(lesson.vectors.shape[1], recipe.embedded)]
     if len(kept := np.flatnonzero(used)):
         design = hstack([design, csr_array(lesson.dense(recipe)[at][:, kept])], format="csr")
