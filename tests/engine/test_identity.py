@@ -109,9 +109,9 @@ def test_a_relation_whose_state_changed_is_another_task(tmp_path: Path, kind: st
         return smart.Task(PROMPT, labels=["yes", "no"], equivalence=RELATIONS[kind](accepted))
 
     made = task()
-    first = run(tmp_path, made, 200)
+    first = run(tmp_path, made, 100)
     accepted |= {("yes", "no"), ("no", "yes")}
-    second = run(tmp_path, made if again == "same task" else task(), 200)
+    second = run(tmp_path, made if again == "same task" else task(), 100)
     assert second.run_id != first.run_id
     assert second.certificate.seed != first.certificate.seed
     assert profiled(second)[:20] != profiled(first)[:20]
@@ -184,7 +184,7 @@ def test_accepting_what_was_profiled_certifies_nothing_false(tmp_path: Path, mon
     file = Path("accepted.txt")
     task = smart.Task(PROMPT, answer="text", equivalence=reading(file))
     options: dict[str, Any] = {"reference": BIG, "candidates": [SMALL], "agreement": 0.9, "providers": given}
-    for seed in range(3):
+    for seed in range(2):
         file.write_text("")
         for _ in range(3):
             done = smart.run(table, task, ledger=f"{seed}.db", seed=seed, **options)
@@ -216,7 +216,7 @@ def test_disagreements_put_into_the_prompt_do_not_help(tmp_path: Path) -> None:
 
     given = {"fake:big": smart.FakeProvider(lambda r: f"t{number(r):04}"), "fake:small": smart.FakeProvider(small)}
     table, broken = [{"text": f"row {i:04}"} for i in range(700)], 0
-    for seed in range(3):
+    for seed in range(2):
         known = set[int]()
         for _ in range(3):
             task = smart.Task(f"Examples: {' '.join(f'[{i}]' for i in sorted(known))}\n{{text}}", answer="text")

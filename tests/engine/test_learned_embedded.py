@@ -23,7 +23,7 @@ from smart_llm.providers.specs import resolve
 from smart_llm.types import Request, Usage
 
 TASK = smart.Task("Positive or negative?\nReview: {text}", labels=["positive", "negative"])
-ROWS = 1000
+ROWS = 800
 HOME = os.environ.get("SMART_HOME", "")  # as it was before each test was given a folder of its own
 
 
@@ -109,8 +109,8 @@ async def test_lessons_do_without_dear_vectors_once_these_have_cost_enough(tmp_p
     were answered without any are not taken for rows that the reference would answer for nothing."""
     server = MockServer(vectors=mute)
     async with server as url:
-        done = await run(tmp_path / "l.db", url, price=12, hints=60)
-        again = await run(tmp_path / "l.db", url, price=12, hints=60)
+        done = await run(tmp_path / "l.db", url, price=9.5, hints=60)
+        again = await run(tmp_path / "l.db", url, price=9.5, hints=60)
         bought = server.stats()["models"]["e"]["answered"]
     cost = done.certificate.cost
     assert 0 < cost.by_model["learned"] <= 0.01 * cost.reference_only

@@ -1,6 +1,6 @@
 """Evidence is the prefix of the seeded order, whatever arrives first: slow bad rows and blocks of duplicates.
 
-A table of 1,500 rows in which one text stands 200 times, bad rows just over the allowance, every bad row answering
+A table of 900 rows in which one text stands 120 times, bad rows just over the allowance, every bad row answering
 slowest. Profiling goes through the live driver (only the models are simulated); the rule is then applied to the table.
 """
 
@@ -24,7 +24,7 @@ from smart_llm.tables import Table
 from smart_llm.tasks import Task
 from smart_llm.types import AGREE, BAD, Answer, Ask, Ints, Mix, Model, Problem, Rate, Request, Traits, Usage, Verdict
 
-ROWS, BLOCK = 1500, 200
+ROWS, BLOCK = 900, 120
 AGREEMENT = Fraction("0.8")
 MODELS = (Model("fake:big", "fake", "big", Rate(10, 10)), Model("fake:small", "fake", "small", Rate(1, 1)))
 
@@ -33,7 +33,7 @@ def population() -> tuple[Table, np.ndarray]:
     """Texts, and which rows the candidate gets wrong: the block of duplicates among them, B + 8 % in all."""
     allowed = ROWS - -(-AGREEMENT * ROWS // 1)
     singles = [f"row {i}" for i in range(ROWS - BLOCK)]
-    texts = [*singles[:500], *["the same text"] * BLOCK, *singles[500:]]
+    texts = [*singles[:300], *["the same text"] * BLOCK, *singles[300:]]
     wrong = {"the same text", *singles[: int(1.08 * allowed) - BLOCK]}
     return Table(pl.DataFrame({"text": texts}), "dicts"), np.array([text in wrong for text in texts])
 
