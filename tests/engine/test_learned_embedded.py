@@ -27,11 +27,11 @@ ROWS = 800
 HOME = os.environ.get("SMART_HOME", "")  # as it was before each test was given a folder of its own
 
 
-def table(hints: int = 0) -> list[str]:
+def table(hints: int = 0, size: int = ROWS) -> list[str]:
     """Rows whose words tell nothing that could be learned, every one is new; or which say what they mean in one of so
     many pairs of words."""
     rng = Random(2)
-    rows = [f"item{rng.randrange(10**9)} in shop {number}" for number in range(ROWS)]
+    rows = [f"item{rng.randrange(10**9)} in shop {number}" for number in range(size)]
     return [f"{row} {_hint(row, rng.randrange(hints))}" if hints else row for row in rows]
 
 
@@ -55,7 +55,9 @@ def mute(text: str) -> list[float]:
     return [0.5, 0.3, 0.2, 0.1]
 
 
-async def run(ledger: Path, url: str, stop: int = 0, price: float = 0.02, hints: int = 0) -> smart.Run[Any]:
+async def run(
+    ledger: Path, url: str, stop: int = 0, price: float = 0.02, hints: int = 0, size: int = ROWS
+) -> smart.Run[Any]:
     """A run with embeddings of this server, at that price; the process dies at a call of the reference where `stop`
     says so. hints: see `table`."""
     calls = [0]
@@ -67,7 +69,7 @@ async def run(ledger: Path, url: str, stop: int = 0, price: float = 0.02, hints:
         text = request.prompt.split("Review: ")[1]
         return "positive" if meant(text.rpartition(" ")[0] if hints else text) > 0 else "negative"
 
-    return await embedded(ledger, url, table(hints), truth, task=TASK, price=price, agreement=0.85)
+    return await embedded(ledger, url, table(hints, size), truth, task=TASK, price=price, agreement=0.85)
 
 
 @pytest.mark.asyncio
@@ -104,18 +106,18 @@ async def test_vectors_that_tell_nothing_are_bought_for_the_lessons_alone(tmp_pa
 
 
 @pytest.mark.asyncio
-async def test_lessons_do_without_dear_vectors_once_these_have_cost_enough(tmp_path: Path) -> None:
+async def test_lessons_do_without_dear_vectors_once_these_have_cost_enough(tmp_path: Path, port: int) -> None:
     """Words teach on; vectors that tell nothing cost a hundredth of what the reference costs on every row. Rows that
     were answered without any are not taken for rows that the reference would answer for nothing."""
-    server = MockServer(vectors=mute)
+    server = MockServer(vectors=mute, port=port)
     async with server as url:
-        done = await run(tmp_path / "l.db", url, price=9.5, hints=60)
-        again = await run(tmp_path / "l.db", url, price=9.5, hints=60)
+        done = await run(tmp_path / "l.db", url, price=12, hints=120, size=1500)
+        again = await run(tmp_path / "l.db", url, price=12, hints=120, size=1500)
         bought = server.stats()["models"]["e"]["answered"]
     cost = done.certificate.cost
     assert 0 < cost.by_model["learned"] <= 0.01 * cost.reference_only
     asked = sum(row["answered_by"] == "fake:ref" for row in done.table)
-    assert cost.reference_only == pytest.approx(ROWS * cost.by_model["fake:ref"] / asked, rel=0.02)
+    assert cost.reference_only == pytest.approx(len(done.table) * cost.by_model["fake:ref"] / asked, rel=0.02)
     assert 0 < bought < model_of(tmp_path / "l.db", done.run_id).rows
     assert again.certificate.to_json() == done.certificate.to_json()
     assert smart.verify(done.certificate, ledger=tmp_path / "l.db") == []
