@@ -120,8 +120,8 @@ CASES = [
     (posed(10, "0.7", "0.5", 1), kinds(1, errors=True), False),
     (posed(11, "0.6", "0.4", 1), kinds(1, (AGREE, BAD, DEFER)), False),
     (posed(8, "0.7", "0.4", 2), kinds(2), False),  # the worst population uses up .56 α
-    (posed(8, "0.7", "0.2", 2, DEAR), kinds(2), True),  # .30 α
-    (posed(10, "0.7", "0.2", 2, DEAR), NESTED, True),  # .15 α
+    (posed(8, "0.7", "0.2", 2, DEAR), kinds(2), True),  # .42 α
+    (posed(10, "0.7", "0.2", 2, DEAR), NESTED, True),  # .09 α
     (posed(8, "0.6", "0.3", 3), ALONE, False),  # .31 α
 ]
 
