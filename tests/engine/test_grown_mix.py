@@ -285,3 +285,42 @@ def _changed(ledger: Path, statement: str, run_id: str | None = None) -> None:
             base.execute(f"drop trigger {name}")
         told = base.execute(f"{statement} where id = ?", (run_id,)) if run_id else base.execute(statement)
         assert told.rowcount
+
+
+def test_rows_added_that_ask_the_same_as_before_are_answered_alike(tmp_path: Path) -> None:
+    """An added row is one of those looked at, or is left to the reference: then the rows there were that ask the same
+    are delivered the reference's answer, too. A further run by the same command comes to the same."""
+    says: dict[str, Callable[[str], str]] = {
+        "fake:ref": lambda prompt: "yes",
+        "fake:small": lambda prompt: "no" if random.Random(prompt).random() < WRONG else "yes",
+    }
+
+    def run(texts: list[str]) -> smart.Run[Any]:
+        given = {
+            name: smart.FakeProvider(lambda request, said=said: said(request.prompt), keep=True)
+            for name, said in says.items()
+        }
+        return smart.run(
+            [{"text": text} for text in texts],
+            TASK,
+            reference="fake:ref?in=1&out=1",
+            candidates=["fake:small?in=0.1&out=0.1"],
+            agreement=0.85,
+            seed=3,
+            progress=False,
+            ledger=tmp_path / "l.db",
+            providers=given,
+        )
+
+    old = [f"row {number}" for number in range(600)]
+    first, second = run(old), run([*old, *old[:60]])
+    assert second.certificate.plan.grown is not None
+    answers = {row["text"]: set[str]() for row in second.table}
+    for row in second.table:
+        answers[row["text"]].add(row["answer"])
+    assert all(len(each) == 1 for each in answers.values())
+    changed_rows = [k for k in range(600) if first.table[k]["answer"] != second.table[k]["answer"]]
+    assert changed_rows
+    assert all(second.table[k]["answer"] == "yes" for k in changed_rows)
+    assert found(second, tmp_path / "l.db") == []
+    assert run([*old, *old[:60]]).table == second.table

@@ -344,6 +344,8 @@ async def _deliver(live: Live, verdict: Verdict, record: RunRecord, session: Ses
         session.tell(Said(f"The run is finished; rows without an answer stay so for now. {stopped}"))
         live.client.hold(stands.delivered)
         await session.deliver(live, verdict, record, session)
+    if record.plan.grown is not None:  # what was delivered before the table grew may have been asked about since
+        live.rows.by_reference()
 
 
 def _check_answered(live: Live, client: Buying) -> None:
