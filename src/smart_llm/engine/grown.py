@@ -91,7 +91,8 @@ def _continued(run: RunRecord, reader: Reader) -> GrownFrom | None:
 
 @lru_cache(maxsize=8)  # a plan and the run after it ask for the same, which takes seconds for large tables
 def _excess(told: bytes) -> tuple[tuple[int, float], ...]:
-    """How likely a mix is to hand over more bad rows than so many. told: what it had decided, as JSON."""
+    """Pairs (count, chance): an upper bound of the chance that a mix hands over more bad rows than the count. told: what
+    it had decided, as JSON."""
     finalists = decode(told, type=FixedTables).finalists
     tables = [
         Table(tuple(each.looks), tuple(np.array(row, np.int64) for row in each.shares), each.allowance)

@@ -74,8 +74,8 @@ SHAPE = 3.0
 """What is believed of rows that are added, whatever was seen: of the surest share x of them the share d·x^SHAPE is bad,
 d being what may differ."""
 TIMES = (0.25, 0.5, 1.0, 1.5)
-"""What is believed where no score tells which rows are surer, after a mix: that a candidate is bad on so many times the
-share that may differ, each as likely. One that is much worse would hardly have been followed."""
+"""What is believed after a mix, where no score tells which rows are surer: the candidate's share of bad rows is one of
+these multiples of the share that may differ, all equally likely. A much worse candidate would hardly have been used."""
 SPAN = 20
 """Numbers of bad rows at which the chance of more of them is worked out, the closer together the fewer they are."""
 FAINT = 1 / 500
@@ -101,7 +101,7 @@ def beyond(parts: Sequence[Part], allowed: Ints) -> Floats:
 
 
 def excess(rows: int, allowance: int, tables: Sequence[Table]) -> Excess:
-    """How likely a mix is to hand over more bad rows than so many.
+    """The chance that a mix hands over more bad rows than a count, for a range of counts.
 
     Guarantee: for every population of `rows` rows, whichever table's share is used in the end. Assumes: as
     `sequential.worst_error`, of tables for this allowance that were fixed before the evidence. Rounds: up. Source:
@@ -137,7 +137,7 @@ def _sum(before: tuple[Part, ...], rows: int, credit: int, looked: int, allowed:
     if allowed < 0:
         return 1.0
     low = max(0, allowed - rows - credit)
-    if isinstance(before[0], Excess):  # so many bad rows are no surprise
+    if isinstance(before[0], Excess):  # below its first count nothing is known
         low = min(allowed, max(low, before[0].counts[0]))
     ends = np.unique(np.r_[0, np.linspace(low, allowed + 1, POINTS).astype(np.int64)])
     last = _one(rows, credit, looked, allowed - (ends[1:] - 1))  # f at the end of every block
@@ -147,7 +147,7 @@ def _sum(before: tuple[Part, ...], rows: int, credit: int, looked: int, allowed:
 
 @lru_cache(maxsize=64)
 def _reached(before: tuple[Part, ...], counts: tuple[int, ...]) -> Floats:
-    """How likely the earlier parts have at least so many bad rows delivered."""
+    """For each count, how likely the earlier parts are to have at least that many bad rows delivered."""
     if len(before) == 1:
         return _own(before[0], np.array(counts, np.int64) - 1)
     return np.asarray(_summed(before, max(counts))[list(counts)])

@@ -51,8 +51,8 @@ class SidePromise:
 class Grown:
     """An earlier run of the same command, on the first rows of the table. looks: rows, credit and rows looked at of the
     looks behind what those rows are delivered, the first one first; tiers, gate: by which rows added are delivered, as
-    they were before the look. excess: where the first rows were left to a mix, how likely it is to hand over more bad
-    rows than so many."""
+    they were before the look. excess: where the first rows were left to a mix, pairs (count, chance): it hands over
+    more bad rows than the count with that chance at most."""
 
     looks: tuple[tuple[int, int, int], ...]
     tiers: tuple[Tier, ...]

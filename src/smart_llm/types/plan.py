@@ -141,7 +141,7 @@ class GrownFrom(Value, frozen=True, kw_only=True):
     """An earlier run of the same command, on the first rows of the table, whose answers are delivered again. run: its
     id; design: the hash of what it had decided before its look; rows: of its table; looks: rows, credit and rows looked
     at of the looks behind these answers, the first one first. excess: where the first of these rows were left to a mix,
-    how likely it is, at most, to hand over more bad rows than so many."""
+    pairs (count, chance): it hands over more bad rows than the count with that chance at most."""
 
     run: str
     design: str

@@ -1,4 +1,4 @@
-"""The error of a stopping table, pushed forwards; and how likely a whole mix hands over more bad rows than so many.
+"""The error of a stopping table, computed forwards, and the chance that a whole mix exceeds a number of bad rows.
 
 The procedure computes the error backwards (what happened before a count does not depend on the number of bad rows) and
 tails as running sums over that number. Here the counts of one population are pushed forward from look to look;

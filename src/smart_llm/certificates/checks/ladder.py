@@ -37,8 +37,8 @@ class TierShown(Value, frozen=True, kw_only=True):
 
 class FixedLook(Value, frozen=True, kw_only=True):
     """What was decided before the look. before: of a table that grew, rows, credit and rows looked at of the looks
-    behind the rows there were; excess: where the first of these were left to a mix, how likely it is to hand over more
-    bad rows than so many."""
+    behind the rows there were; excess: where the first of these were left to a mix, pairs (count, chance): it hands
+    over more bad rows than the count with that chance at most."""
 
     pilot: int
     pilot_errors: int
