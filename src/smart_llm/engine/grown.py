@@ -91,8 +91,8 @@ def _continued(run: RunRecord, reader: Reader) -> GrownFrom | None:
 
 @lru_cache(maxsize=8)  # a plan and the run after it ask for the same, which takes seconds for large tables
 def _excess(told: bytes) -> tuple[tuple[int, float], ...]:
-    """Pairs (count, chance): an upper bound of the chance that a mix hands over more bad rows than the count. told: what
-    it had decided, as JSON."""
+    """Pairs (count, chance): a mix hands over more bad rows than the count with that chance at most. told: what it had
+    decided, as JSON."""
     finalists = decode(told, type=FixedTables).finalists
     tables = [
         Table(tuple(each.looks), tuple(np.array(row, np.int64) for row in each.shares), each.allowance)
