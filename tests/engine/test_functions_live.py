@@ -206,7 +206,7 @@ print(done.run_id, any("cannot be hashed" in each for each in said))
     one, other = started("", by=ran), started("")
     assert one[0] != other[0]
     assert one[1] == other[1] == "True"
-    one, other = started("3"), started("3")
+    one, other = started("3", by=ran), started("3")
     assert one == other
     assert one[1] == "False"
 

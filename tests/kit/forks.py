@@ -66,7 +66,7 @@ def start(arguments: Sequence[str], env: Mapping[str, str], folder: str) -> None
     sys.path[:0] = env.get("PYTHONPATH", "").split(os.pathsep)
     sys.argv = [*arguments[arguments[0] in ("-m", "-c") :]]
     if arguments[0] == "-c":
-        exec(arguments[1], {"__name__": "__main__"})
+        exec(compile(arguments[1], "<string>", "exec", dont_inherit=True), {"__name__": "__main__"})
     elif arguments[0] == "-m":
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
