@@ -15,7 +15,7 @@ import pytest
 
 import smart_llm as smart
 from smart_llm.engine import ways
-from smart_llm.ledger.packing import PACKED, packing_order
+from smart_llm.ledger.packing import PACKED, packing_orders
 from smart_llm.mock.packs import Packs
 from smart_llm.mock.server import MockServer
 from smart_llm.types import Ints, Json
@@ -129,10 +129,10 @@ def test_the_answer_to_one_row_told_as_that_to_another_does_not_verify(folder: P
 async def test_another_packing_does_not_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """An engine that puts rows into calls in another order: its ledger is sound in every digest, and is refused."""
 
-    def other(*told: Any) -> Ints:
-        order = packing_order(*told)
-        return np.roll(order, 1) if how == "by another hash" else np.arange(len(order))
+    def other(*told: Any) -> list[Ints]:
+        (order,) = packing_orders(*told)
+        return [np.roll(order, 1) if how == "by another hash" else np.arange(len(order))]
 
-    monkeypatch.setattr(ways, "packing_order", other)
+    monkeypatch.setattr(ways, "packing_orders", other)
     found = await ran(tmp_path, SHAPES["all different"])
     assert any("where table, task and way put it" in problem for problem in found)

@@ -89,6 +89,7 @@ def _fits(c: Certificate, earlier: Certificate) -> list[str]:
     same = {
         "command": _anyhow(earlier.plan.command) == _anyhow(c.plan.command),
         "rows": earlier.claim.rows == named.rows < c.claim.rows,
+        "tables": earlier.plan.tables == named.tables,
         "looks": _behind(before, earlier.plan.grown, named),
         "tiers": (told.tiers, told.gate) == answering(before),
         "pilot": not (before.mix.pilot.errors if isinstance(before, MixInstead) else before.pilot_errors),

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, pairwise, repeat
 
 import numpy as np
 
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.ledger.entries import ASK
-from smart_llm.ledger.packing import PACKED, PACKING, packing_order
+from smart_llm.ledger.packing import PACKED, PACKING, packing_orders
 from smart_llm.ledger.parts import PART
 from smart_llm.ledger.reader import Event
 from smart_llm.tasks.packs import fitting
@@ -79,12 +79,17 @@ class Layout:
         alone = np.array(told["alone"], np.int64)
         sizes = list(chain.from_iterable(repeat(count, times) for count, times in told["counts"]))
         most = fitting(int(way["pack"]), int(way.get("max_tokens", plan.task.max_tokens)))
-        whole = len(set(told["alone"])) == len(alone) and np.isin(alone, np.arange(number)).all()
+        whole = len(set(told["alone"])) == len(alone) and bool(np.isin(alone, np.arange(number)).all())
+        whole = whole and all(earlier < later for (_, earlier), (_, later) in pairwise(plan.tables))
         if not (whole and all(1 <= size <= most for size in sizes) and sum(sizes) + len(alone) == number):
             return None
-        order = packing_order(plan.table, plan.task, name, way, number)
-        behind = np.isin(order, alone)
-        return cls(places, *_numbered(np.r_[order[~behind], order[behind]], [*sizes, *repeat(1, len(alone))]))
+        orders = packing_orders(plan.tables, np.unique(places, return_index=True)[1], plan.task, name, way)
+        together = [order[~np.isin(order, alone)] for order in orders]
+        if not np.isin(np.cumsum([len(order) for order in together]), np.cumsum([0, *sizes])).all():
+            return None  # a call is about rows of two tables
+        order = np.concatenate(orders)
+        order = np.concatenate([*together, order[np.isin(order, alone)]])
+        return cls(places, *_numbered(order, [*sizes, *repeat(1, len(alone))]))
 
     def misplaced(self, addresses: Iterable[tuple[int, str]]) -> int | None:
         """The first row whose address is not the one that it must have; None: there is none."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from msgspec.json import decode
@@ -78,15 +78,14 @@ def _continued(run: RunRecord, reader: Reader) -> GrownFrom | None:
     if decided is None or (run.state != DONE and planned_batches(run.plan)):
         return None
     told, named = decided
+    make = partial(GrownFrom, run=run.run_id, design=named, rows=run.plan.rows, tables=run.plan.tables)
     if isinstance(told, FixedTables):
-        if told.pilot.errors:
-            return None
-        return GrownFrom(run=run.run_id, design=named, rows=run.plan.rows, looks=(), excess=_excess(canonical(told)))
+        return None if told.pilot.errors else make(looks=(), excess=_excess(canonical(told)))
     before, mix = ((), ()) if run.plan.grown is None else (run.plan.grown.looks, run.plan.grown.excess)
     looks = (*before, (told.rows_left, told.credit, told.looked))
     if told.pilot_errors or len(looks) >= LOOKS:
         return None
-    return GrownFrom(run=run.run_id, design=named, rows=run.plan.rows, looks=looks, excess=mix)
+    return make(looks=looks, excess=mix)
 
 
 @lru_cache(maxsize=8)  # a plan and the run after it ask for the same, which takes seconds for large tables

@@ -26,7 +26,7 @@ from smart_llm.engine.pool import all_of, each
 from smart_llm.engine.proper import Proper
 from smart_llm.engine.questions import NONE, Questions
 from smart_llm.engine.rows import Rows
-from smart_llm.engine.ways import NO_WAYS, Way
+from smart_llm.engine.ways import NO_WAYS, Tables, Way
 from smart_llm.errors import Refused
 from smart_llm.events import Listener, Profiling, Stop
 from smart_llm.ledger import request_key
@@ -88,10 +88,12 @@ class Live:
         stop: Stop,
         aside: Aside | None = None,
         ways: Mapping[int, Way] = NO_WAYS,
+        before: Tables = (),
     ) -> None:
-        """ways: how candidates are asked that share calls with rows of other tables."""
+        """ways: how candidates are asked that share calls with rows of other tables; before: the tables that have grown
+        into this one."""
         self.task, self.models, self.client, self.stop = task, models, Once(client), stop
-        self.questions = Questions(table, task, models, aside, ways)
+        self.questions = Questions(table, task, models, aside, ways, before)
         self.rows = Rows(table.rows, self.questions.alike, models[0].name)
         self.account = Account(self.questions.alike, len(models), self.questions.ways)
         self.failed: dict[tuple[int, int], str] = {}

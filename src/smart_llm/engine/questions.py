@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from smart_llm.engine.ways import NO_WAYS, Prompt, Way, plain_request, ways_of
+from smart_llm.engine.ways import NO_WAYS, Prompt, Tables, Way, plain_request, ways_of
 from smart_llm.ledger import request_key
 from smart_llm.ledger.aside import Aside
 from smart_llm.routing import Alike
@@ -37,15 +37,16 @@ class Questions:
         models: tuple[Model, ...],
         aside: Aside | None = None,
         ways: Mapping[int, Way] = NO_WAYS,
+        before: Tables = (),
     ) -> None:
-        """ways: those there are already, see `ways_of`."""
+        """ways: those there are already; before: the tables that have grown into this one, see `ways_of`."""
         self.rows, self.aside = table.rows, aside or Aside(table.rows, NONE)
         self.columns = task.columns(table.columns)
         template = task.template(self.columns)
         self._task, self._models, self._table, self._render = task, models, table, template.render
         self.groups = table.groups_of_texts(template.fields, template.literals).astype(np.int32)
         self.alike = Alike(self.groups)
-        self.ways = ways_of(table, task, models, self.groups, ways)
+        self.ways = ways_of(table, task, models, self.groups, ways, before)
         self._learned: dict[int, str] = {}
 
     @property

@@ -195,7 +195,8 @@ async def _ask(job: Job, record: RunRecord, models: tuple[Model, ...], client: C
 
 def _live(job: Job, record: RunRecord, models: tuple[Model, ...], client: Buying, session: Session) -> Live:
     """The driver of a run, before anything is asked."""
-    live = Live(job.table, job.task, models, client, stop=session.stop, aside=Aside.of(record.plan))
+    aside, before = Aside.of(record.plan), record.plan.tables[:-1]
+    live = Live(job.table, job.task, models, client, stop=session.stop, aside=aside, before=before)
     live.account.told(client.budget, spent(record.run_id, session.ledger) - session.ledger.spent(record.run_id))
     if (taught := session.providers.get(LEARNED)) is not None and isinstance(taught, Taught):
         live.teaching = Teaching(job, live, taught, session.ledger, record, session.tell)

@@ -7,6 +7,7 @@ other columns than the task's, so rows that the task cannot tell apart no way ca
 Rows that a way asks alike share a *place*. Which places share a call is cut from an order that follows from a hash of
 table, task and way. So a row's answer is a fixed property of the table, whatever is drawn, in whatever order answers
 are wanted, and however much the rows of a call influence each other. A call's rows are known before anything is asked.
+Rows that were added to a table share calls with each other alone, so that no call is about rows answered before.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from smart_llm.engine.layout import FIRST, SECOND, WHOLE, Layout
 from smart_llm.engine.spelled import different_texts
 from smart_llm.errors import InputError
 from smart_llm.ledger import request_key
-from smart_llm.ledger.packing import packed_entry, packing_order
+from smart_llm.ledger.packing import packed_entry, packing_orders
 from smart_llm.providers.functions import request_of
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, packs
@@ -39,6 +40,8 @@ SAMPLE = 200
 
 Cells: TypeAlias = Mapping[str, str]
 Groups: TypeAlias = NDArray[np.int32]
+Tables: TypeAlias = Sequence[tuple[str, int]]
+"""Hash and rows of each, the first one first."""
 
 
 class Prompt(str):
@@ -95,16 +98,19 @@ class Way:
         model: Model,
         known: dict[Json, tuple[Ints, Ints]] | None = None,
         *,
+        before: Tables = (),
         layout: Layout | None = None,
         start: int | None = None,
     ) -> None:
-        """known: what reading the whole table has told other ways that show the same of it. layout: which rows share
+        """known: what reading the whole table has told other ways that show the same of it. before: the tables that
+        have grown into this one. layout: which rows share
         calls, where that is known; start: the row of the table that stands first among those to be asked about, where
         these are only some of its rows."""
         self._known = {} if known is None else known
         self.elsewhere, self._start = start is not None, start or 0
         if layout is not None:
             self.layout = layout
+        self._tables = (*before, (table.table_hash, table.rows))
         self._table, self._task, self._model, self._way = table, task, model, model.way
         self._template = template_of(task, model, table.columns)
         self._fields = task.columns(table.columns)
@@ -139,9 +145,9 @@ class Way:
         """Which rows share a call."""
         places, read = self._measured
         first = np.unique(places, return_index=True)[1]
-        told = self._table.table_hash, self._task.described, self._model.name, self._way.to_json()
-        sizes = self._sizes(read[first])
-        return Layout.of(places, packs.cut(packing_order(*told, len(first)), sizes, self._way.pack, self._room))
+        told = self._task.described, self._model.name, self._way.to_json()
+        orders = packing_orders(self._tables, first, *told)
+        return Layout.of(places, packs.cut(orders, self._sizes(read[first]), self._way.pack, self._room))
 
     def _sizes(self, read: Ints) -> Ints:
         """Bytes of each item. read: bytes of the prompt that a row with it would have."""
@@ -283,12 +289,14 @@ class OfRow(Way):
 
 
 def ways_of(
-    table: Table, task: Task, models: Sequence[Model], groups: Groups, given: Mapping[int, Way]
+    table: Table, task: Task, models: Sequence[Model], groups: Groups, given: Mapping[int, Way], before: Tables
 ) -> dict[int, Way]:
     """By a model's number: how it is asked, where it has a way of its own. groups: of rows that the task cannot tell
-    apart. given: those there are already."""
+    apart. given: those there are already; before: the tables that have grown into this one."""
     known, own = dict[Json, tuple[Ints, Ints]](), {k: model for k, model in enumerate(models) if not model.way.plain}
-    found = {number: given.get(number) or Way(table, task, model, known) for number, model in own.items()}
+    found = {
+        number: given.get(number) or Way(table, task, model, known, before=before) for number, model in own.items()
+    }
     called = {n: OfRow(table, task, model, groups) for n, model in enumerate(models) if model.function is not None}
     return found | called
 

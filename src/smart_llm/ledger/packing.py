@@ -1,9 +1,10 @@
 """Which rows of a table share a call: an order that follows from table, task and way, and a record of how it was cut.
 
 Rows that a way asks alike share a *place*. Places are cut into calls in an order that follows from a hash of table,
-task and way, so a row's answer is a fixed property of the table. What the cut depends on besides (which rows are alike,
-which are too long to share a call, where a call was full) is recorded when the run begins: with it anybody can tell,
-without the table, which row must stand where in which call. Pure.
+task and way, so a row's answer is a fixed property of the table. Where a table has grown, the rows that were there
+share their calls as before, and those that were added share calls with each other alone. What the cut depends on
+besides (which rows are alike, which are too long to share a call, where a call was full) is recorded when the run
+begins: with it anybody can tell, without the table, which row must stand where in which call. Pure.
 """
 
 from __future__ import annotations
@@ -25,11 +26,23 @@ PACKED = "packed"
 """Kind of the event that records it, one for every way that asks about several rows in a call."""
 
 
-def packing_order(table_hash: str, task: DescribedTask, model: str, way: Mapping[str, Json], places: int) -> Ints:
-    """The places in the order in which they are cut into calls. way: as in `Way.to_json`. Nothing in it is drawn."""
-    told: Json = [PACKING, table_hash, task, model, dict(way)]
-    seed = int.from_bytes(blake2b(canonical(told), digest_size=8).digest(), "big") >> 1
-    return permutation(seed, PACKING, places)
+def packing_orders(
+    tables: Sequence[tuple[str, int]], first: Ints, task: DescribedTask, model: str, way: Mapping[str, Json]
+) -> list[Ints]:
+    """The places in the orders in which they are cut into calls, one order for each table: of those that have their
+    first row in it, and not in one before. Nothing in them is drawn.
+
+    tables: hash and rows of the tables that have grown into this one, and of this one; first: shape (places,), the
+    first row of each; way: as in `Way.to_json`.
+    """
+    orders, begin = list[Ints](), 0
+    for table, rows in tables:
+        told: Json = [PACKING, table, task, model, dict(way)]
+        seed = int.from_bytes(blake2b(canonical(told), digest_size=8).digest(), "big") >> 1
+        end = int(np.searchsorted(first, rows))
+        orders.append(begin + permutation(seed, PACKING, end - begin))
+        begin = end
+    return orders
 
 
 def packed_entry(model: str, places: Ints, calls: Sequence[Ints], alone: Sequence[int]) -> dict[str, Json]:

@@ -71,19 +71,22 @@ def check_frame(frame: str, whose: str) -> str:
     return frame
 
 
-def cut(order: Ints, sizes: Ints, most: int, room: int) -> list[Ints]:
-    """The packs: places, in the order given, up to the limit together; last, those that go alone. sizes: bytes by
-    place; room: tokens that an answer may take."""
+def cut(orders: Sequence[Ints], sizes: Ints, most: int, room: int) -> list[Ints]:
+    """The packs: places of one order, as it has them, up to the limit together; last, those that go alone. sizes: bytes
+    by place; room: tokens that an answer may take."""
     fit = fitting(most, room)
+    shared = [pack for order in orders for pack in _shared(order[sizes[order] <= ALONE], sizes, fit)]
+    return [*shared, *(np.array([place]) for order in orders for place in order[sizes[order] > ALONE].tolist())]
+
+
+def _shared(company: Ints, sizes: Ints, fit: int) -> list[Ints]:
     ends, size, first = [0], 0, 0
-    company = order[sizes[order] <= ALONE]
     for at, own in enumerate(sizes[company].tolist()):
         if size + own > ITEM_BYTES or at - first == fit:
             ends.append(at)
             size, first = 0, at
         size += own
-    packs = np.split(company, ends[1:]) if len(company) else []
-    return [*packs, *(np.array([place]) for place in order[sizes[order] > ALONE].tolist())]
+    return np.split(company, ends[1:]) if len(company) else []
 
 
 def fitting(most: int, room: int) -> int:

@@ -15,7 +15,7 @@ from smart_llm.errors import LedgerError
 from smart_llm.types.calls import Json, LongPrices, Rate
 from smart_llm.types.values import Number, Value
 
-FORMAT = "smart-plan/2"
+FORMAT = "smart-plan/3"
 """Of the form of plans; runs of other forms are not resumed."""
 Settings: TypeAlias = dict[str, dict[str, int | str]]
 """By model: what decides its answers besides its name (`Model.settings`)."""
@@ -141,11 +141,13 @@ class GrownFrom(Value, frozen=True, kw_only=True):
     """An earlier run of the same command, on the first rows of the table, whose answers are delivered again. run: its
     id; design: the hash of what it had decided before its look; rows: of its table; looks: rows, credit and rows looked
     at of the looks behind these answers, the first one first. excess: where the first of these rows were left to a mix,
-    pairs (count, chance): it hands over more bad rows than the count with that chance at most."""
+    pairs (count, chance): it hands over more bad rows than the count with that chance at most. tables: hash and rows of
+    the tables that have grown into this one, the first one first: rows share calls with those they came with."""
 
     run: str
     design: str
     rows: int
+    tables: tuple[tuple[str, int], ...]
     looks: tuple[tuple[int, int, int], ...]
     excess: tuple[tuple[int, float], ...] = ()
 
@@ -165,6 +167,11 @@ class FrozenPlan(Command, frozen=True, kw_only=True):
     set_aside: tuple[int, ...] = ()
     grown: GrownFrom | None = None
     known: KnownLabels | None = None
+
+    @property
+    def tables(self) -> tuple[tuple[str, int], ...]:
+        """Hash and rows of the tables that have grown into the table of the run, and last of this one itself."""
+        return (*(() if self.grown is None else self.grown.tables), (self.table, self.rows))
 
     @property
     def command(self) -> Command:
