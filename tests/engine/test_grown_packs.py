@@ -86,9 +86,7 @@ def test_rows_that_were_added_share_calls_with_each_other_alone(tmp_path: Path) 
         assert done.certificate.plan.grown is not None
         assert done.certificate.plan.grown.tables == earlier.certificate.plan.tables
         assert done.certificate.granted
-        assert (
-            done.table[AGAIN : len(earlier.table)] == earlier.table[AGAIN:]
-        )
+        assert done.table[AGAIN : len(earlier.table)] == earlier.table[AGAIN:]
         assert smart.verify(done.certificate, ledger=ledger) == []
     assert [row["answer"] for row in second.table[-AGAIN:]] == [row["answer"] for row in second.table[:AGAIN]]
 

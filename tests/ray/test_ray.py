@@ -124,8 +124,8 @@ def test_a_candidate_taught_in_the_run_answers_on_workers(tmp_path: Path) -> Non
 
 
 def test_a_table_that_grew_is_delivered_as_it_was(tmp_path: Path) -> None:
-    """Rows that were there keep their answers and whose they are, in the output's files too; rows added that ask what
-    one of these asks may be answered by somebody else."""
+    """Rows that were there keep their answers and whose they are, in the output's files too, but where the reference
+    has answered a row added that asks the same: then both have its answer. All as in one process."""
     pytest.importorskip("sklearn")
     for engine in ("local", "ray"):
         taught(tmp_path / f"{engine}.db", "local")

@@ -92,18 +92,20 @@ class Rows:
         lost = self.lost
         self.unsettle(np.flatnonzero(lost & ~self._alike.least(lost)))
 
-    def by_reference(self) -> None:
+    def by_reference(self) -> list[int]:
         """Rows that a candidate answers, and of which another that asks the same has the reference's answer, are
-        delivered that one."""
+        delivered that one: these rows."""
+        raised = list[int]()
         if not self._alike.any:
-            return
+            return raised
         groups, given = self._alike.groups, self.settled & ~self.lost
         first = np.full(self._alike.distinct, -1)
         bought = np.flatnonzero(given & (self.by == 0))[::-1]
         first[groups[bought]] = bought
         for row in np.flatnonzero(given & (self.by > 0) & (first[groups] >= 0)).tolist():
-            if (answer := self.answers[int(first[groups[row]])]) is not None:  # here, and not where Ray has written it
-                self.settle(row, 0, answer)
+            self.settle(row, 0, self.answers[int(first[groups[row]])])
+            raised.append(row)
+        return raised
 
     @property
     def lost(self) -> NDArray[np.bool_]:

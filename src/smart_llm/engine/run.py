@@ -337,6 +337,8 @@ async def _deliver(live: Live, verdict: Verdict, record: RunRecord, session: Ses
     run all rows are delivered in any case."""
     try:
         live.client.release((live.client.failed.keys() - stands.delivered.keys()) | stands.lost)
+        if record.plan.grown is not None:  # those of the look may ask what rows asked that were there before
+            live.rows.by_reference()
         await live.ask_lost(askable(live, stands), session.concurrency)
         await session.deliver(live, verdict, record, session)
     except (BudgetExhausted, Refused) as stopped:

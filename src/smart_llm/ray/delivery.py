@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -36,7 +36,7 @@ from smart_llm.tables import Table
 from smart_llm.tables.output_folder import Folder, part_name
 from smart_llm.types import Ints, Json, Verdict
 
-ACCOUNTS = 3
+ACCOUNTS = 4
 """Of the form of partitions' accounts: those of another form are made again."""
 TICK = 1.0
 """Seconds between looks at how far the workers are."""
@@ -66,7 +66,8 @@ class RayDelivery:
         """Settle what is left; raises what stopped it, with all that came back booked.
 
         Partitions know nothing of one another. Where a call failed in one and was answered in another, rows that ask
-        the same were not delivered alike: their partitions are settled again, from what the ledger holds by then.
+        the same were not delivered alike: their partitions are settled again, from what the ledger holds by then. So
+        are those with rows of an earlier run that ask what the reference was asked about a row added since.
         """
         live.rows.reopen()
         parts = parts_of(self.table, self.options.partition)
@@ -79,7 +80,10 @@ class RayDelivery:
         for _ in range(ROUNDS):
             if pending:
                 await self._hand_out(orders, pending, finished, live, session)
-            pending = unlike(live, parts, 0 if record.plan.grown is None else record.plan.grown.rows)
+            kept = 0 if record.plan.grown is None else record.plan.grown.rows
+            raised = live.rows.by_reference() if kept else []
+            orders = replace(orders, settled={**orders.settled, **_given(live, raised)})
+            pending = sorted({*unlike(live, parts, kept), *_holding(parts, raised)})
             if not pending:
                 break
             again = np.concatenate([_rows(parts[number]) for number in pending])
@@ -129,10 +133,8 @@ class RayDelivery:
             high=routing.high[repeated],
             seed=record.seed,
             aside=live.questions.aside,
-            settled={
-                row: (int(live.rows.by[row]), live.rows.answers[row], live.rows.errors.get(row))
-                for row in _settled(live)
-            },
+            settled=_given(live, np.flatnonzero(live.rows.settled).tolist()),
+            back=NONE if record.plan.grown is None else live.questions.alike.repeated,
             covered=live.covered,
             known=live.known,
             before=live.before,
@@ -305,7 +307,17 @@ def unlike(live: Live, parts: Sequence[Part], kept: int = 0) -> list[int]:
     low, high = given.copy(), given
     low[:kept], high[:kept] = np.iinfo(np.int32).max, -1
     rows = kept + np.flatnonzero((live.questions.alike.least(low) != live.questions.alike.most(high))[kept:])
+    return _holding(parts, rows)
+
+
+def _holding(parts: Sequence[Part], rows: Sequence[int] | Ints) -> list[int]:
+    """The partitions with some of these rows, which are in order."""
     return [part.number for part in parts if np.diff(np.searchsorted(rows, [part.first, part.first + part.rows]))[0]]
+
+
+def _given(live: Live, rows: Iterable[int]) -> dict[int, tuple[int, str | None, str | None]]:
+    """What rows are delivered, as `Orders` have it."""
+    return {row: (int(live.rows.by[row]), live.rows.answers[row], live.rows.errors.get(row)) for row in rows}
 
 
 def _layouts(live: Live, routing: Routing) -> dict[int, Layout]:
@@ -321,11 +333,6 @@ def _cpus() -> int:
     import ray
 
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-
-def _settled(live: Live) -> list[int]:
-    settled: list[int] = np.flatnonzero(live.rows.settled).tolist()
-    return settled
 
 
 def _reason(session: Session) -> Interrupted:

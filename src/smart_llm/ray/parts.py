@@ -68,13 +68,13 @@ class Part:
 class Orders:
     """What every worker needs to know, sent once. columns: of the table. cascade, chosen: see `Routing`; repeated: rows
     that ask what another row of the table asks, and their low and high there (none without a cascade). settled: rows
-    that were settled before: position → (model, answer, error). covered, known, before: see `Live`. failed:
-    requests that are not sent, see `Once`. elsewhere: whether the ledger may hold answers of the reference to rows that
-    nobody has asked about in this run. limited: whether there is a budget. providers: those the caller brought. output:
-    where whole rows go (None: answers go back to the driver). added: what the columns
-    of a run are called (None: as usual). layouts: by candidate asked about several rows in a call, which of the table's
-    rows share one; texts: the table's rows, as far as prompts show them, where there is such a candidate. learned: the
-    model of a candidate that was taught in the run, as the ledger keeps it."""
+    that were settled before: position → (model, answer, error); back: rows whose answers go back to the driver in any
+    case. covered, known, before: see `Live`. failed: requests that are not sent, see `Once`. elsewhere: whether the
+    ledger may hold answers of the reference to rows that nobody has asked about in this run. limited: whether there is
+    a budget. providers: those the caller brought. output: where whole rows go (None: answers go back to the driver).
+    added: what the columns of a run are called (None: as usual). layouts: by candidate asked about several rows in a
+    call, which of the table's rows share one; texts: the table's rows, as far as prompts show them, where there is such
+    a candidate. learned: the model of a candidate that was taught in the run, as the ledger keeps it."""
 
     task: Task
     models: tuple[Model, ...]
@@ -87,6 +87,7 @@ class Orders:
     seed: int
     aside: Aside
     settled: Mapping[int, tuple[int, str | None, str | None]]
+    back: Ints
     covered: Mapping[int, frozenset[str]]
     known: Mapping[str, Request]
     before: int
@@ -117,6 +118,11 @@ class Orders:
         low[places], high[places] = self.low[here], self.high[here]
         return Routing(self.cascade, chosen, low, high)
 
+    def answers(self, part: Part) -> Ints:
+        """The rows of a partition whose answers go back to the driver: all, where it is to write them."""
+        rows = np.arange(part.rows)
+        return rows if self.output is None else rows[np.isin(rows + part.first, self.back)]
+
     def ways(self, part: Part, table: Table) -> dict[int, Way]:
         """How candidates are asked that share calls with rows of other partitions. table: what `texts` has read."""
         return {
@@ -145,8 +151,9 @@ class Delivered:
 # --------------------------------------------------------------------------- accounts
 
 
-def account(live: Live, *, answers: bool, known: Collection[str] = ()) -> pl.DataFrame:
-    """What settling all rows of `live` (one partition) brought. known: requests that had failed before."""
+def account(live: Live, *, answers: Ints, known: Collection[str] = ()) -> pl.DataFrame:
+    """What settling all rows of `live` (one partition) brought. answers: the rows whose answers are in it; known:
+    requests that had failed before."""
     import polars as pl
 
     costs, none = live.account.by_row(), [None] * (live.questions.rows - 1)
@@ -159,8 +166,9 @@ def account(live: Live, *, answers: bool, known: Collection[str] = ()) -> pl.Dat
     failed = {key: error for key, error in live.client.failed.items() if key not in known}
     columns["failed"] = [json.dumps(failed), *none]
     columns["calls"] = [json.dumps(live.account.calls), *none]
-    if answers:
-        columns["answer"] = list(live.rows.answers)
+    if len(answers):
+        wanted = {*answers.tolist()}
+        columns["answer"] = [live.rows.answers[row] if row in wanted else None for row in range(live.questions.rows)]
     texts: dict[str, type[pl.String]] = {
         name: pl.String for name in ("error", "answer", "failed", "calls") if name in columns
     }

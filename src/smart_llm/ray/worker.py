@@ -136,7 +136,7 @@ class Worker:
         new = added(live, orders.added)
         if orders.output is not None:
             await asyncio.to_thread(orders.output.put, part.name, with_added(in_memory(table), new))
-        found = account(live, answers=orders.output is None, known=orders.failed.keys())
+        found = account(live, answers=orders.answers(part), known=orders.failed.keys())
         return Delivered(part.number, to_bytes(found), hash_of(new))
 
     @asynccontextmanager
