@@ -46,3 +46,15 @@ def test_a_limit_without_a_time_is_not_stormed(tmp_path: Path, wait: str) -> Non
         began = time.monotonic()
         assert served.chat("film").status in (429, 503)
         assert len(limited.bodies) < 10 + 5 * (time.monotonic() - began)
+
+
+def test_replies_of_the_reference_that_are_no_answer_are_told_in_the_log(tmp_path: Path) -> None:
+    """The client gets them as they came; whoever runs the gateway reads how many there are, at each doubling, and
+    nothing of what they say."""
+    astray = Shaped({}, "I would rather not say")
+    with mocking(astray) as mock, serving(tmp_path, (REVIEWS + SMALL_WINDOWS).format(url=mock.url)) as served:
+        assert [served.chat(f"film {number}").status for number in range(5)] == [200] * 5
+        assert served.stop() == 0
+    told = [line for line in served.log if "no answer that the task allows" in line]
+    assert [line.partition("allows in ")[2].split()[0] for line in told] == ["1", "2", "4"]
+    assert not any("rather" in line for line in served.log)

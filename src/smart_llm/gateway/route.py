@@ -47,6 +47,8 @@ NO_ANSWER = {
 """What a client is told, by why there is no answer."""
 EARLY = "smart/%s: windows %d and %d stopped early, or could hardly use the candidates; the reference answers."
 """What the log says of two windows in a row."""
+UNREADABLE = "smart/%s: no answer that the task allows in %d of the reference's replies so far; each counts as a miss."
+"""What it says of replies that a client may get all the same."""
 _log = logging.getLogger("smart_llm.gateway")
 
 
@@ -103,7 +105,7 @@ class Route:
         self.on_broken: Callable[[], None] = lambda: None
 
     async def answer(self, asked: Asked) -> Given:
-        """The answer to a request, and how it came about. Raises `Denied`."""
+        """The answer to a request, and how it came about. `Denied`."""
         try:
             return await self._answer(asked)
         except LedgerError as error:
@@ -252,9 +254,10 @@ class Route:
     def _settle(self, decision: Accepted | Deferred, answer: Answer | None, values: Mapping[int, Any]) -> None:
         """What the reference said, or that it said nothing that can be used."""
         value = self._task.read(answer)
-        agreed = {way: self._task.equivalent(said, value) for way, said in values.items()} if value is not None else {}
-        cost = answer.cost if answer is not None else 0.0
-        self.stream.settle(decision.request, answered=value is not None, agreed=agreed, cost=cost)
+        same = {way: self._task.equivalent(said, value) for way, said in values.items()} if value is not None else {}
+        if answer is not None and value is None and self.tally.unreadable():
+            _log.warning(UNREADABLE, self.config.name, self.tally.unread)
+        self.stream.settle(decision.request, answered=value is not None, agreed=same, cost=answer.cost if answer else 0)
         self._write()
         self._watch(decision)
 
@@ -315,8 +318,8 @@ class Route:
         """What a client is told that gets none. No text of a provider: it may quote the prompt."""
         status, kind, said = NO_ANSWER[failed.why]
         wait = self.purse.left if failed.why == "budget" else failed.retry_after
-        said = said.format(name=self.config.models[0].name)
-        return Denied(status, said, kind=kind, code=failed.why, retry_after=wait)
+        told = said.format(name=self.config.models[0].name)
+        return Denied(status, told, kind=kind, code=failed.why, retry_after=wait)
 
     def _given(
         self, turn: Turn, decision: Accepted | Deferred, answer: Answer, model: int, *, audited: bool = False

@@ -38,7 +38,7 @@ def early_share(credit: int) -> float:
 class Tally:
     """Counts since the gateway began. answered: by model; refused: by status; alone: USD that the reference alone would
     have cost for the requests answered, as far as is known from its calls; spent: USD. stops: by window, after how many
-    requests acceptance ended for good."""
+    requests acceptance ended for good. unread: replies of the reference that are no answer to the task."""
 
     answered: Counter[str] = field(default_factory=Counter)
     refused: Counter[int] = field(default_factory=Counter)
@@ -46,6 +46,7 @@ class Tally:
     audits: int = 0
     alone: float = 0.0
     stops: dict[int, int] = field(default_factory=dict)
+    unread: int = 0
     _paired: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
     def watch(self, window: Window) -> bool:
@@ -62,6 +63,11 @@ class Tally:
             told.apply(event)
             if isinstance(event, Settled | Restarted):
                 self.watch(told.windows[event.window])
+
+    def unreadable(self) -> bool:
+        """Count one more such reply; whether it is time to say how many there are: at the first, at each doubling."""
+        self.unread += 1
+        return self.unread & (self.unread - 1) == 0
 
     def both(self, guessed: float, cost: float) -> None:
         """The reference was asked: what it was thought to cost by a candidate's tokens, and what it did cost."""
