@@ -14,8 +14,10 @@ from msgspec.structs import replace
 
 import smart_llm as smart
 from smart_llm.certificates import grown
+from smart_llm.certificates.packing import Layout
 from smart_llm.errors import BudgetExhausted
 from smart_llm.ledger import Reader
+from smart_llm.ledger.packing import PACKED
 from smart_llm.types import Request
 
 sys.path.append(str(Path(__file__).parent))
@@ -107,6 +109,19 @@ def test_a_grown_table_that_is_stopped_buys_no_call_twice(tmp_path: Path) -> Non
     assert stops
     assert (sorted(again.packs), sorted(again.reference)) == (sorted(asked.packs), sorted(asked.reference))
     assert done.table == whole.table
+
+
+def test_a_call_about_rows_of_two_tables_is_no_packing(tmp_path: Path) -> None:
+    """Whatever the record says: calls of other sizes are one only where none holds rows of two tables."""
+    ledger = tmp_path / "l.db"
+    Asked().run(texts(1000), ledger)
+    done = Asked().run(texts(1100), ledger)
+    with Reader.open(ledger) as reader:
+        (told,) = [event.payload for event in reader.events(done.run_id) if event.kind == PACKED]
+    plan, name = done.certificate.plan, told["model"]
+    assert told["counts"] == [[PACK, 55]]
+    assert Layout.rebuilt(plan, name, told | {"counts": [[10, 2], [PACK, 54]]}) is not None
+    assert Layout.rebuilt(plan, name, told | {"counts": [[10, 1], [PACK, 54], [10, 1]]}) is None
 
 
 @pytest.mark.parametrize("tables", [(("0" * 64, 1000),), (), (("0" * 64, 10), ("0" * 64, 1000)), (("0" * 64, 1200),)])
