@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,61 @@ def test_the_parts_of_the_cost_add_up(tmp_path: Path) -> None:
         total, stages = parts(run.certificate.text(1000))
         assert len(stages) == 3
         assert sum(stages) == pytest.approx(total, rel=0.01)
+
+
+def test_a_mix_says_which_rows_it_leaves_to_the_reference(tmp_path: Path) -> None:
+    """Whoever counts the rows that the reference answered finds those that were not profiled, too."""
+
+    def poor(request: Request) -> str:
+        number = int(request.prompt.rpartition(" ")[2])
+        return "yes" if (number % 3 == 0) != (number % 10 == 7 and request.model == "fake:small") else "no"
+
+    provider = smart.FakeProvider(poor)
+    run = smart.run(
+        rows(3000),
+        TASK,
+        **{**options(tmp_path), "providers": {"fake:big": provider, "fake:small": provider}},
+        seed=1,
+    )
+    by, profiled = run.certificate.delivered.by, run.certificate.delivered.profiled
+    assert run.certificate.rule.shares
+    assert by["fake:big"] > profiled
+    told = (
+        f"of the {3000 - profiled:,} rows not profiled, {by['fake:small']:,} for fake:small, picked at random; fake:big"
+    )
+    assert told in run.certificate.text(1000)
+
+
+def test_shares_per_label_of_a_grown_table_say_of_which_rows_they_are(tmp_path: Path) -> None:
+    """The rows there were are not among those they are counted on."""
+    first = smart.run(rows(600), TASK, **options(tmp_path))
+    grown = smart.run(rows(660), TASK, **options(tmp_path))
+    told = "(95 % limits, for the rows added alone; reported, not promised)"
+    assert told not in first.certificate.text(1000)
+    assert told in grown.certificate.text(1000)
+    page = Path(grown.report(tmp_path / "r.html")).read_text("utf-8")
+    assert "Of the rows added alone, with 95 % limits" in page
+    assert "cost, with answers re-used" in page
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_the_doctor_names_every_model_of_a_key_and_an_address(
+    command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, port: int, offline: bool
+) -> None:
+    """Two models at one address are both looked at, and both are named."""
+    monkeypatch.setenv("MY_API_KEY", "k")
+    models = [f"openai:{name}@http://127.0.0.1:{port}/v1?in=1&out=1&key_env=MY_API_KEY" for name in ("big", "small")]
+    _, out, _ = command("doctor", *["--offline"] * offline, *models)
+    lines = [line for line in out.splitlines() if "openai:" in line]
+    assert len(lines) == (1 if offline else 2)
+    assert all("openai:big@" in line and "openai:small@" in line for line in lines)
+
+
+def test_replay_offers_no_procedure_that_it_refuses(command: Callable[..., tuple[int, str, str]]) -> None:
+    """A promise per label is none of its."""
+    _, out, _ = command("replay", "-h")
+    assert "How to certify" in out
+    assert "per-label" not in out
 
 
 def test_what_is_promised_per_label_is_not_called_unpromised(tmp_path: Path) -> None:

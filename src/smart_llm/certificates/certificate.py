@@ -30,7 +30,7 @@ from smart_llm.certificates.parts import (
     Software,
     StatedRule,
 )
-from smart_llm.certificates.why import why_alone
+from smart_llm.certificates.why import mixed, why_alone
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.ledger import canonical
 from smart_llm.text.names import in_short
@@ -242,6 +242,7 @@ def _lines(c: Certificate) -> list[str]:
         *_given(c),
         f"  answers    {', '.join(f'{model} {rows:,}' for model, rows in by.items())}"
         + (f"; {c.errors.rows:,} without an answer" if c.errors.rows else ""),
+        *(mixed(c.rule, c.claim, c.delivered) if c.status == "certified" else []),
         f"  cost       {usd(cost.total)} ({_stages(cost)}); "
         f"reference on every row ≈ {usd(cost.reference_only)}" + _saving(cost),
         *_paid(cost),
@@ -333,7 +334,8 @@ def _labels(c: Certificate) -> list[str]:
         precision = _limits(each.precision, each.precision_lower, each.precision_upper)
         lines.append(f"{each.label}: agreement {agreement}, precision {precision} ({each.profiled:,} profiled)")
     but = ", but for what the claim says of labels" if c.plan.per_label else ""
-    return [*lines, f"(95 % limits; reported, not promised{but})"] if lines else []
+    of = ", for the rows added alone" if c.plan.grown is not None else ""
+    return [*lines, f"(95 % limits{of}; reported, not promised{but})"] if lines else []
 
 
 def _limits(value: float | None, low: float | None, high: float | None) -> str:
