@@ -82,9 +82,7 @@ def test_a_mix_says_which_rows_it_leaves_to_the_reference(tmp_path: Path) -> Non
     by, profiled = run.certificate.delivered.by, run.certificate.delivered.profiled
     assert run.certificate.rule.shares
     assert by["fake:big"] > profiled
-    told = (
-        f"of the {3000 - profiled:,} rows not profiled, {by['fake:small']:,} for fake:small, picked at random; fake:big"
-    )
+    told = f"of the {3000 - profiled:,} rows not profiled, {by['fake:small']:,} for fake:small were picked at random"
     assert told in run.certificate.text(1000)
 
 

@@ -87,6 +87,8 @@ def mixed(rule: StatedRule, claim: Claim, delivered: Delivered) -> list[str]:
     left = claim.rows - delivered.profiled - claim.set_aside
     if not shares or sum(each.rows for each in shares) >= left:
         return []
-    how = "the first in the file" if rule.order == "file" else "picked at random"
-    given = ", ".join(f"{each.rows:,} for {each.model}" for each in shares)
-    return [f"             of the {left:,} rows not profiled, {given}, {how}; {claim.reference} has the others"]
+    how = "in the order of the file" if rule.order == "file" else "at random"
+    given = " and ".join(f"{each.rows:,} for {each.model}" for each in shares)
+    return [
+        f"             of the {left:,} rows not profiled, {given} were picked {how}; {claim.reference} has the rest"
+    ]
