@@ -86,6 +86,16 @@ def test_a_mix_says_which_rows_it_leaves_to_the_reference(tmp_path: Path) -> Non
     assert told in run.certificate.text(1000)
 
 
+def test_a_rule_is_not_said_to_give_no_log_probabilities(tmp_path: Path) -> None:
+    """It is no model: it does not say how sure it is."""
+    given = options(tmp_path, candidates=[r"regex:[0369]$=yes;=no"], agreement=0.5)
+    given["providers"].pop("fake:small")
+    run = smart.run(rows(600), TASK, **given)
+    told = " ".join(run.certificate.notes)
+    assert "does not say how sure it is" in told
+    assert "log-probabilities" not in told
+
+
 def test_shares_per_label_of_a_grown_table_say_of_which_rows_they_are(tmp_path: Path) -> None:
     """The rows there were are not among those they are counted on."""
     first = smart.run(rows(600), TASK, **options(tmp_path))
