@@ -180,6 +180,8 @@ def test_stdin_is_spooled_and_resumed(tmp_path: Path) -> None:
     assert first["run"] == second["run"]
     assert first["certificate"] == second["certificate"]
     assert out.read_text().splitlines()[0] == "text,answer,answered_by,status"
+    listed = ran([sys.executable, "-m", "smart_llm.cli", "runs"], "").stdout
+    assert first["run"] in listed.partition("of tables in memory and from stdin")[2]
 
 
 def test_no_key_reaches_anything_written(

@@ -83,7 +83,8 @@ def run(table: Any, task: Task, **options: Unpack[Asked]) -> Run[Any]:
     per_label: promise this agreement for every common label, too.
     floor: deliver no candidate that may agree on less than this share (0.5).
     procedure: "ladder" (the default), "reference-only", or one of the paper's, "smart/2024".
-    ways: "auto" also tries every candidate in packs of rows, and with the beginning of long texts; "given" does not.
+    ways: "auto" also tries every candidate in packs of rows, and with the beginning of long texts, and adds "learned"
+        where scikit-learn is installed; "given" does not.
     learn_from: labels that "learned" is taught with beforehand, beside the ledger's: another ledger, or "FILE:COLUMN".
     seed: of the order in which rows are profiled; drawn if not given.
     self_check: ask the reference twice about this many rows, to see how often it agrees with itself.

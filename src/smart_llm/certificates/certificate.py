@@ -30,7 +30,7 @@ from smart_llm.certificates.parts import (
     Software,
     StatedRule,
 )
-from smart_llm.certificates.why import why_alone
+from smart_llm.certificates.why import mixed, why_alone
 from smart_llm.errors import InputError, LedgerError
 from smart_llm.ledger import canonical
 from smart_llm.text.names import in_short
@@ -242,7 +242,8 @@ def _lines(c: Certificate) -> list[str]:
         *_given(c),
         f"  answers    {', '.join(f'{model} {rows:,}' for model, rows in by.items())}"
         + (f"; {c.errors.rows:,} without an answer" if c.errors.rows else ""),
-        f"  cost       {usd(cost.total)} (profiling {usd(cost.profiling)}, delivery {usd(cost.delivery)}); "
+        *(mixed(c.rule, c.claim, c.delivered) if c.status == "certified" else []),
+        f"  cost       {usd(cost.total)} ({_stages(cost)}); "
         f"reference on every row ≈ {usd(cost.reference_only)}" + _saving(cost),
         *_paid(cost),
         *_learning(cost),
@@ -332,13 +333,22 @@ def _labels(c: Certificate) -> list[str]:
         agreement = _limits(each.agreement, each.agreement_lower, each.agreement_upper)
         precision = _limits(each.precision, each.precision_lower, each.precision_upper)
         lines.append(f"{each.label}: agreement {agreement}, precision {precision} ({each.profiled:,} profiled)")
-    return [*lines, "(95 % limits; reported, not promised)"] if lines else []
+    but = ", but for what the claim says of labels" if c.plan.per_label else ""
+    of = ", for the rows added alone" if c.plan.grown is not None else ""
+    return [*lines, f"(95 % limits{of}; reported, not promised{but})"] if lines else []
 
 
 def _limits(value: float | None, low: float | None, high: float | None) -> str:
     if value is None or low is None or high is None:
         return "–"
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _stages(cost: Cost) -> str:
+    """What the total is made of: two parts always, and two more where there was anything."""
+    before = [f"rows answered before {usd(cost.set_aside)}"] * bool(cost.set_aside)
+    twice = [f"asking the reference twice {usd(cost.self_check)}"] * bool(cost.self_check)
+    return ", ".join([*before, f"profiling {usd(cost.profiling)}", f"delivery {usd(cost.delivery)}", *twice])
 
 
 def _paid(cost: Cost) -> list[str]:

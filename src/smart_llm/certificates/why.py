@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from smart_llm.certificates.parts import Claim, Delivered
+from smart_llm.certificates.parts import Claim, Delivered, StatedRule
 from smart_llm.text.numbers import count, percent, percents
 from smart_llm.types import Standing
 from smart_llm.types.plan import FrozenPlan
@@ -79,3 +79,16 @@ def _nearest(asked: list[Standing], plan: FrozenPlan, withheld: str | None) -> s
         f"{head}, and {wanted}. A lower agreement, a clearer prompt or a better candidate may change that: smart plan "
         "says what each would cost."
     )
+
+
+def mixed(rule: StatedRule, claim: Claim, delivered: Delivered) -> list[str]:
+    """Which of the rows not profiled a mix leaves to candidates, where not all of them."""
+    shares = [each for each in rule.shares or () if each.rows]
+    left = claim.rows - delivered.profiled - claim.set_aside
+    if not shares or sum(each.rows for each in shares) >= left:
+        return []
+    how = "in the order of the file" if rule.order == "file" else "at random"
+    given = " and ".join(f"{each.rows:,} for {each.model}" for each in shares)
+    return [
+        f"             of the {left:,} rows not profiled, {given} were picked {how}; {claim.reference} has the rest"
+    ]

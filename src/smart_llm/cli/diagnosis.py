@@ -166,7 +166,10 @@ def _resolved(specs: Sequence[str]) -> tuple[list[Model], list[Finding]]:
 
 def keys(named: Sequence[Model]) -> Iterator[Finding]:
     """Which keys are in the environment; their values are nobody's business."""
-    wanted = {model.key_env: model.name for model in named if model.key_env}
+    wanted: dict[str, str] = {}
+    for model in named:
+        if model.key_env:
+            wanted[model.key_env] = _and(wanted.get(model.key_env), model.name)
     known = {endpoint.key_env: provider for provider, endpoint in ENDPOINTS.items()}
     for variable in wanted if named else known:  # of others nobody asked
         there = bool(os.environ.get(variable, "").strip())
@@ -177,17 +180,22 @@ def keys(named: Sequence[Model]) -> Iterator[Finding]:
 
 def addresses(named: Sequence[Model]) -> Mapping[str, tuple[str, str]]:
     """Where to knock: (name, address) by address, of the models named; of providers with a key, where none are."""
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for model in named:
         with contextlib.suppress(InputError):  # the key's finding has said it
             if (url := making.address(model)) is not None:
-                found[url] = (model.name, url)
+                found[url] = (_and(found.get(url, (None,))[0], model.name), url)
     if named:
         return found
     for provider, endpoint in ENDPOINTS.items():
         if os.environ.get(endpoint.key_env, "").strip() and not endpoint.url_env:
             found[endpoint.url] = (provider, endpoint.url)
     return found
+
+
+def _and(before: str | None, name: str) -> str:
+    """One more model of a key or an address."""
+    return name if before is None else f"{before}, {name}"
 
 
 async def reach(places: Mapping[str, tuple[str, str]], seconds: float) -> list[Finding]:

@@ -130,7 +130,11 @@ class RunOptions:
     ]
     procedure: Procedure = DEFAULT["procedure"]
     ways: Annotated[
-        str, typer.Option(help="given: ask as the candidates say. auto: also try packs of rows and shortened texts.")
+        str,
+        typer.Option(
+            help="given: ask as the candidates say. auto: also try packs of rows, shortened texts, and learned where "
+            "it is installed."
+        ),
     ] = DEFAULT["ways"]
     ledger: Annotated[
         Path | None, typer.Option(help="The file that records the run. Default: TABLE.ledger.db beside the table.")

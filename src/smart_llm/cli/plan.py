@@ -59,4 +59,5 @@ def _confirm(source: Path | str, task: Task, how: RunOptions, rows: int) -> None
     asked = min(rows, plan.rows)
     twice = min(how.self_check, plan.rows) * plan.models[0].cost
     cost = asked * sum(model.cost for model in plan.models) + twice
-    confirmed(f"Ask {count(len(plan.models), 'model')} about {count(asked, 'row')}, for about {usd(cost)}?")
+    anew = f"After that, the table is answered anew and run {plan.continued} does not go on. " if plan.continued else ""
+    confirmed(f"{anew}Ask {count(len(plan.models), 'model')} about {count(asked, 'row')}, for about {usd(cost)}?")

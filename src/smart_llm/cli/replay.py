@@ -13,7 +13,6 @@ from smart_llm.cli.options import (
     Confidence,
     Encoding,
     Header,
-    Procedure,
     Quotes,
     Reference,
     source_of,
@@ -38,7 +37,9 @@ def replay(
     confidence: Confidence = DEFAULT["confidence"],
     trials: Annotated[int, typer.Option(help="How many runs to replay, with seeds SEED, SEED+1, …")] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
-    procedure: Procedure = DEFAULT["procedure"],
+    procedure: Annotated[
+        str, typer.Option(metavar="NAME", help="How to certify: ladder, reference-only or smart/2024[:VARIANT].")
+    ] = DEFAULT["procedure"],
     floor: Annotated[str, typer.Option(help="Deliver no candidate that may agree on less than this share.")] = DEFAULT[
         "floor"
     ],

@@ -36,7 +36,7 @@ def runs(*, ledger: Ledgers = None, as_json: AsJson = False) -> None:
     elif here or elsewhere:
         print("\n".join(history.table(here, width())), end="\n" * bool(here))
         if elsewhere:
-            print("of tables in memory (their ledgers are in your user folder):")
+            print("of tables in memory and from stdin (their ledgers are in your user folder):")
             print("\n".join(history.table(elsewhere, width())))
     else:
         print("no runs here yet", file=sys.stderr)

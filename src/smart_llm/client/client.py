@@ -157,6 +157,10 @@ class Client:
         said = [lane.silence(_now(), seconds, self._timeout) for lane in self._lanes.values()]
         return [each for each in said if each is not None]
 
+    def latest(self) -> dict[str, float]:
+        """When each model has last brought an answer; 0 for one that never has."""
+        return {name: lane.last_success for name, lane in self._lanes.items()}
+
     def dismiss(self, reason: Exception) -> None:
         """Raise `reason` for every request that waits for its turn; calls that are out go on."""
         for lane in self._lanes.values():

@@ -24,7 +24,7 @@ from smart_llm.ledger import request_key
 from smart_llm.ledger.reader import PROBE
 from smart_llm.providers import making
 from smart_llm.providers.base import Provider, answered
-from smart_llm.providers.enforced import NONE, TOLD, shows_schema
+from smart_llm.providers.enforced import NONE, TOLD, shows_choice, shows_schema
 from smart_llm.providers.http import HttpProvider
 from smart_llm.types import Answer, Model, Request
 
@@ -123,7 +123,8 @@ class Inquiry:
         task, text = self._job.task, answer.text or ""
         if not task.contract.labels:
             return ""
-        if task.read(answer) is not None and (way != TOLD[0] or shows_schema(text)):
+        labels = task.contract.labels
+        if task.read(answer) is not None and (shows_schema(text) if way == TOLD[0] else shows_choice(text, labels)):
             return ""
         return f"It said {text[:60]!r}."
 

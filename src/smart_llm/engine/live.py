@@ -215,8 +215,9 @@ class Live:
                 continue
             if len(lost) > 1 or not await self._answers_another(m, positions[0]):
                 raise Refused(
-                    f"{self.models[m].name} has answered none of the rows it was asked about ({lost[0]}). What was "
-                    "bought is kept and no row was given up: run again to go on."
+                    f"{self.models[m].name} has answered none of the rows it was asked about: {lost[0]} Is the "
+                    "address right, and the server running? What was bought is kept and no row was given up: run "
+                    "again to go on."
                 )
 
     async def _answers_another(self, model: int, position: int) -> bool:

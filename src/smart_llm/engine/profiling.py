@@ -27,6 +27,7 @@ from smart_llm.ledger.aside import SET_ASIDE
 from smart_llm.ledger.entries import DONE
 from smart_llm.ledger.packing import PACKED
 from smart_llm.procedures.order import Ahead
+from smart_llm.providers.rules import FUNCTION, REGEX
 from smart_llm.scores.own import own
 from smart_llm.scores.words import judged_by
 from smart_llm.text.names import in_short
@@ -201,6 +202,11 @@ def decided(verdict: Verdict, live: Live) -> Decided:
     return Decided(names[0], models, len(verdict.profiled), 1 / ratio if ratio > 0 else None, live.account.paid())
 
 
+def _says_nothing(name: str) -> str:
+    """Of a candidate that does not say how sure it is."""
+    return "does not say how sure it is" if name.startswith((FUNCTION, REGEX)) else "gives no log-probabilities"
+
+
 def score_notes(live: Live, verdict: Verdict) -> list[str]:
     """Which scores there were, and what the rule routes rows by."""
     names = [model.name for model in live.models]
@@ -210,7 +216,7 @@ def score_notes(live: Live, verdict: Verdict) -> list[str]:
     silent = [
         names[j] for j in range(1, len(names)) if answered[:, j].any() and np.isnan(scores[answered[:, j], j]).all()
     ]
-    notes = [f"{name} gives no log-probabilities: scores are made of answers and lengths." for name in silent]
+    notes = [f"{name} {_says_nothing(name)}: scores are made of answers and lengths." for name in silent]
     for tier in verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ():
         model = live.models[tier.candidate]
         sure = own(model.draws, bool(live.task.contract.labels)) if model.provider != "learned" else OF_TAUGHT

@@ -39,13 +39,17 @@ async def watched(client: Client, stop: Stop, tell: Listener) -> AsyncIterator[N
 
 
 async def _watch(client: Client, tell: Listener) -> None:
-    due = STALL
+    due, before = STALL, dict[str, float]()
     while True:
         await asyncio.sleep(STALL / 6)
         lines = client.silence(due)
         if lines:
             due *= 2
+            named = {name for name in client.latest() if any(line.startswith(f"{name} ") for line in lines)}
+            before = {name: last for name, last in client.latest().items() if name in named} | before
         elif due > STALL and not client.silence(STALL):
-            due, lines = STALL, ["Answers come again."]
+            now = client.latest()
+            come = any(now[name] != last for name, last in before.items())  # else there is only nothing more to ask
+            due, before, lines = STALL, {}, ["Answers come again."] * come
         for line in lines:
             tell(Said(line))

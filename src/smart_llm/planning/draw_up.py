@@ -107,6 +107,8 @@ async def draw_up(
         self_agreement=check,
         set_aside=len(aside),
         known=tuple(kept.words(job)),
+        paid=kept.paid,
+        continued=kept.grown.run if kept.grown is not None else None,
         warnings=tuple(map(worded, cautions(facts))),
         run=_run(job, reader),
         trials=shape.trials,

@@ -9,6 +9,7 @@ from smart_llm.certificates.certificate import self_agreement
 from smart_llm.certificates.parts import SelfAgreement
 from smart_llm.procedures import described
 from smart_llm.providers.rules import FUNCTION, REGEX
+from smart_llm.providers.specs import LEARNED
 from smart_llm.text.numbers import count, usd
 from smart_llm.text.rich_html import card
 from smart_llm.text.safe import on_a_line
@@ -74,7 +75,8 @@ class Plan:
     was none under this task. self_agreement: as on a certificate. set_aside: rows that are no evidence. warnings:
     sentences. run: the run that this command would resume. trials: USD that trying candidates' ways may cost at most,
     None where there is nothing to try. known: what the run takes from the ledger, and what a taught candidate
-    knows beforehand, sentences."""
+    knows beforehand, sentences. paid: USD of the costs that earlier runs have paid. continued: the run of a smaller
+    table that goes on."""
 
     table: str
     rows: int
@@ -98,6 +100,8 @@ class Plan:
     run: Mapping[str, Json] | None
     trials: float | None = None
     known: tuple[str, ...] = ()
+    paid: float = 0.0
+    continued: str | None = None
 
     def text(self, width: int = 100) -> str:
         """For people: all of it, at most `width` columns wide."""
@@ -247,19 +251,25 @@ def _pilot(plan: Plan) -> list[str]:
 def _cost(plan: Plan) -> list[str]:
     """The two lines that matter most."""
     line = plan.asked
-    basis = (
-        f"nominal 95 % interval, {line.runs} runs simulated from the pilot"
-        if line.runs
-        else worded("a guess: nothing is known of these models yet; --pilot 50 sharpens it")
-    )
+    basis = f"nominal 95 % interval, {line.runs} runs simulated from the pilot" if line.runs else _guessed(plan)
     if not described(plan.procedure).candidates:
         basis = "the reference answers every row"
     return [
         f"expected {usd(line.cost)} ({usd(line.low)} … {usd(line.high)}); the reference on every row "
         f"{usd(plan.reference_only)}",
         f"saving {_saving(line)}; {basis}",
+        *([f"of that, {usd(plan.paid)} is paid already, for rows answered before"] if plan.paid else []),
         *_trials(plan),
     ]
+
+
+def _guessed(plan: Plan) -> str:
+    """What a guess rests on. A pilot is advised only where it does no harm: one of a table that has grown would have it
+    answered anew, and none can ask a candidate that is taught in the run."""
+    if plan.continued is not None:
+        return "a guess: it is not known yet how the models agree on the rows added"
+    known = "a guess: nothing is known of these models yet"
+    return known if any(model.name == LEARNED for model in plan.models) else worded(f"{known}; --pilot 50 sharpens it")
 
 
 def _trials(plan: Plan) -> list[str]:

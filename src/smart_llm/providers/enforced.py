@@ -64,6 +64,11 @@ def shows_schema(text: str) -> bool:
     return isinstance(found, str) or (isinstance(found, dict) and "label" in found)
 
 
+def shows_choice(text: str, labels: Sequence[str]) -> bool:
+    """Whether a reply is one of the labels and not a sign more, as under `choice` it must be."""
+    return text.rpartition("</think>")[2].strip() in labels
+
+
 @lru_cache(maxsize=64)
 def regex(labels: tuple[str, ...]) -> str:
     """A regular expression that is one of these labels, with nothing escaped that need not be: engines differ."""

@@ -63,8 +63,8 @@ def near(folder: Path | None = None) -> list[Path]:
 
 
 def in_memory() -> list[Path]:
-    """The ledgers of tables in memory."""
-    return sorted((user_dir() / "ledgers").glob(f"*{SUFFIX}"))
+    """The ledgers of tables in memory, and of those that were read from stdin."""
+    return sorted(path for folder in ("ledgers", "spool") for path in (user_dir() / folder).glob(f"*{SUFFIX}"))
 
 
 def _is_ledger(path: Path) -> bool:

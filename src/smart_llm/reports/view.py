@@ -246,7 +246,9 @@ def _by_model(facts: Facts) -> Iterator[Block]:
         cost = by.get(model.name, mine.cost if mine else 0.0)
         bought = f"{mine.calls:,}" if mine else "0"
         rows.append((facts.short(model.name), _rate(model), model.source, bought, usd(cost)))
-    head = ("model", "price, US dollars", "where the price is from", "answers bought", "cost")
+    reused = facts.certificate is not None and facts.certificate.cost.reused > 0
+    cost_of = "cost, with answers re-used" if reused else "cost"
+    head = ("model", "price, US dollars", "where the price is from", "answers bought", cost_of)
     yield Grid("Prices and calls by model", head, rows, frozenset({3, 4}))
 
 

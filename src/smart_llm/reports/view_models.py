@@ -286,6 +286,7 @@ def labels(facts: Facts) -> Section:
         "Agreement: of the rows the reference calls so, the share delivered so (recall). Precision: of the rows "
         "delivered so, the share it calls so. 95 % limits; reported, not promised"
     )
+    lead = lead.replace("95 % limits", "Of the rows added alone, with 95 % limits") if facts.plan.grown else lead
     lead += ", but for the agreement you asked for by --per-label." if facts.plan.per_label else "."
     grid = Grid("Labels by how often the reference gives them", head, rows, frozenset({1, 2, 4}), more)
     return Section("labels", "Label by label", lead, [grid] if rows else [])
