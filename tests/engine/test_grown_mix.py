@@ -67,12 +67,12 @@ class Asked:
             told, luck = str(rows[number]["truth"]), float(rows[number]["luck"])
             return OTHER[told] if luck < self.wrong(number, len(self.small)) else told
 
-        given: dict[str, Any] = {"agreement": 0.85, "seed": 3, "progress": False, "concurrency": 1} | options
+        given: dict[str, Any] = {"agreement": 0.85, "seed": 3, "progress": False, "concurrency": 1}
+        given |= {"candidates": ["fake:small?in=0.1&out=0.1"]} | options
         return smart.run(
             [{"text": row["text"]} for row in rows],
             TASK,
             reference="fake:ref?in=1&out=1",
-            candidates=["fake:small?in=0.1&out=0.1"],
             ledger=ledger,
             providers={
                 "fake:ref": smart.FakeProvider(reference, keep=True),
@@ -137,6 +137,19 @@ def test_nobody_is_asked_about_rows_that_the_look_leaves_to_the_reference(tmp_pa
     assert second.certificate.evidence["stop"] is not None
     assert second.certificate.granted
     assert len(asked.small) == second.certificate.evidence["looked"] + by.count("fake:small") < NEW - OLD
+    assert found(second, tmp_path / "l.db") == []
+
+
+def test_no_draws_are_bought_that_nothing_goes_by(tmp_path: Path) -> None:
+    """After a mix nothing tells which rows are surer, so a candidate that is asked several times as evidence is asked
+    once about a row that it answers."""
+    often = {"candidates": ["fake:small?in=0.02&out=0.02&draws=3"]}
+    Asked(OLD).run(tmp_path / "l.db", **often)
+    second = (asked := Asked(NEW)).run(tmp_path / "l.db", **often)
+    by = [by for _, by in shown(second)[OLD:]]
+    assert second.certificate.plan.grown is not None
+    assert second.certificate.rule.tiers
+    assert len(asked.small) == 4 * second.certificate.evidence["looked"] + sum(each != "fake:ref" for each in by)
     assert found(second, tmp_path / "l.db") == []
 
 

@@ -21,7 +21,7 @@ from smart_llm.engine.snapshots import earlier
 from smart_llm.events import Delivering, Listener
 from smart_llm.ledger import Reader
 from smart_llm.routing import Routing, accepts, passes, reaches
-from smart_llm.scores.traits import reads_words, values
+from smart_llm.scores.traits import reads_own, reads_words, values
 from smart_llm.types import DEFER, Answer, Answers, Cascade
 
 SLICE = 4096
@@ -152,7 +152,7 @@ def _by_tiers(live: Live, rule: Cascade, routing: Routing) -> Settle:
             if await _stands(live, prompt, tier.models):
                 return THERE
             sheet = Answers.blank((1, len(live.models)))
-            told = await live.fill(sheet, 0, position, prompt, tier.models)
+            told = await live.fill(sheet, 0, position, prompt, tier.models, sure=reads_own(tier))
             if any(reply.error for _, reply, _ in told.values()):
                 return FAILED  # its place in the order is not known
             if not all(_covers(live, m, reply) for m, (_, reply, _) in told.items()):
