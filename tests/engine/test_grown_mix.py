@@ -17,6 +17,7 @@ from msgspec.structs import replace
 import smart_llm as smart
 from smart_llm.certificates import grown
 from smart_llm.ledger import Reader, canonical, tagged
+from smart_llm.mock.server import MockServer
 from smart_llm.types import Request
 
 sys.path.append(str(Path(__file__).parent))
@@ -151,6 +152,25 @@ def test_no_draws_are_bought_that_nothing_goes_by(tmp_path: Path) -> None:
     assert second.certificate.rule.tiers
     assert len(asked.small) == 4 * second.certificate.evidence["looked"] + sum(each != "fake:ref" for each in by)
     assert found(second, tmp_path / "l.db") == []
+
+
+async def test_rows_that_were_there_are_in_no_call_again(tmp_path: Path) -> None:
+    """Rows that are added share calls with one another alone, so nothing is paid for those that there were, and the
+    ledger bears out which of them stood where."""
+    server, texts = MockServer(rule="label:yes,no", errors={"small": 0.03}), [f"{row}. remark" for row in range(660)]
+    options: dict[str, Any] = {"agreement": 0.85, "seed": 3, "progress": False, "ledger": tmp_path / "l.db"}
+    async with server as url:
+        for rows, calls in ((600, 30), (660, 33)):
+            done = await smart.arun(
+                [{"text": text} for text in texts[:rows]],
+                smart.Task("Good? " + 40 * "Mind the tone. " + "\n\n{text}", labels=["no", "yes"]),
+                reference=f"openai:big@{url}?in=10&out=10",
+                candidates=[f"openai:small@{url}?in=1&out=1&pack=20"],
+                **options,
+            )
+            assert server.stats()["models"]["small"]["requests"] == calls
+    assert done.certificate.plan.grown is not None
+    assert found(done, tmp_path / "l.db") == []
 
 
 def test_a_forged_mix_is_found_out(tmp_path: Path) -> None:
@@ -301,11 +321,13 @@ def _changed(ledger: Path, statement: str, run_id: str | None = None) -> None:
 
 
 def test_rows_added_that_ask_the_same_as_before_are_answered_alike(tmp_path: Path) -> None:
-    """An added row is one of those looked at, or is left to the reference: then the rows there were that ask the same
-    are delivered the reference's answer, too. A further run by the same command comes to the same."""
+    """Rows added that ask what a candidate has answered are left to it, for nothing, like any others. Where one is
+    looked at, or left to the reference, the rows there were that ask the same are delivered the reference's answer,
+    too. A further run by the same command comes to the same."""
+    asked = list[str]()
     says: dict[str, Callable[[str], str]] = {
-        "fake:ref": lambda prompt: "yes",
-        "fake:small": lambda prompt: "no" if random.Random(prompt).random() < WRONG else "yes",
+        "fake:ref": lambda prompt: asked.append(prompt) or "yes",
+        "fake:small": lambda prompt: "no" if random.Random(prompt).random() < 1.5 * WRONG else "yes",
     }
 
     def run(texts: list[str]) -> smart.Run[Any]:
@@ -326,8 +348,11 @@ def test_rows_added_that_ask_the_same_as_before_are_answered_alike(tmp_path: Pat
         )
 
     old = [f"row {number}" for number in range(600)]
-    first, second = run(old), run([*old, *old[:60]])
+    first, before = run(old), len(asked)
+    second = run([*old, *old[:60]])
     assert second.certificate.plan.grown is not None
+    assert len(asked) - before <= second.certificate.evidence["looked"] + 6
+    assert {row["answered_by"] for row in second.table[600:]} == {"fake:ref", "fake:small"}
     answers = {row["text"]: set[str]() for row in second.table}
     for row in second.table:
         answers[row["text"]].add(row["answer"])

@@ -16,7 +16,7 @@ import numpy as np
 
 from smart_llm.certificates.certificate import Certificate
 from smart_llm.ledger.entries import ASK
-from smart_llm.ledger.packing import PACKED, PACKING, packing_order
+from smart_llm.ledger.packing import PACKED, PACKING, added_first, packing_order
 from smart_llm.ledger.parts import PART
 from smart_llm.ledger.reader import Event
 from smart_llm.tasks.packs import fitting
@@ -82,7 +82,8 @@ class Layout:
         whole = len(set(told["alone"])) == len(alone) and np.isin(alone, np.arange(number)).all()
         if not (whole and all(1 <= size <= most for size in sizes) and sum(sizes) + len(alone) == number):
             return None
-        order = packing_order(plan.table, plan.task, name, way, number)
+        there = 0 if plan.grown is None else plan.grown.rows
+        order, _ = added_first(packing_order(plan.table, plan.task, name, way, number), places, there)
         behind = np.isin(order, alone)
         return cls(places, *_numbered(np.r_[order[~behind], order[behind]], [*sizes, *repeat(1, len(alone))]))
 

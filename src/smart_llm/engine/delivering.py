@@ -31,12 +31,13 @@ Delivery: TypeAlias = tuple[int, Any, Answer]
 """The model a row is answered by, its value (None: the row has no answer), its reply."""
 Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery | str]]
 """(position, prompt) → what a candidate delivers; else why the reference is asked instead, one of the words below."""
-THERE, FAILED, BROKE, OTHER, UNSURE = (
+THERE, FAILED, BROKE, OTHER, UNSURE, UNLIKE = (
     "the reference's answer was there already",
     "the candidate's call failed",
     "its answer broke the output contract",
     "it was answered by another snapshot",
     "the candidate was not sure enough",
+    "a row there was that asks the same is answered otherwise",
 )
 UNUSED = "Candidates were certified, but none of their answers was delivered:"
 """How the note begins that says why."""
@@ -53,6 +54,8 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         nonlocal done
         position, prompt = row
         given, why = await settle(position, prompt) if routing.chosen[position] else "", ""
+        if live.questions.aside.there and not isinstance(given, str) and live.rows.unlike(position, *given[:2]):
+            given = UNLIKE
         if isinstance(given, str):
             why, given = given, await _by_reference(live, position, prompt)
         rows = live.questions.alike.members(position)

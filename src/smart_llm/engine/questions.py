@@ -45,7 +45,7 @@ class Questions:
         self._task, self._models, self._table, self._render = task, models, table, template.render
         self.groups = table.groups_of_texts(template.fields, template.literals).astype(np.int32)
         self.alike = Alike(self.groups)
-        self.ways = ways_of(table, task, models, self.groups, ways)
+        self.ways = ways_of(table, task, models, self.groups, ways, self.aside.there)
         self._learned: dict[int, str] = {}
 
     @property

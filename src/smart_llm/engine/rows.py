@@ -92,6 +92,16 @@ class Rows:
         lost = self.lost
         self.unsettle(np.flatnonzero(lost & ~self._alike.least(lost)))
 
+    def kept(self, there: int) -> NDArray[np.bool_]:
+        """Shape (rows,): of the first rows, which an earlier run has delivered, those that a candidate answers."""
+        return self.settled & ~self.lost & (self.by > 0) & (np.arange(len(self.by)) < there)
+
+    def unlike(self, row: int, model: int, value: Any) -> bool:
+        """Whether a row that asks the same is answered by another candidate, or otherwise."""
+        rows, text = self._alike.members(row), format_value(value)
+        others = rows[self.settled[rows] & (self.by[rows] > 0)].tolist()
+        return any(self.by[other] != model or self.answers[other] != text for other in others)
+
     def by_reference(self) -> None:
         """Rows that a candidate answers, and of which another that asks the same has the reference's answer, are
         delivered that one."""

@@ -28,7 +28,8 @@ class Delivery(Protocol):
 
 async def deliver_here(live: Live, verdict: Verdict, record: RunRecord, session: Session) -> None:
     """This process does."""
-    routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike)
+    kept = live.rows.kept(live.questions.aside.there)
+    routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike, kept)
     live.elsewhere = asked_elsewhere(live, session.ledger)
     await deliver(live, routing, session.concurrency, session.tell)
 

@@ -24,7 +24,7 @@ from smart_llm.engine.layout import FIRST, SECOND, WHOLE, Layout
 from smart_llm.engine.spelled import different_texts
 from smart_llm.errors import InputError
 from smart_llm.ledger import request_key
-from smart_llm.ledger.packing import packed_entry, packing_order
+from smart_llm.ledger.packing import added_first, packed_entry, packing_order
 from smart_llm.providers.functions import request_of
 from smart_llm.tables import Table
 from smart_llm.tasks import Task, packs
@@ -97,11 +97,13 @@ class Way:
         *,
         layout: Layout | None = None,
         start: int | None = None,
+        there: int = 0,
     ) -> None:
         """known: what reading the whole table has told other ways that show the same of it. layout: which rows share
         calls, where that is known; start: the row of the table that stands first among those to be asked about, where
-        these are only some of its rows."""
+        these are only some of its rows; there: rows at its beginning that an earlier run has delivered."""
         self._known = {} if known is None else known
+        self._there = there
         self.elsewhere, self._start = start is not None, start or 0
         if layout is not None:
             self.layout = layout
@@ -140,8 +142,8 @@ class Way:
         places, read = self._measured
         first = np.unique(places, return_index=True)[1]
         told = self._table.table_hash, self._task.described, self._model.name, self._way.to_json()
-        sizes = self._sizes(read[first])
-        return Layout.of(places, packs.cut(packing_order(*told, len(first)), sizes, self._way.pack, self._room))
+        order, added = added_first(packing_order(*told, len(first)), places, self._there)
+        return Layout.of(places, packs.cut(order, self._sizes(read[first]), self._way.pack, self._room, added))
 
     def _sizes(self, read: Ints) -> Ints:
         """Bytes of each item. read: bytes of the prompt that a row with it would have."""
@@ -283,12 +285,12 @@ class OfRow(Way):
 
 
 def ways_of(
-    table: Table, task: Task, models: Sequence[Model], groups: Groups, given: Mapping[int, Way]
+    table: Table, task: Task, models: Sequence[Model], groups: Groups, given: Mapping[int, Way], there: int
 ) -> dict[int, Way]:
     """By a model's number: how it is asked, where it has a way of its own. groups: of rows that the task cannot tell
-    apart. given: those there are already."""
+    apart. given: those there are already; there: see `Way`."""
     known, own = dict[Json, tuple[Ints, Ints]](), {k: model for k, model in enumerate(models) if not model.way.plain}
-    found = {number: given.get(number) or Way(table, task, model, known) for number, model in own.items()}
+    found = {number: given.get(number) or Way(table, task, model, known, there=there) for number, model in own.items()}
     called = {n: OfRow(table, task, model, groups) for n, model in enumerate(models) if model.function is not None}
     return found | called
 

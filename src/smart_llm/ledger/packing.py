@@ -1,7 +1,8 @@
 """Which rows of a table share a call: an order that follows from table, task and way, and a record of how it was cut.
 
 Rows that a way asks alike share a *place*. Places are cut into calls in an order that follows from a hash of table,
-task and way, so a row's answer is a fixed property of the table. What the cut depends on besides (which rows are alike,
+task and way, so a row's answer is a fixed property of the table (where it has grown, and an earlier run is continued,
+of what was added to it as well). What the cut depends on besides (which rows are alike,
 which are too long to share a call, where a call was full) is recorded when the run begins: with it anybody can tell,
 without the table, which row must stand where in which call. Pure.
 """
@@ -30,6 +31,14 @@ def packing_order(table_hash: str, task: DescribedTask, model: str, way: Mapping
     told: Json = [PACKING, table_hash, task, model, dict(way)]
     seed = int.from_bytes(blake2b(canonical(told), digest_size=8).digest(), "big") >> 1
     return permutation(seed, PACKING, places)
+
+
+def added_first(order: Ints, places: Ints, there: int) -> tuple[Ints, int]:
+    """The order of a table that has grown, in which the places of rows that were added come first, and how many these
+    are: they share calls with one another alone, since nobody is asked about the others again. places: shape (rows,),
+    of every row; there: rows that there were."""
+    added = np.isin(order, places[there:])
+    return np.r_[order[added], order[~added]], int(added.sum())
 
 
 def packed_entry(model: str, places: Ints, calls: Sequence[Ints], alone: Sequence[int]) -> dict[str, Json]:

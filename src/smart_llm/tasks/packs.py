@@ -71,14 +71,14 @@ def check_frame(frame: str, whose: str) -> str:
     return frame
 
 
-def cut(order: Ints, sizes: Ints, most: int, room: int) -> list[Ints]:
+def cut(order: Ints, sizes: Ints, most: int, room: int, part: int = 0) -> list[Ints]:
     """The packs: places, in the order given, up to the limit together; last, those that go alone. sizes: bytes by
-    place; room: tokens that an answer may take."""
-    fit = fitting(most, room)
+    place; room: tokens that an answer may take; part: so many places at the beginning share packs with no others."""
+    fit, apart = fitting(most, room), int((sizes[order[:part]] <= ALONE).sum())
     ends, size, first = [0], 0, 0
     company = order[sizes[order] <= ALONE]
     for at, own in enumerate(sizes[company].tolist()):
-        if size + own > ITEM_BYTES or at - first == fit:
+        if size + own > ITEM_BYTES or at - first == fit or first < at == apart:
             ends.append(at)
             size, first = 0, at
         size += own
