@@ -74,7 +74,7 @@ class Plan:
     was none under this task. self_agreement: as on a certificate. set_aside: rows that are no evidence. warnings:
     sentences. run: the run that this command would resume. trials: USD that trying candidates' ways may cost at most,
     None where there is nothing to try. known: what the run takes from the ledger, and what a taught candidate
-    knows beforehand, sentences."""
+    knows beforehand, sentences. continues: whether it goes on from a run on the first rows of this table."""
 
     table: str
     rows: int
@@ -98,6 +98,7 @@ class Plan:
     run: Mapping[str, Json] | None
     trials: float | None = None
     known: tuple[str, ...] = ()
+    continues: bool = False
 
     def text(self, width: int = 100) -> str:
         """For people: all of it, at most `width` columns wide."""
@@ -252,6 +253,8 @@ def _cost(plan: Plan) -> list[str]:
         if line.runs
         else worded("a guess: nothing is known of these models yet; --pilot 50 sharpens it")
     )
+    if plan.continues:
+        basis = worded("a guess by the number of rows; after a --pilot the whole table would be answered anew")
     if not described(plan.procedure).candidates:
         basis = "the reference answers every row"
     return [
