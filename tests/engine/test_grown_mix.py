@@ -154,6 +154,19 @@ def test_no_draws_are_bought_that_nothing_goes_by(tmp_path: Path) -> None:
     assert found(second, tmp_path / "l.db") == []
 
 
+def test_the_reference_is_asked_twice_about_rows_of_the_look(tmp_path: Path) -> None:
+    """Not about rows that were there: it need not have been asked about those, and the first of a table are no random
+    ones."""
+    Asked(OLD).run(tmp_path / "l.db")
+    second = (asked := Asked(NEW)).run(tmp_path / "l.db", self_check=5)
+    by = [by for _, by in shown(second)[OLD:]]
+    assert second.certificate.self_agreement is not None
+    assert second.certificate.self_agreement.rows == 5
+    assert min(asked.reference) >= OLD
+    assert len(asked.reference) == by.count("fake:ref") + 5
+    assert found(second, tmp_path / "l.db") == []
+
+
 async def test_rows_that_were_there_are_in_no_call_again(tmp_path: Path) -> None:
     """Rows that are added share calls with one another alone, so nothing is paid for those that there were, and the
     ledger bears out which of them stood where."""
