@@ -22,7 +22,7 @@ from smart_llm.events import Delivering, Listener
 from smart_llm.ledger import Reader
 from smart_llm.routing import Routing, accepts, passes, reaches
 from smart_llm.scores.traits import reads_own, reads_words, values
-from smart_llm.types import DEFER, Answer, Answers, Cascade
+from smart_llm.types import DEFER, Answer, Answers, Cascade, Verdict
 
 SLICE = 4096
 """Rows rendered at a time: bounds memory, feeds thousands of calls in flight."""
@@ -31,16 +31,26 @@ Delivery: TypeAlias = tuple[int, Any, Answer]
 """The model a row is answered by, its value (None: the row has no answer), its reply."""
 Settle: TypeAlias = Callable[[int, str], Awaitable[Delivery | str]]
 """(position, prompt) → what a candidate delivers; else why the reference is asked instead, one of the words below."""
-THERE, FAILED, BROKE, OTHER, UNSURE, UNLIKE = (
+THERE, FAILED, BROKE, OTHER, UNSURE = (
     "the reference's answer was there already",
     "the candidate's call failed",
     "its answer broke the output contract",
     "it was answered by another snapshot",
     "the candidate was not sure enough",
-    "a row there was that asks the same is answered otherwise",
 )
 UNUSED = "Candidates were certified, but none of their answers was delivered:"
 """How the note begins that says why."""
+
+
+def routed(live: Live, verdict: Verdict, seed: int) -> Routing:
+    """By a certified rule, for the whole table. Where it has grown, rows that ask what the rule's only candidate has
+    answered are left to it like others: it said the same there, unless it was asked in a pack."""
+    aside, tiers = live.questions.aside, verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ()
+    kept = None
+    if aside.there and len(tiers) == 1 and live.questions.packed(tiers[0].candidate) is None:
+        there = np.arange(live.questions.rows) < aside.there
+        kept = there & live.rows.settled & ~live.rows.lost & (live.rows.by == tiers[0].candidate)
+    return Routing.of(verdict, seed, aside, live.questions.alike, kept)
 
 
 async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) -> None:
@@ -54,8 +64,6 @@ async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) ->
         nonlocal done
         position, prompt = row
         given, why = await settle(position, prompt) if routing.chosen[position] else "", ""
-        if live.questions.aside.there and not isinstance(given, str) and live.rows.unlike(position, *given[:2]):
-            given = UNLIKE
         if isinstance(given, str):
             why, given = given, await _by_reference(live, position, prompt)
         rows = live.questions.alike.members(position)

@@ -92,28 +92,23 @@ class Rows:
         lost = self.lost
         self.unsettle(np.flatnonzero(lost & ~self._alike.least(lost)))
 
-    def kept(self, there: int) -> NDArray[np.bool_]:
-        """Shape (rows,): of the first rows, which an earlier run has delivered, those that a candidate answers."""
-        return self.settled & ~self.lost & (self.by > 0) & (np.arange(len(self.by)) < there)
-
-    def unlike(self, row: int, model: int, value: Any) -> bool:
-        """Whether a row that asks the same is answered by another candidate, or otherwise."""
-        rows, text = self._alike.members(row), format_value(value)
-        others = rows[self.settled[rows] & (self.by[rows] > 0)].tolist()
-        return any(self.by[other] != model or self.answers[other] != text for other in others)
-
     def by_reference(self) -> None:
         """Rows that a candidate answers, and of which another that asks the same has the reference's answer, are
         delivered that one."""
+        for row, of in self.outdone():
+            if (answer := self.answers[of]) is not None:  # here, and not where Ray has written it
+                self.settle(row, 0, answer)
+
+    def outdone(self) -> list[tuple[int, int]]:
+        """Pairs of such rows: the one that a candidate answers, and the first one that has the reference's answer."""
         if not self._alike.any:
-            return
+            return []
         groups, given = self._alike.groups, self.settled & ~self.lost
         first = np.full(self._alike.distinct, -1)
         bought = np.flatnonzero(given & (self.by == 0))[::-1]
         first[groups[bought]] = bought
-        for row in np.flatnonzero(given & (self.by > 0) & (first[groups] >= 0)).tolist():
-            if (answer := self.answers[int(first[groups[row]])]) is not None:  # here, and not where Ray has written it
-                self.settle(row, 0, answer)
+        rows = np.flatnonzero(given & (self.by > 0) & (first[groups] >= 0))
+        return list(zip(rows.tolist(), first[groups[rows]].tolist(), strict=True))
 
     @property
     def lost(self) -> NDArray[np.bool_]:

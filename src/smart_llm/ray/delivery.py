@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from smart_llm.certificates.certificate import Certificate
-from smart_llm.engine.delivering import asked_elsewhere, called
+from smart_llm.engine.delivering import asked_elsewhere, called, routed
 from smart_llm.engine.job import spent
 from smart_llm.engine.layout import Layout
 from smart_llm.engine.live import Live
@@ -79,7 +79,9 @@ class RayDelivery:
         for _ in range(ROUNDS):
             if pending:
                 await self._hand_out(orders, pending, finished, live, session)
-            pending = unlike(live, parts, 0 if record.plan.grown is None else record.plan.grown.rows)
+            orders = replace(orders, settled={**orders.settled, **(raised := await _raised(live))})
+            pending = unlike(live, parts, live.questions.aside.there)
+            pending = sorted({*pending, *(part.number for part in parts if any(r in raised for r in _rows(part)))})
             if not pending:
                 break
             again = np.concatenate([_rows(parts[number]) for number in pending])
@@ -116,7 +118,7 @@ class RayDelivery:
     def _orders(
         self, live: Live, verdict: Verdict, record: RunRecord, session: Session, parts: tuple[Part, ...]
     ) -> Orders:
-        routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike)
+        routing = routed(live, verdict, record.seed)
         repeated = live.questions.alike.repeated if routing.cascade else NONE
         return Orders(
             task=live.task,
@@ -306,6 +308,16 @@ def unlike(live: Live, parts: Sequence[Part], kept: int = 0) -> list[int]:
     low[:kept], high[:kept] = np.iinfo(np.int32).max, -1
     rows = kept + np.flatnonzero((live.questions.alike.least(low) != live.questions.alike.most(high))[kept:])
     return [part.number for part in parts if np.diff(np.searchsorted(rows, [part.first, part.first + part.rows]))[0]]
+
+
+async def _raised(live: Live) -> dict[int, tuple[int, str | None, str | None]]:
+    """Rows that an earlier run has left to a candidate, and of which one that asks the same and was added since has the
+    reference's answer: what they are delivered now."""
+    there = live.questions.aside.there
+    rows = np.array([row for row, _ in live.rows.outdone() if row < there], np.int64)
+    for row, prompt in zip(rows.tolist(), live.questions.prompts(rows), strict=True):
+        live.rows.settle_by(row, 0, *await live.answer(row, 0, prompt))
+    return {row: (0, live.rows.answers[row], None) for row in rows.tolist()}
 
 
 def _layouts(live: Live, routing: Routing) -> dict[int, Layout]:
