@@ -164,8 +164,11 @@ class Routing:
     high: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, verdict: Verdict, seed: int, aside: Aside, alike: Alike) -> Routing:
-        """By a certified rule, for the whole table."""
+    def of(
+        cls, verdict: Verdict, seed: int, aside: Aside, alike: Alike, kept: NDArray[np.bool_] | None = None
+    ) -> Routing:
+        """By a certified rule, for the whole table. kept: shape (rows,), rows set aside that a candidate answers, as in
+        an earlier run: those that ask the same may be left to it, too."""
         none, rows = np.empty(0, np.uint64), len(aside.population)
         if not isinstance(verdict.rule, Cascade):
             chosen = aside.spread(assign(verdict, seed, rows).astype(np.int8))
@@ -173,5 +176,7 @@ class Routing:
             return cls(None, np.where(least == alike.most(chosen), least, np.int8(0)), none, none)
         open_ = aside.spread(np.ones(rows, np.int8))
         open_[aside.population[verdict.profiled]] = 0
-        u = aside.spread(uniforms(seed, "shares", rows))
-        return cls(verdict.rule, alike.least(open_), alike.least(u), alike.most(u))
+        low = high = aside.spread(uniforms(seed, "shares", rows))
+        if kept is not None:
+            open_[kept], low = 1, np.where(kept, np.iinfo(np.uint64).max, low)
+        return cls(verdict.rule, alike.least(open_), alike.least(low), alike.most(high))

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 import smart_llm as smart
 from smart_llm.certificates import grown
 from smart_llm.ledger import Reader, canonical, tagged
+from smart_llm.mock.server import MockServer
 from smart_llm.types import Request
 
 sys.path.append(str(Path(__file__).parent))
@@ -67,12 +68,12 @@ class Asked:
             told, luck = str(rows[number]["truth"]), float(rows[number]["luck"])
             return OTHER[told] if luck < self.wrong(number, len(self.small)) else told
 
-        given: dict[str, Any] = {"agreement": 0.85, "seed": 3, "progress": False, "concurrency": 1} | options
+        given: dict[str, Any] = {"agreement": 0.85, "seed": 3, "progress": False, "concurrency": 1}
+        given |= {"candidates": ["fake:small?in=0.1&out=0.1"]} | options
         return smart.run(
             [{"text": row["text"]} for row in rows],
             TASK,
             reference="fake:ref?in=1&out=1",
-            candidates=["fake:small?in=0.1&out=0.1"],
             ledger=ledger,
             providers={
                 "fake:ref": smart.FakeProvider(reference, keep=True),
@@ -138,6 +139,51 @@ def test_nobody_is_asked_about_rows_that_the_look_leaves_to_the_reference(tmp_pa
     assert second.certificate.granted
     assert len(asked.small) == second.certificate.evidence["looked"] + by.count("fake:small") < NEW - OLD
     assert found(second, tmp_path / "l.db") == []
+
+
+def test_no_draws_are_bought_that_nothing_goes_by(tmp_path: Path) -> None:
+    """After a mix nothing tells which rows are surer, so a candidate that is asked several times as evidence is asked
+    once about a row that it answers."""
+    often = {"candidates": ["fake:small?in=0.02&out=0.02&draws=3"]}
+    Asked(OLD).run(tmp_path / "l.db", **often)
+    second = (asked := Asked(NEW)).run(tmp_path / "l.db", **often)
+    by = [by for _, by in shown(second)[OLD:]]
+    assert second.certificate.plan.grown is not None
+    assert second.certificate.rule.tiers
+    assert len(asked.small) == 4 * second.certificate.evidence["looked"] + sum(each != "fake:ref" for each in by)
+    assert found(second, tmp_path / "l.db") == []
+
+
+def test_the_reference_is_asked_twice_about_rows_of_the_look(tmp_path: Path) -> None:
+    """Not about rows that were there: it need not have been asked about those, and the first of a table are no random
+    ones."""
+    Asked(OLD).run(tmp_path / "l.db")
+    second = (asked := Asked(NEW)).run(tmp_path / "l.db", self_check=5)
+    by = [by for _, by in shown(second)[OLD:]]
+    assert second.certificate.self_agreement is not None
+    assert second.certificate.self_agreement.rows == 5
+    assert min(asked.reference) >= OLD
+    assert len(asked.reference) == by.count("fake:ref") + 5
+    assert found(second, tmp_path / "l.db") == []
+
+
+async def test_rows_that_were_there_are_in_no_call_again(tmp_path: Path) -> None:
+    """Rows that are added share calls with one another alone, so nothing is paid for those that there were, and the
+    ledger bears out which of them stood where."""
+    server, texts = MockServer(rule="label:yes,no", errors={"small": 0.03}), [f"{row}. remark" for row in range(660)]
+    options: dict[str, Any] = {"agreement": 0.85, "seed": 3, "progress": False, "ledger": tmp_path / "l.db"}
+    async with server as url:
+        for rows, calls in ((600, 30), (660, 33)):
+            done = await smart.arun(
+                [{"text": text} for text in texts[:rows]],
+                smart.Task("Good? " + 40 * "Mind the tone. " + "\n\n{text}", labels=["no", "yes"]),
+                reference=f"openai:big@{url}?in=10&out=10",
+                candidates=[f"openai:small@{url}?in=1&out=1&pack=20"],
+                **options,
+            )
+            assert server.stats()["models"]["small"]["requests"] == calls
+    assert done.certificate.plan.grown is not None
+    assert found(done, tmp_path / "l.db") == []
 
 
 def test_a_forged_mix_is_found_out(tmp_path: Path) -> None:
@@ -288,11 +334,13 @@ def _changed(ledger: Path, statement: str, run_id: str | None = None) -> None:
 
 
 def test_rows_added_that_ask_the_same_as_before_are_answered_alike(tmp_path: Path) -> None:
-    """An added row is one of those looked at, or is left to the reference: then the rows there were that ask the same
-    are delivered the reference's answer, too. A further run by the same command comes to the same."""
+    """Rows added that ask what a candidate has answered are left to it, for nothing, like any others. Where one is
+    looked at, or left to the reference, the rows there were that ask the same are delivered the reference's answer,
+    too. A further run by the same command comes to the same."""
+    asked = list[str]()
     says: dict[str, Callable[[str], str]] = {
-        "fake:ref": lambda prompt: "yes",
-        "fake:small": lambda prompt: "no" if random.Random(prompt).random() < WRONG else "yes",
+        "fake:ref": lambda prompt: asked.append(prompt) or "yes",
+        "fake:small": lambda prompt: "no" if random.Random(prompt).random() < 1.5 * WRONG else "yes",
     }
 
     def run(texts: list[str]) -> smart.Run[Any]:
@@ -313,8 +361,11 @@ def test_rows_added_that_ask_the_same_as_before_are_answered_alike(tmp_path: Pat
         )
 
     old = [f"row {number}" for number in range(600)]
-    first, second = run(old), run([*old, *old[:60]])
+    first, before = run(old), len(asked)
+    second = run([*old, *old[:60]])
     assert second.certificate.plan.grown is not None
+    assert len(asked) - before <= second.certificate.evidence["looked"] + 6
+    assert {row["answered_by"] for row in second.table[600:]} == {"fake:ref", "fake:small"}
     answers = {row["text"]: set[str]() for row in second.table}
     for row in second.table:
         answers[row["text"]].add(row["answer"])

@@ -145,3 +145,16 @@ def test_the_grid_rounds_up(before: tuple[tuple[int, int, int], ...], rows: int,
     credit, looked = found
     assert float(beyond((*before, (rows, credit, looked)), np.array([allowed]))[0]) <= 0.05
     assert float(beyond((*before, (rows, credit, looked - 1)), np.array([allowed]))[0]) > 0.05
+
+
+def test_no_more_rows_are_asked_about_than_a_new_run_would_ask_about() -> None:
+    """At a high target a look at a few dozen rows is not worth it, and a new run needs hundreds, 298 good ones in a row
+    at .99: no more than these are all asked about. At a low target, where a new run needs fewer, there is a limit, too.
+    """
+    needed = rows_needed(400, 40, 3, 0.05)
+    assert needed is not None
+    assert look(((5000, 3, 685),), 75, 50, 0.05, 0.01) == (0, 75)
+    assert look(((5000, 3, 685),), 298, 50, 0.05, 0.01) is not None
+    assert look(((5000, 3, 685),), 300, 50, 0.05, 0.01) is None
+    assert look(((400, 3, needed),), 50, 40, 0.05, 0.1) == (0, 50)
+    assert look(((400, 3, needed),), 75, 40, 0.05, 0.1) is None

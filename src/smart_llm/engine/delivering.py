@@ -21,8 +21,8 @@ from smart_llm.engine.snapshots import earlier
 from smart_llm.events import Delivering, Listener
 from smart_llm.ledger import Reader
 from smart_llm.routing import Routing, accepts, passes, reaches
-from smart_llm.scores.traits import reads_words, values
-from smart_llm.types import DEFER, Answer, Answers, Cascade
+from smart_llm.scores.traits import reads_own, reads_words, values
+from smart_llm.types import DEFER, Answer, Answers, Cascade, Verdict
 
 SLICE = 4096
 """Rows rendered at a time: bounds memory, feeds thousands of calls in flight."""
@@ -40,6 +40,17 @@ THERE, FAILED, BROKE, OTHER, UNSURE = (
 )
 UNUSED = "Candidates were certified, but none of their answers was delivered:"
 """How the note begins that says why."""
+
+
+def routed(live: Live, verdict: Verdict, seed: int) -> Routing:
+    """By a certified rule, for the whole table. Where it has grown, rows that ask what the rule's only candidate has
+    answered are left to it like others: it says the same of them."""
+    aside, tiers = live.questions.aside, verdict.rule.tiers if isinstance(verdict.rule, Cascade) else ()
+    kept = None
+    if aside.there and len(tiers) == 1:
+        there = np.arange(live.questions.rows) < aside.there
+        kept = there & live.rows.settled & ~live.rows.lost & (live.rows.by == tiers[0].candidate)
+    return Routing.of(verdict, seed, aside, live.questions.alike, kept)
 
 
 async def deliver(live: Live, routing: Routing, workers: int, tell: Listener) -> None:
@@ -152,7 +163,7 @@ def _by_tiers(live: Live, rule: Cascade, routing: Routing) -> Settle:
             if await _stands(live, prompt, tier.models):
                 return THERE
             sheet = Answers.blank((1, len(live.models)))
-            told = await live.fill(sheet, 0, position, prompt, tier.models)
+            told = await live.fill(sheet, 0, position, prompt, tier.models, sure=reads_own(tier))
             if any(reply.error for _, reply, _ in told.values()):
                 return FAILED  # its place in the order is not known
             if not all(_covers(live, m, reply) for m, (_, reply, _) in told.items()):

@@ -31,6 +31,7 @@ from smart_llm.engine.job import Job, fixed, of_words, planned_batches
 from smart_llm.engine.live import Live
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import Ledger, Reader, RunRecord, canonical
+from smart_llm.ledger.aside import piloted
 from smart_llm.ledger.entries import DONE, GIVEN_UP, TAUGHT
 from smart_llm.procedures import DEFAULT
 from smart_llm.procedures.ladder.grown import affordable
@@ -64,6 +65,42 @@ def grown(job: Job, reader: Reader | None, reserve: int) -> GrownFrom | None:
             if found is not None and affordable(_problem(job, found, added, reserve), _sizes(found)):
                 return found
     return None
+
+
+def anew(job: Job, reader: Reader, reserve: int) -> str | None:
+    """Of a run that continues none: why not the latest one of the same command on the first rows of its table, in a
+    sentence; None where there is no such run."""
+    wanted, table = _anyhow(fixed(job)), job.table
+    for run in reversed(reader.runs()):
+        if not (run.readable and run.plan.rows < table.rows and _anyhow(run.plan.command) == wanted):
+            continue
+        if table.head(run.plan.rows).table_hash == run.plan.table:
+            why = _why_anew(job, run, reader, reserve)
+            return f"The table is answered anew, although it begins with the rows of run {run.run_id}: {why}."
+    return None
+
+
+def _why_anew(job: Job, run: RunRecord, reader: Reader, reserve: int) -> str:
+    added, decided = job.table.rows - run.plan.rows, design(reader, run.run_id)
+    if added > AT_MOST * run.plan.rows:
+        return "more than half as many were added"
+    if job.procedure != DEFAULT.name or _by_vectors(job):
+        return "only the default procedure continues a run" if job.procedure != DEFAULT.name else "learned has embed="
+    if job.batch or (run.state != DONE and planned_batches(run.plan)):
+        return "this one asks by batch" if job.batch else "it is asked by batch and has not ended"
+    if piloted(reader, job.table.table_hash):
+        return "rows of the larger table were piloted"
+    if reader.latest(run.run_id, GIVEN_UP) is not None:
+        return "it was given up"
+    if decided is None:
+        return "it had decided on no sample yet"
+    told = decided[0]
+    if told.pilot.errors if isinstance(told, FixedTables) else told.pilot_errors:
+        return "a row of its pilot had no answer"
+    found = _continued(run, reader)
+    if found is not None and affordable(_problem(job, found, added, reserve), _sizes(found)):
+        return "a run of this command was given up before"
+    return "a sample of the rows added would cost more than it may save" if found else "it has grown too often"
 
 
 def _by_vectors(job: Job) -> bool:
@@ -135,8 +172,8 @@ def _score(terms: tuple[tuple[str, Number], ...]) -> Score:
 
 
 def _anyhow(command: Command) -> Command:
-    """Without what may differ: the table, the seed, and whether it is asked by batch."""
-    return changed(command, table="", rows=0, asked_seed=None, batch=False)
+    """Without what may differ: the table, what follows from its size, the seed, and whether it is asked by batch."""
+    return changed(command, table="", rows=0, label_rows=None, asked_seed=None, batch=False)
 
 
 def _problem(job: Job, found: GrownFrom, added: int, reserve: int) -> Problem:

@@ -226,9 +226,13 @@ class Live:
         told = [await self.answer(int(others[0]), model, prompt) for prompt in self.questions.prompts(others)]
         return all(reply.error is None for _, reply in told)
 
-    async def fill(self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int]) -> dict[int, Told]:
-        """Ask these models about one row, and write marks, costs, scores and traits into line k of the sheet."""
-        values = dict(zip(models, await all_of(self._told(position, m, prompt) for m in models), strict=True))
+    async def fill(
+        self, sheet: Answers, k: int, position: int, prompt: str, models: Sequence[int], *, sure: bool = True
+    ) -> dict[int, Told]:
+        """Ask these models about one row, and write marks, costs, scores and traits into line k of the sheet. sure:
+        whether it matters how sure a model is of its answer; else no further draws are bought."""
+        told = await all_of(self._told(position, m, prompt, sure=sure) for m in models)
+        values = dict(zip(models, told, strict=True))
         assert sheet.traits is not None
         sheet.traits.text[k] = len(prompt)
         if sheet.traits.words is not None:
@@ -257,10 +261,10 @@ class Live:
             self.account.count(position, model, reply.cost)
         return value, reply
 
-    async def _told(self, position: int, model: int, prompt: str) -> Told:
+    async def _told(self, position: int, model: int, prompt: str, *, sure: bool = True) -> Told:
         """One row's answer from one model and how sure it is of it: by further draws where it has any, else by its
         log-probabilities."""
-        further = self.questions.requests(model, prompt)[1:]
+        further = self.questions.requests(model, prompt)[1:] if sure else []
         if not further:
             value, reply = await self.answer(position, model, prompt)
             return value, reply, own_score(reply, value, self.task.contract.labels)

@@ -19,7 +19,7 @@ from smart_llm.engine.beginning import begin
 from smart_llm.engine.columns import Names, States
 from smart_llm.engine.delivering import UNUSED, unused
 from smart_llm.engine.diary import Changed
-from smart_llm.engine.grown import continued, keep, keep_model, smaller
+from smart_llm.engine.grown import anew, continued, keep, keep_model, smaller
 from smart_llm.engine.issue import certificate
 from smart_llm.engine.job import (
     Job,
@@ -104,7 +104,7 @@ async def execute(job: Job, session: Session) -> Finished:
         session.tell(Said(sentence))
     if taken_up:
         session.tell(Said(resuming(record, session.ledger)))
-    elif (why := renewed(record, session.ledger)) is not None:
+    elif (why := renewed(record, session.ledger) or _why_anew(job, record, session.ledger)) is not None:
         session.tell(Said(why))
     try:
         return await _run(job, record, session)
@@ -117,6 +117,11 @@ async def execute(job: Job, session: Session) -> Finished:
             )
         )
     return await _run(job, begin(job, session.ledger)[0], session)
+
+
+def _why_anew(job: Job, record: RunRecord, ledger: Ledger) -> str | None:
+    """Of a run that was just started: why it does not continue one on the first rows of its table."""
+    return anew(job, ledger, record.plan.reserve) if record.plan.grown is None else None
 
 
 def _give_up_spoiled(job: Job, session: Session) -> None:

@@ -24,13 +24,13 @@ from smart_llm.types import Ints, Verdict
 
 def second_look(live: Live, verdict: Verdict, count: int, seed: int) -> Ints:
     """The rows to ask about twice, at most `count` requests: rows set aside, then profiled ones, in the order they were
-    drawn; where the reference answers every row anyway, the first of the seeded order."""
-    drawn = verdict.profiled
+    drawn; where the reference answers every row anyway, the first of the seeded order. Rows that an earlier run has
+    delivered are none of them: the reference need not have been asked about them."""
+    drawn, aside = verdict.profiled, live.questions.aside
     if not verdict.granted:
-        drawn = np.concatenate([drawn, permutation(seed, "order", len(live.questions.aside.population))])
-    return live.questions.different(
-        np.concatenate([live.questions.aside.positions, live.questions.aside.population[drawn]])
-    )[:count]
+        drawn = np.concatenate([drawn, permutation(seed, "order", len(aside.population))])
+    piloted = aside.positions[aside.positions >= aside.there]
+    return live.questions.different(np.concatenate([piloted, aside.population[drawn]]))[:count]
 
 
 async def check_itself(live: Live, positions: Ints, record: RunRecord, session: Session) -> SelfAgreement:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 from smart_llm.client.batch.options import BatchOptions
-from smart_llm.engine.delivering import asked_elsewhere, deliver
+from smart_llm.engine.delivering import asked_elsewhere, deliver, routed
 from smart_llm.engine.live import Live
 from smart_llm.engine.options import Retry
 from smart_llm.events import Listener, Stop
 from smart_llm.ledger import Ledger, RunRecord
 from smart_llm.providers.base import Provider
-from smart_llm.routing import Routing
 from smart_llm.types import Verdict
 
 
@@ -28,7 +27,7 @@ class Delivery(Protocol):
 
 async def deliver_here(live: Live, verdict: Verdict, record: RunRecord, session: Session) -> None:
     """This process does."""
-    routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike)
+    routing = routed(live, verdict, record.seed)
     live.elsewhere = asked_elsewhere(live, session.ledger)
     await deliver(live, routing, session.concurrency, session.tell)
 

@@ -33,18 +33,19 @@ SET_ASIDE = "set aside"
 
 @dataclass(frozen=True, eq=False)
 class Aside:
-    """Which rows of a table are set aside. rows: of the table; positions: increasing."""
+    """Which rows of a table are set aside. rows: of the table; positions: increasing; there: rows at the beginning that
+    are delivered as in the run that is continued."""
 
     rows: int
     positions: Ints
+    there: int = 0
 
     @classmethod
     def of(cls, plan: FrozenPlan) -> Aside:
         """As a plan says."""
         positions = np.array(plan.set_aside, np.int64)
-        if plan.grown is not None:
-            positions = np.union1d(positions, np.arange(plan.grown.rows))
-        return cls(plan.rows, positions)
+        there = 0 if plan.grown is None else plan.grown.rows
+        return cls(plan.rows, np.union1d(positions, np.arange(there)), there)
 
     @cached_property
     def population(self) -> Ints:

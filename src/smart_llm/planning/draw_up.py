@@ -17,7 +17,7 @@ from smart_llm.certificates.before import known_before
 from smart_llm.certificates.certificate import stored
 from smart_llm.client.lane import Speed
 from smart_llm.engine.expected import expected_usage, row_cost
-from smart_llm.engine.grown import grown
+from smart_llm.engine.grown import anew, grown
 from smart_llm.engine.job import Job, batch_rate, find, fixed, frozen, problem, reserved
 from smart_llm.engine.known import before
 from smart_llm.engine.live import Live
@@ -84,7 +84,8 @@ async def draw_up(
     shape = _Shape(priced, live, models, aside, seen, concurrency, self_check, kept)
     asked = shape.line(job.agreement, scope.effort)
     others = [each for each in scope.agreements if Fraction(each) != Fraction(job.agreement)]
-    lines = sorted([asked, *(shape.line(each, OTHERS) for each in others)], key=lambda line: Fraction(line.agreement))
+    other = shape if kept.grown is None else replace(shape, kept=_Kept())  # another agreement is another command
+    lines = sorted([asked, *(other.line(each, OTHERS) for each in others)], key=lambda line: Fraction(line.agreement))
     check = seen.check if seen else None
     facts = Facts(priced, live, tuple(models), asked, shape.reference_only, seen, check, budget)
     return Plan(
@@ -118,13 +119,15 @@ async def draw_up(
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """What is in the ledger already. rows: that are delivered for nothing; paid: USD they have cost; grown: the run
-    that is continued; finished: whether it has ended; labels: what a taught candidate knows beforehand."""
+    that is continued; finished: whether it has ended; labels: what a taught candidate knows beforehand; anew: why no
+    run on the first rows of this table is continued, where there is one."""
 
     rows: int = 0
     paid: float = 0.0
     grown: GrownFrom | None = None
     labels: KnownLabels | None = None
     finished: bool = True
+    anew: str | None = None
 
     def words(self, job: Job) -> Iterator[str]:
         """For people."""
@@ -133,7 +136,10 @@ class _Kept:
             first = "" if self.finished else ", which is brought to its end first"
             there = count(self.grown.rows, "row is", "rows are")
             yield f"{there} delivered as in run {self.grown.run}{first}; {count(added, 'was', 'were')} added"
-        elif self.labels is not None:
+            return
+        if self.anew is not None:
+            yield self.anew
+        if self.labels is not None:
             plan = frozen(job, fixed(job), None, range(self.rows), known=self.labels)
             yield from known_before(plan)
 
@@ -146,12 +152,13 @@ def _kept(job: Job, reader: Reader | None, aside: Sequence[int]) -> _Kept:
         told = None if run.certificate is None else stored(run.certificate)
         settled, cost = (0, 0.0) if told is None else (told.claim.rows - told.claim.unsettled, told.cost.total)
         return _Kept(settled, cost, found, finished=run.state == DONE)
+    why = None if reader is None or find(fixed(job), reader) is not None else anew(job, reader, reserved(job))
     if all(model.name != LEARNED for model in job.candidates):
-        return _Kept()
+        return _Kept(anew=why)
     there = before(job, reader)
     rows = sorted({*aside, *there.rows})
     paid = sum(answer.cost for answer in reader.get_many(there.keys).values()) if reader is not None else 0.0
-    return _Kept(len(rows), paid if there.rows else 0.0, None, there.told(job.given))
+    return _Kept(len(rows), paid if there.rows else 0.0, None, there.told(job.given), anew=why)
 
 
 class _Nobody:

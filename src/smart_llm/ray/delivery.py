@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from smart_llm.certificates.certificate import Certificate
-from smart_llm.engine.delivering import asked_elsewhere, called
+from smart_llm.engine.delivering import asked_elsewhere, called, routed
 from smart_llm.engine.job import spent
 from smart_llm.engine.layout import Layout
 from smart_llm.engine.live import Live
@@ -80,10 +80,9 @@ class RayDelivery:
         for _ in range(ROUNDS):
             if pending:
                 await self._hand_out(orders, pending, finished, live, session)
-            kept = 0 if record.plan.grown is None else record.plan.grown.rows
-            raised = live.rows.by_reference() if kept else []
+            raised = live.rows.by_reference() if live.questions.aside.there else []
             orders = replace(orders, settled={**orders.settled, **_given(live, raised)})
-            pending = sorted({*unlike(live, parts, kept), *_holding(parts, raised)})
+            pending = sorted({*unlike(live, parts, live.questions.aside.there), *_holding(parts, raised)})
             if not pending:
                 break
             again = np.concatenate([_rows(parts[number]) for number in pending])
@@ -120,7 +119,7 @@ class RayDelivery:
     def _orders(
         self, live: Live, verdict: Verdict, record: RunRecord, session: Session, parts: tuple[Part, ...]
     ) -> Orders:
-        routing = Routing.of(verdict, record.seed, live.questions.aside, live.questions.alike)
+        routing = routed(live, verdict, record.seed)
         repeated = live.questions.alike.repeated if routing.cascade else NONE
         return Orders(
             task=live.task,
@@ -134,7 +133,7 @@ class RayDelivery:
             seed=record.seed,
             aside=live.questions.aside,
             settled=_given(live, np.flatnonzero(live.rows.settled).tolist()),
-            back=NONE if record.plan.grown is None else live.questions.alike.repeated,
+            back=live.questions.alike.repeated if live.questions.aside.there else NONE,
             covered=live.covered,
             known=live.known,
             before=live.before,

@@ -25,7 +25,7 @@ from zlib import crc32
 
 import numpy as np
 
-from smart_llm.types import WORDS, Answers, Cascade, Floats, Rule, Score
+from smart_llm.types import WORDS, Answers, Cascade, Floats, Rule, Score, Tier
 
 NAN = float("nan")
 DECIMALS = 9
@@ -62,6 +62,11 @@ def reads_words(rule: Rule) -> bool:
     """Whether routing by this rule looks at the words of a row."""
     scores = [rule.gate.score] if isinstance(rule, Cascade) and rule.gate else []
     return any(name.startswith("word:") for score in scores for name, _ in score.terms)
+
+
+def reads_own(tier: Tier) -> bool:
+    """Whether a tier goes by how sure its candidate is of its answer."""
+    return any(name == "own" for name, _ in tier.score.terms)
 
 
 def trait(name: str, answers: Answers, candidate: int) -> Floats:

@@ -69,7 +69,8 @@ ROUNDING = 1e-12
 CREDITS = tuple(np.unique(np.round(np.r_[0:12, 1.2 ** np.arange(14, 26)]).astype(int)).tolist())
 """What may be chosen."""
 FEW = 50
-"""Most added rows that are all asked about, since a new run would ask about as many."""
+"""Added rows that are all asked about where no look is worth it: a new run would ask about as many. More of them where
+the target is so high that no new run could do with fewer (`_fewest`)."""
 SHAPE = 3.0
 """What is believed of rows that are added, whatever was seen: of the surest share x of them the share d·x^SHAPE is bad,
 d being what may differ."""
@@ -168,8 +169,8 @@ def _summed(before: tuple[Part, ...], most: int) -> Floats:
 
 @lru_cache(maxsize=256)
 def look(before: tuple[Part, ...], rows: int, allowed: int, alpha: float, share: float) -> tuple[int, int] | None:
-    """(credit, rows to look at) of a part that was added, all of them where they are few; None where they are not,
-    and no look costs less than the reference on all of them.
+    """(credit, rows to look at) of a part that was added, all of them where that is no more than a new run would ask
+    about; None where it is more, and no look costs less than the reference on all of them.
 
     Guarantee: `beyond` is at most alpha. Assumes: nothing. Rounds: rows up. Source: what is believed (`SHAPE`, `TIMES`)
     decides what it costs alone; nothing that an earlier look has shown goes in. share: of all rows, how many may
@@ -186,7 +187,13 @@ def look(before: tuple[Part, ...], rows: int, allowed: int, alpha: float, share:
     if found and min(found)[0] < 0.9 * rows:
         return min(found)[1:]
     whole = beyond((*before, (rows, 0, rows)), np.array(allowed))
-    return (0, rows) if rows <= FEW and whole <= alpha else None
+    return (0, rows) if rows <= max(FEW, _fewest(alpha, share)) and whole <= alpha else None
+
+
+def _fewest(alpha: float, share: float) -> float:
+    """Rows that a new run must see, all of them good, before it can hand over anything: fewer would all be good with a
+    chance of more than alpha where just more rows are bad than may be."""
+    return float(np.log(alpha) / np.log1p(-share))
 
 
 def _taken(bad: Floats, *, blank: bool) -> float:

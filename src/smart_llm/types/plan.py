@@ -15,7 +15,7 @@ from smart_llm.errors import LedgerError
 from smart_llm.types.calls import Json, LongPrices, Rate
 from smart_llm.types.values import Number, Value
 
-FORMAT = "smart-plan/3"
+FORMAT = "smart-plan/2"
 """Of the form of plans; runs of other forms are not resumed."""
 Settings: TypeAlias = dict[str, dict[str, int | str]]
 """By model: what decides its answers besides its name (`Model.settings`)."""
