@@ -104,6 +104,7 @@ def _sealed(c: Certificate, value: Mapping[str, Json]) -> list[str]:
         "per_label": (claim.per_label, plan.per_label),
         "label_rows": (claim.label_rows, plan.label_rows),
         "set_aside": (claim.set_aside, len(Aside.of(plan).positions)),
+        "rows set aside": (c.delivered.set_aside, len(Aside.of(plan).positions)),
         "models": ([model.name for model in c.models], plan.names),
         "rates": (c.models, plan.models),
         "rows by model": (sorted(c.delivered.by), sorted(plan.names)),
