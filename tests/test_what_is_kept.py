@@ -127,6 +127,28 @@ def test_a_kill_while_files_are_written_loses_none_of_another_run(
     assert len(output.read_text().splitlines()) == 301
 
 
+@pytest.mark.parametrize("module", ["engine.outputs", "tables.writing"], ids=["certificate", "table"])
+def test_a_file_that_there_is_no_room_for_is_named(
+    command: Command, table: Path, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name and why, also where the error has no number, and no traceback; with room again nothing is paid twice."""
+    output = table.with_name("o.csv")
+    output.write_text("important\n")
+    given = [*usual(table, output=output), "--yes"]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"smart_llm.{module}.whole", full)
+        code, _, said = command(*given)
+    assert code == 2
+    assert "could not be written: No space left on device (os error 28)" in said
+    assert command(*given)[0] == 0
+    assert table.with_name("o.csv.before").read_text() == "important\n"
+    assert len(output.read_text().splitlines()) == 301
+
+
 def test_what_a_killed_run_may_have_paid_is_told_apart(command: Command, tmp_path: Path) -> None:
     """After a SIGKILL `smart runs` calls paid what answers cost, and the rest what it is: an upper limit."""
     ledger = tmp_path / "l.db"

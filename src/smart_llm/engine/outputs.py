@@ -14,7 +14,7 @@ from smart_llm.certificates.certificate import Certificate
 from smart_llm.engine.options import Place
 from smart_llm.engine.run import Finished
 from smart_llm.errors import InputError
-from smart_llm.files import whole
+from smart_llm.files import unwritten, whole
 from smart_llm.tables.output_folder import Folder
 from smart_llm.tables.storage import is_address
 from smart_llm.tasks import Task
@@ -76,13 +76,16 @@ def make_way(certificate: Certificate, output: Output) -> str:
     if not target.is_file():
         return ""
     here, there = certificate_path(output), certificate_path(aside)
-    if here.is_file():
-        with here.open("rb") as old, whole(there) as copy:
-            shutil.copyfileobj(old, copy)
-    else:
-        there.unlink(missing_ok=True)
-    os.replace(target, aside)
-    here.unlink(missing_ok=True)
+    try:
+        if here.is_file():
+            with here.open("rb") as old, whole(there) as copy:
+                shutil.copyfileobj(old, copy)
+        else:
+            there.unlink(missing_ok=True)
+        os.replace(target, aside)
+        here.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(unwritten(aside, error)) from error
     return f"{output} was there, and not of this run: it is {aside.name} now."
 
 
@@ -161,5 +164,8 @@ def _field(task: Task, name: str) -> Callable[[str], Any]:
 
 def _write(certificate: Certificate, path: Path) -> None:
     """Write a certificate next to the output, whole or not at all."""
-    with whole(path) as file:
-        file.write(certificate.to_json().encode() + b"\n")
+    try:
+        with whole(path) as file:
+            file.write(certificate.to_json().encode() + b"\n")
+    except OSError as error:
+        raise InputError(unwritten(path, error)) from error
