@@ -186,6 +186,15 @@ def test_what_had_not_been_decided_by_then_is_not_continued(tmp_path: Path) -> N
     assert any("had decided on no evidence yet when this one began" in each for each in found(second, ledger))
 
 
+@pytest.mark.parametrize("change", ["seed = seed + 1", "lookup = lookup || '0'"])
+def test_an_earlier_run_that_is_recorded_otherwise_than_planned_is_found_out(tmp_path: Path, change: str) -> None:
+    """By these two it is seen whether an order was had before, and how often the command was given up."""
+    first, second = Asked(60).run(tmp_path / "l.db"), Asked(61).run(tmp_path / "l.db")
+    assert found(second, tmp_path / "l.db") == []
+    _changed(tmp_path / "l.db", f"update runs set {change}", first.run_id)
+    assert f"ledger: run {first.run_id} is not recorded by its plan" in found(second, tmp_path / "l.db")
+
+
 def test_a_mix_that_granted_nothing_is_continued_too(tmp_path: Path) -> None:
     """Else a run that broke its promise would be continued, and any other have a second chance to break it. The rows
     added are left to its candidate as far as a look at them allows, to none where that is bad."""

@@ -190,7 +190,16 @@ def _before(c: Certificate, run: RunRecord, reader: Reader) -> list[str]:
         problems.append(f"ledger: {given_up} earlier runs of this command, the plan says {c.plan.given_up}")
     if c.plan.drawn is None and seen(c.plan.command, runs[: found["earlier_runs_in_ledger"]]):
         problems.append("ledger: an earlier run had the same order, and nothing was drawn")
-    return problems + ["ledger: the run is not found by its plan"] * (tagged(canonical(c.plan.command)) != run.lookup)
+    return problems + [f"ledger: run {each.run_id} is not recorded by its plan" for each in runs if not _by_plan(each)]
+
+
+def _by_plan(run: RunRecord) -> bool:
+    """A run is found, and its order known, by what its plan says; plans that this version cannot read say nothing."""
+    try:
+        plan = run.plan
+    except LedgerError:
+        return True
+    return run.lookup == tagged(canonical(plan.command)) and run.seed == plan.seed
 
 
 def _issued(value: Mapping[str, Json], runs: Sequence[RunRecord], reader: Reader) -> list[str]:
