@@ -195,6 +195,20 @@ def test_an_earlier_run_that_is_recorded_otherwise_than_planned_is_found_out(tmp
     assert f"ledger: run {first.run_id} is not recorded by its plan" in found(second, tmp_path / "l.db")
 
 
+def test_numbers_that_no_table_has_end_in_no_traceback(tmp_path: Path) -> None:
+    """More rows than any machine holds, in the run that is continued or in all: refused."""
+    c = Asked(60).run(tmp_path / "l.db").certificate, Asked(61).run(tmp_path / "l.db").certificate
+    assert c[1].plan.grown is not None
+    many = 10**13
+    for plan in (
+        replace(c[1].plan, grown=replace(c[1].plan.grown, rows=many)),
+        replace(c[1].plan, rows=2 * many, grown=replace(c[1].plan.grown, rows=many)),
+        replace(c[1].plan, grown=replace(c[1].plan.grown, rows=-1)),
+    ):
+        claim = replace(c[1].claim, rows=plan.rows)
+        assert smart.verify(changed(c[1], plan=plan, plan_hash=tagged(canonical(plan)), claim=claim)) != []
+
+
 def test_a_mix_that_granted_nothing_is_continued_too(tmp_path: Path) -> None:
     """Else a run that broke its promise would be continued, and any other have a second chance to break it. The rows
     added are left to its candidate as far as a look at them allows, to none where that is bad."""

@@ -92,6 +92,8 @@ def _sealed(c: Certificate, value: Mapping[str, Json]) -> list[str]:
     """The plan is the one that was hashed, and the certificate repeats it truly. value: its JSON."""
     problems = [] if tagged(canonical(value["plan"])) == c.plan_hash else ["plan: not the one its hash was made from"]
     plan, claim = c.plan, c.claim
+    if plan.grown is not None and not 0 < plan.grown.rows < plan.rows:
+        return [*problems, "plan: the run that is continued was not of fewer rows"]
     pairs: dict[str, tuple[object, object]] = {
         "table_hash": (c.table_hash, plan.table),
         "seed": (c.seed, plan.seed),

@@ -48,7 +48,8 @@ class Round:
 
 
 MALFORMED = (
-    KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, AssertionError, StopIteration
+    KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, AssertionError, StopIteration,
+    MemoryError,
 )  # fmt: skip
 """What evidence that is none makes the checks end in."""
 
