@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import numbered, usual
+from killing import ended as killed
 
 import smart_llm as smart
 from smart_llm.ledger import Reader
@@ -35,6 +36,27 @@ task = smart.Task("Good? {text}", labels=["yes", "no"])
 smart.run([{"text": f"row {i}"} for i in range(300)], task, reference="fake:big?in=10&out=10",
           candidates=["fake:small?in=1&out=1"], providers=fakes, ledger=sys.argv[1], seed=3, concurrency=4)
 """
+
+WRITING = """
+import os, signal, sys
+from smart_llm.cli import main
+
+real, calls = os.replace, 0
+
+def replace(*names, **options):
+    global calls
+    calls += 1
+    if calls == NTH and WHEN == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(*names, **options)
+    if calls == NTH:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+os.replace = replace
+sys.argv = ["smart", *ARGUMENTS]
+main()
+"""
+"""A command that is killed at one of the moments at which a file gets its name."""
 
 
 @pytest.fixture
@@ -81,6 +103,50 @@ def test_a_file_that_nobody_here_wrote_is_set_aside(command: Command, table: Pat
     assert table.with_name("o.csv.before").read_text() == "important\n"
     assert len(output.read_text().splitlines()) == 301
     assert not table.with_name("o.csv.before.certificate.json").exists()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_a_kill_while_files_are_written_loses_none_of_another_run(
+    command: Command, table: Path, nth: int, when: str
+) -> None:
+    """Whichever file has its name by then: by the same command again the other run's table and certificate are set
+    aside, and this run's stand in their place."""
+    output = table.with_name("o.csv")
+    assert command(*usual(table, output=output), "--yes")[0] == 0
+    files = [output, Path(f"{output}.certificate.json")]
+    before = [each.read_bytes() for each in files]
+    other = [str(word) for word in (*usual(table, output=output, prompt="Bad? {text}"), "--yes")]
+    told = {"NTH": nth, "WHEN": when, "ARGUMENTS": other}
+    code = "".join(f"{name} = {value!r}\n" for name, value in told.items()) + WRITING
+    assert killed(code, str(table.parent))[0] == -signal.SIGKILL
+    assert command(*other)[0] == 0
+    aside = table.with_name("o.csv.before")
+    assert [each.read_bytes() for each in (aside, Path(f"{aside}.certificate.json"))] == before
+    assert json.loads(files[1].read_text())["plan"]["task"]["prompt"] == "Bad? {text}"
+    assert len(output.read_text().splitlines()) == 301
+
+
+@pytest.mark.parametrize("module", ["engine.outputs", "tables.writing"], ids=["certificate", "table"])
+def test_a_file_that_there_is_no_room_for_is_named(
+    command: Command, table: Path, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name and why, also where the error has no number, and no traceback; with room again nothing is paid twice."""
+    output = table.with_name("o.csv")
+    output.write_text("important\n")
+    given = [*usual(table, output=output), "--yes"]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"smart_llm.{module}.whole", full)
+        code, _, said = command(*given)
+    assert code == 2
+    assert "could not be written: No space left on device (os error 28)" in said
+    assert command(*given)[0] == 0
+    assert table.with_name("o.csv.before").read_text() == "important\n"
+    assert len(output.read_text().splitlines()) == 301
 
 
 def test_what_a_killed_run_may_have_paid_is_told_apart(command: Command, tmp_path: Path) -> None:

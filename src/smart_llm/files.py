@@ -45,6 +45,11 @@ def unreadable(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or "it cannot be opened") if isinstance(error, OSError) else "it is not UTF-8 text"
 
 
+def unwritten(target: Path, error: OSError) -> str:
+    """What to say of a file that could not be written. (What polars raises has no `strerror`.)"""
+    return f"{target} could not be written: {error.strerror or error}; free the place and run again"
+
+
 @contextmanager
 def whole(target: Path, *, opener: Opener | None = None) -> Iterator[BinaryIO]:
     """A file that appears at `target` whole or not at all, and is durable when the block has ended.

@@ -59,6 +59,11 @@ def test_how_many_rows_were_profiled(issued: dict[str, Any], by: int) -> None:
     assert smart.verify(forged) != []
 
 
+def test_how_many_rows_were_set_aside(issued: dict[str, Any]) -> None:
+    """The count is the plan's."""
+    assert smart.verify(changed(issued, lambda c: c["delivered"].update(set_aside=1))) != []
+
+
 @pytest.mark.parametrize(
     "name", ["total", "profiling", "delivery", "self_check", "reference_only", "saving", "paid", "reused"]
 )

@@ -14,7 +14,9 @@ from ledgers import Told
 from msgspec.structs import replace as changed
 from runs import RUNS
 
-from smart_llm.certificates.checks import Promise, check, recount, rule
+from smart_llm.certificates.checks import Promise, check, mix, recount, rule
+from smart_llm.certificates.checks.forwards import error
+from smart_llm.certificates.checks.mix_evidence import CommittedTable, Finalist, StandsAt, WorstError
 from smart_llm.types import AGREE, BAD, Json
 
 
@@ -111,6 +113,32 @@ def test_a_bolder_table_does_not_pass() -> None:
     stop["share"] = design["shares"][stop["look"]][stop["bad"]]
     bold["mix"]["granted"] = min(stop["share"], bold["mix"]["left"])
     assert check(told.procedure, bold, told.claim)
+
+
+def test_a_table_that_errs_most_between_the_places_of_a_grid_does_not_pass() -> None:
+    """A forger's own table may err as it states on every grid that is tried, and far more often in between."""
+    rows, allowed, looks = 5000, 250, [0, 4, 2500]
+    shares = [[-1], [400, -1, -1, -1, -1], [2500] * 251]
+
+    def table(bad: int, stated: float) -> Finalist:
+        return Finalist(
+            candidate="c",
+            guess=0.1,
+            allowance=allowed,
+            looks=looks,
+            left=[rows - seen for seen in looks],
+            shares=shares,
+            sums=[sum(each) for each in shares],
+            worst=WorstError(bad=bad, good=rows - bad, error=stated),
+            stop=StandsAt(look=2, seen=2500, bad=250, fine=2250, share=2500, given_up=False),
+        )
+
+    plain = CommittedTable(**{name: getattr(table(1, 0.5), name) for name in CommittedTable.__struct_fields__})
+    hill = max(range(3000, 3500), key=lambda bad: error(plain, rows, bad))
+    grid = np.unique(np.geomspace(allowed + 1, rows, mix.GRID).astype(int)).tolist()
+    assert max(error(plain, rows, bad) for bad in grid) < error(plain, rows, hill) < 0.02
+    assert error(plain, rows, 501) > 0.15
+    assert mix._worst(table(hill, mix._stated(error(plain, rows, hill))), rows) != []
 
 
 @pytest.mark.parametrize("evidence", [None, [], "", {}, {"mix": None}, {"mix": {}}, {"models": []}, {"granted": True}])

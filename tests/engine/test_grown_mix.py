@@ -215,6 +215,46 @@ def test_a_forged_mix_is_found_out(tmp_path: Path) -> None:
     assert any("is not the one that was named" in each for each in found(second, ledger))
 
 
+def test_what_had_not_been_decided_by_then_is_not_continued(tmp_path: Path) -> None:
+    """A run that is said to continue one that was given up before, or that has decided on its evidence since, is found
+    out. To give it up afterwards takes nothing back."""
+    ledger = tmp_path / "l.db"
+    first, second = Asked(OLD).run(ledger), Asked(NEW).run(ledger)
+    given_up = (
+        "insert into events select {}, run, 'given up', '{{}}', created from events where kind = 'fixed' and run = ?"
+    )
+    for number, problem in ((0, "had been given up"), (1000, "")):
+        copy = tmp_path / f"{number}.db"
+        copy.write_bytes(ledger.read_bytes())
+        _changed(copy, given_up.format(number), first.run_id, where="")
+        assert any(problem in each for each in found(second, copy)) == bool(problem)
+    _changed(ledger, "update events set id = id + 1000 where run = ?", first.run_id, where="")
+    assert any("had decided on no evidence yet when this one began" in each for each in found(second, ledger))
+
+
+@pytest.mark.parametrize("change", ["seed = seed + 1", "lookup = lookup || '0'"])
+def test_an_earlier_run_that_is_recorded_otherwise_than_planned_is_found_out(tmp_path: Path, change: str) -> None:
+    """By these two it is seen whether an order was had before, and how often the command was given up."""
+    first, second = Asked(60).run(tmp_path / "l.db"), Asked(61).run(tmp_path / "l.db")
+    assert found(second, tmp_path / "l.db") == []
+    _changed(tmp_path / "l.db", f"update runs set {change}", first.run_id)
+    assert f"ledger: run {first.run_id} is not recorded by its plan" in found(second, tmp_path / "l.db")
+
+
+def test_numbers_that_no_table_has_end_in_no_traceback(tmp_path: Path) -> None:
+    """More rows than any machine holds, in the run that is continued or in all: refused."""
+    c = Asked(60).run(tmp_path / "l.db").certificate, Asked(61).run(tmp_path / "l.db").certificate
+    assert c[1].plan.grown is not None
+    many = 10**13
+    for plan in (
+        replace(c[1].plan, grown=replace(c[1].plan.grown, rows=many)),
+        replace(c[1].plan, rows=2 * many, grown=replace(c[1].plan.grown, rows=many)),
+        replace(c[1].plan, grown=replace(c[1].plan.grown, rows=-1)),
+    ):
+        claim = replace(c[1].claim, rows=plan.rows)
+        assert smart.verify(changed(c[1], plan=plan, plan_hash=tagged(canonical(plan)), claim=claim)) != []
+
+
 def test_a_mix_that_granted_nothing_is_continued_too(tmp_path: Path) -> None:
     """Else a run that broke its promise would be continued, and any other have a second chance to break it. The rows
     added are left to its candidate as far as a look at them allows, to none where that is bad."""
@@ -324,12 +364,12 @@ def _killed(ledger: Path, rows: int, stop: int) -> None:
     assert died == 9, said
 
 
-def _changed(ledger: Path, statement: str, run_id: str | None = None) -> None:
-    """What a ledger holds is written anew."""
+def _changed(ledger: Path, statement: str, run_id: str | None = None, where: str = " where id = ?") -> None:
+    """What a ledger holds is written anew. where: which run's, if that is named."""
     with sqlite3.connect(ledger) as base:
         for (name,) in base.execute("select name from sqlite_master where type = 'trigger'").fetchall():
             base.execute(f"drop trigger {name}")
-        told = base.execute(f"{statement} where id = ?", (run_id,)) if run_id else base.execute(statement)
+        told = base.execute(f"{statement}{where}", (run_id,)) if run_id else base.execute(statement)
         assert told.rowcount
 
 

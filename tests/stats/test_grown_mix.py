@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from looking import worst_after
 
+from smart_llm.certificates.checks import forwards
 from smart_llm.certificates.checks.forwards import too_low
 from smart_llm.certificates.checks.ladder import _beyond
 from smart_llm.certificates.checks.mix_evidence import CommittedTable, FixedTables, PilotRows, WorstError
@@ -135,3 +136,27 @@ def test_the_check_pushes_the_tables_forwards_and_finds_less_than_that() -> None
     assert too_low(mix.finalists, [(count, 0.95 * chance) for count, chance in pairs])
     assert too_low(mix.finalists, [(29, 1.0), *pairs])
     assert too_low(mix.finalists[:1], pairs) is False
+
+
+def test_the_check_looks_where_a_mix_hands_over_most() -> None:
+    """Far from what a mix was allowed its chance of more bad rows rises and falls within a few numbers of bad rows, so
+    a forger may state what it is on a grid: that is found out."""
+    found = design(600, 30, 0.05, (Beta(1.0, 1.0, 40.0),), Costs(0.05, 0.95))
+    shares = [each.tolist() for each in found.table.shares]
+    told = CommittedTable(
+        candidate="c",
+        guess=0.05,
+        allowance=30,
+        looks=list(found.table.looks),
+        left=[600 - seen for seen in found.table.looks],
+        shares=shares,
+        sums=[sum(each) for each in shares],
+        worst=WorstError(bad=found.worst.bad, good=600 - found.worst.bad, error=found.worst.error),
+    )
+    first = excess(600, 30, [found.table])
+    counts, near = np.array(first.counts), np.geomspace(30, 120, forwards.NEAR)
+    grid = np.unique(np.r_[near, np.geomspace(120, 600, forwards.FAR)].astype(int)).tolist()
+    seen = np.max([forwards.errors(told, 600, bad, counts) for bad in grid], axis=0)
+    assert (seen < 0.8 * np.array(first.chances)).any()
+    assert not too_low([told], list(zip(first.counts, first.chances, strict=True)))
+    assert too_low([told], list(zip(first.counts, seen.tolist(), strict=True)))

@@ -19,7 +19,7 @@ from smart_llm.certificates.checks.mix_evidence import FixedTables
 from smart_llm.certificates.parts import StatedGate, StatedTier
 from smart_llm.errors import LedgerError
 from smart_llm.ledger import Reader, canonical, tagged
-from smart_llm.ledger.entries import FIXED
+from smart_llm.ledger.entries import FIXED, GIVEN_UP
 from smart_llm.procedures import DEFAULT
 from smart_llm.types import Json
 from smart_llm.types.plan import Command, GrownFrom
@@ -78,7 +78,18 @@ def continued(c: Certificate, reader: Reader, verified: Verified) -> list[str]:
     except LedgerError as error:
         return [f"run {named.run}, which is continued: {error}"]
     problems = [f"run {named.run}, which is continued: {problem}" for problem in verified(run.certificate)]
-    return [*_fits(c, earlier), *problems]
+    return [*_before(c, run.run_id, reader), *(problems or _fits(c, earlier))]
+
+
+def _before(c: Certificate, earlier: str, reader: Reader) -> list[str]:
+    """When this run began, the other one had decided on its evidence, and had not been given up."""
+    own = [event for run in reader.runs() if run.plan_hash == c.plan_hash for event in reader.events(run.run_id)]
+    began = min((event.number for event in own), default=None)
+    events = [event for event in reader.events(earlier) if began is None or event.number < began]
+    decided = any(event.kind == FIXED and event.payload["fixed"] is not None for event in events)
+    problems = ["had decided on no evidence yet"] * (not decided)
+    problems += ["had been given up"] * any(event.kind == GIVEN_UP for event in events)
+    return [f"ledger: run {earlier}, which is continued, {problem} when this one began" for problem in problems]
 
 
 def _fits(c: Certificate, earlier: Certificate) -> list[str]:

@@ -92,6 +92,8 @@ def _sealed(c: Certificate, value: Mapping[str, Json]) -> list[str]:
     """The plan is the one that was hashed, and the certificate repeats it truly. value: its JSON."""
     problems = [] if tagged(canonical(value["plan"])) == c.plan_hash else ["plan: not the one its hash was made from"]
     plan, claim = c.plan, c.claim
+    if plan.grown is not None and not 0 < plan.grown.rows < plan.rows:
+        return [*problems, "plan: the run that is continued was not of fewer rows"]
     pairs: dict[str, tuple[object, object]] = {
         "table_hash": (c.table_hash, plan.table),
         "seed": (c.seed, plan.seed),
@@ -104,6 +106,7 @@ def _sealed(c: Certificate, value: Mapping[str, Json]) -> list[str]:
         "per_label": (claim.per_label, plan.per_label),
         "label_rows": (claim.label_rows, plan.label_rows),
         "set_aside": (claim.set_aside, len(Aside.of(plan).positions)),
+        "rows set aside": (c.delivered.set_aside, len(Aside.of(plan).positions)),
         "models": ([model.name for model in c.models], plan.names),
         "rates": (c.models, plan.models),
         "rows by model": (sorted(c.delivered.by), sorted(plan.names)),
@@ -189,7 +192,16 @@ def _before(c: Certificate, run: RunRecord, reader: Reader) -> list[str]:
         problems.append(f"ledger: {given_up} earlier runs of this command, the plan says {c.plan.given_up}")
     if c.plan.drawn is None and seen(c.plan.command, runs[: found["earlier_runs_in_ledger"]]):
         problems.append("ledger: an earlier run had the same order, and nothing was drawn")
-    return problems + ["ledger: the run is not found by its plan"] * (tagged(canonical(c.plan.command)) != run.lookup)
+    return problems + [f"ledger: run {each.run_id} is not recorded by its plan" for each in runs if not _by_plan(each)]
+
+
+def _by_plan(run: RunRecord) -> bool:
+    """A run is found, and its order known, by what its plan says; plans that this version cannot read say nothing."""
+    try:
+        plan = run.plan
+    except LedgerError:
+        return True
+    return run.lookup == tagged(canonical(plan.command)) and run.seed == plan.seed
 
 
 def _issued(value: Mapping[str, Json], runs: Sequence[RunRecord], reader: Reader) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,7 +14,7 @@ from smart_llm.certificates.certificate import Certificate
 from smart_llm.engine.options import Place
 from smart_llm.engine.run import Finished
 from smart_llm.errors import InputError
-from smart_llm.files import whole
+from smart_llm.files import unwritten, whole
 from smart_llm.tables.output_folder import Folder
 from smart_llm.tables.storage import is_address
 from smart_llm.tasks import Task
@@ -66,17 +67,25 @@ def keep(certificate: Certificate, output: Path | Folder) -> None:
 
 def make_way(certificate: Certificate, output: Output) -> str:
     """What stands in an output's place, and is not of this run, is set aside with its certificate, in the place of what
-    was set aside before. Returns what to say of it, if there was anything."""
+    was set aside before. Returns what to say of it, if there was anything. A process that is killed at any step leaves
+    what can be done again: the certificate is copied first, and goes once the table has gone."""
     if not isinstance(output, Path) or _plan_of(certificate_path(output)) == certificate.plan_hash:
         return ""
     target = Path(os.path.realpath(output))
     aside = target.with_name(target.name + BEFORE)
     if not target.is_file():
         return ""
-    certificate_path(aside).unlink(missing_ok=True)
-    os.replace(target, aside)
-    if certificate_path(output).is_file():
-        os.replace(certificate_path(output), certificate_path(aside))
+    here, there = certificate_path(output), certificate_path(aside)
+    try:
+        if here.is_file():
+            with here.open("rb") as old, whole(there) as copy:
+                shutil.copyfileobj(old, copy)
+        else:
+            there.unlink(missing_ok=True)
+        os.replace(target, aside)
+        here.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(unwritten(aside, error)) from error
     return f"{output} was there, and not of this run: it is {aside.name} now."
 
 
@@ -99,20 +108,21 @@ def check_explode(task: Task, table: tables.Table) -> None:
 
 
 def deliver(job: Job, finished: Finished, output: Output, *, safe: bool, explode: bool) -> Any:
-    """The answered table: written (a folder's files are, by then), and given back as it came in."""
+    """The answered table: written (a folder's files are, by then), and given back as it came in. A file's certificate
+    is there before it: by that a further process knows the file as this run's own, and does not set it aside."""
     table, columns = _whole(job.table, (finished.answers, finished.answered_by, finished.status))
     answers, by, status = columns
     if isinstance(output, Path):
         texts = tables.format_of(output) in tables.SEPARATORS
         typed = answers if texts else tables.View(answers, job.task.value)
         more = _fields(job.task, answers, table) if explode else {}
-        (tables.write_harmless if safe else tables.write)(table, typed, by, status, output, more=more)
-    if output is not None:
         keep(finished.certificate, output)
-        if isinstance(output, Folder):
-            return output.at if is_address(output) else Path(output.at)
-        if table.path is not None or table.pieces:
-            return output
+        (tables.write_harmless if safe else tables.write)(table, typed, by, status, output, more=more)
+    if isinstance(output, Folder):
+        keep(finished.certificate, output)
+        return output.at if is_address(output) else Path(output.at)
+    if output is not None and (table.path is not None or table.pieces):
+        return output
     more = _fields(job.task, answers, table) if explode else {}
     return tables.like_source(table, tables.View(answers, job.task.value), by, status, more=more)
 
@@ -154,5 +164,8 @@ def _field(task: Task, name: str) -> Callable[[str], Any]:
 
 def _write(certificate: Certificate, path: Path) -> None:
     """Write a certificate next to the output, whole or not at all."""
-    with whole(path) as file:
-        file.write(certificate.to_json().encode() + b"\n")
+    try:
+        with whole(path) as file:
+            file.write(certificate.to_json().encode() + b"\n")
+    except OSError as error:
+        raise InputError(unwritten(path, error)) from error

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from smart_llm.errors import InputError
-from smart_llm.files import beside, whole
+from smart_llm.files import beside, unwritten, whole
 from smart_llm.tables.cells import as_text, column_text
 from smart_llm.tables.columns import Column, series_of
 from smart_llm.tables.large import Stored, slices
@@ -280,4 +280,4 @@ def _atomically(target: Path) -> Iterator[BinaryIO]:
         with whole(target) as file:
             yield file
     except OSError as error:
-        raise InputError(f"{target} could not be written: {error.strerror}; free the place and run again") from error
+        raise InputError(unwritten(target, error)) from error

@@ -1,4 +1,5 @@
 """Recomputing a verdict from its evidence, with code that shares nothing with the procedures but their definitions.
+(`forwards` asks a procedure's search where to look, and works out for itself what it finds there.)
 
 Each module reads its evidence strictly (`read(evidence)`, a `ValueError` where it does not fit), and has functions of
 what was read. `check(evidence, claim) -> list[str]`: what does not hold, empty when all does; `claim`
@@ -47,7 +48,8 @@ class Round:
 
 
 MALFORMED = (
-    KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, AssertionError, StopIteration
+    KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, AssertionError, StopIteration,
+    MemoryError,
 )  # fmt: skip
 """What evidence that is none makes the checks end in."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smart_llm.certificates.checks.mix_evidence import CommittedTable
+from smart_llm.stats.sequential import Table, worst_error
 
 CLOSE = 5e-6
 """How far, relatively, two computations of one error may be apart."""
@@ -20,22 +21,39 @@ BLOCK = 64
 """Counts whose tails are summed at once: bounds the memory."""
 FAINT = 1e-16
 """Probabilities not followed further."""
+MOST = 20_000_000
+"""Rows of a table in which the worst number of bad rows is looked for: a certificate may state any number of rows."""
 NEAR, FAR = 24, 6
-"""Numbers of bad rows for which a mix is pushed forwards: up to four times those allowed, and beyond."""
+"""Numbers of bad rows for which a mix is pushed forwards besides: up to four times those allowed, and beyond."""
 
 
 def too_low(finalists: Sequence[CommittedTable], excess: Sequence[tuple[int, float]]) -> bool:
-    """Whether more bad rows than a count are handed over with a larger chance than is stated, in some population of a
-    grid. Whatever finalist is used in the end, its chance is in the sum. A count below what may be handed over unseen
-    says nothing."""
+    """Whether more bad rows than a count are handed over with a larger chance than is stated, in the population where
+    that is likeliest or in one of a grid. Whatever finalist is used in the end, its chance is in the sum. A count below
+    what may be handed over unseen says nothing."""
     counts, chances = (np.array(each) for each in zip(*excess, strict=True))
     if counts[0] < max(each.allowance for each in finalists):
         return True
     rows, allowed = finalists[0].left[0], max(1, finalists[0].allowance)
     near = np.geomspace(allowed, min(rows, 4 * allowed), NEAR)
     grid = np.unique(np.r_[near, np.geomspace(near[-1], rows, FAR), rows].astype(int)).tolist()
-    found = sum(np.max([errors(each, rows, bad, counts) for bad in grid], axis=0) for each in finalists)
+    found = sum(
+        np.max([errors(each, rows, bad, counts) for bad in {*grid, *where(each, rows, counts)}], axis=0)
+        for each in finalists
+    )
     return bool((found > chances * (1 + CLOSE)).any())
+
+
+def where(design: CommittedTable, rows: int, allowed: NDArray[np.int64]) -> list[int]:
+    """The numbers of bad rows at which more than `allowed`, one after the other, are handed over most often.
+
+    Between the places of any grid the error may be many times as large as on it, so the procedure's own search, which
+    leaves no number out, says where to look. How large the error is there, which decides, is computed here.
+    """
+    if rows > MOST:
+        return []
+    table = Table(tuple(design.looks), tuple(np.array(each, np.int64) for each in design.shares), design.allowance)
+    return [max(1, worst_error(rows, count, table).bad) for count in allowed.tolist()]
 
 
 def error(design: CommittedTable, rows: int, bad: int) -> float:

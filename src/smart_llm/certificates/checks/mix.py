@@ -1,5 +1,5 @@
 """The blind mix recomputed: the error of its stopping tables, pushed forwards (`forwards`), for the worst number of bad
-rows and for a grid of others.
+rows, as stated and as found here, and for a grid of others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import convert
 
 from smart_llm.certificates.checks import Given, Promise, Round, allowance, digest, likely
-from smart_llm.certificates.checks.forwards import CLOSE, error
+from smart_llm.certificates.checks.forwards import CLOSE, error, where
 from smart_llm.certificates.checks.mix_evidence import Finalist, FixedTables, MixEvidence, ShownRows
 from smart_llm.certificates.parts import SharedRows, StatedRule
 from smart_llm.types import AGREE, BAD, CHOSEN, DEFER, ERROR, LESSON, Json
@@ -175,7 +175,7 @@ def _errors(evidence: MixEvidence, claim: Promise) -> list[str]:
 
 
 def _worst(design: Finalist, rows: int) -> list[str]:
-    """The error stated is the table's, where it says, and nowhere above on the grid."""
+    """The error stated is the table's, where it says, and nowhere above: neither where it is largest nor on a grid."""
     worst, stated = design.worst.bad, design.worst.error
     if stated == 0.0:
         safe = all(r <= design.allowance for each in design.shares for r in each)
@@ -188,7 +188,8 @@ def _worst(design: Finalist, rows: int) -> list[str]:
         return ["the error at the worst number of bad rows is not the one stated"]
     spots = np.unique(np.geomspace(design.allowance + 1, rows, GRID).astype(int)).tolist()
     near = [worst + step for step in (-1, 1) if design.allowance < worst + step <= rows]
-    above = [bad for bad in [*near, *spots] if error(design, rows, bad) > stated * (1 + CLOSE)]
+    peak = where(design, rows, np.array([design.allowance]))
+    above = [bad for bad in [*near, *peak, *spots] if error(design, rows, bad) > stated * (1 + CLOSE)]
     return [f"with {above[0]} bad rows the error is larger than stated"] if above else []
 
 
