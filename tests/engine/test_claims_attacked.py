@@ -62,9 +62,11 @@ def test_labels_that_hold_lines_and_signs_of_control_say_nothing_of_their_own(tm
     assert "⟨U+001B⟩" in text
 
 
-def continued(looks: list[Any]) -> dict[str, Any]:
-    """In a plan: that the other 1,000 rows are delivered as in an earlier run."""
-    return {"grown": {"run": "20260101-000000-abcdef", "design": "b2:" + "0" * 32, "rows": 1000, "looks": looks}}
+def continued(looks: list[Any], *sizes: int) -> dict[str, Any]:
+    """In a plan: that the other 1,000 rows are delivered as in an earlier run. sizes: of the tables before."""
+    tables = [["b2:" + "0" * 32, size] for size in sizes or (1000,)]
+    told = {"run": "20260101-000000-abcdef", "design": "b2:" + "0" * 32, "rows": 1000, "looks": looks, "tables": tables}
+    return {"grown": told}
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,8 @@ def continued(looks: list[Any]) -> dict[str, Any]:
     [
         (continued([]), "evidence: the earlier looks are not those of the plan"),
         (continued([[900, 0, 1]]), "evidence: the earlier looks are not those of the plan"),
+        (continued([[900, 0, 1]], 900), "plan: the run that is continued was not of fewer rows"),
+        (continued([[900, 0, 1]], 1000, 1000), "plan: the run that is continued was not of fewer rows"),
         ({"set_aside": list(range(1000))}, "delivered: fewer rows by the reference than were profiled and set aside"),
         ({"set_aside": [7] * 1000}, "plan: the rows set aside are not some of the table's, in order"),
         ({"set_aside": list(range(-1, 999))}, "plan: the rows set aside are not some of the table's, in order"),

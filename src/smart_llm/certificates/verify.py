@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -92,7 +93,8 @@ def _sealed(c: Certificate, value: Mapping[str, Json]) -> list[str]:
     """The plan is the one that was hashed, and the certificate repeats it truly. value: its JSON."""
     problems = [] if tagged(canonical(value["plan"])) == c.plan_hash else ["plan: not the one its hash was made from"]
     plan, claim = c.plan, c.claim
-    if plan.grown is not None and not 0 < plan.grown.rows < plan.rows:
+    sizes = [0, *(rows for _, rows in plan.tables)]
+    if plan.grown is not None and not (sizes[-2] == plan.grown.rows and all(a < b for a, b in pairwise(sizes))):
         return [*problems, "plan: the run that is continued was not of fewer rows"]
     pairs: dict[str, tuple[object, object]] = {
         "table_hash": (c.table_hash, plan.table),
