@@ -73,10 +73,10 @@ async def run(
 
 
 @pytest.mark.asyncio
-async def test_vectors_that_tell_more_than_words_are_used_and_paid_for_once(tmp_path: Path) -> None:
+async def test_vectors_that_tell_more_than_words_are_used_and_paid_for_once(tmp_path: Path, port: int) -> None:
     """They answer most rows; each text is embedded once, although calls fail now and then; ledger and account say the
     same sum; the certificate verifies; a second run buys nothing."""
-    server = MockServer(vectors=telling, faults=Faults(error=0.05, throttle=0.02), seed=1)
+    server = MockServer(vectors=telling, faults=Faults(error=0.05, throttle=0.02), seed=1, port=port)
     async with server as url:
         done = await run(tmp_path / "l.db", url)
         asked = server.stats()["models"]["e"]
@@ -96,9 +96,9 @@ async def test_vectors_that_tell_more_than_words_are_used_and_paid_for_once(tmp_
 
 
 @pytest.mark.asyncio
-async def test_vectors_that_tell_nothing_are_bought_for_the_lessons_alone(tmp_path: Path) -> None:
+async def test_vectors_that_tell_nothing_are_bought_for_the_lessons_alone(tmp_path: Path, port: int) -> None:
     """Cross-validation on the rows with labels decides."""
-    server = MockServer(vectors=mute)
+    server = MockServer(vectors=mute, port=port)
     async with server as url:
         done = await run(tmp_path / "l.db", url)
         assert 0 < server.stats()["models"]["e"]["answered"] < 0.25 * ROWS
