@@ -186,9 +186,10 @@ async def test_a_model_that_was_given_up_has_not_come_again(tmp_path: Path, monk
     model, other = Model("fake:gone", "fake", "gone", Rate(1.0, 1.0)), Model("fake:m", "fake", "m", Rate(1.0, 1.0))
     with Ledger.open(tmp_path / "l.db") as ledger:
         providers = {model.name: Unreachable(lambda _: ""), other.name: FakeProvider(lambda _: "yes")}
-        client = Client(ledger, [model, other], providers, patience=10.0)
+        client = Client(ledger, [model, other], providers, patience=1.0)
         async with watch.watched(client, Stop(), heard.append):
-            await client.ask(Request(model.name, "a", 1))
+            with pytest.raises(smart.ProviderError, match="nobody is there"):
+                await client.ask(Request(model.name, "a", 1))
             for number in range(20):
                 await client.ask(Request(other.name, f"b {number}", 1))
                 await asyncio.sleep(0.03)
