@@ -13,8 +13,10 @@ from smart_llm.simulation.replay import replay
 WORDS = {"yes": ["great", "lovely", "fine"], "no": ["awful", "broken", "poor"]}
 
 
-def table(rows: int = 4000, *, telling: bool = True, vendor: bool = False) -> list[dict[str, object]]:
-    """A recorded table of reviews; vendor: with a candidate that is right on nine rows of ten."""
+def table(
+    rows: int = 4000, *, telling: bool = True, vendor: bool = False, right: float = 0.9, price: float = 0.2
+) -> list[dict[str, object]]:
+    """A recorded table of reviews; vendor: with a candidate that is right on that share of rows, at that price."""
     rng, lines = np.random.default_rng(1), []
     for number in range(rows):
         label = ("no", "yes")[int(rng.integers(2))]
@@ -23,8 +25,8 @@ def table(rows: int = 4000, *, telling: bool = True, vendor: bool = False) -> li
         said = {"item_id": str(number), "model": "ref", "answer": label, "cost_usd": 1.0, "input": text}
         lines.append(said)
         if vendor:
-            other = label if rng.random() < 0.9 else ("no", "yes")[label == "no"]
-            lines.append({**said, "model": "cheap", "answer": other, "cost_usd": 0.2, "input": None})
+            other = label if rng.random() < right else ("no", "yes")[label == "no"]
+            lines.append({**said, "model": "cheap", "answer": other, "cost_usd": price, "input": None})
     return lines
 
 
@@ -34,6 +36,14 @@ def test_the_reference_alone_is_enough() -> None:
     assert figures.saving > 8
     assert figures.violations == 0
     assert figures.candidates == ("learned",)
+
+
+def test_texts_that_tell_a_lot_are_found_out_beside_a_cheap_candidate() -> None:
+    """Its pilot is short, so there are hardly rows to be taught with; that is no reason to pay for what texts tell."""
+    lines = table(3000, vendor=True, right=0.96, price=0.1)
+    both = replay(lines, reference="ref", candidates=["cheap", "learned"], agreement=0.9, trials=4)
+    without = replay(lines, reference="ref", candidates=["cheap"], agreement=0.9, trials=4)
+    assert both.cost_ratio_mean < 0.6 * without.cost_ratio_mean
 
 
 def test_where_texts_tell_nothing_it_costs_what_it_does_without() -> None:

@@ -52,6 +52,10 @@ every lesson, and one that is lucky once would be followed to the end."""
 SURELY = 1 / 82
 """Its own score tells something where it is less likely than this to know nothing: what the rows show then makes that
 nine times less likely than it was thought (`forecast.TAUGHT`)."""
+AS_IT_IS, EVIDENTLY = 0.9, 0.5
+"""× what the run is expected to cost without it: it must be as cheap as that to be gone on with as it is. The first is for
+runs in which the reference alone would answer the rest; the second for those in which another candidate might, since
+some dozens of rows hardly tell two candidates apart."""
 TRYING = 0.015
 """Of what the run is expected to cost without it: what finding out whether texts tell anything may cost."""
 HARDLY = 0.1
@@ -215,16 +219,18 @@ def from_here(course: Course) -> Generator[Ask, Answers, Verdict]:
 
 
 def trying_longer(course: Course) -> Generator[Ask, Answers, bool]:
-    """Whether texts tell something, asking about a few more rows while that costs next to nothing."""
+    """Whether texts tell something, asking about a few more rows while that costs next to nothing. Where not even the
+    rows of a first lesson can be had for that, a smaller one is tried: texts that tell a lot show it there."""
     others = course.others
     ways = weigh(others) if others.asked else []
     expected = min([float(others.left), *(way.cost for way in ways)])
     net = 1 - expected / max(1, others.left) + others.price(others.asked)
     most = course.rows + TRYING * expected / max(net, HARDLY)
     while not (course.lessons and tells(course)):
-        rows = max(course.first, int(np.ceil(GROWTH * course.rows)))
-        if rows > min(most, course.problem.rows * MOST):
+        rows, most = max(course.first, int(np.ceil(GROWTH * course.rows))), min(most, course.problem.rows * MOST)
+        if rows > most and (course.lessons or most < FEW):
             return False
+        rows = min(rows, int(most))
         yield from lengthened(course, rows, others.asked)
         yield from lesson(course)
     return True
@@ -290,7 +296,8 @@ def tells(course: Course) -> bool:
     ways = own_ways(pilot, taught)
     rest = course.others
     others = min([float(rest.left), *(way.cost for way in (weigh(rest) if rest.asked else []))])
-    return any(way.cost < 0.9 * others and (way.score is None or way.useless <= SURELY) for way in ways)
+    enough = AS_IT_IS if others >= rest.left else EVIDENTLY
+    return any(way.cost < enough * others and (way.score is None or way.useless <= SURELY) for way in ways)
 
 
 # --------------------------------------------------------------------------- how many rows
