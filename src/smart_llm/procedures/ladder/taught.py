@@ -53,9 +53,9 @@ SURELY = 1 / 82
 """Its own score tells something where it is less likely than this to know nothing: what the rows show then makes that
 nine times less likely than it was thought (`forecast.TAUGHT`)."""
 AS_IT_IS, EVIDENTLY = 0.9, 0.5
-"""× what the run is expected to cost without it: it must be as cheap as that to be gone on with as it is. The first is for
-runs in which the reference alone would answer the rest; the second for those in which another candidate might, since
-some dozens of rows hardly tell two candidates apart."""
+"""× what the run is expected to cost without it: it must be as cheap as that to be gone on with as it is. The first is
+for runs in which the reference alone would answer the rest; the second for those in which another candidate might,
+since some dozens of rows hardly tell two candidates apart."""
 TRYING = 0.015
 """Of what the run is expected to cost without it: what finding out whether texts tell anything may cost."""
 HARDLY = 0.1
