@@ -66,7 +66,7 @@ CHOSEN = (
 )
 """Added where that is so: a seed that fits what is known beforehand can be searched for."""
 
-ADDED = "Which rows were added to the table, and how many, was not decided by what the earlier look has shown."
+ADDED = "How many rows were added to the table was not decided by what the sample of the earlier run has shown."
 """Added where an earlier run is continued: looks keep their level together for sizes that none of them has decided."""
 
 
