@@ -50,3 +50,15 @@ def test_a_private_file_is_private_from_the_start(tmp_path: Path) -> None:
         file.write(b"text")
         assert os.fstat(file.fileno()).st_mode & 0o077 == 0
     assert (tmp_path / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_what_a_killed_process_left_beside_a_file_goes_once_it_is_old(tmp_path: Path) -> None:
+    """It may hold a copy of the table. One that somebody still writes stays, and so does that of another file."""
+    old, fresh, other = (tmp_path / name for name in (".t[1].csv.17.part", ".t[1].csv.18.part", ".t1.csv.17.part"))
+    for part in (old, fresh, other):
+        part.write_text("half of it")
+    for part in (old, other):
+        os.utime(part, (0, 0))
+    with whole(tmp_path / "t[1].csv") as file:
+        file.write(b"all of it")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([fresh.name, other.name, "t[1].csv"])

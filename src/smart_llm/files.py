@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -20,6 +22,8 @@ import platformdirs
 HOME_VARIABLE = "SMART_HOME"
 SMALL = 16 * 2**20
 """Bytes of a text that was written by hand, at most."""
+LEFT = 3600.0
+"""Seconds without a write, after which nobody is writing a file any more."""
 
 Opener: TypeAlias = Callable[[str, int], int]
 
@@ -54,10 +58,12 @@ def unwritten(target: Path, error: OSError) -> str:
 def whole(target: Path, *, opener: Opener | None = None) -> Iterator[BinaryIO]:
     """A file that appears at `target` whole or not at all, and is durable when the block has ended.
 
-    It is written beside its place, synced and renamed; a block that fails leaves what was there. opener: as for `open`
+    It is written beside its place, synced and renamed; a block that fails leaves what was there. What a process that
+    was killed has left beside it is removed once nobody has written to it for an hour. opener: as for `open`
     (`private`). Errors: `OSError`.
     """
     part = beside(target)
+    _sweep(target)
     try:
         with open(part, "wb", opener=opener) as file:
             yield file
@@ -76,8 +82,19 @@ def private(path: str, flags: int) -> int:
 
 def beside(target: Path) -> Path:
     """Where a file is written until it is whole: a hidden name of this process, not too long for any filesystem."""
-    name = target.name.encode(errors="ignore")[:200].decode(errors="ignore")
-    return target.with_name(f".{name}.{os.getpid()}.part")
+    return target.with_name(f".{_short(target)}.{os.getpid()}.part")
+
+
+def _short(target: Path) -> str:
+    return target.name.encode(errors="ignore")[:200].decode(errors="ignore")
+
+
+def _sweep(target: Path) -> None:
+    """Remove what stands beside a file and will never be whole: it may hold a copy of a table."""
+    with suppress(OSError):
+        for part in target.parent.glob(f".{escape(_short(target))}.*.part"):
+            if time.time() - part.stat().st_mtime > LEFT:
+                part.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
