@@ -415,3 +415,40 @@ def test_rows_added_that_ask_the_same_as_before_are_answered_alike(tmp_path: Pat
     assert all(second.table[k]["answer"] == "yes" for k in changed_rows)
     assert found(second, tmp_path / "l.db") == []
     assert run([*old, *old[:60]]).table == second.table
+
+
+def test_a_copy_that_is_left_to_the_reference_raises_the_row_it_repeats(tmp_path: Path) -> None:
+    """Where delivery ends early, copies behind that place are answered by the reference, beyond the look: the rows that
+    they repeat have its answer then, too."""
+    bought = list[str]()
+
+    def run(texts: list[str]) -> smart.Run[Any]:
+        def reference(request: Request) -> str:
+            bought.append(request.prompt.split("\n")[1])
+            return "yes"
+
+        def small(request: Request) -> str:
+            return "no" if "new" in request.prompt or random.Random(request.prompt).random() < WRONG else "yes"
+
+        providers = {
+            "fake:ref": smart.FakeProvider(reference, keep=True),
+            "fake:small": smart.FakeProvider(small, keep=True),
+        }
+        names = {"reference": "fake:ref?in=1&out=1", "candidates": ["fake:small?in=0.1&out=0.1"]}
+        given: dict[str, Any] = {"agreement": 0.85, "seed": 3, "progress": False, "ledger": tmp_path / "l.db"}
+        return smart.run([{"text": text} for text in texts], TASK, providers=providers, **names, **given)
+
+    old = [f"row {number}" for number in range(600)]
+    first = run(old)
+    bought.clear()
+    second = run([*old, *(f"new {number}" for number in range(40)), *old[:60]])
+    evidence = second.certificate.evidence
+    assert second.certificate.plan.grown is not None
+    assert evidence["stop"] is not None or not second.certificate.granted
+    behind = [text for text in bought[evidence["looked"] :] if text in old]
+    assert behind
+    by = {row["text"]: row["answered_by"] for row in first.table}
+    assert any(by[text] == "fake:small" for text in behind)
+    told = {(row["text"], row["answered_by"], row["answer"]) for row in second.table if row["text"] in behind}
+    assert told == {(text, "fake:ref", "yes") for text in behind}
+    assert found(second, tmp_path / "l.db") == []

@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from smart_llm import procedures
 from smart_llm.certificates import checks as verifying
 from smart_llm.procedures.ladder import tiers
-from smart_llm.procedures.ladder.look import ended, places
+from smart_llm.procedures.ladder.look import ended, kept, places
 from smart_llm.procedures.ladder.pilot import Pilot
 from smart_llm.procedures.ladder.ways import Way
 from smart_llm.procedures.pinning import digest
@@ -215,3 +215,16 @@ def test_a_candidate_that_keeps_no_contract_gets_no_gate() -> None:
     ask = Ask(np.arange(80), (0, 1), "pilot")
     pilot = Pilot.of(problem, [(ask, population.answer(ask))])
     assert list(tiers.gates(pilot, Way(1, OWN, (), np.ones((1, 1))))) == []
+
+
+@pytest.mark.parametrize(("bad", "kept_tiers"), [((2, 2), 2), ((30, 2), 0), ((2, 30), 1)])
+def test_no_tier_is_delivered_from_the_first_one_that_is_mostly_wrong(bad: tuple[int, int], kept_tiers: int) -> None:
+    """By the rows of the look that it would be given: of 40 for each tier, so many are bad."""
+    rule = Cascade((Tier(1, OWN, (0.5, 0), ()), Tier(2, OWN, None, ())))
+    answers = Answers.blank((80, 3))
+    answers.marks[:] = AGREE
+    answers.score[:, 1], answers.score[:, 2] = np.repeat([1.0, 0.0], 40), 1.0
+    answers.marks[: bad[0], 1], answers.marks[40 : 40 + bad[1], 2] = BAD, BAD
+    delivered, shown = kept(rule, answers, np.arange(80, dtype=np.uint64), 0.5)
+    assert [each.bad for each in shown] == list(bad)
+    assert len(delivered.tiers) == kept_tiers
