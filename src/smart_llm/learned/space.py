@@ -85,6 +85,7 @@ def sliced(texts: Iterable[str]) -> Iterator[list[str]]:
 def _topics(rows: Rows, held: NDArray[np.int64]) -> tuple[NDArray[np.int32], Singles]:
     """The features that topics are made of, and the topics."""
     from sklearn.utils.extmath import randomized_svd
+    from threadpoolctl import threadpool_limits
 
     short = np.r_[np.ones(WIDTH, bool), np.zeros(WIDTH, bool), np.ones(WIDTH, bool)]
     times = np.bincount(rows.indices, minlength=len(held))
@@ -93,7 +94,8 @@ def _topics(rows: Rows, held: NDArray[np.int64]) -> tuple[NDArray[np.int32], Sin
     if min(len(often), rows.shape[0]) <= 2 * TOPICS:
         return np.empty(0, np.int32), np.empty((0, 0), np.float32)
     part = rows[:, often]
-    _, _, across = randomized_svd(part, TOPICS, n_iter=1, random_state=0)
+    with threadpool_limits(1):  # how many there are decides the last digits
+        _, _, across = randomized_svd(part, TOPICS, n_iter=1, random_state=0)
     told = part @ across.T
     length = float(np.sqrt((told**2).sum(axis=1)).mean())
     return often.astype(np.int32), np.ascontiguousarray(across.T / max(length, 1e-9), np.float32)
