@@ -9,7 +9,8 @@ import pytest
 import smart_llm as smart
 
 sys.path.append(str(Path(__file__).parent))
-from test_grown_mix import NEW, OLD, TASK, Asked, table
+from test_grown_mix import NEW, OLD, TASK, Asked, found, table
+from test_learned_live import shown
 
 MODELS: dict[str, Any] = {"reference": "fake:ref?in=1&out=1", "candidates": ["fake:small?in=0.1&out=0.1"], "seed": 3}
 
@@ -56,3 +57,23 @@ def test_a_plan_that_continues_advises_no_pilot(tmp_path: Path) -> None:
     says = smart.FakeProvider(lambda request: "yes", keep=True)
     planned(NEW, ledger, pilot=20, providers={"fake:ref": says, "fake:small": says})
     assert planned(NEW, ledger).known[0].endswith("rows of the larger table were piloted.")
+
+
+def test_where_all_rows_added_are_asked_about_no_candidate_is(tmp_path: Path) -> None:
+    """The reference answers them, so nothing is left for a candidate: they cost no more than the reference asks. The
+    table may grow again, and its ledger bears the certificates out."""
+    ledger = tmp_path / "l.db"
+    earlier = Asked(OLD).run(ledger)
+    for rows in (OLD + 1, OLD + 3):
+        done = (asked := Asked(rows)).run(ledger)
+        assert done.certificate.plan.grown is not None
+        assert done.certificate.granted
+        assert (sorted(asked.reference), asked.small) == ([*range(len(earlier.table), rows)], [])
+        assert shown(done)[: len(earlier.table)] == shown(earlier)
+        assert found(done, ledger) == []
+        assert Asked(rows).run(ledger).certificate.to_json() == done.certificate.to_json()
+        earlier = done
+    later = (asked := Asked(NEW + 60)).run(ledger)
+    assert len(asked.small) >= later.certificate.evidence["looked"] > 0
+    assert later.certificate.evidence["granted"]
+    assert found(later, ledger) == []
