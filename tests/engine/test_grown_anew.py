@@ -41,6 +41,15 @@ def test_why_a_table_is_answered_anew_is_said(tmp_path: Path, rows: int, options
     assert planned(rows, ledger, **options).known == ()
 
 
+def test_a_run_that_has_ended_is_not_said_to_have_decided_nothing_yet(tmp_path: Path) -> None:
+    """Where few rows may differ, and the candidate is dear, a pilot is all that a run takes before it ends."""
+    dear: dict[str, Any] = {"agreement": 0.99, "candidates": ["fake:small?in=0.5&out=0.5"]}
+    first, said = Asked(200).run(tmp_path / "l.db", **dear), list[str]()
+    assert first.certificate.evidence["mix"]["profiled"]["rows"] == 0
+    Asked(201).run(tmp_path / "l.db", on_event=lambda event: said.append(str(event)), **dear)
+    assert any("it took no sample." in each for each in said)
+
+
 def test_a_plan_that_continues_advises_no_pilot(tmp_path: Path) -> None:
     """A pilot would have the whole table answered anew. What other agreements would cost is what they cost without the
     earlier run, since they are other commands."""
