@@ -9,7 +9,8 @@ import pytest
 import smart_llm as smart
 
 sys.path.append(str(Path(__file__).parent))
-from test_grown_mix import NEW, OLD, TASK, Asked, table
+from test_grown_mix import NEW, OLD, TASK, Asked, found, table
+from test_learned_live import shown
 
 MODELS: dict[str, Any] = {"reference": "fake:ref?in=1&out=1", "candidates": ["fake:small?in=0.1&out=0.1"], "seed": 3}
 
@@ -40,6 +41,15 @@ def test_why_a_table_is_answered_anew_is_said(tmp_path: Path, rows: int, options
     assert planned(rows, ledger, **options).known == ()
 
 
+def test_a_run_that_has_ended_is_not_said_to_have_decided_nothing_yet(tmp_path: Path) -> None:
+    """Where few rows may differ, and the candidate is dear, a pilot is all that a run takes before it ends."""
+    dear: dict[str, Any] = {"agreement": 0.99, "candidates": ["fake:small?in=0.5&out=0.5"]}
+    first, said = Asked(200).run(tmp_path / "l.db", **dear), list[str]()
+    assert first.certificate.evidence["mix"]["profiled"]["rows"] == 0
+    Asked(201).run(tmp_path / "l.db", on_event=lambda event: said.append(str(event)), **dear)
+    assert any("it took no sample." in each for each in said)
+
+
 def test_a_plan_that_continues_advises_no_pilot(tmp_path: Path) -> None:
     """A pilot would have the whole table answered anew. What other agreements would cost is what they cost without the
     earlier run, since they are other commands."""
@@ -56,3 +66,23 @@ def test_a_plan_that_continues_advises_no_pilot(tmp_path: Path) -> None:
     says = smart.FakeProvider(lambda request: "yes", keep=True)
     planned(NEW, ledger, pilot=20, providers={"fake:ref": says, "fake:small": says})
     assert planned(NEW, ledger).known[0].endswith("rows of the larger table were piloted.")
+
+
+def test_where_all_rows_added_are_asked_about_no_candidate_is(tmp_path: Path) -> None:
+    """The reference answers them, so nothing is left for a candidate: they cost no more than the reference asks. The
+    table may grow again, and its ledger bears the certificates out."""
+    ledger = tmp_path / "l.db"
+    earlier = Asked(OLD).run(ledger)
+    for rows in (OLD + 1, OLD + 3):
+        done = (asked := Asked(rows)).run(ledger)
+        assert done.certificate.plan.grown is not None
+        assert done.certificate.granted
+        assert (sorted(asked.reference), asked.small) == ([*range(len(earlier.table), rows)], [])
+        assert shown(done)[: len(earlier.table)] == shown(earlier)
+        assert found(done, ledger) == []
+        assert Asked(rows).run(ledger).certificate.to_json() == done.certificate.to_json()
+        earlier = done
+    later = (asked := Asked(NEW + 60)).run(ledger)
+    assert len(asked.small) >= later.certificate.evidence["looked"] > 0
+    assert later.certificate.evidence["granted"]
+    assert found(later, ledger) == []

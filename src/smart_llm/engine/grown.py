@@ -93,7 +93,7 @@ def _why_anew(job: Job, run: RunRecord, reader: Reader, reserve: int) -> str:
     if reader.latest(run.run_id, GIVEN_UP) is not None:
         return "it was given up"
     if decided is None:
-        return "it had decided on no sample yet"
+        return "it took no sample" if run.state == DONE else "it had decided on no sample yet"
     told = decided[0]
     if told.pilot.errors if isinstance(told, FixedTables) else told.pilot_errors:
         return "a row of its pilot had no answer"

@@ -111,13 +111,19 @@ def recount(evidence: Evidence, rounds: Sequence[Round], fixed: Json, names: Seq
     problems = [
         *[f"ledger: rows and errors of pilot and look are {found}, not {told}"] * (found != told),
         *["ledger: the look did not ask every candidate of the tiers"]
-        * ({names[model] for model in look.models} != {names[0], *called}),
+        * ({names[model] for model in look.models} not in _asked(evidence, names[0], called)),
         *["ledger: tiers, gate and look are not those recorded before the look"]
         * (fixed is None or evidence.fixed != convert(fixed, FixedLook)),
     ]
     if problems or _unreadable(evidence, look):
         return problems
     return _walked(evidence, walk.Look.of(evidence.tiers, evidence.gate, look, names))
+
+
+def _asked(evidence: CascadeEvidence, reference: str, called: set[str]) -> list[set[str]]:
+    """Whom the look may have asked: no candidate need be, where it is at all rows that were added."""
+    alone = evidence.continues and evidence.looked == evidence.rows_left
+    return [{reference, *called}, *[{reference}] * alone]
 
 
 def _unreadable(evidence: CascadeEvidence, look: Round) -> bool:

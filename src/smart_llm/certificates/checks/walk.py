@@ -67,7 +67,8 @@ class Look:
             for tier in tiers
         )
         answers, places, nowhere = look.answers, list[Place](), list[int]()
-        for k in range(len(look.marks)):
+        alone = len(look.models) == 1  # the reference: then no tier takes a row
+        for k in () if alone else range(len(look.marks)):
             if not _passes(gate, answers, k):
                 continue
             if _unplaced(known, answers, k):

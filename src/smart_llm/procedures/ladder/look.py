@@ -26,7 +26,22 @@ from smart_llm.scores.traits import values
 from smart_llm.stats.first_bad import covers_errors, credit_left, upper_level
 from smart_llm.stats.grown import beyond
 from smart_llm.stats.sampling import uniforms
-from smart_llm.types import BAD, ERROR, Answers, Ask, Cascade, Floats, Grown, Ints, Json, Mix, Outlook, Tier, Verdict
+from smart_llm.types import (
+    BAD,
+    DEFER,
+    ERROR,
+    Answers,
+    Ask,
+    Cascade,
+    Floats,
+    Grown,
+    Ints,
+    Json,
+    Mix,
+    Outlook,
+    Tier,
+    Verdict,
+)
 
 Stop = tuple[int, float, int]
 """Where delivery ends: (tier, score, u) of the first row not delivered."""
@@ -130,7 +145,9 @@ def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, An
     rows = order[len(pilot.rows) : len(pilot.rows) + looked]
     rule = Cascade(way.tiers, way.gate)
     design = describe(pilot, rule, credit, looked)
-    answers = yield Ask(rows, (0, *way.models), "profile", outlook(pilot, way), design)
+    alone = problem.grown is not None and looked == problem.rows  # then nothing is left for a candidate to answer
+    answers = yield Ask(rows, (0,) if alone else (0, *way.models), "profile", outlook(pilot, way), design)
+    answers = by_nobody(answers) if alone else answers
     errors = int((answers.marks[:, 0] == ERROR).sum())
     nowhere = int(unplaced(rule, answers).sum())
     spare = credit_left(credit, errors, pilot.reserve) - nowhere
@@ -153,6 +170,13 @@ def cascade(pilot: Pilot, order: Ints, way: Way, name: str) -> Generator[Ask, An
     evidence["pinned"] = digest(*(evidence[name] for name in PINNED))
     profiled = np.concatenate([pilot.rows, rows])
     return Verdict(granted, delivered if granted else Mix(), profiled, name, evidence)
+
+
+def by_nobody(answers: Answers) -> Answers:
+    """Of rows about which the reference alone was asked: no tier takes one of them."""
+    marks = np.full_like(answers.marks, DEFER)
+    marks[:, 0] = answers.marks[:, 0]
+    return replace(answers, marks=marks)
 
 
 def covered(pilot: Pilot, credit: int, looked: int, errors: int) -> bool:
