@@ -1,5 +1,6 @@
 """What is learned from texts: the same everywhere, honest about rows not seen, and kept without executing anything."""
 
+import os
 import subprocess
 import sys
 
@@ -152,3 +153,20 @@ def test_nothing_heavy_is_loaded_without_it() -> None:
     code = "import sys, smart_llm.cli, smart_llm.learned.model, smart_llm.api; print('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_number_of_threads_decides_nothing() -> None:
+    """What linear algebra does with more of them has other last digits: another model, and then other decisions."""
+    code = """
+import hashlib, numpy as np
+from smart_llm.learned.space import Space
+rng = np.random.default_rng(1)
+texts = [" ".join(f"w{int(k)}" for k in 3000 * rng.random(20) ** 3) for _ in range(1500)]
+print(hashlib.blake2b(Space.of(texts, texts).topics.tobytes()).hexdigest())
+"""
+    found = set[str]()
+    for threads in ("1", "2"):
+        env = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+        found.add(done.stdout)
+    assert len(found) == 1
