@@ -205,6 +205,8 @@ class Client:
                             await lane.health.rest(delay)
                         continue
                 elif trials.own(lane.health, self._tries):
+                    if lane.health.doubted:  # else others would wait for the next probe, and each of them twice as long
+                        await self._find_out(lane, trials)
                     return await self._given_up(lane, key, error, trials)
                 else:
                     await self._find_out(lane, trials)
