@@ -89,10 +89,12 @@ async def learn(server: Shaped, folder: Path, task: smart.Task = LABELS, **optio
     ("keeps", "way", "calls"),
     [("schema", "schema", 1), ("both", "schema", 1), ("choice", "choice", 2), ("none", "", 2)],
 )
-async def test_a_small_model_that_breaks_the_contract(keeps: str, way: str, calls: int, tmp_path: Path) -> None:
+async def test_a_small_model_that_breaks_the_contract(
+    keeps: str, way: str, calls: int, tmp_path: Path, port: int
+) -> None:
     """A model that chats on two thirds of the rows does so on none where its server (llama.cpp, vLLM, an old vLLM) can
     keep it to the labels, and the run finds that out by itself; a server that keeps nobody is left alone."""
-    server = MockServer(rule="label:yes,no", chats={"small": 0.67}, keeps=keeps)
+    server = MockServer(rule="label:yes,no", chats={"small": 0.67}, keeps=keeps, port=port)
     heard: list[smart.Event] = []
     async with server as url:
         done = await go(url, url, tmp_path / "ledger.db", on_event=heard.append)
