@@ -158,3 +158,8 @@ def test_no_more_rows_are_asked_about_than_a_new_run_would_ask_about() -> None:
     assert look(((5000, 3, 685),), 300, 50, 0.05, 0.01) is None
     assert look(((400, 3, needed),), 50, 40, 0.05, 0.1) == (0, 50)
     assert look(((400, 3, needed),), 75, 40, 0.05, 0.1) is None
+
+
+def test_where_nothing_may_differ_no_look_is_a_number_too_large() -> None:
+    """At agreement 1 no look is small enough to leave a row to a candidate: no warning, and no look."""
+    assert look(((100, 0, 50),), 10, 0, 0.05, 0.0) is None

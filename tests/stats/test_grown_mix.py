@@ -114,21 +114,26 @@ def test_the_look_after_a_mix_keeps_the_level() -> None:
     assert look((first,), 60, 39, 0.05, 0.1) is None
 
 
-def test_the_check_pushes_the_tables_forwards_and_finds_less_than_that() -> None:
-    """What is stated of a mix bears an independent count; a twentieth less does not, nor a number of bad rows that may
-    be handed over unseen."""
-    found = design(300, 30, 0.05, (Beta(1.0, 2.0, 20.0),), Costs(0.1, 0.9))
+def stated(rows: int, found: Design) -> CommittedTable:
+    """A design for 30 bad rows allowed, as a certificate states it."""
     shares = [each.tolist() for each in found.table.shares]
-    told = CommittedTable(
+    return CommittedTable(
         candidate="c",
         guess=0.1,
         allowance=30,
         looks=list(found.table.looks),
-        left=[300 - seen for seen in found.table.looks],
+        left=[rows - seen for seen in found.table.looks],
         shares=shares,
         sums=[sum(each) for each in shares],
-        worst=WorstError(bad=found.worst.bad, good=300 - found.worst.bad, error=found.worst.error),
+        worst=WorstError(bad=found.worst.bad, good=rows - found.worst.bad, error=found.worst.error),
     )
+
+
+def test_the_check_pushes_the_tables_forwards_and_finds_less_than_that() -> None:
+    """What is stated of a mix bears an independent count; a twentieth less does not, nor a number of bad rows that may
+    be handed over unseen."""
+    found = design(300, 30, 0.05, (Beta(1.0, 2.0, 20.0),), Costs(0.1, 0.9))
+    told = stated(300, found)
     mix = FixedTables(pilot=PilotRows(10, 0), spare=0, finalists=(told, told))
     first = excess(300, 30, [found.table] * 2)
     pairs = list(zip(first.counts, first.chances, strict=True))
@@ -142,17 +147,7 @@ def test_the_check_looks_where_a_mix_hands_over_most() -> None:
     """Far from what a mix was allowed its chance of more bad rows rises and falls within a few numbers of bad rows, so
     a forger may state what it is on a grid: that is found out."""
     found = design(600, 30, 0.05, (Beta(1.0, 1.0, 40.0),), Costs(0.05, 0.95))
-    shares = [each.tolist() for each in found.table.shares]
-    told = CommittedTable(
-        candidate="c",
-        guess=0.05,
-        allowance=30,
-        looks=list(found.table.looks),
-        left=[600 - seen for seen in found.table.looks],
-        shares=shares,
-        sums=[sum(each) for each in shares],
-        worst=WorstError(bad=found.worst.bad, good=600 - found.worst.bad, error=found.worst.error),
-    )
+    told = stated(600, found)
     first = excess(600, 30, [found.table])
     counts, near = np.array(first.counts), np.geomspace(30, 120, forwards.NEAR)
     grid = np.unique(np.r_[near, np.geomspace(120, 600, forwards.FAR)].astype(int)).tolist()

@@ -103,9 +103,8 @@ class Way:
         start: int | None = None,
     ) -> None:
         """known: what reading the whole table has told other ways that show the same of it. before: the tables that
-        have grown into this one. layout: which rows share
-        calls, where that is known; start: the row of the table that stands first among those to be asked about, where
-        these are only some of its rows."""
+        have grown into this one. layout: which rows share calls, where that is known; start: the row of the table that
+        stands first among those to be asked about, where these are only some of its rows."""
         self._known = {} if known is None else known
         self.elsewhere, self._start = start is not None, start or 0
         if layout is not None:

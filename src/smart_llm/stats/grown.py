@@ -193,7 +193,7 @@ def look(before: tuple[Part, ...], rows: int, allowed: int, alpha: float, share:
 def _fewest(alpha: float, share: float) -> float:
     """Rows that a new run must see, all of them good, before it can hand over anything: fewer would all be good with a
     chance of more than alpha where just more rows are bad than may be."""
-    return float(np.log(alpha) / np.log1p(-share))
+    return float(np.log(alpha) / np.log1p(-share)) if share > 0 else float("inf")
 
 
 def _taken(bad: Floats, *, blank: bool) -> float:
